@@ -1,0 +1,86 @@
+//! `GET /billing/status`: the caller's subscription, tier, usage and limits.
+
+use axum::Json;
+use axum::extract::State;
+use rust_decimal::Decimal;
+use serde_json::{Map, Value, json};
+
+use crate::customers::{MeterUsage, Snapshot};
+use crate::domain::catalogue::Catalogue;
+use crate::domain::period::rfc3339;
+use crate::domain::subscription::{Status, Subscription};
+use crate::domain::tier::{Allowance, Limit};
+
+use super::Public;
+use super::caller::Caller;
+
+pub(super) async fn status(State(public): State<Public>, caller: Caller) -> Json<Value> {
+    let snapshot = public.customers.snapshot(&caller.entry, caller.now);
+    let catalogue = &public.catalogue;
+    let subscription = snapshot.subscription.as_ref();
+    let status = subscription.map(|subscription| subscription.status);
+    let tier = snapshot.tier.as_deref();
+    Json(json!({
+        "customer": &*caller.entry.name,
+        "has_subscription": status.is_some_and(Status::is_live),
+        "tier": tier.map(|tier| &*tier.name),
+        "status": status.map_or("no_subscription", Status::as_str),
+        "permissions": {
+            "can_use": snapshot.can_use,
+            "can_purchase": status.is_none_or(|status| !status.is_live()),
+        },
+        "usage": usage(catalogue, &snapshot),
+        "credits": 0,
+        "features": tier.map(|tier| catalogue.feature_names(tier.features)).unwrap_or_default(),
+        "limits": tier.map(|tier| limits(&tier.limits)).unwrap_or_default(),
+        "period": { "start": rfc3339(snapshot.period.start), "end": rfc3339(snapshot.period.end) },
+        "expires_at": subscription.and_then(|s| expires_at(s, catalogue)).map(rfc3339),
+        "cancel_at_period_end": subscription.is_some_and(|s| s.status.is_live() && s.cancel_at_period_end),
+    }))
+}
+
+fn usage(catalogue: &Catalogue, snapshot: &Snapshot) -> Map<String, Value> {
+    let show =
+        |usage: &MeterUsage| (catalogue.meter(usage.meter).name.to_string(), meter_usage(catalogue, usage));
+    snapshot.usage.iter().map(show).collect()
+}
+
+fn meter_usage(catalogue: &Catalogue, usage: &MeterUsage) -> Value {
+    let (included, remaining) = match usage.included {
+        Allowance::Units(units) => (json!(units), json!(units.saturating_sub(usage.current))),
+        Allowance::Unlimited => (json!("unlimited"), json!("unlimited")),
+    };
+    json!({
+        "current": usage.current,
+        "included": included,
+        "remaining": remaining,
+        "usage_percentage": percentage(usage),
+        "overage": usage.overage(),
+        "overage_amount": catalogue.currency.round(usage.overage_amount).to_string(),
+    })
+}
+
+/// To two decimals; 0 without a bound, and beyond 100 where overage is allowed.
+fn percentage(usage: &MeterUsage) -> f64 {
+    let Allowance::Units(included) = usage.included else { return 0.0 };
+    let hundredths = u128::from(usage.current) * 10_000 / u128::from(included.max(1));
+    let shown = Decimal::from_i128_with_scale(i128::try_from(hundredths).unwrap_or(i128::MAX), 2);
+    shown.to_string().parse().unwrap_or(0.0)
+}
+
+fn limits(limits: &[(String, Limit)]) -> Map<String, Value> {
+    let show = |limit: &Limit| match limit {
+        Limit::Number(number) => json!(number),
+        Limit::Unlimited => json!("unlimited"),
+    };
+    limits.iter().map(|(name, limit)| (name.clone(), show(limit))).collect()
+}
+
+/// When access ends if nothing happens.
+fn expires_at(subscription: &Subscription, catalogue: &Catalogue) -> Option<i64> {
+    match subscription.status {
+        Status::PastDue => Some(subscription.past_due_since? + catalogue.past_due_grace),
+        Status::Trialing | Status::Active => subscription.cancel_at.or(subscription.paid_until),
+        _ => None,
+    }
+}

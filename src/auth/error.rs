@@ -1,0 +1,104 @@
+//! Why a caller is not who it says it is, and the problem that it is answered with.
+
+use crate::metrics::METRICS;
+use crate::problem::{Code, Problem};
+
+/// A failed check of a request's token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// No `Authorization` header, or one of another scheme.
+    #[error("no bearer token")]
+    Missing,
+    /// More than one `Authorization` header; which one counts would be a guess.
+    #[error("more than one authorization header")]
+    Duplicate,
+    #[error("invalid token: {0}")]
+    Invalid(Reason),
+    #[error("the token has expired")]
+    Expired,
+    /// The issuer's keys have not been fetched yet, or it publishes none that can be used.
+    #[error("no key of the issuer is known yet")]
+    Unavailable,
+}
+
+impl AuthError {
+    /// Counts a check that ended with this error.
+    pub(super) fn count(self) {
+        let result = match self {
+            Self::Missing => "token_missing",
+            Self::Duplicate | Self::Invalid(_) => "token_invalid",
+            Self::Expired => "token_expired",
+            Self::Unavailable => "auth_unavailable",
+        };
+        METRICS.auth.with_label_values(&[result]).inc();
+    }
+}
+
+impl From<AuthError> for Problem {
+    fn from(error: AuthError) -> Self {
+        let code = match error {
+            AuthError::Missing => Code::TokenMissing,
+            AuthError::Duplicate => Code::BadRequest,
+            AuthError::Invalid(_) => Code::TokenInvalid,
+            AuthError::Expired => Code::TokenExpired,
+            AuthError::Unavailable => Code::AuthUnavailable,
+        };
+        let advice = match error {
+            AuthError::Missing => "send a JWT as \"Authorization: Bearer TOKEN\"",
+            AuthError::Duplicate => "send one Authorization header",
+            AuthError::Invalid(_) | AuthError::Expired => "get a new token from your issuer",
+            AuthError::Unavailable => "try again shortly",
+        };
+        Self::new(code, format!("{error}; {advice}"))
+    }
+}
+
+impl From<Reason> for AuthError {
+    fn from(reason: Reason) -> Self {
+        Self::Invalid(reason)
+    }
+}
+
+/// What is wrong with a token. The texts are safe to show: they say nothing about keys or claims' values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    #[error("it is longer than 16 KiB")]
+    TooLong,
+    #[error("it is not a well-formed signed JWT")]
+    Malformed,
+    #[error("its algorithm is not allowed")]
+    Algorithm,
+    #[error("its header names critical extensions, and none is supported")]
+    Critical,
+    #[error("its type is not that of an access token")]
+    Type,
+    #[error("no key of the issuer fits it")]
+    UnknownKey,
+    #[error("its signature does not match")]
+    Signature,
+    #[error("it has no valid exp claim")]
+    Expiry,
+    #[error("it is not valid yet")]
+    NotYetValid,
+    #[error("it is from another issuer")]
+    Issuer,
+    #[error("it is for another audience")]
+    Audience,
+    #[error("it names no valid customer")]
+    Customer,
+    #[error("it names no valid member")]
+    Member,
+    #[error("its Stripe customer is malformed")]
+    StripeCustomer,
+}
+
+/// Why an [`Authenticator`](super::Authenticator) cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    #[error(transparent)]
+    Key(#[from] super::KeyError),
+    #[error("the JWKS URL is not an http or https URL")]
+    JwksUrl,
+    #[error("no HTTP client for the JWKS: {0}")]
+    Client(#[source] reqwest::Error),
+}

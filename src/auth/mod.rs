@@ -1,0 +1,58 @@
+//! Who is calling: bearer tokens (JWT) become identities.
+//!
+//! What holds here:
+//! - Nobody is identified without a signature by a configured or published key, over the whole token.
+//! - The algorithm is the key's and the allow-list's. A token's header only picks one that both contain, so no
+//!   token can turn a public key into a secret or switch signatures off.
+//! - Keys and URLs named by a token are ignored, critical extensions refused.
+//! - A token is remembered at most for `cache_ttl`, never past `exp`, and not after its key left the JWKS.
+//! - No input panics, and no token, key or claim appears in a log or an error.
+//!
+//! A request's way: [`bearer`] finds the token, [`Authenticator::remembered`] answers for most of them, else
+//! [`Authenticator::verify`] reads the header (`authenticator.rs`), picks the key (`keyset.rs`, kept fresh by
+//! `jwks.rs`), checks the signature (`key.rs`, ring through `provider.rs`) and the claims (`claims.rs`), and
+//! remembers the token (`cache.rs`).
+
+mod algorithm;
+mod authenticator;
+mod bearer;
+mod cache;
+mod claim_path;
+mod claims;
+mod der;
+mod error;
+mod fetch;
+mod jwks;
+mod key;
+mod keyset;
+mod pem;
+mod provider;
+mod settings;
+mod sign;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+pub use algorithm::{Algorithm, AlgorithmError, parse_algorithm};
+pub use authenticator::Authenticator;
+pub use bearer::bearer;
+pub use claim_path::{ClaimPath, EmptyClaimPath};
+pub use error::{AuthError, Reason, SetupError};
+pub use pem::{KeyError, check_pem};
+pub use settings::{KeySource, Settings};
+pub use sign::{NotSymmetric, sign_hs};
+
+/// Longer tokens are refused unread.
+pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
+
+/// Who a verified token speaks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Who pays.
+    pub customer: Arc<str>,
+    /// Who calls for the customer, when tokens say so.
+    pub member: Option<Arc<str>>,
+    /// The customer's Stripe id, when tokens carry it.
+    pub stripe_customer: Option<Arc<str>>,
+}

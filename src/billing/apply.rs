@@ -1,0 +1,161 @@
+//! Applying one event: link, re-read, store, put into force.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::customers::Customers;
+use crate::domain::catalogue::Catalogue;
+use crate::domain::subscription::{Facts, Status, Subscription};
+use crate::domain::usage::Now;
+use crate::metrics::METRICS;
+use crate::store::{EventFacts, NewLink, Store, StoreError, Upsert};
+use crate::stripe::{CallError, SubscriptionObject, Transport, list_subscriptions, retrieve_subscription};
+
+use super::read::{facts, reread_at};
+
+/// Re-reads that share a lock: one at a time for each Stripe customer.
+const STRIPES: usize = 64;
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ApplyError {
+    #[error(transparent)]
+    Stripe(#[from] CallError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl ApplyError {
+    /// Waiting cures it: Stripe is away or its key is being changed, or our disk is.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Stripe(error) => error.is_transient() || error.is_key_problem(),
+            Self::Store(_) => true,
+        }
+    }
+}
+
+/// Reads subscriptions from Stripe and puts them into force.
+pub(super) struct Applier {
+    pub store: Arc<Store>,
+    pub customers: Arc<Customers>,
+    pub catalogue: Arc<Catalogue>,
+    pub transport: Arc<Transport>,
+    /// The last version given to a read.
+    version: AtomicU64,
+    stripes: [tokio::sync::Mutex<()>; STRIPES],
+}
+
+impl Applier {
+    pub fn new(
+        store: Arc<Store>,
+        customers: Arc<Customers>,
+        catalogue: Arc<Catalogue>,
+        transport: Arc<Transport>,
+    ) -> Result<Self, StoreError> {
+        let version = AtomicU64::new(store.last_version()?);
+        let stripes = std::array::from_fn(|_| tokio::sync::Mutex::new(()));
+        Ok(Self { store, customers, catalogue, transport, version, stripes })
+    }
+
+    /// Does what an event asks for.
+    pub async fn event(&self, facts: &EventFacts, now: Now) -> Result<(), ApplyError> {
+        let named = facts.tollgate_customer.as_ref().or(facts.client_reference_id.as_ref());
+        if let (Some(customer), Some(stripe_customer)) = (named, &facts.stripe_customer) {
+            self.link(customer, stripe_customer, now).await?;
+        }
+        match &facts.subscription {
+            Some(subscription) => self.reread(subscription, facts.stripe_customer.as_deref(), now).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Reads one subscription again. What Stripe no longer has is left as it is known.
+    pub async fn reread(&self, id: &str, stripe_customer: Option<&str>, now: Now) -> Result<(), ApplyError> {
+        let _one_at_a_time = self.stripes[stripe_of(stripe_customer.unwrap_or(id))].lock().await;
+        let version = self.next_version();
+        let Some(object) = retrieve_subscription(&self.transport, id).await? else {
+            tracing::info!(subscription = id, "Stripe no longer has this subscription");
+            return Ok(());
+        };
+        self.put(&object, version, now).await?;
+        self.customers.refresh(&object.customer, now).await?;
+        Ok(())
+    }
+
+    /// Reads all subscriptions of a Stripe customer.
+    pub async fn list(&self, stripe_customer: &str, now: Now) -> Result<(), ApplyError> {
+        let _one_at_a_time = self.stripes[stripe_of(stripe_customer)].lock().await;
+        let version = self.next_version();
+        for object in list_subscriptions(&self.transport, stripe_customer).await? {
+            self.put(&object, version, now).await?;
+        }
+        self.store.set_listed(stripe_customer.to_owned(), now.seconds()).await?;
+        self.customers.refresh(stripe_customer, now).await?;
+        Ok(())
+    }
+
+    async fn put(&self, object: &SubscriptionObject, version: u64, now: Now) -> Result<(), ApplyError> {
+        let Some(facts) = facts(object) else {
+            let detail = format!("{}: unknown status {:?}", object.id, object.status);
+            tracing::error!(detail, "a subscription was left as it is known");
+            self.store.audit(now.seconds(), "subscription_unread", None, detail).await?;
+            return Ok(());
+        };
+        self.note_unknown_prices(&facts, now).await?;
+        let reread_at = reread_at(&facts, now.seconds());
+        let status = facts.status;
+        let named = object.metadata_tollgate.as_ref().or(object.customer_metadata_tollgate.as_ref());
+        if let Some(customer) = named {
+            self.link(customer, &object.customer, now).await?;
+        }
+        let stored =
+            self.store.upsert_subscription(Upsert { facts, version, reread_at }, now.seconds()).await?;
+        if stored {
+            let event =
+                if status == Status::Active { "subscription_activated" } else { "subscription_updated" };
+            tracing::info!(subscription = object.id, status = status.as_str(), "{event}");
+            self.count().await?;
+        }
+        Ok(())
+    }
+
+    /// A subscription to nothing that is sold here leaves the customer on the default tier.
+    async fn note_unknown_prices(&self, facts: &Facts, now: Now) -> Result<(), StoreError> {
+        if Subscription::read(facts, &self.catalogue).tier.is_some() {
+            return Ok(());
+        }
+        let prices: Vec<&str> = facts.items.iter().map(|item| item.price.as_str()).collect();
+        let detail = format!("{}: no tier names {}", facts.id, prices.join(", "));
+        tracing::warn!(detail, "a subscription has no tier");
+        self.store.audit(now.seconds(), "price_unknown", None, detail).await
+    }
+
+    async fn link(&self, customer: &str, stripe_customer: &str, now: Now) -> Result<(), StoreError> {
+        let link = NewLink { customer: customer.to_owned(), stripe_customer: stripe_customer.to_owned() };
+        if self.store.link(link, now.seconds()).await?.is_some() {
+            self.customers.refresh(stripe_customer, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Shows the subscriptions by tier and status.
+    pub async fn count(&self) -> Result<(), StoreError> {
+        METRICS.subscriptions.reset();
+        let tiers: Vec<&str> = self.catalogue.tiers.iter().map(|tier| &*tier.name).collect();
+        METRICS.preset_subscriptions(&tiers);
+        for facts in self.store.all_subscriptions().await? {
+            let subscription = Subscription::read(&facts, &self.catalogue);
+            let tier = subscription.tier.map_or("none", |id| &*self.catalogue.tier(id).name);
+            METRICS.subscriptions.with_label_values(&[tier, facts.status.as_str()]).inc();
+        }
+        Ok(())
+    }
+
+    fn next_version(&self) -> u64 {
+        self.version.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+fn stripe_of(key: &str) -> usize {
+    key.bytes().fold(0, |hash: usize, byte| hash.wrapping_mul(31).wrapping_add(usize::from(byte))) % STRIPES
+}

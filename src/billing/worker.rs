@@ -1,0 +1,151 @@
+//! The inbox worker, and the re-reads that are due when a period has ended.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use tokio::sync::{Notify, mpsc, watch};
+
+use crate::customers::Customers;
+use crate::domain::catalogue::Catalogue;
+use crate::domain::usage::Now;
+use crate::metrics::METRICS;
+use crate::store::{InboxOutcome, InboxRow, Store, StoreError};
+use crate::stripe::{Backoff, Transport, random};
+
+use super::apply::{Applier, ApplyError};
+use super::listing;
+
+/// Events applied at once.
+const CONCURRENCY: usize = 8;
+const WINDOW: u32 = 256;
+/// Tries of an event that fails for a reason that waiting does not cure.
+const TRIES: u32 = 3;
+/// The inbox and the re-reads are looked at least this often.
+const IDLE: Duration = Duration::from_secs(5);
+/// A re-read that is under way or failed comes up again after this.
+const REREAD_AGAIN_SECONDS: i64 = 60;
+
+/// Applies what Stripe's webhooks tell.
+pub struct Billing {
+    applier: Arc<Applier>,
+    arrived: Arc<Notify>,
+}
+
+impl Billing {
+    /// `arrived` is notified when an event has been stored.
+    pub fn new(
+        store: Arc<Store>,
+        customers: Arc<Customers>,
+        catalogue: Arc<Catalogue>,
+        transport: Arc<Transport>,
+        arrived: Arc<Notify>,
+    ) -> Result<Self, StoreError> {
+        Ok(Self { applier: Arc::new(Applier::new(store, customers, catalogue, transport)?), arrived })
+    }
+
+    /// Works until told to stop. `unknown` brings Stripe customers of whom nothing is known.
+    pub async fn run(&self, unknown: mpsc::UnboundedReceiver<String>, mut stop: watch::Receiver<bool>) {
+        tokio::spawn(listing::run(self.applier.clone(), unknown));
+        if let Err(error) = self.applier.count().await {
+            tracing::error!(%error, "subscriptions could not be counted");
+        }
+        loop {
+            let wait = match self.turn().await {
+                Ok(wait) => wait,
+                Err(error) => {
+                    tracing::error!(%error, "the inbox could not be read; it is tried again");
+                    Duration::from_secs(1)
+                }
+            };
+            tokio::select! {
+                () = self.arrived.notified() => {}
+                () = tokio::time::sleep(wait) => {}
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+        }
+    }
+
+    /// Applies what is due, and answers how long nothing will be.
+    async fn turn(&self) -> Result<Duration, StoreError> {
+        loop {
+            let due = self.applier.store.due_events(now().seconds(), WINDOW).await?;
+            if due.is_empty() {
+                break;
+            }
+            let applied = stream::iter(due).map(|event| self.apply(event)).buffer_unordered(CONCURRENCY);
+            for outcome in applied.collect::<Vec<_>>().await {
+                outcome?;
+            }
+        }
+        self.reread_due().await?;
+        let next = self.applier.store.next_event_due().await?;
+        Ok(next.map_or(IDLE, |at| {
+            let left = u64::try_from(at - now().seconds()).unwrap_or(0);
+            Duration::from_secs(left).clamp(Duration::from_millis(200), IDLE)
+        }))
+    }
+
+    async fn apply(&self, event: InboxRow) -> Result<(), StoreError> {
+        let outcome = match self.applier.event(&event.facts, now()).await {
+            Ok(()) => {
+                tracing::info!(
+                    event = event.event_id,
+                    kind = event.kind,
+                    "stripe_webhook_handled_successfully"
+                );
+                count_effect(&event.kind);
+                METRICS.webhook_lag_seconds.set((now().seconds() - event.created).max(0));
+                InboxOutcome::Done
+            }
+            Err(error) => put_off(&event, &error),
+        };
+        self.applier.store.settle_event(event.event_id, outcome, now().seconds()).await
+    }
+
+    /// Reads again what should have moved into another period and of which nothing was heard.
+    async fn reread_due(&self) -> Result<(), StoreError> {
+        let at = now();
+        let next = at.seconds() + REREAD_AGAIN_SECONDS;
+        for reread in self.applier.store.due_rereads(at.seconds(), next, WINDOW).await? {
+            let outcome = self.applier.reread(&reread.id, Some(&reread.stripe_customer), now()).await;
+            if let Err(error) = outcome {
+                tracing::warn!(%error, subscription = reread.id, "a subscription could not be read again yet");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn put_off(event: &InboxRow, error: &ApplyError) -> InboxOutcome {
+    let reason = error.to_string();
+    let pause = |tries| i64::try_from(Backoff::DURABLE.pause(tries, random()).as_secs()).unwrap_or(30).max(1);
+    if error.is_passing() {
+        tracing::warn!(event = event.event_id, reason, "a webhook event waits");
+        return InboxOutcome::Postponed { at: now().seconds() + pause(3), reason };
+    }
+    if event.tries + 1 >= TRIES {
+        tracing::error!(event = event.event_id, kind = event.kind, reason, "a webhook event failed for good");
+        return InboxOutcome::Failed { reason };
+    }
+    InboxOutcome::Retry { at: now().seconds() + pause(event.tries), reason }
+}
+
+/// What operators watch beside the state.
+fn count_effect(kind: &str) {
+    match kind {
+        "invoice.payment_succeeded" => {
+            tracing::info!("payment_succeeded");
+            METRICS.payments.with_label_values(&["succeeded"]).inc();
+        }
+        "invoice.payment_failed" => METRICS.payments.with_label_values(&["failed"]).inc(),
+        "checkout.session.completed" => METRICS.checkouts.with_label_values(&["completed"]).inc(),
+        _ => {}
+    }
+}
+
+pub(super) fn now() -> Now {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now(u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX))
+}

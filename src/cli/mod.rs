@@ -1,0 +1,108 @@
+//! The command line: one file per command.
+//!
+//! Exit codes: 0 done, 1 failed, 2 usage, 64 bad configuration. Results go to stdout, diagnostics to stderr.
+
+mod check;
+mod demo;
+mod logging;
+mod run;
+mod sample_api;
+mod sandbox;
+mod schema;
+mod token;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{self, Config};
+
+/// A reverse proxy that turns an API's traffic into a correct bill.
+#[derive(Parser)]
+#[command(version, about, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Everything at once on loopback: sample API, gateway, local Stripe; prints what to try
+    Demo(demo::Demo),
+    /// Run the gateway
+    Run(ConfigFile),
+    /// Check the configuration and show every mistake at once
+    Check(ConfigFile),
+    /// Print the configuration's JSON Schema
+    Schema,
+    /// Sign a development token with the configuration's secret
+    Token(token::Token),
+    /// Run the local Stripe alone
+    Sandbox(sandbox::SandboxArguments),
+}
+
+#[derive(clap::Args)]
+struct ConfigFile {
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// Why a command ended without success.
+enum Failure {
+    /// Exit code 1.
+    Failed(anyhow::Error),
+    /// Exit code 64; the text says everything.
+    BadConfiguration(String),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+const BAD_CONFIGURATION: u8 = 64;
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Demo(demo) => demo.run(),
+        Command::Run(file) => run::run(&file.config),
+        Command::Check(file) => check::check(&file.config),
+        Command::Schema => schema::schema(),
+        Command::Token(token) => token.run(),
+        Command::Sandbox(sandbox) => sandbox.run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Failed(error)) => {
+            eprintln!("tollgate: {error:#}");
+            ExitCode::FAILURE
+        }
+        Err(Failure::BadConfiguration(text)) => {
+            eprintln!("{text}");
+            ExitCode::from(BAD_CONFIGURATION)
+        }
+    }
+}
+
+/// Reads a configuration; its warnings go to stderr.
+fn load(path: &Path) -> Result<Config, Failure> {
+    let config = config::load(path).map_err(|error| Failure::BadConfiguration(error.to_string()))?;
+    for warning in &config.warnings {
+        eprintln!("{warning}");
+    }
+    Ok(config)
+}
+
+/// Writes to stdout; a reader that has gone (`| head`) is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    use std::io::Write;
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}

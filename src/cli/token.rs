@@ -1,0 +1,94 @@
+//! `tollgate token`: a development token, signed with the configuration's secret.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, anyhow};
+use serde_json::{Map, Value, json};
+
+use crate::auth::{parse_algorithm, sign_hs};
+use crate::config::{Config, Family, KeySource};
+
+use super::{Failure, load, print};
+
+#[derive(clap::Args)]
+pub(super) struct Token {
+    /// The configuration whose secret signs
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// The customer that the token is for
+    #[arg(long, value_name = "ID")]
+    customer: String,
+    /// Their customer at Stripe
+    #[arg(long, value_name = "ID")]
+    stripe_customer: Option<String>,
+    /// How long the token is valid, such as 30s, 15m, 1h, 7d
+    #[arg(long, default_value = "1h", value_parser = parse_ttl)]
+    ttl: Duration,
+}
+
+impl Token {
+    pub fn run(&self) -> Result<(), Failure> {
+        let config = load(&self.config)?;
+        let token = sign(&config, &self.customer, self.stripe_customer.as_deref(), self.ttl)?;
+        print(&format!("{token}\n"))
+    }
+}
+
+/// Signs a token that the configuration accepts.
+pub(super) fn sign(
+    config: &Config,
+    customer: &str,
+    stripe_customer: Option<&str>,
+    ttl: Duration,
+) -> anyhow::Result<String> {
+    let jwt = &config.auth;
+    let KeySource::Secret(secret) = &jwt.key else {
+        return Err(anyhow!("the configuration holds no secret to sign with: tokens come from your issuer"));
+    };
+    let shared = jwt.algorithms.iter().find(|algorithm| algorithm.family() == Family::Shared);
+    let algorithm = parse_algorithm(shared.context("no HS algorithm is allowed")?.as_str())?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut claims = Map::new();
+    claims.insert("iat".into(), json!(now.as_secs()));
+    claims.insert("exp".into(), json!((now + ttl).as_secs()));
+    if let Some(issuer) = &jwt.issuer {
+        claims.insert("iss".into(), json!(issuer));
+    }
+    if let Some(audience) = jwt.audience.first() {
+        claims.insert("aud".into(), json!(audience));
+    }
+    put(&mut claims, &jwt.customer_claim, customer);
+    if let Some(id) = stripe_customer {
+        let claim = jwt.stripe_customer_claim.as_deref();
+        put(&mut claims, claim.context("the configuration names no auth.jwt.stripe_customer_claim")?, id);
+    }
+    Ok(sign_hs(algorithm, secret.expose().as_bytes(), &Value::Object(claims))?)
+}
+
+/// Sets a claim; a dotted path reaches inside.
+fn put(claims: &mut Map<String, Value>, path: &str, value: &str) {
+    match path.split_once('.').filter(|_| !path.contains("://")) {
+        None => drop(claims.insert(path.to_owned(), json!(value))),
+        Some((outer, rest)) => {
+            let inner = claims.entry(outer).or_insert_with(|| json!({}));
+            if let Value::Object(inner) = inner {
+                put(inner, rest, value);
+            }
+        }
+    }
+}
+
+fn parse_ttl(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no duration; write 30s, 15m, 1h or 7d");
+    let split = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+    let seconds = match &text[split..] {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return Err(wrong()),
+    };
+    let count: u64 = text[..split].parse().map_err(|_| wrong())?;
+    count.checked_mul(seconds).filter(|s| *s <= 10 * 366 * 86_400).map(Duration::from_secs).ok_or_else(wrong)
+}

@@ -1,0 +1,108 @@
+//! The file as checked: plain values, and what must hold between them.
+//!
+//! Every check runs, whatever another found, so that all mistakes show together. A function here returns `None`
+//! only where a needed value is missing, which has then been reported; the values it returns beside a mistake are
+//! never used, since [`super::parse`] gives none out.
+
+use std::sync::Arc;
+
+use super::containers;
+use super::diagnostic::Diagnostic;
+use super::findings::{Findings, Place, suggestion};
+use super::written;
+use crate::domain::catalogue::Catalogue;
+
+pub(crate) mod auth;
+pub(crate) mod billing;
+mod catalogue;
+pub(crate) mod ledger;
+pub(crate) mod log;
+mod rates;
+mod routes;
+pub(crate) mod server;
+pub(crate) mod stripe;
+mod tiers;
+pub(crate) mod upstreams;
+
+/// A configuration without mistakes.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub server: server::Server,
+    pub log: log::Log,
+    pub ledger: ledger::Ledger,
+    pub auth: auth::Jwt,
+    /// Indexed by [`crate::domain::route::UpstreamId`].
+    pub upstreams: Vec<upstreams::Upstream>,
+    pub catalogue: Arc<Catalogue>,
+    pub billing: billing::Billing,
+    pub stripe: stripe::Stripe,
+    pub warnings: Vec<Diagnostic>,
+}
+
+pub(crate) fn check(written: &written::Root, found: &mut Findings) -> Option<Config> {
+    let server = written.server.get().and_then(|server| server::check(server, found));
+    let auth = written.auth.get().and_then(|auth| auth::check(auth.jwt.get()?, found));
+    let upstreams = written.upstreams.at().map(|upstreams| upstreams::check(upstreams, found));
+    let billing = billing::check(&written.billing.value, found);
+    let catalogue = catalogue::check(written, found);
+    let stripe = written.stripe.get().and_then(|stripe| stripe::check(stripe, found));
+    Some(Config {
+        server: server?,
+        log: log::check(&written.log.value),
+        ledger: ledger::check(&written.ledger.value),
+        auth: auth?,
+        upstreams: upstreams?,
+        catalogue: Arc::new(catalogue?),
+        billing,
+        stripe: stripe?,
+        warnings: Vec::new(),
+    })
+}
+
+/// The names that a kind of reference can have.
+struct Names {
+    kind: &'static str,
+    known: Vec<String>,
+}
+
+impl Names {
+    fn new<'a>(kind: &'static str, known: impl IntoIterator<Item = &'a str>) -> Self {
+        Self { kind, known: known.into_iter().map(str::to_owned).collect() }
+    }
+
+    /// The position of a name; an unknown one is reported, unless there is none at all: then that is.
+    fn find(&self, name: &str, place: &Place, found: &mut Findings) -> Option<usize> {
+        let position = self.known.iter().position(|known| known == name);
+        if position.is_none() && !self.known.is_empty() {
+            let known: Vec<&str> = self.known.iter().map(String::as_str).collect();
+            found.error(place, format!("there is no {} `{name}`", self.kind), suggestion(name, &known));
+        }
+        position
+    }
+}
+
+/// Names that become part of keys at Stripe, of labels and of headers: at least one, lower case, not too many.
+fn check_names<'a>(
+    kind: &str,
+    table: &Place,
+    names: impl IntoIterator<Item = (&'a str, &'a Place)>,
+    most: usize,
+    found: &mut Findings,
+) {
+    let mut count = 0;
+    for (name, place) in names {
+        count += 1;
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
+        // What is no name at all is reported where the table is read.
+        if containers::name(name).is_ok() && !name.bytes().all(plain) {
+            let what = format!("this name cannot be that of a {kind}");
+            found.error(place, what, "use lower-case letters, digits, `_` and `-`");
+        }
+    }
+    if count == 0 {
+        found.error(table, format!("there is no {kind}"), format!("write at least one [{}.NAME]", table.key));
+    }
+    if count > most {
+        found.error(table, format!("there are too many: {count}"), format!("write at most {most}"));
+    }
+}

@@ -1,0 +1,79 @@
+//! `[server]`.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::findings::{At, Findings};
+use crate::config::values::cidr::Cidr;
+use crate::config::values::secret::Secret;
+use crate::config::values::url::Url;
+use crate::config::written;
+
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// At least one.
+    pub listen: Vec<SocketAddr>,
+    pub admin_listen: SocketAddr,
+    /// `None`: `/admin` is off.
+    pub admin_token: Option<Secret>,
+    /// `None`: one per core.
+    pub threads: Option<NonZeroUsize>,
+    /// From the working directory.
+    pub data_dir: PathBuf,
+    /// Without a trailing slash.
+    pub public_url: Option<String>,
+    pub max_body_bytes: u64,
+    pub header_timeout: Duration,
+    pub drain_timeout: Duration,
+    pub keepalive_timeout: Duration,
+    pub trusted_proxies: Vec<Cidr>,
+}
+
+/// Shorter ones can be guessed.
+const SHORTEST_ADMIN_TOKEN: usize = 16;
+
+pub(crate) fn check(server: &written::Server, found: &mut Findings) -> Option<Server> {
+    check_admin_token(server, found);
+    let listen = server.listen.get().map(|listen| &listen.0);
+    if let Some(listen) = listen {
+        check_listen(listen, server.admin_listen.value, found);
+    }
+    Some(Server {
+        listen: listen?.iter().map(|address| address.value).collect(),
+        admin_listen: server.admin_listen.value,
+        admin_token: server.admin_token.get().cloned(),
+        threads: usize::try_from(server.threads.value.0).ok().and_then(NonZeroUsize::new),
+        data_dir: PathBuf::from(&server.data_dir.value.0),
+        public_url: server.public_url.get().map(Url::to_text),
+        max_body_bytes: server.max_body.value.0,
+        header_timeout: server.header_timeout.value.0,
+        drain_timeout: server.drain_timeout.value.0,
+        keepalive_timeout: server.keepalive_timeout.value.0,
+        trusted_proxies: server.trusted_proxies.value.iter().map(|range| range.value).collect(),
+    })
+}
+
+fn check_admin_token(server: &written::Server, found: &mut Findings) {
+    let Some(token) = server.admin_token.at() else { return };
+    if token.value.expose().len() < SHORTEST_ADMIN_TOKEN {
+        found.error(
+            &token.place,
+            "the token is shorter than 16 bytes and could be guessed",
+            "write a random one, such as `openssl rand -hex 16` prints, or leave it out: then /admin is off",
+        );
+    }
+}
+
+fn check_listen(addresses: &[At<SocketAddr>], admin: SocketAddr, found: &mut Findings) {
+    for (index, address) in addresses.iter().enumerate().filter(|(_, address)| address.value.port() != 0) {
+        if address.value == admin {
+            let help = "give them different ports; /admin and /metrics are not for the public";
+            found.error(&address.place, "this is also server.admin_listen", help);
+        }
+        if addresses[..index].iter().any(|earlier| earlier.value == address.value) {
+            found.error(&address.place, "this address is listed twice", "leave one out");
+        }
+    }
+}

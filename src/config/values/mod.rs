@@ -1,0 +1,71 @@
+//! What can stand behind a key: one file per kind of value, each with its syntax, its schema and its help.
+
+use serde_json::{Value as Json, json};
+
+use super::read::{Read, Reader};
+use super::tree::{Node, Value};
+
+pub(crate) mod address;
+pub(crate) mod algorithm;
+pub(crate) mod allowance;
+pub(crate) mod cidr;
+pub(crate) mod money;
+pub(crate) mod number;
+pub(crate) mod pace;
+pub(crate) mod path;
+pub(crate) mod secret;
+pub(crate) mod size;
+pub(crate) mod span;
+pub(crate) mod status;
+pub(crate) mod text;
+pub(crate) mod url;
+
+/// The schema of a string with a syntax; a reference to a variable may stand in its place.
+pub(crate) fn pattern(syntax: &str) -> Json {
+    json!({ "type": "string", "pattern": format!(r"^({syntax})$|\$\{{") })
+}
+
+/// The schema of one word of several.
+pub(crate) fn one_of(words: &[&str]) -> Json {
+    json!({ "anyOf": [{ "enum": words }, { "type": "string", "pattern": r"\$\{" }] })
+}
+
+/// One word of several.
+pub(crate) fn choose<T: Copy>(node: &Node, reader: &mut Reader<'_>, words: &[(&str, T)]) -> Option<T> {
+    let quoted: Vec<String> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
+    let help = format!("write {}", quoted.join(" or "));
+    reader.parse(node, &help, |text| {
+        let found = words.iter().find(|(word, _)| *word == text);
+        found.map(|(_, value)| *value).ok_or_else(|| "this word has no meaning here".into())
+    })
+}
+
+impl Read for bool {
+    fn schema() -> Json {
+        json!({ "type": "boolean" })
+    }
+
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        match node.value {
+            Value::Boolean(boolean) => Some(boolean),
+            _ => reader.unexpected(node, "a boolean", "write true or false, without quotes"),
+        }
+    }
+}
+
+impl Read for String {
+    fn schema() -> Json {
+        json!({ "type": "string" })
+    }
+
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        reader.parse(node, "write a string in quotes", |text| Ok(text.to_owned()))
+    }
+}
+
+/// Digits, and what follows them: `"250ms"` is 250 and `ms`.
+fn digits_and_rest(text: &str) -> Option<(u64, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, rest) = text.split_at(end);
+    Some((digits.parse().ok()?, rest))
+}

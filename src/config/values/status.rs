@@ -1,0 +1,43 @@
+//! Statuses that are charged: `"2xx"`, `"404"` or `404`.
+
+use serde_json::{Value as Json, json};
+
+use super::pattern;
+use crate::config::read::{Read, Reader};
+use crate::config::tree::{Node, Value};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Statuses {
+    /// All from n00 to n99.
+    Class(u8),
+    Exact(u16),
+}
+
+impl Read for Statuses {
+    fn schema() -> Json {
+        json!({ "anyOf": [{ "type": "integer", "minimum": 200, "maximum": 599 }, pattern("[2-5](xx|[0-9]{2})")] })
+    }
+
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        let help = r#"write a class such as "2xx", or a status from 200 to 599"#;
+        let wrong = || "this is not a status that an answer can have".to_owned();
+        if let Value::Integer(number) = node.value {
+            let status = exact(number);
+            if status.is_none() {
+                reader.found.error(&node.place, wrong(), help);
+            }
+            return status;
+        }
+        reader.parse(node, help, |text| {
+            let class = text.strip_suffix("xx").and_then(|class| class.parse().ok());
+            match class {
+                Some(class @ 2..=5) => Ok(Self::Class(class)),
+                _ => text.parse().ok().and_then(exact).ok_or_else(wrong),
+            }
+        })
+    }
+}
+
+fn exact(number: i128) -> Option<Statuses> {
+    u16::try_from(number).ok().filter(|status| (200..=599).contains(status)).map(Statuses::Exact)
+}

@@ -1,0 +1,65 @@
+//! The file as written: every section, its keys, what each is for and its default.
+
+use super::containers::ByName;
+use super::findings::At;
+use super::read::{Given, Keys, Section};
+
+pub(crate) use auth::{Auth, Jwt};
+pub(crate) use billing::{Billing, Paths};
+pub(crate) use routes::{Cost, DefaultRoute, Route, Terms};
+pub(crate) use server::{Ledger, Log, Server};
+pub(crate) use stripe::{Mode, Stripe};
+pub(crate) use tiers::{Overage, Tier};
+pub(crate) use upstreams::{Meter, Upstream};
+
+pub use server::{Durability, LogFormat};
+
+mod auth;
+mod billing;
+mod routes;
+mod server;
+mod stripe;
+mod tiers;
+mod upstreams;
+
+/// The whole file.
+#[derive(Debug)]
+pub(crate) struct Root {
+    pub server: Given<Server>,
+    pub log: At<Log>,
+    pub ledger: At<Ledger>,
+    pub auth: Given<Auth>,
+    pub upstreams: Given<ByName<Upstream>>,
+    pub meters: Given<ByName<Meter>>,
+    pub routes: Given<Vec<At<Route>>>,
+    pub routes_default: Given<DefaultRoute>,
+    pub tiers: Given<ByName<Tier>>,
+    pub billing: At<Billing>,
+    pub stripe: Given<Stripe>,
+}
+
+impl Section for Root {
+    const ABOUT: &'static str = "The configuration of Tollgate.";
+
+    fn read_keys(keys: &mut Keys<'_, '_, '_>) -> Self {
+        Self {
+            server: keys.required("server", Server::ABOUT),
+            log: keys.section("log"),
+            ledger: keys.section("ledger"),
+            auth: keys.required("auth", Auth::ABOUT),
+            upstreams: keys.required("upstreams", "[upstreams.NAME]: the API behind the gateway."),
+            meters: keys.required("meters", "[meters.NAME]: what counts units; at least one."),
+            routes: keys.optional(
+                "routes",
+                "[[routes]]: which requests there are and what they cost. The most specific pattern wins.",
+            ),
+            routes_default: keys.optional("routes_default", DefaultRoute::ABOUT),
+            tiers: keys.required(
+                "tiers",
+                "[tiers.NAME]: what customers may use and pay; at least one. A later one beats an earlier one.",
+            ),
+            billing: keys.section("billing"),
+            stripe: keys.required("stripe", Stripe::ABOUT),
+        }
+    }
+}

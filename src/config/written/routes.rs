@@ -1,0 +1,109 @@
+//! `[[routes]]` and `[routes_default]`.
+
+use http::Method;
+use serde_json::{Value as Json, json};
+
+use crate::config::containers::{ByName, NonEmpty};
+use crate::config::findings::{At, Place};
+use crate::config::read::{Given, Keys, Read, Reader, Section};
+use crate::config::tree::{Node, Value};
+use crate::config::values::number::Number;
+use crate::config::values::pace::Pace;
+use crate::config::values::path::Pattern;
+use crate::config::values::status::Statuses;
+use crate::config::values::text::Name;
+
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub path: Given<Pattern>,
+    pub methods: Given<NonEmpty<Method>>,
+    pub terms: Terms,
+}
+
+/// What holds for the requests of a route.
+#[derive(Debug)]
+pub(crate) struct Terms {
+    pub place: Place,
+    pub upstream: Given<String>,
+    pub cost: Given<Cost>,
+    pub requires: At<Vec<At<Name>>>,
+    pub charge_on: Given<NonEmpty<Statuses>>,
+    pub rate: Given<Pace>,
+    pub burst: Given<Number<1, 1_000_000>>,
+    pub public: At<bool>,
+}
+
+impl Terms {
+    fn read_keys(keys: &mut Keys<'_, '_, '_>) -> Self {
+        Self {
+            place: keys.place(),
+            upstream: keys
+                .optional("upstream", "The upstream that answers; may be left out where there is only one."),
+            cost: keys.optional(
+                "cost",
+                "Units of the only meter, or a table of meters and units; 0 is free. Needed unless public.",
+            ),
+            requires: keys.or("requires", "Features that the customer's tier must have.", []),
+            charge_on: keys.optional("charge_on", "Statuses that are charged; left out: [\"2xx\", \"3xx\"]."),
+            rate: keys.optional("rate", "Requests per customer on this route, on top of the tier's rate."),
+            burst: keys.optional("burst", "How many may come at once; left out: the rate's number."),
+            public: keys.or("public", "No token and no cost.", false),
+        }
+    }
+}
+
+impl Section for Route {
+    const ABOUT: &'static str = "[[routes]]: requests with one price.";
+
+    fn read_keys(keys: &mut Keys<'_, '_, '_>) -> Self {
+        Self {
+            path: keys.required(
+                "path",
+                "The path; `{name}` stands for a segment, a last `{*rest}` for all that follows.",
+            ),
+            methods: keys.optional("methods", "The methods; left out: all. HEAD is answered where GET is."),
+            terms: Terms::read_keys(keys),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct DefaultRoute {
+    pub terms: Terms,
+}
+
+impl Section for DefaultRoute {
+    const ABOUT: &'static str = "[routes_default]: what holds where no route matches; left out: 404.";
+
+    fn read_keys(keys: &mut Keys<'_, '_, '_>) -> Self {
+        Self { terms: Terms::read_keys(keys) }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Cost {
+    /// Of the only meter.
+    Units(u64),
+    ByMeter(ByName<Units>),
+}
+
+/// Units of one request: few enough that no sum of them overflows.
+type Units = Number<0, 1_000_000_000>;
+
+impl Read for Cost {
+    fn schema() -> Json {
+        json!({ "anyOf": [Units::schema(), ByName::<Units>::schema()] })
+    }
+
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        match &node.value {
+            Value::Integer(_) => Units::read(node, reader).map(|units| Self::Units(units.0)),
+            Value::Table(_) => ByName::read(node, reader).map(Self::ByMeter),
+            _ => reader.unexpected(
+                node,
+                "units, or a table of meters and units",
+                "write a whole number such as 1, or a table such as { api_calls = 1 }",
+            ),
+        }
+    }
+}

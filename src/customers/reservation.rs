@@ -1,0 +1,79 @@
+//! Reservations: units in flight, which settle or are released exactly once.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::domain::account::Policy;
+use crate::domain::route::Route;
+use crate::domain::tier::TierId;
+use crate::domain::units::Cost;
+use crate::domain::usage::{Charge, Now};
+
+use super::entry::Entry;
+
+/// The permission to forward one request. Dropping it releases what has not been settled.
+#[must_use = "dropping a reservation releases it"]
+pub struct Reservation {
+    entry: Arc<Entry>,
+    tier: TierId,
+    cost: Cost,
+    held: bool,
+}
+
+/// A charge, and the tier that it was made under.
+#[derive(Clone, Debug)]
+pub struct Settled {
+    pub charge: Charge,
+    pub tier: Option<TierId>,
+}
+
+impl Reservation {
+    pub(super) fn new(entry: Arc<Entry>, tier: TierId, cost: Cost) -> Self {
+        Self { entry, tier, cost, held: true }
+    }
+
+    pub fn entry(&self) -> &Arc<Entry> {
+        &self.entry
+    }
+
+    /// The tier in force when the request was admitted.
+    pub fn tier(&self) -> TierId {
+        self.tier
+    }
+
+    /// Turns the reserved units into used ones. A second call, or one after a release, charges nothing.
+    pub fn settle(&mut self, now: Now) -> Option<Settled> {
+        if !std::mem::take(&mut self.held) {
+            return None;
+        }
+        let mut hot = self.entry.hot();
+        let charge = hot.account.settle(&self.cost, now);
+        Some(Settled { charge, tier: hot.account.entitlement().tier.as_ref().map(|tier| tier.id) })
+    }
+
+    /// Takes back a charge that this reservation settled.
+    pub fn undo(&self, settled: &Settled) {
+        self.entry.hot().account.undo(&settled.charge);
+    }
+
+    /// Gives the units back. What has settled stays settled.
+    pub fn release(&mut self) {
+        if std::mem::take(&mut self.held) {
+            self.entry.hot().account.release(&self.cost);
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+impl Entry {
+    /// Every limit that a request on this route is held against, the tightest first.
+    pub fn policies(&self, route: &Route, now: Now) -> SmallVec<[Policy; 4]> {
+        self.hot().account.policies(route, now)
+    }
+}

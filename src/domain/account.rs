@@ -1,0 +1,305 @@
+//! The account: a customer's counters, and the one decision over all of its limits.
+//!
+//! [`Account::admit`] asks state, feature, rate, quota and cap in this order, and spends only when all of them
+//! agree: a refusal costs nothing. What is admitted is *reserved* until it is settled or released, so that
+//! `used + reserved` never passes a hard limit, whatever comes at once.
+
+use smallvec::{SmallVec, smallvec};
+
+use super::period::Period;
+use super::rate::{Bucket, Rate};
+use super::refusal::Refusal;
+use super::route::{Route, RouteId};
+use super::subscription::{Entitlement, Standing};
+use super::tier::{Allowance, Overage, Tier, TierId};
+use super::units::{Cost, MeterId};
+use super::usage::{Charge, Draw, Draws, Now};
+use rust_decimal::Decimal;
+
+/// Units by meter; most configurations have one or two.
+pub type ByMeter = SmallVec<[u64; 2]>;
+
+/// The settled units of one period.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    pub period: Period,
+    pub used: ByMeter,
+}
+
+/// A customer's hot state.
+#[derive(Clone, Debug)]
+pub struct Account {
+    entitlement: Entitlement,
+    current: Window,
+    /// Windows used before the current one since this account was loaded, and not ended yet: a customer who
+    /// subscribes and cancels finds the calendar month as it was left.
+    others: Vec<Window>,
+    /// Units in flight, by meter. They belong to no window before they settle.
+    reserved: ByMeter,
+    rate: Bucket,
+    route_rates: Vec<(RouteId, Bucket)>,
+}
+
+/// One limit as the `RateLimit` headers show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    pub name: PolicyName,
+    /// The most that a window allows.
+    pub quota: u64,
+    pub window_seconds: u64,
+    pub remaining: u64,
+    /// Seconds until more remains than now.
+    pub resets_in: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PolicyName {
+    Rate,
+    Quota(MeterId),
+    Cap,
+}
+
+impl Account {
+    /// `window` holds what the store knows of the period that the entitlement names for `now`.
+    pub fn new(entitlement: Entitlement, window: Window) -> Self {
+        let meters = window.used.len();
+        Self {
+            entitlement,
+            current: window,
+            others: Vec::new(),
+            reserved: smallvec![0; meters],
+            rate: Bucket::default(),
+            route_rates: Vec::new(),
+        }
+    }
+
+    /// Reserves the cost of one request under the tier that is answered, or says why not and changes nothing.
+    pub fn admit(&mut self, route: &Route, now: Now) -> Result<TierId, Refusal> {
+        self.roll(now);
+        let tier = self.tier_in_force(now)?;
+        if let Some(feature) = tier.features.first_missing(route.requires) {
+            return Err(Refusal::FeatureNotIncluded { feature });
+        }
+        let nanos = now.nanos();
+        let limited = |wait_nanos| Refusal::RateLimited { wait_nanos };
+        let by_tier = tier.rate.map(|rate| self.rate.ask(rate, nanos)).transpose().map_err(limited)?;
+        let route_bucket = self.route_bucket(route.id);
+        let by_route = route.rate.map(|rate| route_bucket.ask(rate, nanos)).transpose().map_err(limited)?;
+        self.ask_units(tier, &route.cost)?;
+        let tier = tier.id;
+
+        if let Some(permission) = by_tier {
+            self.rate.spend(permission);
+        }
+        if let Some(permission) = by_route {
+            self.spend_route(route.id, |bucket| bucket.spend(permission));
+        }
+        for (meter, units) in route.cost.iter() {
+            self.reserved[meter.index()] += units;
+        }
+        Ok(tier)
+    }
+
+    /// Turns reserved units into used ones of the window that holds `now`.
+    pub fn settle(&mut self, cost: &Cost, now: Now) -> Charge {
+        self.release(cost);
+        self.roll(now);
+        let mut draws = Draws::new();
+        for (meter, units) in cost.iter() {
+            let used = &mut self.current.used[meter.index()];
+            let allowance = self.entitlement.tier.as_ref().map_or(0, |tier| tier.included(meter).units());
+            let included = units.min(allowance.saturating_sub(*used));
+            *used = used.saturating_add(units);
+            draws.push(Draw { meter, included, credits: 0, overage: units - included });
+        }
+        Charge { period: self.current.period, draws }
+    }
+
+    /// Gives reserved units back.
+    pub fn release(&mut self, cost: &Cost) {
+        for (meter, units) in cost.iter() {
+            let reserved = &mut self.reserved[meter.index()];
+            *reserved = reserved.saturating_sub(units);
+        }
+    }
+
+    /// Takes back a charge that turned out not to be due.
+    pub fn undo(&mut self, charge: &Charge) {
+        let windows = std::iter::once(&mut self.current).chain(&mut self.others);
+        for window in windows.filter(|window| window.period == charge.period) {
+            for draw in &charge.draws {
+                let used = &mut window.used[draw.meter.index()];
+                *used = used.saturating_sub(draw.units());
+            }
+        }
+    }
+
+    /// Whether the window for the entitlement at `now` must be read from the store first.
+    pub fn lacks_window(&self, entitlement: &Entitlement, now: Now) -> Option<Period> {
+        let period = entitlement.windows.at(now.seconds());
+        let known = self.current.period == period || self.others.iter().any(|w| w.period == period);
+        (!known).then_some(period)
+    }
+
+    /// Puts another entitlement in force. `window` is the store's, for a period that [`Self::lacks_window`] named.
+    pub fn entitle(&mut self, entitlement: Entitlement, window: Option<Window>, now: Now) {
+        let period = entitlement.windows.at(now.seconds());
+        if self.current.period != period {
+            let place = self.others.iter().position(|known| known.period == period);
+            let next = place
+                .map(|place| self.others.swap_remove(place))
+                .or(window.filter(|window| window.period == period))
+                .unwrap_or_else(|| self.empty_window(period));
+            self.others.push(std::mem::replace(&mut self.current, next));
+        }
+        self.others.retain(|window| now.seconds() < window.period.end);
+        self.entitlement = entitlement;
+    }
+
+    pub fn entitlement(&self) -> &Entitlement {
+        &self.entitlement
+    }
+
+    /// The window in force at `now`.
+    pub fn window(&mut self, now: Now) -> &Window {
+        self.roll(now);
+        &self.current
+    }
+
+    /// Holds nothing that the store does not: no units in flight, and every rate has been earned back.
+    pub fn is_at_rest(&self, now: Now) -> bool {
+        self.reserved.iter().all(|units| *units == 0)
+            && self.rate.is_full(now.nanos())
+            && self.route_rates.iter().all(|(_, bucket)| bucket.is_full(now.nanos()))
+    }
+
+    /// Every limit that a request on this route is held against, the tightest first.
+    pub fn policies(&mut self, route: &Route, now: Now) -> SmallVec<[Policy; 4]> {
+        self.roll(now);
+        let mut policies: SmallVec<[Policy; 4]> = SmallVec::new();
+        let Some(tier) = self.entitlement.tier.as_deref() else { return policies };
+        policies.extend(self.rate_policy(tier, route, now));
+        policies.extend(route.cost.iter().filter_map(|(meter, _)| self.quota_policy(tier, meter, now)));
+        policies.extend(self.cap_policy(tier, now));
+        policies.sort_by_key(|policy| share_left(policy.remaining, policy.quota));
+        policies
+    }
+
+    fn roll(&mut self, now: Now) {
+        if now.seconds() < self.current.period.end {
+            return;
+        }
+        let period = self.entitlement.windows.at(now.seconds());
+        if period != self.current.period {
+            self.current = self.empty_window(period);
+        }
+    }
+
+    fn empty_window(&self, period: Period) -> Window {
+        Window { period, used: smallvec![0; self.reserved.len()] }
+    }
+
+    fn tier_in_force(&self, now: Now) -> Result<&Tier, Refusal> {
+        match self.entitlement.standing {
+            Standing::Paused => return Err(Refusal::SubscriptionPaused),
+            _ if !self.entitlement.admits(now.seconds()) => return Err(Refusal::PaymentRequired),
+            _ => {}
+        }
+        self.entitlement.tier.as_deref().ok_or(Refusal::PaymentRequired)
+    }
+
+    fn ask_units(&self, tier: &Tier, cost: &Cost) -> Result<(), Refusal> {
+        match &tier.overage {
+            Overage::Deny => {
+                let over = cost.iter().find(|(meter, units)| {
+                    self.taken(*meter).saturating_add(*units) > tier.included(*meter).units()
+                });
+                over.map_or(Ok(()), |(meter, _)| Err(Refusal::QuotaExceeded { meter }))
+            }
+            Overage::Priced { cap: None, .. } => Ok(()),
+            Overage::Priced { cap: Some(cap), .. } => {
+                let asked = |meter| cost.iter().find(|(m, _)| *m == meter).map_or(0, |(_, units)| units);
+                // A request that adds nothing to the overage is never held against the cap.
+                let added = self.overage(tier, asked) > self.overage(tier, |_| 0);
+                if added && self.overage(tier, asked) > *cap {
+                    return Err(Refusal::SpendCapReached);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Used and reserved units of a meter.
+    fn taken(&self, meter: MeterId) -> u64 {
+        self.current.used[meter.index()].saturating_add(self.reserved[meter.index()])
+    }
+
+    /// The window's overage over all meters, in major units, with `asked` units more.
+    fn overage(&self, tier: &Tier, asked: impl Fn(MeterId) -> u64) -> Decimal {
+        (0..u16::try_from(self.reserved.len()).unwrap_or(u16::MAX))
+            .map(MeterId)
+            .map(|meter| tier.overage_amount(meter, self.taken(meter).saturating_add(asked(meter))))
+            .fold(Decimal::ZERO, Decimal::saturating_add)
+    }
+
+    fn route_bucket(&self, route: RouteId) -> Bucket {
+        self.route_rates.iter().find(|(id, _)| *id == route).map_or_else(Bucket::default, |(_, b)| *b)
+    }
+
+    fn spend_route(&mut self, route: RouteId, spend: impl FnOnce(&mut Bucket)) {
+        let place = self.route_rates.iter().position(|(id, _)| *id == route).unwrap_or_else(|| {
+            self.route_rates.push((route, Bucket::default()));
+            self.route_rates.len() - 1
+        });
+        spend(&mut self.route_rates[place].1);
+    }
+
+    /// The tighter of the tier's and the route's rate.
+    fn rate_policy(&self, tier: &Tier, route: &Route, now: Now) -> Option<Policy> {
+        let show = |rate: Rate, bucket: Bucket| Policy {
+            name: PolicyName::Rate,
+            quota: u64::from(rate.burst()),
+            window_seconds: rate.window_seconds(),
+            remaining: bucket.remaining(rate, now.nanos()),
+            resets_in: bucket.next_in(rate, now.nanos()).div_ceil(1_000_000_000),
+        };
+        let by_tier = tier.rate.map(|rate| show(rate, self.rate));
+        let by_route = route.rate.map(|rate| show(rate, self.route_bucket(route.id)));
+        by_tier.into_iter().chain(by_route).min_by_key(|policy| policy.remaining)
+    }
+
+    fn quota_policy(&self, tier: &Tier, meter: MeterId, now: Now) -> Option<Policy> {
+        let quota = match tier.included(meter) {
+            Allowance::Units(units) => units,
+            Allowance::Unlimited => return None,
+        };
+        Some(Policy {
+            name: PolicyName::Quota(meter),
+            quota,
+            window_seconds: self.current.period.length_seconds(),
+            remaining: quota.saturating_sub(self.taken(meter)),
+            resets_in: self.current.period.seconds_left(now.seconds()),
+        })
+    }
+
+    /// In whole major units of the currency: the header takes integers only.
+    fn cap_policy(&self, tier: &Tier, now: Now) -> Option<Policy> {
+        let Overage::Priced { cap: Some(cap), .. } = &tier.overage else { return None };
+        let whole = |amount: Decimal| u64::try_from(amount.trunc()).unwrap_or(0);
+        Some(Policy {
+            name: PolicyName::Cap,
+            quota: whole(*cap),
+            window_seconds: self.current.period.length_seconds(),
+            remaining: whole((*cap - self.overage(tier, |_| 0)).max(Decimal::ZERO)),
+            resets_in: self.current.period.seconds_left(now.seconds()),
+        })
+    }
+}
+
+/// What is left of a limit in parts of 2^32: the order of tightness.
+fn share_left(remaining: u64, quota: u64) -> u64 {
+    u64::try_from((u128::from(remaining) << 32) / u128::from(quota.max(1))).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

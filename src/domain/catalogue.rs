@@ -1,0 +1,73 @@
+//! The catalogue: what the configuration sells. Tiers, meters, routes and features, checked and cross-linked.
+
+use std::sync::Arc;
+
+use super::money::Currency;
+use super::route::RouteTable;
+use super::tier::{Tier, TierId};
+use super::units::{Meter, MeterId};
+
+/// Which units are reported to Stripe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// Included and overage units: Stripe's graduated price holds the included ones.
+    All,
+    /// Overage units alone.
+    Overage,
+}
+
+/// Everything that prices and limits a request.
+#[derive(Clone, Debug)]
+pub struct Catalogue {
+    pub currency: Currency,
+    pub meters: Vec<Meter>,
+    /// In the order of the file.
+    pub tiers: Vec<Arc<Tier>>,
+    /// Who has no subscription.
+    pub default_tier: Option<TierId>,
+    /// Names of the bits in a [`super::tier::FeatureSet`].
+    pub features: Vec<String>,
+    pub routes: RouteTable,
+    pub report: Report,
+    /// How long a `past_due` subscription keeps its tier after it was first seen, in seconds.
+    pub past_due_grace: i64,
+}
+
+impl Catalogue {
+    pub fn tier(&self, id: TierId) -> &Arc<Tier> {
+        &self.tiers[id.index()]
+    }
+
+    pub fn meter(&self, id: MeterId) -> &Meter {
+        &self.meters[id.index()]
+    }
+
+    pub fn meter_ids(&self) -> impl Iterator<Item = MeterId> + use<> {
+        (0..u16::try_from(self.meters.len()).unwrap_or(u16::MAX)).map(MeterId)
+    }
+
+    /// The tier that a Stripe price stands for: by id, or by a lookup key `tollgate_<tier>_monthly`, `_yearly` or
+    /// `_<meter>`.
+    pub fn tier_of_price(&self, price: &str, lookup_key: Option<&str>) -> Option<TierId> {
+        let by_id = self.tiers.iter().find(|tier| tier.stripe_prices.iter().any(|p| p == price));
+        let by_key = || {
+            let key = lookup_key?.strip_prefix("tollgate_")?;
+            self.tiers.iter().find(|tier| {
+                let suffix = key.strip_prefix(&*tier.name).and_then(|rest| rest.strip_prefix('_'));
+                suffix.is_some_and(|suffix| {
+                    matches!(suffix, "monthly" | "yearly")
+                        || self.meters.iter().any(|meter| &*meter.name == suffix)
+                })
+            })
+        };
+        by_id.or_else(by_key).map(|tier| tier.id)
+    }
+
+    /// The names of a set of features, in the catalogue's order.
+    pub fn feature_names(&self, set: super::tier::FeatureSet) -> Vec<&str> {
+        (0..self.features.len())
+            .filter(|index| set.holds(super::tier::FeatureSet::from_indices([*index])))
+            .map(|index| self.features[index].as_str())
+            .collect()
+    }
+}

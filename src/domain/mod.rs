@@ -1,0 +1,15 @@
+//! Values and decisions. Nothing here reads a clock, does I/O, awaits, locks or counts a metric: `now` is an
+//! argument, and a decision is a value that somebody else acts on.
+
+pub mod account;
+pub mod catalogue;
+pub mod money;
+pub mod path;
+pub mod period;
+pub mod rate;
+pub mod refusal;
+pub mod route;
+pub mod subscription;
+pub mod tier;
+pub mod units;
+pub mod usage;

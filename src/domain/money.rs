@@ -1,0 +1,84 @@
+//! Money: exact decimals in major units, and the rule by which they become minor ones.
+//!
+//! Amounts stay exact until they are shown or compared with an invoice. Then they are rounded once, per line, to
+//! the currency's minor unit, half away from zero, as Stripe rounds the amount of an invoice line
+//! (<https://docs.stripe.com/products-prices/pricing-models#decimal-amounts>).
+
+use rust_decimal::{Decimal, RoundingStrategy};
+
+/// An ISO 4217 currency as Stripe spells it, in lower case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Currency {
+    code: [u8; 3],
+}
+
+/// Stripe's currencies without a minor unit (<https://docs.stripe.com/currencies#zero-decimal>).
+const ZERO_DECIMAL: &[&str] = &[
+    "bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv", "xaf", "xof",
+    "xpf",
+];
+/// Stripe's currencies with a thousandth as minor unit (<https://docs.stripe.com/currencies#three-decimal>).
+const THREE_DECIMAL: &[&str] = &["bhd", "jod", "kwd", "omr", "tnd"];
+
+impl Currency {
+    /// Three ASCII letters in any case; `None` otherwise.
+    pub fn parse(code: &str) -> Option<Self> {
+        let bytes: [u8; 3] = code.as_bytes().try_into().ok()?;
+        bytes
+            .iter()
+            .all(u8::is_ascii_alphabetic)
+            .then(|| Self { code: bytes.map(|b| b.to_ascii_lowercase()) })
+    }
+
+    pub fn code(&self) -> &str {
+        std::str::from_utf8(&self.code).expect("three ASCII letters")
+    }
+
+    /// Digits after the point of an amount in major units.
+    pub fn decimals(self) -> u32 {
+        match self.code() {
+            code if ZERO_DECIMAL.contains(&code) => 0,
+            code if THREE_DECIMAL.contains(&code) => 3,
+            _ => 2,
+        }
+    }
+
+    /// The amount as it would stand on an invoice: rounded half away from zero, with all its digits.
+    pub fn round(self, amount: Decimal) -> Decimal {
+        let decimals = self.decimals();
+        let mut rounded = amount.round_dp_with_strategy(decimals, RoundingStrategy::MidpointAwayFromZero);
+        rounded.rescale(decimals);
+        rounded
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn usd() -> Currency {
+        Currency::parse("USD").expect("a currency")
+    }
+
+    #[test]
+    fn amounts_are_shown_with_all_their_minor_digits() {
+        assert_eq!(usd().round(Decimal::new(15, 2)).to_string(), "0.15");
+        assert_eq!(usd().round(Decimal::new(3, 0)).to_string(), "3.00");
+        let jpy = Currency::parse("jpy").expect("a currency");
+        assert_eq!(jpy.round(Decimal::new(155, 1)).to_string(), "16");
+    }
+
+    #[test]
+    fn half_a_cent_rounds_away_from_zero() {
+        assert_eq!(usd().round(Decimal::new(5, 3)).to_string(), "0.01");
+        assert_eq!(usd().round(Decimal::new(25, 3)).to_string(), "0.03");
+        assert_eq!(usd().round(Decimal::new(-5, 3)).to_string(), "-0.01");
+    }
+
+    #[test]
+    fn what_is_not_three_letters_is_no_currency() {
+        for wrong in ["", "us", "usdd", "u$d", "üs"] {
+            assert_eq!(Currency::parse(wrong), None, "{wrong}");
+        }
+    }
+}

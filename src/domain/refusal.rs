@@ -1,0 +1,20 @@
+//! Refusals: the typed no of an admission. Which status and text each becomes is `gateway/answer.rs`'s to say.
+
+use super::units::MeterId;
+
+/// Why a request is not admitted. Nothing was spent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The subscription is unpaid, past its grace, or there is no tier to fall back to.
+    PaymentRequired,
+    /// The subscription is paused.
+    SubscriptionPaused,
+    /// The route requires a feature that the tier does not have; its index in the catalogue.
+    FeatureNotIncluded { feature: usize },
+    /// Too many requests at once; nanoseconds until the next may come.
+    RateLimited { wait_nanos: u64 },
+    /// The included units of the period are used or reserved, and overage is denied.
+    QuotaExceeded { meter: MeterId },
+    /// The period's overage would pass the spend cap.
+    SpendCapReached,
+}

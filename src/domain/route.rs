@@ -1,0 +1,319 @@
+//! Routes: which requests cost what, and the table that finds the most specific one for a path.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use http::Method;
+
+use super::path::NormalPath;
+use super::rate::Rate;
+use super::tier::FeatureSet;
+use super::units::Cost;
+
+/// The position of a route in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouteId(pub u16);
+
+impl RouteId {
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// The position of an upstream in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct UpstreamId(pub u16);
+
+/// `[[routes]]`, checked.
+#[derive(Clone, Debug)]
+pub struct Route {
+    pub id: RouteId,
+    /// As written; the label of metrics and the name in the record.
+    pub pattern: Arc<str>,
+    pub methods: Methods,
+    pub upstream: UpstreamId,
+    pub cost: Cost,
+    pub requires: FeatureSet,
+    pub charge_on: StatusSet,
+    pub rate: Option<Rate>,
+    /// No token, no cost.
+    pub public: bool,
+}
+
+/// The methods that a route answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Methods {
+    All,
+    /// HEAD is answered where GET is.
+    These(Vec<Method>),
+}
+
+impl Methods {
+    pub fn allow(&self, method: &Method) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(list) => {
+                list.contains(method) || (*method == Method::HEAD && list.contains(&Method::GET))
+            }
+        }
+    }
+
+    fn overlaps(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::All, _) | (_, Self::All) => true,
+            (Self::These(a), Self::These(b)) => a.iter().any(|method| b.contains(method)),
+        }
+    }
+}
+
+/// The statuses on which a request is charged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusSet {
+    /// Bit n: all of n00 to n99.
+    classes: u8,
+    exact: Vec<u16>,
+}
+
+impl StatusSet {
+    pub fn new(classes: impl IntoIterator<Item = u8>, exact: Vec<u16>) -> Self {
+        Self { classes: classes.into_iter().fold(0, |bits, class| bits | (1 << (class & 7))), exact }
+    }
+
+    pub fn contains(&self, status: u16) -> bool {
+        let class = u8::try_from(status / 100).unwrap_or(7).min(7);
+        self.classes & (1 << class) != 0 || self.exact.contains(&status)
+    }
+}
+
+impl Default for StatusSet {
+    /// 2xx and 3xx.
+    fn default() -> Self {
+        Self::new([2, 3], Vec::new())
+    }
+}
+
+/// Finds the route of a request: the most specific pattern for the path, then the method.
+///
+/// A static segment beats a parameter, a parameter beats a catch-all. The path decides first: a method that the
+/// most specific pattern does not answer is refused, and never falls through to a cheaper pattern.
+#[derive(Clone, Debug, Default)]
+pub struct RouteTable {
+    routes: Vec<Route>,
+    by_path: matchit::Router<Vec<RouteId>>,
+    fallback: Option<RouteId>,
+}
+
+/// What the table says of a request.
+#[derive(Debug)]
+pub enum Found<'a> {
+    Route(&'a Route),
+    /// The pattern exists, the method does not; the value of the `Allow` header.
+    MethodNotAllowed(String),
+    Nothing,
+}
+
+/// Why a route cannot stand in the table.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RouteConflict {
+    #[error("the pattern is not valid: {0}")]
+    Pattern(String),
+    #[error(
+        "another route (`{0}`) has the same path and method; leave one out, or give them different methods"
+    )]
+    Same(Arc<str>),
+}
+
+impl RouteTable {
+    /// Builds the table; every conflict is reported with the index of its route. `fallback` serves what no
+    /// pattern matches.
+    pub fn build(routes: Vec<Route>, fallback: Option<Route>) -> Result<Self, Vec<(usize, RouteConflict)>> {
+        let (groups, mut conflicts) = group_by_path(&routes);
+        let mut by_path = matchit::Router::new();
+        for (path, ids) in groups {
+            let first = ids[0].index();
+            if let Err(error) = by_path.insert(path, ids) {
+                conflicts.push((first, RouteConflict::Pattern(error.to_string())));
+            }
+        }
+        if !conflicts.is_empty() {
+            return Err(conflicts);
+        }
+        let mut table = Self { routes, by_path, fallback: None };
+        if let Some(route) = fallback {
+            table.fallback = Some(route.id);
+            table.routes.push(route);
+        }
+        Ok(table)
+    }
+
+    pub fn find(&self, path: &NormalPath<'_>, method: &Method) -> Found<'_> {
+        let Ok(matched) = self.by_path.at(path.matched()) else {
+            return self.fallback.map_or(Found::Nothing, |id| Found::Route(self.get(id)));
+        };
+        let candidates = || matched.value.iter().map(|id| self.get(*id));
+        match candidates().find(|route| route.methods.allow(method)) {
+            Some(route) => Found::Route(route),
+            None => Found::MethodNotAllowed(allowed_methods(candidates())),
+        }
+    }
+
+    pub fn get(&self, id: RouteId) -> &Route {
+        &self.routes[id.index()]
+    }
+
+    /// In the order of the configuration; the fallback last.
+    pub fn iter(&self) -> impl Iterator<Item = &Route> {
+        self.routes.iter()
+    }
+}
+
+type Grouped = (Vec<(String, Vec<RouteId>)>, Vec<(usize, RouteConflict)>);
+
+/// Routes with the same path share one place in the router and differ by method.
+fn group_by_path(routes: &[Route]) -> Grouped {
+    let mut groups: Vec<(String, Vec<RouteId>)> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    let mut conflicts = Vec::new();
+    for (index, route) in routes.iter().enumerate() {
+        let path = unnamed(&route.pattern);
+        let place = *places.entry(path.clone()).or_insert_with(|| {
+            groups.push((path, Vec::new()));
+            groups.len() - 1
+        });
+        let group = &mut groups[place].1;
+        let twin = group.iter().find(|id| routes[id.index()].methods.overlaps(&route.methods));
+        match twin {
+            Some(twin) => {
+                let pattern = routes[twin.index()].pattern.clone();
+                conflicts.push((index, RouteConflict::Same(pattern)));
+            }
+            None => group.push(route.id),
+        }
+    }
+    (groups, conflicts)
+}
+
+/// The pattern with its parameters numbered, so that two spellings of one path are one path.
+fn unnamed(pattern: &str) -> String {
+    let trimmed = match pattern.strip_suffix('/') {
+        None | Some("") => pattern,
+        Some(trimmed) => trimmed,
+    };
+    let mut path = String::with_capacity(trimmed.len());
+    let mut rest = trimmed;
+    let mut count = 0;
+    while let Some(open) = rest.find('{') {
+        path.push_str(&rest[..=open]);
+        rest = &rest[open + 1..];
+        let Some(close) = rest.find('}') else { break };
+        if rest.starts_with('*') {
+            path.push('*');
+        }
+        path.push('p');
+        path.push_str(&count.to_string());
+        count += 1;
+        rest = &rest[close..];
+    }
+    path.push_str(rest);
+    path
+}
+
+fn allowed_methods<'a>(routes: impl Iterator<Item = &'a Route>) -> String {
+    let mut allowed: Vec<&str> = Vec::new();
+    for route in routes {
+        if let Methods::These(methods) = &route.methods {
+            allowed.extend(methods.iter().map(Method::as_str));
+            if methods.contains(&Method::GET) {
+                allowed.push("HEAD");
+            }
+        }
+    }
+    allowed.sort_unstable();
+    allowed.dedup();
+    allowed.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(index: u16, pattern: &str, methods: &[&str]) -> Route {
+        let methods = match methods {
+            [] => Methods::All,
+            list => Methods::These(list.iter().map(|m| m.parse().expect("a method")).collect()),
+        };
+        Route {
+            id: RouteId(index),
+            pattern: pattern.into(),
+            methods,
+            upstream: UpstreamId(0),
+            cost: Cost::default(),
+            requires: FeatureSet::default(),
+            charge_on: StatusSet::default(),
+            rate: None,
+            public: false,
+        }
+    }
+
+    fn table(patterns: &[(&str, &[&str])]) -> Result<RouteTable, Vec<(usize, RouteConflict)>> {
+        let routes = patterns.iter().zip(0..).map(|((p, m), i)| route(i, p, m)).collect();
+        RouteTable::build(routes, None)
+    }
+
+    fn found(table: &RouteTable, method: &str, path: &str) -> String {
+        let path = NormalPath::parse(path).expect("a path");
+        match table.find(&path, &method.parse().expect("a method")) {
+            Found::Route(route) => route.pattern.to_string(),
+            Found::MethodNotAllowed(allow) => format!("405 {allow}"),
+            Found::Nothing => "404".into(),
+        }
+    }
+
+    #[test]
+    fn the_most_specific_route_wins_whatever_its_place() {
+        let table = table(&[
+            ("/{*rest}", &[]),
+            ("/export/{format}", &[]),
+            ("/export/csv", &[]),
+            ("/users/{id}", &[]),
+            ("/users/{name}/posts", &[]),
+        ])
+        .expect("no conflict");
+        for (path, pattern) in [
+            ("/export/csv", "/export/csv"),
+            ("/export/csv/", "/export/csv"),
+            ("/export/pdf", "/export/{format}"),
+            ("/export/csv/x", "/{*rest}"),
+            ("/users/7/posts", "/users/{name}/posts"),
+            ("/users/7", "/users/{id}"),
+            ("/else", "/{*rest}"),
+        ] {
+            assert_eq!(found(&table, "GET", path), pattern, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_method_never_falls_through_to_another_pattern() {
+        let table = table(&[("/a/{x}", &[]), ("/a/b", &["GET"]), ("/a/b", &["POST"])]).expect("no conflict");
+        assert_eq!(found(&table, "HEAD", "/a/b"), "/a/b");
+        assert_eq!(found(&table, "DELETE", "/a/b"), "405 GET, HEAD, POST");
+        assert_eq!(found(&table, "GET", "/A/b"), "404");
+    }
+
+    #[test]
+    fn two_equal_routes_are_a_conflict() {
+        for twin in ["/a/{y}", "/a/{x}/"] {
+            let conflicts = table(&[("/a/{x}", &["GET", "PUT"]), (twin, &["GET"])]).expect_err(twin);
+            assert_eq!(conflicts, [(1, RouteConflict::Same("/a/{x}".into()))]);
+        }
+        assert!(table(&[("/a/{x", &[])]).is_err());
+    }
+
+    #[test]
+    fn charged_statuses_are_classes_and_single_ones() {
+        let set = StatusSet::new([2], vec![404]);
+        assert!(set.contains(200) && set.contains(299) && set.contains(404));
+        assert!(!set.contains(304) && !set.contains(400) && !set.contains(101) && !set.contains(999));
+        assert!(StatusSet::default().contains(304));
+    }
+}

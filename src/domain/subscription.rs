@@ -1,0 +1,233 @@
+//! Subscriptions: what Stripe says of a customer, and what that admits.
+//!
+//! [`Facts`] are Stripe's truth as last read, kept as they came so that another configuration reads them anew.
+//! [`Subscription::read`] gives them meaning with a [`Catalogue`]; [`Entitlement::of`] says what the best of a
+//! customer's subscriptions admits.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::catalogue::Catalogue;
+use super::period::{Interval, Period};
+use super::tier::{Tier, TierId};
+
+/// The statuses of a Stripe subscription
+/// (<https://docs.stripe.com/api/subscriptions/object#subscription_object-status>).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    Trialing,
+    Active,
+    PastDue,
+    Unpaid,
+    Paused,
+    Incomplete,
+    IncompleteExpired,
+    Canceled,
+}
+
+impl Status {
+    /// Stripe's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trialing => "trialing",
+            Self::Active => "active",
+            Self::PastDue => "past_due",
+            Self::Unpaid => "unpaid",
+            Self::Paused => "paused",
+            Self::Incomplete => "incomplete",
+            Self::IncompleteExpired => "incomplete_expired",
+            Self::Canceled => "canceled",
+        }
+    }
+
+    pub fn parse(word: &str) -> Option<Self> {
+        [
+            Self::Trialing,
+            Self::Active,
+            Self::PastDue,
+            Self::Unpaid,
+            Self::Paused,
+            Self::Incomplete,
+            Self::IncompleteExpired,
+            Self::Canceled,
+        ]
+        .into_iter()
+        .find(|status| status.as_str() == word)
+    }
+
+    /// Gives its tier, for now or for good.
+    pub fn entitles(self) -> bool {
+        matches!(self, Self::Trialing | Self::Active | Self::PastDue)
+    }
+
+    /// Is still a subscription: it could become active again.
+    pub fn is_live(self) -> bool {
+        !matches!(self, Self::IncompleteExpired | Self::Canceled)
+    }
+}
+
+/// One item of a subscription, as read from Stripe.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItemFacts {
+    pub price: String,
+    pub lookup_key: Option<String>,
+    pub metered: bool,
+    /// `recurring.interval` of the price: day, week, month or year.
+    pub interval: String,
+    pub interval_count: u32,
+    pub period_start: i64,
+    pub period_end: i64,
+}
+
+/// A subscription as read from Stripe.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    pub id: String,
+    pub stripe_customer: String,
+    pub status: Status,
+    pub items: Vec<ItemFacts>,
+    pub billing_cycle_anchor: i64,
+    pub cancel_at: Option<i64>,
+    pub cancel_at_period_end: bool,
+    /// When it was first seen past due by us; neither restart nor retry moves it.
+    pub past_due_since: Option<i64>,
+}
+
+/// A subscription whose prices have been understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    pub status: Status,
+    /// `None`: no tier names its prices.
+    pub tier: Option<TierId>,
+    pub windows: Windows,
+    /// Until when the current price is paid for.
+    pub paid_until: Option<i64>,
+    pub cancel_at: Option<i64>,
+    pub cancel_at_period_end: bool,
+    pub past_due_since: Option<i64>,
+}
+
+impl Subscription {
+    pub fn read(facts: &Facts, catalogue: &Catalogue) -> Self {
+        let tier_of = |item: &ItemFacts| catalogue.tier_of_price(&item.price, item.lookup_key.as_deref());
+        let tier = facts.items.iter().filter_map(tier_of).max();
+        let tiers_item = facts.items.iter().find(|item| !item.metered && tier_of(item) == tier);
+        let metered = facts.items.iter().find(|item| item.metered && tier_of(item) == tier);
+        let paid = tiers_item.or(metered).or(facts.items.first());
+        Self {
+            status: facts.status,
+            tier,
+            windows: metered
+                .or(paid)
+                .map_or(Windows::CalendarMonth, |item| Windows::of_item(item, facts.billing_cycle_anchor)),
+            paid_until: paid.map(|item| item.period_end).filter(|end| *end > 0),
+            cancel_at: facts.cancel_at,
+            cancel_at_period_end: facts.cancel_at_period_end,
+            past_due_since: facts.past_due_since,
+        }
+    }
+
+    /// The one that counts: one that entitles beats one that does not; a live one beats an ended one; then the
+    /// tier listed later in the file.
+    pub fn best<'a>(all: impl IntoIterator<Item = &'a Self>) -> Option<&'a Self> {
+        all.into_iter().max_by_key(|s| (s.status.entitles(), s.status.is_live(), s.tier))
+    }
+}
+
+/// How the windows of a quota follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Windows {
+    CalendarMonth,
+    /// Stripe's current period, and what follows it until news comes.
+    Periods {
+        current: Period,
+        anchor: i64,
+        interval: Interval,
+    },
+    /// Monthly windows from the anchor, beside a yearly price.
+    Monthly {
+        anchor: i64,
+    },
+}
+
+impl Windows {
+    fn of_item(item: &ItemFacts, anchor: i64) -> Self {
+        let current = Period { start: item.period_start, end: item.period_end };
+        let anchor = if anchor > 0 { anchor } else { current.start };
+        let interval = Interval::parse(&item.interval, item.interval_count).unwrap_or(Interval::Months(1));
+        match interval {
+            _ if current.end <= current.start => Self::CalendarMonth,
+            Interval::Months(months) if months % 12 == 0 && !item.metered => Self::Monthly { anchor },
+            interval => Self::Periods { current, anchor, interval },
+        }
+    }
+
+    /// The window that holds `now`.
+    pub fn at(self, now: i64) -> Period {
+        match self {
+            Self::CalendarMonth => Period::calendar_month(now),
+            Self::Monthly { anchor } => Period::anchored(anchor, Interval::Months(1), now),
+            Self::Periods { current, .. } if now < current.end => current,
+            Self::Periods { current, anchor, interval } => {
+                let next = Period::anchored(anchor, interval, now);
+                Period { start: next.start.max(current.end), end: next.end }
+            }
+        }
+    }
+}
+
+/// What a customer's state admits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    Admitted,
+    /// Until an instant in seconds, then payment is required.
+    Grace {
+        until: i64,
+    },
+    PaymentRequired,
+    Paused,
+}
+
+/// A customer's tier and windows, and whether they may be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entitlement {
+    pub standing: Standing,
+    /// `None` where nothing is admitted and there is no default tier.
+    pub tier: Option<Arc<Tier>>,
+    pub windows: Windows,
+}
+
+impl Entitlement {
+    /// Of the best of a customer's subscriptions; `None` if there never was one.
+    pub fn of(subscription: Option<&Subscription>, catalogue: &Catalogue) -> Self {
+        let default = catalogue.default_tier.map(|id| catalogue.tier(id).clone());
+        let fallback = Self {
+            standing: if default.is_some() { Standing::Admitted } else { Standing::PaymentRequired },
+            tier: default.clone(),
+            windows: Windows::CalendarMonth,
+        };
+        let Some(subscription) = subscription else { return fallback };
+        let Some(own) = subscription.tier.map(|id| catalogue.tier(id).clone()) else { return fallback };
+        let standing = match subscription.status {
+            Status::Trialing | Status::Active => Standing::Admitted,
+            Status::PastDue => {
+                Standing::Grace { until: subscription.past_due_since.unwrap_or(0) + catalogue.past_due_grace }
+            }
+            Status::Unpaid => Standing::PaymentRequired,
+            Status::Paused => Standing::Paused,
+            Status::Incomplete | Status::IncompleteExpired | Status::Canceled => return fallback,
+        };
+        Self { standing, tier: Some(own), windows: subscription.windows }
+    }
+
+    /// May be used at `now`, quota aside.
+    pub fn admits(&self, now: i64) -> bool {
+        match self.standing {
+            Standing::Admitted => true,
+            Standing::Grace { until } => now < until,
+            Standing::PaymentRequired | Standing::Paused => false,
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Usage: what a settled request drew, and the record of it.
+
+use smallvec::SmallVec;
+
+use super::period::Period;
+use super::units::MeterId;
+
+/// The units of one meter that a request was charged, by what they were drawn on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Draw {
+    pub meter: MeterId,
+    pub included: u64,
+    pub credits: u64,
+    pub overage: u64,
+}
+
+impl Draw {
+    pub fn units(self) -> u64 {
+        self.included + self.credits + self.overage
+    }
+}
+
+/// What one request drew, by meter.
+pub type Draws = SmallVec<[Draw; 2]>;
+
+/// A charge that has been settled: what it drew, in which period.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Charge {
+    pub period: Period,
+    pub draws: Draws,
+}
+
+/// An instant as everything here takes it: nanoseconds since the epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Now(pub u64);
+
+impl Now {
+    pub fn from_seconds(seconds: i64) -> Self {
+        Self(u64::try_from(seconds).unwrap_or(0).saturating_mul(1_000_000_000))
+    }
+
+    pub fn seconds(self) -> i64 {
+        i64::try_from(self.0 / 1_000_000_000).unwrap_or(i64::MAX)
+    }
+
+    pub fn micros(self) -> i64 {
+        i64::try_from(self.0 / 1_000).unwrap_or(i64::MAX)
+    }
+
+    pub fn nanos(self) -> u64 {
+        self.0
+    }
+}

@@ -1,0 +1,64 @@
+//! What the gateway itself says, written so that the client's connection stays usable.
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, header};
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+
+use crate::domain::account::Policy;
+use crate::problem::Problem;
+
+use super::Parts;
+use super::context::Context;
+use super::limits;
+use smallvec::SmallVec;
+
+/// Answers with a problem, and with the limits where some were asked. Pingora's own error answers would close the
+/// connection.
+pub(super) async fn problem(
+    session: &mut Session,
+    problem: &Problem,
+    context: &Context,
+) -> pingora::Result<()> {
+    let request_id = context.shown_request_id();
+    let body = Bytes::from(problem.body(&request_id));
+    let mut header = ResponseHeader::build(problem.status(), Some(10))?;
+    header.insert_header(header::CONTENT_TYPE, "application/problem+json")?;
+    header.insert_header(header::CONTENT_LENGTH, body.len())?;
+    header.insert_header(header::CACHE_CONTROL, "no-store")?;
+    header.insert_header("x-request-id", &request_id)?;
+    if let Some(challenge) = problem.www_authenticate() {
+        header.insert_header(header::WWW_AUTHENTICATE, challenge)?;
+    }
+    if let Some(seconds) = problem.retry_after {
+        header.insert_header(header::RETRY_AFTER, seconds)?;
+    }
+    if let Some(allow) = &problem.allow {
+        header.insert_header(header::ALLOW, allow)?;
+    }
+    for (name, value) in &context.limit_headers {
+        header.insert_header(*name, value)?;
+    }
+    write(session, header, body).await
+}
+
+/// Writes a whole answer.
+pub(super) async fn write(session: &mut Session, header: ResponseHeader, body: Bytes) -> pingora::Result<()> {
+    let no_body = body.is_empty() || session.req_header().method == Method::HEAD;
+    session.write_response_header(Box::new(header), no_body).await?;
+    if !no_body {
+        session.write_response_body(Some(body), true).await?;
+    }
+    Ok(())
+}
+
+impl Parts {
+    /// The headers that every answer of a charged route carries.
+    pub(super) fn limit_headers(&self, policies: &SmallVec<[Policy; 4]>) -> Vec<(&'static str, HeaderValue)> {
+        let Some(limits) = limits::headers(self, policies) else { return Vec::new() };
+        [("ratelimit-policy", limits.policy), ("ratelimit", limits.state)]
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, HeaderValue::from_str(&value).ok()?)))
+            .collect()
+    }
+}

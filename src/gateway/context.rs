@@ -1,0 +1,107 @@
+//! What the phases of one request hand to each other.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use http::HeaderValue;
+
+use crate::auth::Identity;
+use crate::customers::{Reservation, Settled};
+use crate::domain::route::RouteId;
+use crate::domain::usage::Now;
+use crate::problem::Problem;
+
+use super::{Flow, RequestId};
+
+/// How far the charge of a request has come.
+#[derive(Default)]
+pub(super) enum Charge {
+    /// Nothing is held: a free or public route, a refusal, a preflight.
+    #[default]
+    None,
+    /// Admitted, and not answered yet. Dropping it releases the units: the last net, since `logging` does not run
+    /// when a runtime is torn down.
+    Held(Reservation),
+    /// Recorded.
+    Recorded(Recorded),
+}
+
+/// A charge in the ledger.
+pub(super) struct Recorded {
+    pub reservation: Reservation,
+    pub settled: Settled,
+    /// The record's number.
+    pub number: u64,
+    pub status: u16,
+}
+
+/// The context of one request.
+pub struct Context {
+    pub(super) request_id: RequestId,
+    /// As sent by a trusted proxy; shown instead of ours, and kept beside it.
+    pub(super) foreign_request_id: Option<Box<str>>,
+    pub(super) now: Now,
+    pub(super) started: Instant,
+    pub(super) route: Option<RouteId>,
+    pub(super) identity: Option<Arc<Identity>>,
+    pub(super) charge: Charge,
+    /// The path and query to forward, where they differ from what the client sent.
+    pub(super) forwarded_path: Option<String>,
+    /// Attempts at an upstream.
+    pub(super) attempts: usize,
+    pub(super) body_bytes: u64,
+    /// `RateLimit` and `RateLimit-Policy`, once they are known.
+    pub(super) limit_headers: Vec<(&'static str, HeaderValue)>,
+    /// What a later phase answers instead of the upstream's response.
+    pub(super) problem: Option<Problem>,
+    flow: Arc<Flow>,
+}
+
+impl Context {
+    pub(super) fn new(flow: Arc<Flow>) -> Self {
+        flow.in_flight.fetch_add(1, Ordering::Relaxed);
+        let now = wall_clock();
+        Self {
+            request_id: RequestId::new(now),
+            foreign_request_id: None,
+            now,
+            started: Instant::now(),
+            route: None,
+            identity: None,
+            charge: Charge::None,
+            forwarded_path: None,
+            attempts: 0,
+            body_bytes: 0,
+            limit_headers: Vec::new(),
+            problem: None,
+            flow,
+        }
+    }
+
+    /// The id that client and upstream see.
+    pub(super) fn shown_request_id(&self) -> String {
+        match &self.foreign_request_id {
+            Some(foreign) => foreign.to_string(),
+            None => self.request_id.to_string(),
+        }
+    }
+
+    /// Now: the wall clock at the request's start, and what has passed since.
+    pub(super) fn settle_at(&self) -> Now {
+        let elapsed = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        Now(self.now.nanos().saturating_add(elapsed))
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        self.flow.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The one clock that requests read.
+fn wall_clock() -> Now {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now(u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX))
+}

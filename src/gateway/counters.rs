@@ -1,0 +1,83 @@
+//! The metrics of the request path, with every child looked up once, at start.
+
+use prometheus::{Histogram, IntCounter};
+
+use crate::domain::catalogue::Catalogue;
+use crate::domain::route::RouteId;
+use crate::metrics::METRICS;
+use crate::problem::Code;
+
+use super::context::{Charge, Context};
+
+/// Children by position in the catalogue.
+pub(super) struct Counters {
+    /// The last one is for requests that match no route.
+    routes: Vec<RouteCounters>,
+    /// By tier and meter: included, credits, overage.
+    units: Vec<Vec<[IntCounter; 3]>>,
+    refusals: Vec<IntCounter>,
+}
+
+struct RouteCounters {
+    by_class: [IntCounter; 5],
+    seconds: Histogram,
+}
+
+impl Counters {
+    pub fn new(catalogue: &Catalogue) -> Self {
+        let patterns = catalogue.routes.iter().map(|route| &*route.pattern).chain(["none"]);
+        let units = |tier: &str, meter: &str| {
+            ["included", "credits", "overage"]
+                .map(|drawn| METRICS.units.with_label_values(&[meter, tier, drawn]))
+        };
+        let by_meter = |tier: &str| catalogue.meters.iter().map(|meter| units(tier, &meter.name)).collect();
+        Self {
+            routes: patterns.map(RouteCounters::new).collect(),
+            units: catalogue.tiers.iter().map(|tier| by_meter(&tier.name)).collect(),
+            refusals: Code::ALL
+                .iter()
+                .map(|code| METRICS.refusals.with_label_values(&[code.as_str()]))
+                .collect(),
+        }
+    }
+
+    pub fn answered(&self, route: Option<RouteId>, status: u16, seconds: f64) {
+        let route = route.map_or(self.routes.len() - 1, RouteId::index);
+        let counters = &self.routes[route];
+        let class = usize::from(status / 100).clamp(1, 5) - 1;
+        counters.by_class[class].inc();
+        counters.seconds.observe(seconds);
+    }
+
+    pub fn refused(&self, code: Code) {
+        if let Some(at) = Code::ALL.iter().position(|known| *known == code) {
+            self.refusals[at].inc();
+        }
+    }
+
+    /// Counts the units of the context's charge.
+    pub fn drawn(&self, context: &Context) {
+        let Charge::Recorded(recorded) = &context.charge else { return };
+        let Some(tier) = recorded.settled.tier else { return };
+        for draw in &recorded.settled.charge.draws {
+            let [included, credits, overage] = &self.units[tier.index()][draw.meter.index()];
+            for (counter, units) in
+                [(included, draw.included), (credits, draw.credits), (overage, draw.overage)]
+            {
+                if units > 0 {
+                    counter.inc_by(units);
+                }
+            }
+        }
+    }
+}
+
+impl RouteCounters {
+    fn new(pattern: &str) -> Self {
+        let class = |class: &str| METRICS.requests.with_label_values(&[pattern, class]);
+        Self {
+            by_class: ["1xx", "2xx", "3xx", "4xx", "5xx"].map(class),
+            seconds: METRICS.request_seconds.with_label_values(&[pattern]),
+        }
+    }
+}

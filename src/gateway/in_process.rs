@@ -1,0 +1,79 @@
+//! The gateway's own endpoints, answered in-process by the `api` router.
+
+use axum::body::{Body, to_bytes};
+use axum::response::Response;
+use bytes::{Bytes, BytesMut};
+use http::{Request, header};
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+use tower::ServiceExt;
+
+use crate::problem::{Code, Problem};
+
+use super::context::Context;
+use super::{Parts, answer};
+
+/// Stripe's events and our own requests are far smaller.
+const MAX_BODY_BYTES: usize = 1 << 20;
+/// What our own endpoints answer.
+const MAX_ANSWER_BYTES: usize = 16 << 20;
+
+impl Parts {
+    /// Answers the request from the router.
+    pub(super) async fn answer_in_process(
+        &self,
+        session: &mut Session,
+        context: &mut Context,
+    ) -> pingora::Result<()> {
+        let Some(body) = read_body(session).await? else {
+            let problem = Problem::new(Code::BodyTooLarge, "send at most 1 MiB");
+            self.counters.refused(problem.code);
+            return answer::problem(session, &problem, context).await;
+        };
+        let mut parts = session.req_header().as_owned_parts();
+        let normalised = context.forwarded_path.as_deref().and_then(|path| path.parse().ok());
+        parts.uri = normalised.unwrap_or(parts.uri);
+        let Ok(response) = self.api.clone().oneshot(Request::from_parts(parts, Body::from(body))).await;
+        self.relay(session, response, context).await
+    }
+
+    async fn relay(
+        &self,
+        session: &mut Session,
+        response: Response,
+        context: &Context,
+    ) -> pingora::Result<()> {
+        if let Some(problem) = response.extensions().get::<Problem>() {
+            self.counters.refused(problem.code);
+            return answer::problem(session, problem, context).await;
+        }
+        let (parts, body) = response.into_parts();
+        let body = match to_bytes(body, MAX_ANSWER_BYTES).await {
+            Ok(body) => body,
+            Err(error) => {
+                tracing::error!(%error, "an endpoint's answer could not be read");
+                return answer::problem(session, &Problem::new(Code::Internal, "try again"), context).await;
+            }
+        };
+        let mut header = ResponseHeader::from(parts);
+        header.remove_header(&header::TRANSFER_ENCODING);
+        header.insert_header(header::CONTENT_LENGTH, body.len())?;
+        header.insert_header("x-request-id", context.shown_request_id())?;
+        answer::write(session, header, body).await
+    }
+}
+
+/// The whole body; none if it is too large.
+async fn read_body(session: &mut Session) -> pingora::Result<Option<Bytes>> {
+    if session.get_header(header::EXPECT).is_some() {
+        session.write_continue_response().await?;
+    }
+    let mut body = BytesMut::new();
+    while let Some(chunk) = session.read_request_body().await? {
+        if body.len() + chunk.len() > MAX_BODY_BYTES {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body.freeze()))
+}

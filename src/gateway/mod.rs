@@ -1,0 +1,120 @@
+//! The gateway: the life of a proxied request.
+//!
+//! # What it promises
+//!
+//! - Nothing is forwarded on a charged route without a [`crate::customers::Reservation`], and no charged response's
+//!   header goes out before its usage record is in the ledger.
+//! - A refusal is never charged and never closes the client's connection.
+//! - What may run again on a retry (`upstream_peer`, `upstream_request_filter`) counts nothing.
+//! - The upstream hears of a customer only what a verified token says.
+//!
+//! Read [`proxy`] first: one phase, one call. Then `admission` (before the upstream), `charging` (at the response),
+//! `forwarding` (what the upstream gets), `limits` (what the client is told of its limits), `answer` (what the
+//! gateway itself says).
+
+mod admission;
+mod answer;
+mod charging;
+mod context;
+mod counters;
+mod forwarding;
+mod in_process;
+mod limits;
+mod methods;
+pub mod proxy;
+mod request_id;
+mod upstreams;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+
+use axum::Router;
+
+use crate::auth::Authenticator;
+use crate::config::Cidr;
+use crate::customers::Customers;
+use crate::domain::catalogue::Catalogue;
+use crate::ledger::Ledger;
+
+use counters::Counters;
+use forwarding::TierHeaders;
+
+pub use proxy::Gateway;
+pub use request_id::RequestId;
+pub use upstreams::{Upstream, Upstreams};
+
+/// The store's numbers of what records name, by position in the catalogue.
+#[derive(Clone, Debug, Default)]
+pub struct RecordNumbers {
+    pub routes: Vec<u32>,
+    pub tiers: Vec<u32>,
+    pub meters: Vec<u32>,
+    /// A fingerprint of the configuration.
+    pub configuration: u32,
+}
+
+/// The paths that the gateway answers itself.
+#[derive(Clone, Debug)]
+pub struct OwnPaths {
+    /// `/billing`: itself and everything below it.
+    pub prefix: String,
+    pub pricing: String,
+    pub webhook: String,
+}
+
+/// What the gateway needs to know of the configuration beside the catalogue.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub own_paths: OwnPaths,
+    pub max_body: u64,
+    pub keepalive_seconds: u64,
+    pub forward_token: bool,
+    /// Where `upgrade_url` points; none without a public URL.
+    pub upgrade_url: Option<String>,
+    /// Networks whose `x-request-id` and `x-forwarded-for` are believed.
+    pub trusted_proxies: Vec<Cidr>,
+}
+
+/// What the server and the gateway tell each other.
+#[derive(Debug, Default)]
+pub struct Flow {
+    pub draining: Arc<AtomicBool>,
+    /// Requests whose answer is not finished.
+    pub in_flight: AtomicUsize,
+}
+
+impl OwnPaths {
+    /// Whether the gateway answers a path itself.
+    fn hold(&self, path: &str) -> bool {
+        let below = path
+            .strip_prefix(self.prefix.as_str())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        below || path == self.pricing || path == self.webhook
+    }
+}
+
+/// The rooms that a request passes through, as the server hands them over.
+pub struct Rooms {
+    pub catalogue: Arc<Catalogue>,
+    pub authenticator: Arc<Authenticator>,
+    pub customers: Arc<Customers>,
+    pub ledger: Arc<Ledger>,
+    pub upstreams: Upstreams,
+    /// Answers `own_paths`.
+    pub api: Router,
+}
+
+/// What every phase can reach.
+struct Parts {
+    catalogue: Arc<Catalogue>,
+    authenticator: Arc<Authenticator>,
+    customers: Arc<Customers>,
+    ledger: Arc<Ledger>,
+    upstreams: Upstreams,
+    api: Router,
+    numbers: RecordNumbers,
+    settings: Settings,
+    flow: Arc<Flow>,
+    counters: Counters,
+    tier_headers: Vec<TierHeaders>,
+}

@@ -1,0 +1,250 @@
+//! Writing: one record, one write, under one short lock.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::format::{LedgerId, Position, Record};
+use super::keeper;
+use super::recovery::{OpenError, Resume, recover};
+use super::segment::Reader;
+use super::storage::{SegmentFile, Storage};
+use crate::metrics::METRICS;
+
+/// Written and not yet synced records are kept to be written again; a disk that stands still for longer than it
+/// takes to fill this counts as failed.
+const MAX_UNSYNCED_BYTES: usize = 64 << 20;
+/// How long a response waits for its record to be durable before it is refused.
+const DURABLE_WITHIN: Duration = Duration::from_secs(5);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// A record survives the process.
+    Process,
+    /// A record survives the machine: responses wait for one shared sync.
+    Power,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    pub durability: Durability,
+    /// The most that power loss can take in [`Durability::Process`].
+    pub sync_interval: Duration,
+    /// A segment is rolled when it has grown beyond this.
+    pub segment_bytes: u64,
+}
+
+/// Why a record could not be written. The request it is for must not be answered as charged.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the ledger cannot be written: {0}")]
+pub struct LedgerError(Arc<str>);
+
+/// The record's number: proof that it was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended(pub u64);
+
+/// How far the ledger is on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Synced {
+    pub position: Position,
+    /// Every record below this number is durable.
+    pub next_record: u64,
+}
+
+/// The open ledger. [`Ledger::close`] syncs what is left.
+pub struct Ledger {
+    shared: Arc<Shared>,
+    keeper: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What requests and the keeper share.
+pub(super) struct Shared {
+    pub storage: Arc<dyn Storage>,
+    pub options: Options,
+    pub ledger: LedgerId,
+    pub tail: Mutex<Tail>,
+    /// Wakes the keeper.
+    pub wake: Condvar,
+    pub synced: watch::Sender<Synced>,
+    /// False from a failure until the tail has been written again.
+    pub available: AtomicBool,
+}
+
+/// The end of the ledger, under the one lock.
+pub(super) struct Tail {
+    pub file: Arc<dyn SegmentFile>,
+    /// The segment before, until its end is synced.
+    pub retired: Option<Arc<dyn SegmentFile>>,
+    pub position: Position,
+    pub next_record: u64,
+    /// The bytes written since the last sync began.
+    pub unsynced: Vec<u8>,
+    pub failed: Option<LedgerError>,
+    /// Corrections that could not be written; they follow as soon as the ledger can be.
+    pub owed: Vec<Record>,
+    /// Somebody waits for the next sync.
+    pub urgent: bool,
+    pub stopping: bool,
+}
+
+impl Ledger {
+    /// Checks what is on disk and opens a new segment behind it.
+    pub fn open(
+        storage: Arc<dyn Storage>,
+        ledger: LedgerId,
+        resume: Resume,
+        options: Options,
+        now_micros: i64,
+    ) -> Result<Self, OpenError> {
+        let recovered = recover(&storage, ledger, resume)?;
+        let first =
+            keeper::new_segment(&storage, ledger, recovered.next_segment, recovered.next_record, now_micros)?;
+        keeper::link(&storage, &*first.file, recovered.next_segment)?;
+        let synced = Synced { position: first.position, next_record: recovered.next_record };
+        let shared = Arc::new(Shared {
+            storage,
+            options,
+            ledger,
+            tail: Mutex::new(Tail {
+                file: first.file,
+                retired: None,
+                position: first.position,
+                next_record: recovered.next_record,
+                unsynced: Vec::new(),
+                failed: None,
+                owed: Vec::new(),
+                urgent: false,
+                stopping: false,
+            }),
+            wake: Condvar::new(),
+            synced: watch::Sender::new(synced),
+            available: AtomicBool::new(true),
+        });
+        let keeper = keeper::spawn(shared.clone())?;
+        Ok(Self { shared, keeper: Mutex::new(Some(keeper)) })
+    }
+
+    /// Writes one record. After an error nothing of it counts.
+    pub fn append(&self, record: &Record) -> Result<Appended, LedgerError> {
+        let mut tail = self.shared.tail();
+        self.shared.write(&mut tail, record)
+    }
+
+    /// Writes a correction now, or as soon as the ledger can be written again, and before that anything that
+    /// was written later is folded.
+    pub fn correct(&self, record: Record) {
+        let mut tail = self.shared.tail();
+        if self.shared.write(&mut tail, &record).is_err() {
+            tail.owed.push(record);
+        }
+    }
+
+    /// Returns once the record survives what the configured durability promises.
+    pub async fn durable(&self, appended: Appended) -> Result<(), LedgerError> {
+        if self.shared.options.durability == Durability::Process {
+            return Ok(());
+        }
+        let mut synced = self.shared.synced.subscribe();
+        let waited = synced.wait_for(|synced| synced.next_record > appended.0);
+        match tokio::time::timeout(DURABLE_WITHIN, waited).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(LedgerError("the disk did not sync in time".into())),
+        }
+    }
+
+    /// Whether appends are expected to succeed; no lock, for the path of a request.
+    pub fn is_available(&self) -> bool {
+        self.shared.available.load(Ordering::Relaxed)
+    }
+
+    /// Asks for a sync without waiting for the interval, and says which record number it has to pass.
+    pub fn request_sync(&self) -> u64 {
+        let mut tail = self.shared.tail();
+        tail.urgent = true;
+        self.shared.wake.notify_one();
+        tail.next_record
+    }
+
+    /// How far the ledger is on disk; changes are announced.
+    pub fn synced(&self) -> watch::Receiver<Synced> {
+        self.shared.synced.subscribe()
+    }
+
+    /// Reads from what has been folded.
+    pub fn reader(&self, resume: Resume) -> Reader {
+        Reader::new(self.shared.storage.clone(), resume.folded, resume.next_record)
+    }
+
+    /// Removes segments that ended before `before_micros` and lie before the folded position.
+    pub fn prune(&self, before_micros: i64, folded: Position) -> io::Result<usize> {
+        keeper::prune(&self.shared.storage, before_micros, folded)
+    }
+
+    /// Syncs what is left and ends the thread. Appends after it fail.
+    pub fn close(&self) {
+        self.shared.tail().stopping = true;
+        self.shared.wake.notify_one();
+        let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if keeper.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the ledger's thread panicked");
+        }
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Shared {
+    /// A panic elsewhere leaves the tail as valid as it was: every change below is complete or undone.
+    pub fn tail(&self) -> MutexGuard<'_, Tail> {
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn write(&self, tail: &mut Tail, record: &Record) -> Result<Appended, LedgerError> {
+        if let Some(error) = &tail.failed {
+            return Err(error.clone());
+        }
+        if tail.stopping {
+            return Err(LedgerError("it is closed".into()));
+        }
+        let start = tail.unsynced.len();
+        if start > MAX_UNSYNCED_BYTES {
+            return Err(LedgerError("the disk does not keep up".into()));
+        }
+        let number = tail.next_record;
+        record.encode(number, &mut tail.unsynced);
+        if let Err(error) = tail.file.write_at(&tail.unsynced[start..], tail.position.offset) {
+            tail.unsynced.truncate(start);
+            return Err(self.fail(tail, "write", &error));
+        }
+        let length = (tail.unsynced.len() - start) as u64;
+        tail.position.offset += length;
+        tail.next_record += 1;
+        METRICS.ledger_appends.inc();
+        METRICS.ledger_bytes.inc_by(length);
+        if self.options.durability == Durability::Power && !tail.urgent {
+            tail.urgent = true;
+            self.wake.notify_one();
+        }
+        Ok(Appended(number))
+    }
+
+    /// Nothing more is written to this segment.
+    pub fn fail(&self, tail: &mut Tail, operation: &str, error: &io::Error) -> LedgerError {
+        tracing::error!(operation, %error, segment = tail.position.segment, "the ledger failed");
+        METRICS.ledger_errors.inc();
+        let error = LedgerError(format!("{operation}: {error}").into());
+        tail.failed = Some(error.clone());
+        tail.urgent = true;
+        self.available.store(false, Ordering::Relaxed);
+        self.wake.notify_one();
+        error
+    }
+}

@@ -1,0 +1,327 @@
+//! The bytes of headers and records.
+
+use std::fmt;
+
+use smallvec::SmallVec;
+
+use crate::domain::period::Period;
+
+pub const HEADER_BYTES: u64 = 128;
+const MAGIC: &[u8; 8] = b"TOLLGATE";
+const VERSION: u32 = 1;
+const STATIC_BYTES: usize = 60;
+const LINK: std::ops::Range<usize> = 64..96;
+
+/// Length and checksum before each body.
+pub const FRAME_BYTES: usize = 8;
+const FIXED_BODY_BYTES: usize = 84;
+const DRAW_BYTES: usize = 28;
+/// No record is longer: 255 draws and 255 bytes of foreign request id.
+pub const MAX_BODY_BYTES: usize = FIXED_BODY_BYTES + 255 * DRAW_BYTES + 255;
+
+/// The random identity of a ledger; every Stripe identifier carries it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LedgerId(pub [u8; 16]);
+
+impl fmt::Display for LedgerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// A place in the ledger.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    pub segment: u64,
+    pub offset: u64,
+}
+
+/// The head of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    pub ledger: LedgerId,
+    pub segment: u64,
+    pub first_record: u64,
+    pub made_at_micros: i64,
+}
+
+impl Header {
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(128);
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        bytes.extend_from_slice(&[0; 4]);
+        bytes.extend_from_slice(&self.ledger.0);
+        bytes.extend_from_slice(&self.segment.to_le_bytes());
+        bytes.extend_from_slice(&self.first_record.to_le_bytes());
+        bytes.extend_from_slice(&self.made_at_micros.to_le_bytes());
+        bytes.resize(STATIC_BYTES, 0);
+        let checksum = crc32c::crc32c(&bytes);
+        bytes.extend_from_slice(&checksum.to_le_bytes());
+        bytes.resize(128, 0);
+        bytes
+    }
+
+    /// `None` when the bytes are no header of this format.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut fields = Fields(bytes.get(..STATIC_BYTES + 4)?);
+        let checksum = crc32c::crc32c(&bytes[..STATIC_BYTES]);
+        if fields.take::<8>()? != *MAGIC || fields.u32()? != VERSION {
+            return None;
+        }
+        fields.take::<4>()?;
+        let header = Self {
+            ledger: LedgerId(fields.take()?),
+            segment: fields.u64()?,
+            first_record: fields.u64()?,
+            made_at_micros: fields.i64()?,
+        };
+        fields.take::<4>()?;
+        (fields.u32()? == checksum).then_some(header)
+    }
+
+    /// Where the hash of the segment before is written, and what.
+    pub fn link(hash: [u8; 32]) -> (u64, Vec<u8>) {
+        let mut bytes = hash.to_vec();
+        bytes.extend_from_slice(&crc32c::crc32c(&hash).to_le_bytes());
+        (LINK.start as u64, bytes)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Charge,
+    /// Undoes or changes the charge of an earlier record.
+    Correction {
+        of: u64,
+    },
+}
+
+/// Units of one meter; negative in a correction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordDraw {
+    /// The meter's number in the store.
+    pub meter: u32,
+    pub included: i64,
+    pub credits: i64,
+    pub overage: i64,
+}
+
+/// One usage record. Numbers of names are the store's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Given by the ledger.
+    pub number: u64,
+    pub at_micros: i64,
+    pub request: [u8; 16],
+    pub customer: u32,
+    pub member: u32,
+    pub route: u32,
+    pub tier: u32,
+    pub configuration: u32,
+    pub period: Period,
+    pub kind: Kind,
+    pub status: u16,
+    /// 0: a method without a number of its own.
+    pub method: u8,
+    pub draws: SmallVec<[RecordDraw; 2]>,
+    /// The id that a trusted proxy sent; at most 255 bytes.
+    pub foreign_request: Option<Box<[u8]>>,
+}
+
+impl Record {
+    /// Appends the framed record, under the number that the ledger gives it.
+    pub fn encode(&self, number: u64, into: &mut Vec<u8>) {
+        let start = into.len();
+        into.extend_from_slice(&[0; FRAME_BYTES]);
+        into.extend_from_slice(&number.to_le_bytes());
+        into.extend_from_slice(&self.at_micros.to_le_bytes());
+        into.extend_from_slice(&self.request);
+        for value in [self.customer, self.member, self.route, self.tier, self.configuration] {
+            into.extend_from_slice(&value.to_le_bytes());
+        }
+        into.extend_from_slice(&self.period.start.to_le_bytes());
+        into.extend_from_slice(&self.period.end.to_le_bytes());
+        let (kind, corrects) = match self.kind {
+            Kind::Charge => (1, 0),
+            Kind::Correction { of } => (2, of),
+        };
+        into.extend_from_slice(&corrects.to_le_bytes());
+        into.extend_from_slice(&self.status.to_le_bytes());
+        let foreign = self.foreign_request.as_deref().unwrap_or_default();
+        let foreign = &foreign[..foreign.len().min(255)];
+        let draws = &self.draws[..self.draws.len().min(255)];
+        into.extend_from_slice(&[kind, self.method, count(draws.len()), count(foreign.len()), 0, 0]);
+        for draw in draws {
+            into.extend_from_slice(&draw.meter.to_le_bytes());
+            for units in [draw.included, draw.credits, draw.overage] {
+                into.extend_from_slice(&units.to_le_bytes());
+            }
+        }
+        into.extend_from_slice(foreign);
+
+        let body = start + FRAME_BYTES;
+        let length = u32::try_from(into.len() - body).expect("bounded by MAX_BODY_BYTES");
+        let checksum = crc32c::crc32c(&into[body..]);
+        into[start..start + 4].copy_from_slice(&length.to_le_bytes());
+        into[start + 4..body].copy_from_slice(&checksum.to_le_bytes());
+    }
+
+    /// Reads the record at the start of `bytes`, and says how many bytes it takes. `None`: torn or no record.
+    pub fn decode(bytes: &[u8]) -> Option<(Self, usize)> {
+        let mut frame = Fields(bytes);
+        let length = usize::try_from(frame.u32()?).ok()?;
+        let checksum = frame.u32()?;
+        if !(FIXED_BODY_BYTES..=MAX_BODY_BYTES).contains(&length) {
+            return None;
+        }
+        let body = frame.0.get(..length)?;
+        if crc32c::crc32c(body) != checksum {
+            return None;
+        }
+        Some((Self::decode_body(body)?, FRAME_BYTES + length))
+    }
+
+    fn decode_body(body: &[u8]) -> Option<Self> {
+        let mut fields = Fields(body);
+        let mut record = Self {
+            number: fields.u64()?,
+            at_micros: fields.i64()?,
+            request: fields.take()?,
+            customer: fields.u32()?,
+            member: fields.u32()?,
+            route: fields.u32()?,
+            tier: fields.u32()?,
+            configuration: fields.u32()?,
+            period: Period { start: fields.i64()?, end: fields.i64()? },
+            kind: Kind::Charge,
+            status: 0,
+            method: 0,
+            draws: SmallVec::new(),
+            foreign_request: None,
+        };
+        let corrects = fields.u64()?;
+        record.status = u16::from_le_bytes(fields.take()?);
+        let [kind, method, draws, foreign, _, _] = fields.take()?;
+        record.method = method;
+        record.kind = match kind {
+            1 => Kind::Charge,
+            2 => Kind::Correction { of: corrects },
+            _ => return None,
+        };
+        for _ in 0..draws {
+            record.draws.push(RecordDraw {
+                meter: fields.u32()?,
+                included: fields.i64()?,
+                credits: fields.i64()?,
+                overage: fields.i64()?,
+            });
+        }
+        let foreign = fields.0.get(..usize::from(foreign))?;
+        record.foreign_request = (!foreign.is_empty()).then(|| foreign.into());
+        Some(record)
+    }
+}
+
+fn count(length: usize) -> u8 {
+    u8::try_from(length).unwrap_or(u8::MAX)
+}
+
+/// Reads fixed-size fields off the front of a slice.
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (head, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*head)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.take().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.take().map(u64::from_le_bytes)
+    }
+
+    fn i64(&mut self) -> Option<i64> {
+        self.take().map(i64::from_le_bytes)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use proptest::prelude::*;
+    use smallvec::smallvec;
+
+    use super::*;
+
+    pub(in crate::ledger) fn record(customer: u32, units: i64) -> Record {
+        Record {
+            number: 0,
+            at_micros: 1_800_000_000_000_000,
+            request: [7; 16],
+            customer,
+            member: 0,
+            route: 1,
+            tier: 2,
+            configuration: 3,
+            period: Period { start: 1_798_761_600, end: 1_801_440_000 },
+            kind: Kind::Charge,
+            status: 200,
+            method: 1,
+            draws: smallvec![RecordDraw { meter: 1, included: units, credits: 0, overage: 0 }],
+            foreign_request: None,
+        }
+    }
+
+    #[test]
+    fn the_layout_is_the_documented_one() {
+        let mut bytes = Vec::new();
+        Record { kind: Kind::Correction { of: 9 }, foreign_request: Some((*b"abc").into()), ..record(5, -2) }
+            .encode(11, &mut bytes);
+        assert_eq!(bytes.len(), 92 + 28 + 3);
+        assert_eq!(bytes[8..16], 11u64.to_le_bytes());
+        assert_eq!(bytes[24..40], [7; 16]);
+        assert_eq!(bytes[40..44], 5u32.to_le_bytes());
+        assert_eq!(bytes[60..68], 1_798_761_600i64.to_le_bytes());
+        assert_eq!(bytes[76..84], 9u64.to_le_bytes());
+        assert_eq!(bytes[84..92], [200, 0, 2, 1, 1, 3, 0, 0]);
+        assert_eq!(bytes[96..104], (-2i64).to_le_bytes());
+        assert_eq!(&bytes[120..], b"abc");
+    }
+
+    #[test]
+    fn a_header_reads_back_and_a_changed_one_does_not() {
+        let header = Header { ledger: LedgerId([3; 16]), segment: 4, first_record: 99, made_at_micros: 5 };
+        let bytes = header.encode();
+        assert_eq!(bytes.len() as u64, HEADER_BYTES);
+        assert_eq!(Header::decode(&bytes), Some(header));
+        for at in 0..64 {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            assert_eq!(Header::decode(&changed), None, "byte {at}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_reads_back_and_no_changed_byte_goes_unseen(
+            customer in any::<u32>(), units in any::<i64>(), number in any::<u64>(), at in 0usize..120, bit in 0u8..8,
+        ) {
+            let mut bytes = Vec::new();
+            record(customer, units).encode(number, &mut bytes);
+            let (read, length) = Record::decode(&bytes).expect("whole");
+            prop_assert_eq!(length, bytes.len());
+            prop_assert_eq!(&read, &Record { number, ..record(customer, units) });
+            bytes[at] ^= 1 << bit;
+            prop_assert_eq!(Record::decode(&bytes), None);
+        }
+
+        #[test]
+        fn garbage_is_no_record(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            prop_assert_eq!(Record::decode(&bytes), None);
+        }
+    }
+}

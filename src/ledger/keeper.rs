@@ -1,0 +1,214 @@
+//! The ledger's thread: syncs, rolls, and after a failure writes the unsynced tail again.
+//!
+//! It is a plain thread, so that it outlives the runtimes that serve requests.
+
+use std::io;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use sha2::{Digest, Sha256};
+
+use super::append::{Shared, Synced};
+use super::format::{HEADER_BYTES, Header, LedgerId, Position};
+use super::segment::{read_header, read_range};
+use super::storage::{SegmentFile, Storage};
+use crate::metrics::METRICS;
+
+/// A failed ledger is tried again at least this often.
+const RETRY_EVERY: Duration = Duration::from_millis(500);
+
+pub(super) fn spawn(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name("ledger".into()).spawn(move || keep(&shared))
+}
+
+fn keep(shared: &Shared) {
+    loop {
+        let Turn { failed, stopping } = wait(shared);
+        let outcome = if failed { repair(shared) } else { sync(shared).and_then(|()| roll(shared)) };
+        if let Err(error) = outcome {
+            tracing::error!(%error, "the upkeep of the ledger failed; it is tried again");
+        }
+        if stopping {
+            return;
+        }
+    }
+}
+
+struct Turn {
+    failed: bool,
+    stopping: bool,
+}
+
+/// Until there is something to do: the interval has passed, somebody waits, or the ledger is closed.
+fn wait(shared: &Shared) -> Turn {
+    let interval = shared.options.sync_interval.min(RETRY_EVERY);
+    let mut tail = shared.tail();
+    let deadline = Instant::now() + interval;
+    while !tail.urgent && !tail.stopping {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        tail = shared.wake.wait_timeout(tail, left).unwrap_or_else(PoisonError::into_inner).0;
+    }
+    tail.urgent = false;
+    Turn { failed: tail.failed.is_some(), stopping: tail.stopping }
+}
+
+/// Makes everything written so far durable and says so.
+fn sync(shared: &Shared) -> io::Result<()> {
+    let (batch, retired, file, synced) = {
+        let mut tail = shared.tail();
+        if tail.unsynced.is_empty() && tail.retired.is_none() {
+            return Ok(());
+        }
+        let synced = Synced { position: tail.position, next_record: tail.next_record };
+        (std::mem::take(&mut tail.unsynced), tail.retired.clone(), tail.file.clone(), synced)
+    };
+    let started = Instant::now();
+    let outcome = retired.as_ref().map_or(Ok(()), |file| file.sync()).and_then(|()| file.sync());
+    METRICS.ledger_sync_seconds.observe(started.elapsed().as_secs_f64());
+    let mut tail = shared.tail();
+    if let Err(error) = outcome {
+        let written_since = std::mem::replace(&mut tail.unsynced, batch);
+        tail.unsynced.extend_from_slice(&written_since);
+        shared.fail(&mut tail, "sync", &error);
+        return Err(error);
+    }
+    tail.retired = None;
+    drop(tail);
+    shared.synced.send_replace(synced);
+    Ok(())
+}
+
+/// Opens the next segment when the current one is large enough.
+fn roll(shared: &Shared) -> io::Result<()> {
+    let segment = {
+        let tail = shared.tail();
+        if tail.position.offset < shared.options.segment_bytes {
+            return Ok(());
+        }
+        tail.position.segment + 1
+    };
+    let file = shared.storage.create(segment)?;
+    {
+        let mut tail = shared.tail();
+        if tail.failed.is_some() {
+            drop(tail);
+            return shared.storage.remove(segment);
+        }
+        let header = Header {
+            ledger: shared.ledger,
+            segment,
+            first_record: tail.next_record,
+            made_at_micros: now_micros(),
+        };
+        if let Err(error) = file.write_at(&header.encode(), 0) {
+            shared.fail(&mut tail, "roll", &error);
+            return Err(error);
+        }
+        tail.retired = Some(std::mem::replace(&mut tail.file, file.clone()));
+        tail.position = Position { segment, offset: HEADER_BYTES };
+    }
+    shared.storage.sync_folder()?;
+    sync(shared)?;
+    link(&shared.storage, &*file, segment)
+}
+
+/// After a failure: what was written since the last good sync is written again, under the same numbers, into a
+/// new segment. The failed one is left as it is; its records from there on are superseded.
+fn repair(shared: &Shared) -> io::Result<()> {
+    let (unsynced, next_record) = {
+        let tail = shared.tail();
+        (tail.unsynced.clone(), tail.next_record)
+    };
+    let segment = shared.storage.list()?.last().map_or(1, |last| last + 1);
+    let first_record = shared.synced.borrow().next_record;
+    let new = new_segment(&shared.storage, shared.ledger, segment, first_record, now_micros())?;
+    let written = new
+        .file
+        .write_at(&unsynced, HEADER_BYTES)
+        .and_then(|()| new.file.sync())
+        .and_then(|()| shared.storage.sync_folder());
+    if let Err(error) = written {
+        // Half a segment must not supersede anything.
+        let _ = shared.storage.remove(segment);
+        return Err(error);
+    }
+    let mut tail = shared.tail();
+    tail.file = new.file;
+    tail.retired = None;
+    tail.position = Position { segment, offset: HEADER_BYTES + unsynced.len() as u64 };
+    tail.unsynced.clear();
+    tail.failed = None;
+    for correction in std::mem::take(&mut tail.owed) {
+        if shared.write(&mut tail, &correction).is_err() {
+            tail.owed.push(correction);
+        }
+    }
+    if tail.failed.is_none() {
+        shared.available.store(true, Ordering::Relaxed);
+        tracing::info!(segment, "the ledger is available again");
+    }
+    drop(tail);
+    let position = Position { segment, offset: HEADER_BYTES + unsynced.len() as u64 };
+    shared.synced.send_replace(Synced { position, next_record });
+    sync(shared)
+}
+
+/// A segment that has been made.
+pub(super) struct NewSegment {
+    pub file: Arc<dyn SegmentFile>,
+    pub position: Position,
+}
+
+/// Makes a segment with its header, durably; leaves nothing behind when it cannot.
+pub(super) fn new_segment(
+    storage: &Arc<dyn Storage>,
+    ledger: LedgerId,
+    segment: u64,
+    first_record: u64,
+    made_at_micros: i64,
+) -> io::Result<NewSegment> {
+    let file = storage.create(segment)?;
+    let header = Header { ledger, segment, first_record, made_at_micros };
+    let written =
+        file.write_at(&header.encode(), 0).and_then(|()| file.sync()).and_then(|()| storage.sync_folder());
+    if let Err(error) = written {
+        let _ = storage.remove(segment);
+        return Err(error);
+    }
+    Ok(NewSegment { file, position: Position { segment, offset: HEADER_BYTES } })
+}
+
+/// Writes the hash of the segment before into the header of `segment`: a changed or missing one shows.
+pub(super) fn link(storage: &Arc<dyn Storage>, file: &dyn SegmentFile, segment: u64) -> io::Result<()> {
+    let before = storage.list()?.into_iter().rev().find(|number| *number < segment);
+    let Some(before) = before else { return Ok(()) };
+    let before = storage.open(before)?;
+    let bytes = read_range(&*before, 0, before.length()?)?;
+    let (offset, link) = Header::link(Sha256::digest(&bytes).into());
+    file.write_at(&link, offset)
+}
+
+/// Removes segments that ended before `before_micros`; never the one that is being folded, or later ones.
+pub(super) fn prune(storage: &Arc<dyn Storage>, before_micros: i64, folded: Position) -> io::Result<usize> {
+    let mut removed = 0;
+    for pair in storage.list()?.windows(2) {
+        let next = read_header(&*storage.open(pair[1])?)?;
+        let ended_before = next.is_some_and(|next| next.made_at_micros < before_micros);
+        if pair[0] >= folded.segment || !ended_before {
+            break;
+        }
+        storage.remove(pair[0])?;
+        removed += 1;
+    }
+    Ok(removed)
+}
+
+fn now_micros() -> i64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX)
+}

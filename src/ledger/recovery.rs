@@ -1,0 +1,160 @@
+//! Opening: what is on disk is checked before anything new is written.
+
+use std::io;
+use std::sync::Arc;
+
+use super::format::{HEADER_BYTES, LedgerId, Position};
+use super::segment::{Item, read_header, read_range, scan};
+use super::storage::{SegmentFile, Storage};
+
+/// At start the newest segments are read and checked, up to so many bytes and always back to the folded
+/// position; the older ones only by `tollgate ledger verify`, so that a start stays quick.
+const CHECKED_BYTES: u64 = 1 << 30;
+
+/// What the store knows of the ledger: everything before `folded` was on disk and has been counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resume {
+    pub folded: Position,
+    /// The number of the first record that has not been folded.
+    pub next_record: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("cannot read or write the ledger: {0}; check the disk and the permissions of data_dir")]
+    Io(#[from] io::Error),
+    #[error(
+        "the ledger is damaged in segment {segment:016}.seg at offset {offset}, before the last recorded sync: \
+         restore data_dir from a backup; `tollgate ledger verify` shows the extent"
+    )]
+    Damaged { segment: u64, offset: u64 },
+    #[error("segment {segment:016}.seg of the ledger is missing: restore data_dir from a backup")]
+    Missing { segment: u64 },
+    #[error("segment {segment:016}.seg belongs to another ledger: data_dir mixes the files of two")]
+    Foreign { segment: u64 },
+}
+
+/// Where to go on.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Recovered {
+    pub next_segment: u64,
+    pub next_record: u64,
+}
+
+/// Checks what is there, cuts a torn tail, and makes everything that will be folded durable.
+pub fn recover(storage: &Arc<dyn Storage>, ledger: LedgerId, resume: Resume) -> Result<Recovered, OpenError> {
+    let segments = storage.list()?;
+    let folded = resume.folded.segment;
+    if folded > 0 && !segments.contains(&folded) {
+        return Err(OpenError::Missing { segment: folded });
+    }
+    let mut check = Check { ledger, resume, next_record: 0, last: None };
+    let checked = checked_range(storage, &segments, folded)?;
+    for (at, segment) in segments.iter().enumerate().skip(checked) {
+        let file = storage.open(*segment)?;
+        let next = segments.get(at + 1).map(|next| storage.open(*next)).transpose()?;
+        check.segment(*segment, &*file, next.as_deref())?;
+        if *segment >= folded {
+            file.sync()?;
+        }
+    }
+    storage.sync_folder()?;
+    Ok(Recovered {
+        next_segment: segments.last().map_or(1, |last| last + 1),
+        next_record: check.next_record.max(resume.next_record).max(1),
+    })
+}
+
+/// The index of the first segment to check.
+fn checked_range(storage: &Arc<dyn Storage>, segments: &[u64], folded: u64) -> io::Result<usize> {
+    let mut budget = CHECKED_BYTES;
+    for (at, segment) in segments.iter().enumerate().rev() {
+        let length = storage.open(*segment)?.length()?;
+        if budget < length && *segment < folded {
+            return Ok(at + 1);
+        }
+        budget = budget.saturating_sub(length);
+    }
+    Ok(0)
+}
+
+struct Check {
+    ledger: LedgerId,
+    resume: Resume,
+    /// Behind the last good record; 0 before the first.
+    next_record: u64,
+    /// The segment checked last.
+    last: Option<u64>,
+}
+
+impl Check {
+    fn segment(
+        &mut self,
+        segment: u64,
+        file: &dyn SegmentFile,
+        next: Option<&dyn SegmentFile>,
+    ) -> Result<(), OpenError> {
+        if self.last.is_some_and(|last| last + 1 != segment) && segment <= self.resume.folded.segment {
+            return Err(OpenError::Missing { segment: segment - 1 });
+        }
+        self.last = Some(segment);
+        let header = read_header(file)?;
+        match header {
+            Some(header) if header.ledger != self.ledger => return Err(OpenError::Foreign { segment }),
+            Some(header) => self.numbers_reach(header.first_record, segment, 0)?,
+            None => self.hole(segment, 0, HEADER_BYTES)?,
+        }
+        let superseded_from = next.map(read_header).transpose()?.flatten().map(|h| h.first_record);
+        self.records(segment, file, superseded_from, next.is_none())
+    }
+
+    fn records(
+        &mut self,
+        segment: u64,
+        file: &dyn SegmentFile,
+        superseded_from: Option<u64>,
+        is_last: bool,
+    ) -> Result<(), OpenError> {
+        let bytes = read_range(file, HEADER_BYTES, file.length()?)?;
+        let mut good_until = HEADER_BYTES;
+        let mut torn_at = None;
+        for item in scan(&bytes, HEADER_BYTES) {
+            match item {
+                Item::Record(record, end) => {
+                    if superseded_from.is_none_or(|bound| record.number < bound) {
+                        self.numbers_reach(record.number, segment, good_until)?;
+                        self.next_record = self.next_record.max(record.number + 1);
+                    }
+                    (good_until, torn_at) = (end, None);
+                }
+                Item::Hole(from, _) => torn_at = Some(from),
+            }
+        }
+        if let (Some(from), true) = (torn_at, is_last) {
+            self.hole(segment, from, file.length()?)?;
+            file.truncate(from)?;
+        }
+        Ok(())
+    }
+
+    /// The next record that exists is `number`: what lies between is lost.
+    fn numbers_reach(&mut self, number: u64, segment: u64, offset: u64) -> Result<(), OpenError> {
+        let expected = self.next_record;
+        if expected > 0 && number > expected {
+            if expected < self.resume.next_record {
+                return Err(OpenError::Damaged { segment, offset });
+            }
+            tracing::error!(segment, offset, from = expected, to = number, "usage records are lost");
+            self.next_record = number;
+        }
+        Ok(())
+    }
+
+    fn hole(&self, segment: u64, from: u64, to: u64) -> Result<(), OpenError> {
+        if (Position { segment, offset: from }) < self.resume.folded {
+            return Err(OpenError::Damaged { segment, offset: from });
+        }
+        tracing::warn!(segment, offset = from, bytes = to - from, "cut a torn record off the ledger's end");
+        Ok(())
+    }
+}

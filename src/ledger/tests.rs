@@ -1,0 +1,323 @@
+//! The promises of the ledger, tested by breaking its disk.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::format::tests::record;
+use super::*;
+
+const ID: LedgerId = LedgerId([9; 16]);
+
+/// A disk in memory that keeps written and durable bytes apart and fails on demand.
+#[derive(Default)]
+struct FakeDisk {
+    segments: Mutex<BTreeMap<u64, Arc<FakeFile>>>,
+    faults: Arc<Faults>,
+}
+
+#[derive(Default)]
+struct Faults {
+    /// Writes fail while set, after writing half.
+    writes: AtomicBool,
+    syncs: AtomicBool,
+    synced: AtomicU64,
+}
+
+#[derive(Default)]
+struct FakeFile {
+    bytes: Mutex<(Vec<u8>, Vec<u8>)>,
+    faults: Arc<Faults>,
+}
+
+impl FakeDisk {
+    /// What is left after a loss of power.
+    fn after_power_loss(&self) -> Arc<Self> {
+        let disk = Self::default();
+        for (number, file) in self.segments.lock().expect("lock").iter() {
+            let durable = file.bytes.lock().expect("lock").1.clone();
+            let file =
+                FakeFile { bytes: Mutex::new((durable.clone(), durable)), faults: disk.faults.clone() };
+            disk.segments.lock().expect("lock").insert(*number, Arc::new(file));
+        }
+        Arc::new(disk)
+    }
+
+    fn change(&self, segment: u64, change: impl FnOnce(&mut Vec<u8>)) {
+        change(&mut self.segments.lock().expect("lock")[&segment].bytes.lock().expect("lock").0);
+    }
+}
+
+impl Storage for FakeDisk {
+    fn list(&self) -> io::Result<Vec<u64>> {
+        Ok(self.segments.lock().expect("lock").keys().copied().collect())
+    }
+    fn create(&self, segment: u64) -> io::Result<Arc<dyn SegmentFile>> {
+        let file = Arc::new(FakeFile { faults: self.faults.clone(), ..Default::default() });
+        let before = self.segments.lock().expect("lock").insert(segment, file.clone());
+        assert!(before.is_none(), "segment {segment} is made once");
+        Ok(file)
+    }
+    fn open(&self, segment: u64) -> io::Result<Arc<dyn SegmentFile>> {
+        let found = self.segments.lock().expect("lock").get(&segment).cloned();
+        found.map(|file| file as Arc<dyn SegmentFile>).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+    fn remove(&self, segment: u64) -> io::Result<()> {
+        self.segments.lock().expect("lock").remove(&segment);
+        Ok(())
+    }
+    fn sync_folder(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl SegmentFile for FakeFile {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let failing = self.faults.writes.load(Ordering::SeqCst);
+        let bytes = if failing { &bytes[..bytes.len() / 2] } else { bytes };
+        let end = usize::try_from(offset).expect("small") + bytes.len();
+        let written = &mut self.bytes.lock().expect("lock").0;
+        if written.len() < end {
+            written.resize(end, 0);
+        }
+        written[end - bytes.len()..end].copy_from_slice(bytes);
+        if failing { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
+        let written = &self.bytes.lock().expect("lock").0;
+        let from = usize::try_from(offset).expect("small").min(written.len());
+        let length = into.len().min(written.len() - from);
+        into[..length].copy_from_slice(&written[from..from + length]);
+        Ok(length)
+    }
+    fn sync(&self) -> io::Result<()> {
+        if self.faults.syncs.load(Ordering::SeqCst) {
+            return Err(io::Error::other("sync failed"));
+        }
+        let bytes = &mut *self.bytes.lock().expect("lock");
+        bytes.1.clone_from(&bytes.0);
+        self.faults.synced.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        self.bytes.lock().expect("lock").0.truncate(usize::try_from(length).expect("small"));
+        Ok(())
+    }
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.bytes.lock().expect("lock").0.len() as u64)
+    }
+}
+
+fn open_with(disk: &Arc<FakeDisk>, resume: Resume, durability: Durability) -> Result<Ledger, OpenError> {
+    let options = Options { durability, sync_interval: Duration::from_millis(1), segment_bytes: 2_000 };
+    Ledger::open(disk.clone(), ID, resume, options, 0)
+}
+
+fn open(disk: &Arc<FakeDisk>) -> Ledger {
+    open_with(disk, Resume::default(), Durability::Process).expect("opens")
+}
+
+/// Waits until everything appended is durable, and reads it all.
+fn settled(ledger: &Ledger) -> Vec<u32> {
+    let target = ledger.request_sync();
+    let mut synced = ledger.synced();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
+    let end = runtime
+        .block_on(async { synced.wait_for(|s| s.next_record >= target).await.expect("open").position });
+    read(ledger, end)
+}
+
+fn read(ledger: &Ledger, end: Position) -> Vec<u32> {
+    let mut reader = ledger.reader(Resume::default());
+    let mut customers = Vec::new();
+    let mut expected = 1;
+    while !reader
+        .read(end, |record| {
+            assert_eq!(record.number, expected, "numbers are given once and in order");
+            expected += 1;
+            customers.push(record.customer);
+        })
+        .expect("reads")
+    {}
+    customers
+}
+
+fn wait_until_available(ledger: &Ledger) {
+    while !ledger.is_available() {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn records_come_back_in_order_across_rolled_segments() {
+    let disk = Arc::new(FakeDisk::default());
+    let ledger = open(&disk);
+    let mut expected = Vec::new();
+    while disk.list().expect("list").len() < 4 {
+        let customer = u32::try_from(expected.len()).expect("few");
+        ledger.append(&record(customer, 1)).expect("appends");
+        expected.push(customer);
+    }
+    assert_eq!(settled(&ledger), expected);
+}
+
+#[test]
+fn a_restart_goes_on_in_a_new_segment_with_the_next_number() {
+    let disk = Arc::new(FakeDisk::default());
+    for run in 0..3 {
+        let ledger = open(&disk);
+        ledger.append(&record(run, 1)).expect("appends");
+        assert_eq!(settled(&ledger), (0..=run).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_failed_write_refuses_and_leaves_nothing_of_its_record() {
+    let disk = Arc::new(FakeDisk::default());
+    let ledger = open(&disk);
+    ledger.append(&record(1, 1)).expect("appends");
+    disk.faults.writes.store(true, Ordering::SeqCst);
+    ledger.append(&record(2, 1)).expect_err("the disk is full");
+    assert!(!ledger.is_available());
+    ledger.append(&record(3, 1)).expect_err("still");
+    ledger.correct(record(4, -1));
+    disk.faults.writes.store(false, Ordering::SeqCst);
+    wait_until_available(&ledger);
+    ledger.append(&record(5, 1)).expect("the disk is back");
+    assert_eq!(settled(&ledger), [1, 4, 5]);
+}
+
+#[test]
+fn after_a_failed_sync_what_was_written_is_written_again() {
+    let disk = Arc::new(FakeDisk::default());
+    let ledger = open(&disk);
+    ledger.append(&record(1, 1)).expect("appends");
+    assert_eq!(settled(&ledger), [1]);
+    disk.faults.syncs.store(true, Ordering::SeqCst);
+    ledger.append(&record(2, 1)).expect("a write still works");
+    ledger.request_sync();
+    while ledger.is_available() {
+        std::thread::yield_now();
+    }
+    disk.faults.syncs.store(false, Ordering::SeqCst);
+    wait_until_available(&ledger);
+    let synced = ledger.synced().borrow().position;
+    assert_eq!(read(&ledger, synced), [1, 2]);
+    drop(ledger);
+    let disk = disk.after_power_loss();
+    assert_eq!(settled(&open(&disk)), [1, 2]);
+}
+
+#[tokio::test]
+async fn in_power_mode_a_durable_record_survives_the_loss_of_power() {
+    let disk = Arc::new(FakeDisk::default());
+    let ledger = open_with(&disk, Resume::default(), Durability::Power).expect("opens");
+    for customer in 1..=5 {
+        let appended = ledger.append(&record(customer, 1)).expect("appends");
+        ledger.durable(appended).await.expect("syncs");
+        let copy = disk.after_power_loss();
+        let survived = open(&copy);
+        let end = survived.synced().borrow().position;
+        assert_eq!(read(&survived, end), (1..=customer).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn damage_before_the_folded_position_stops_the_start_and_is_named() {
+    let disk = Arc::new(FakeDisk::default());
+    let ledger = open(&disk);
+    for customer in 0..3 {
+        ledger.append(&record(customer, 1)).expect("appends");
+    }
+    settled(&ledger);
+    let synced = *ledger.synced().borrow();
+    drop(ledger);
+    let resume = Resume { folded: synced.position, next_record: synced.next_record };
+    disk.change(1, |bytes| bytes[128 + 130] ^= 1);
+    match open_with(&disk, resume, Durability::Process) {
+        Err(OpenError::Damaged { segment: 1, offset: 248 }) => {}
+        other => panic!("{:?}", other.err()),
+    }
+    let (first, found) = (Resume::default(), Arc::new(Mutex::new(Vec::new())));
+    let ledger =
+        open_with(&disk, first, Durability::Process).expect("nothing was folded: a hole is kept and logged");
+    let end = ledger.synced().borrow().position;
+    let mut reader = ledger.reader(first);
+    while !reader.read(end, |record| found.lock().expect("lock").push(record.customer)).expect("reads") {}
+    assert_eq!(*found.lock().expect("lock"), [0, 2]);
+}
+
+#[test]
+fn a_missing_and_a_foreign_segment_stop_the_start() {
+    let disk = Arc::new(FakeDisk::default());
+    let ledger = open(&disk);
+    ledger.append(&record(1, 1)).expect("appends");
+    settled(&ledger);
+    let synced = *ledger.synced().borrow();
+    let resume = Resume { folded: synced.position, next_record: synced.next_record };
+    drop(ledger);
+    let other = Ledger::open(
+        disk.clone(),
+        LedgerId([1; 16]),
+        resume,
+        Options {
+            durability: Durability::Process,
+            sync_interval: Duration::from_millis(1),
+            segment_bytes: 2_000,
+        },
+        0,
+    );
+    assert!(matches!(other, Err(OpenError::Foreign { segment: 1 })));
+    disk.remove(1).expect("removes");
+    assert!(matches!(open_with(&disk, resume, Durability::Process), Err(OpenError::Missing { segment: 1 })));
+}
+
+#[test]
+fn segments_go_after_their_time_and_never_before_they_are_folded() {
+    let disk = Arc::new(FakeDisk::default());
+    for _ in 0..3 {
+        drop(open(&disk));
+    }
+    let ledger = open(&disk);
+    let folded = Position { segment: 3, offset: 128 };
+    assert_eq!(ledger.prune(-1, folded).expect("prunes"), 0);
+    assert_eq!(ledger.prune(1, folded).expect("prunes"), 2);
+    assert_eq!(disk.list().expect("list"), [3, 4]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    /// Random appends, failures, restarts and torn ends against a list.
+    #[test]
+    fn what_was_acknowledged_is_read_back(actions in prop::collection::vec(0u8..12, 1..60), cut in 1usize..90) {
+        let disk = Arc::new(FakeDisk::default());
+        let mut ledger = open(&disk);
+        let mut expected = Vec::new();
+        for (customer, action) in (0u32..).zip(actions) {
+            match action {
+                0 => { drop(ledger); ledger = open(&disk); }
+                1 => {
+                    disk.faults.writes.store(true, Ordering::SeqCst);
+                    prop_assert!(ledger.append(&record(customer, 1)).is_err());
+                    disk.faults.writes.store(false, Ordering::SeqCst);
+                    wait_until_available(&ledger);
+                }
+                2 => {
+                    // A torn write at the end, as a kill in the middle of it leaves it.
+                    drop(ledger);
+                    let last = *disk.list().expect("list").last().expect("one");
+                    let mut torn = Vec::new();
+                    record(customer, 1).encode(u64::from(customer), &mut torn);
+                    disk.change(last, |bytes| bytes.extend_from_slice(&torn[..cut]));
+                    ledger = open(&disk);
+                }
+                _ => { ledger.append(&record(customer, 1)).expect("appends"); expected.push(customer); }
+            }
+        }
+        prop_assert_eq!(settled(&ledger), expected);
+    }
+}

@@ -1,0 +1,49 @@
+//! Tollgate: a reverse proxy that turns an API's traffic into a correct bill.
+//!
+//! # The floors
+//!
+//! Arrows point down only, and rooms on one floor do not import each other (`tests/tidy.rs` checks both):
+//!
+//! | floor | rooms |
+//! |---|---|
+//! | 6 | [`cli`] one file per command · [`server`] wires the rooms, drains and stops |
+//! | 5 edges | [`gateway`] pingora: the proxied request · [`api`] billing, pricing, webhook, admin |
+//! | 4 work | [`billing`] Stripe → customers · [`reporting`] ledger → outbox → Stripe |
+//! | 3 state | [`customers`] hot state; admit, settle, release under one lock |
+//! | 2 adapters | [`ledger`] disk · [`store`] SQLite · [`auth`] the issuer · [`stripe`] Stripe · [`config`] the file |
+//! | 1 ground | [`domain`] values and decisions, no I/O, no clock · [`metrics`] every metric once · [`problem`] every error answer once |
+//!
+//! [`sandbox`] stands apart: a local Stripe that knows nothing of the rest.
+//!
+//! # The life of a request
+//!
+//! `gateway/proxy.rs`, one phase one call. The path is normalised and matched to a route; the token is looked up
+//! among verified ones, or verified; the customer is found in memory or loaded; [`customers::Customers::admit`]
+//! holds a reservation or refuses. Once the upstream's status is known and before its header goes out, the
+//! reservation settles, or is released, and the usage record is appended to the [`ledger`]. Behind the request,
+//! one thread folds the ledger into the [`store`]; [`reporting`] seals unreported usage into the outbox and sends
+//! it to Stripe; [`billing`] applies what Stripe's webhooks tell.
+//!
+//! # The words
+//!
+//! A *subject* calls; a *customer* pays. A *tier* is a set of limits; a *subscription* is a customer's live state.
+//! A *route* has a *cost* in *units* of a *meter*. A *quota* holds for a *period*; beyond it is *overage*. Units in
+//! flight are a *reservation*, *settled* or *released*. Settled units are *usage records* in the *ledger*. Sealed
+//! but unaccepted usage is the *outbox*, sent as *meter events* with *identifiers*. A typed no is a *refusal*.
+
+pub mod api;
+pub mod auth;
+pub mod billing;
+pub mod cli;
+pub mod config;
+pub mod customers;
+pub mod domain;
+pub mod gateway;
+pub mod ledger;
+pub mod metrics;
+pub mod problem;
+pub mod reporting;
+pub mod sandbox;
+pub mod server;
+pub mod store;
+pub mod stripe;

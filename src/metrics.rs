@@ -1,0 +1,227 @@
+//! Every metric of Tollgate, declared once.
+//!
+//! Names, labels and meanings are a contract with dashboards and alerts. No label holds a customer, a path
+//! or anything else without a bound. Every metric is there from the start, at zero: families with a label
+//! whose values are known get a child for each of them in [`Metrics::new`]; those whose values come from the
+//! configuration (route, tier, meter) get theirs through [`preset`].
+//!
+//! The hot path never looks a label up: it keeps the child (`IntCounter`, `Histogram`) it was given once.
+
+use std::sync::LazyLock;
+
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
+
+/// The process's metrics.
+pub static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
+
+/// Buckets of request times in seconds: from a cached answer to a slow export.
+const REQUEST_SECONDS: &[f64] =
+    &[0.000_25, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+/// Buckets of the gateway's own time in seconds.
+const GATEWAY_SECONDS: &[f64] =
+    &[0.000_005, 0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.005, 0.025, 0.1];
+/// Buckets of disk syncs in seconds.
+const SYNC_SECONDS: &[f64] = &[0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0];
+
+/// Declares the struct, and registers each metric under its documented name; its comment is its help text.
+macro_rules! metrics {
+    ($( #[doc = $doc:literal] $field:ident: $kind:ty = $make:ident($name:literal $(, $arg:expr)*); )*) => {
+        /// One field per metric family.
+        pub struct Metrics {
+            registry: Registry,
+            $( #[doc = $doc] pub $field: $kind, )*
+        }
+        impl Metrics {
+            fn declare() -> Result<Self, prometheus::Error> {
+                let registry = Registry::new_custom(Some("tollgate".into()), None)?;
+                $( let $field = $make(Opts::new($name, $doc.trim()) $(, $arg)*)?;
+                   registry.register(Box::new($field.clone()))?; )*
+                Ok(Self { registry, $( $field, )* })
+            }
+        }
+    };
+}
+
+metrics! {
+    /// Requests answered, by route pattern and status class.
+    requests: IntCounterVec = counters("requests_total", &["route", "status_class"]);
+    /// Requests that the gateway refused, by problem code.
+    refusals: IntCounterVec = counters("refusals_total", &["code"]);
+    /// Time from the request's header to the response's end.
+    request_seconds: HistogramVec = histograms("request_seconds", &["route"], REQUEST_SECONDS);
+    /// The gateway's own time before the upstream is asked.
+    gateway_seconds: Histogram = histogram("gateway_seconds", GATEWAY_SECONDS);
+    /// Units charged, by what they were drawn on; corrections are not taken off.
+    units: IntCounterVec = counters("units_total", &["meter", "tier", "drawn"]);
+    /// Token checks, by result.
+    auth: IntCounterVec = counters("auth_total", &["result"]);
+    /// Tokens found among the verified ones.
+    token_cache_hits: IntCounter = counter("token_cache_hits_total");
+    /// Tokens that had to be verified.
+    token_cache_misses: IntCounter = counter("token_cache_misses_total");
+    /// Customers in memory.
+    customers_loaded: IntGauge = gauge("customers_loaded");
+    /// Usage records appended to the ledger.
+    ledger_appends: IntCounter = counter("ledger_appends_total");
+    /// Time of one sync of the ledger to disk.
+    ledger_sync_seconds: Histogram = histogram("ledger_sync_seconds", SYNC_SECONDS);
+    /// Bytes appended to the ledger.
+    ledger_bytes: IntCounter = counter("ledger_bytes");
+    /// Failed writes and syncs of the ledger.
+    ledger_errors: IntCounter = counter("ledger_errors_total");
+    /// Usage records folded into the store.
+    ledger_folded: IntCounter = counter("ledger_folded_total");
+    /// Usage recorded for a Stripe customer but not sealed into the outbox yet, in units.
+    unsealed_units: IntGaugeVec = gauges("unsealed_units", &["meter"]);
+    /// Usage recorded for customers without a Stripe id, in units.
+    unlinked_units: IntGaugeVec = gauges("unlinked_units", &["meter"]);
+    /// Meter events sealed and not yet accepted by Stripe.
+    outbox_pending: IntGauge = gauge("outbox_pending");
+    /// Age of the oldest pending meter event.
+    outbox_oldest_seconds: IntGauge = gauge("outbox_oldest_seconds");
+    /// Meter events that Stripe refused for good; see `tollgate outbox`.
+    outbox_dead: IntGauge = gauge("outbox_dead");
+    /// Calls to Stripe, by operation and outcome.
+    stripe_requests: IntCounterVec = counters("stripe_requests_total", &["operation", "outcome"]);
+    /// Time of one call to Stripe.
+    stripe_request_seconds: HistogramVec = histograms("stripe_request_seconds", &["operation"], REQUEST_SECONDS);
+    /// 1 while the circuit breaker keeps calls from Stripe.
+    stripe_circuit_open: IntGauge = gauge("stripe_circuit_open");
+    /// Meter events, by what Stripe answered.
+    meter_events: IntCounterVec = counters("meter_events_total", &["outcome"]);
+    /// Webhooks received, by event type (`other` for those that change nothing) and outcome.
+    webhooks: IntCounterVec = counters("webhooks_total", &["type", "outcome"]);
+    /// Webhooks received again with an event id already stored.
+    webhook_duplicates: IntCounter = counter("webhook_duplicates_total");
+    /// Time to verify and store one webhook.
+    webhook_seconds: Histogram = histogram("webhook_seconds", REQUEST_SECONDS);
+    /// Seconds from an event's creation at Stripe to its effect here, for the last one applied.
+    webhook_lag_seconds: IntGauge = gauge("webhook_lag_seconds");
+    /// Subscriptions known, by tier and status.
+    subscriptions: IntGaugeVec = gauges("subscriptions", &["tier", "status"]);
+    /// Customers whose tier changed.
+    tier_changes: IntCounterVec = counters("tier_changes_total", &["from", "to"]);
+    /// Payments that Stripe told of, by outcome.
+    payments: IntCounterVec = counters("payments_total", &["outcome"]);
+    /// Checkout sessions that Stripe told of, by outcome.
+    checkouts: IntCounterVec = counters("checkouts_total", &["outcome"]);
+    /// Credits granted and spent.
+    credits: IntCounterVec = counters("credits_total", &["kind"]);
+    /// 1 while Redis answers.
+    fleet_redis_up: IntGauge = gauge("fleet_redis_up");
+    /// Leases asked of Redis.
+    fleet_lease_calls: IntCounter = counter("fleet_lease_calls_total");
+    /// Age of the newest totals shared with the fleet.
+    fleet_lag_seconds: IntGauge = gauge("fleet_lag_seconds");
+    /// Units by which ledger and Stripe differed at the last reconcile.
+    reconcile_difference_units: IntGaugeVec = gauges("reconcile_difference_units", &["meter"]);
+    /// Reloads of the configuration.
+    config_reload: IntCounterVec = counters("config_reload_total", &["outcome"]);
+    /// Always 1; the version is a label.
+    build_info: IntGaugeVec = gauges("build_info", &["version"]);
+}
+
+type Made<T> = Result<T, prometheus::Error>;
+
+fn counter(opts: Opts) -> Made<IntCounter> {
+    IntCounter::with_opts(opts)
+}
+fn counters(opts: Opts, labels: &[&str]) -> Made<IntCounterVec> {
+    IntCounterVec::new(opts, labels)
+}
+fn gauge(opts: Opts) -> Made<IntGauge> {
+    IntGauge::with_opts(opts)
+}
+fn gauges(opts: Opts, labels: &[&str]) -> Made<IntGaugeVec> {
+    IntGaugeVec::new(opts, labels)
+}
+fn histogram(opts: Opts, buckets: &[f64]) -> Made<Histogram> {
+    Histogram::with_opts(HistogramOpts::from(opts).buckets(buckets.to_vec()))
+}
+fn histograms(opts: Opts, labels: &[&str], buckets: &[f64]) -> Made<HistogramVec> {
+    HistogramVec::new(HistogramOpts::from(opts).buckets(buckets.to_vec()), labels)
+}
+
+impl Metrics {
+    fn new() -> Self {
+        let metrics = Self::declare().expect("metric names and labels are literals, each once");
+        metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        metrics.preset_known_labels();
+        metrics
+    }
+
+    /// Children whose label values are known without a configuration.
+    fn preset_known_labels(&self) {
+        for (family, values) in [
+            (&self.auth, &["ok", "token_missing", "token_invalid", "token_expired", "auth_unavailable"][..]),
+            (&self.meter_events, &["delivered", "duplicate", "retried", "dead"]),
+            (&self.payments, &["succeeded", "failed"]),
+            (&self.checkouts, &["completed"]),
+            (&self.credits, &["granted", "spent"]),
+            (&self.config_reload, &["applied", "rejected"]),
+        ] {
+            for value in values {
+                family.with_label_values(&[value]);
+            }
+        }
+        for operation in ["meter_event", "subscription_retrieve", "subscription_list"] {
+            for outcome in ["ok", "refused", "failed"] {
+                self.stripe_requests.with_label_values(&[operation, outcome]);
+            }
+            self.stripe_request_seconds.with_label_values(&[operation]);
+        }
+        for outcome in ["stored", "duplicate", "invalid"] {
+            self.webhooks.with_label_values(&["other", outcome]);
+        }
+    }
+
+    /// Children whose label values come from the configuration.
+    pub fn preset(&self, routes: &[&str], tiers: &[&str], meters: &[&str], codes: &[&str]) {
+        for route in routes.iter().chain(&["none"]) {
+            self.request_seconds.with_label_values(&[route]);
+            for class in ["1xx", "2xx", "3xx", "4xx", "5xx"] {
+                self.requests.with_label_values(&[route, class]);
+            }
+        }
+        for meter in meters {
+            self.unsealed_units.with_label_values(&[meter]);
+            self.unlinked_units.with_label_values(&[meter]);
+            self.reconcile_difference_units.with_label_values(&[meter]);
+            for tier in tiers {
+                for drawn in ["included", "credits", "overage"] {
+                    self.units.with_label_values(&[meter, tier, drawn]);
+                }
+            }
+        }
+        for tier in tiers {
+            for to in tiers.iter().filter(|to| *to != tier) {
+                self.tier_changes.with_label_values(&[tier, to]);
+            }
+        }
+        self.preset_subscriptions(tiers);
+        for code in codes {
+            self.refusals.with_label_values(&[code]);
+        }
+    }
+
+    /// The subscriptions of every tier, at zero.
+    pub fn preset_subscriptions(&self, tiers: &[&str]) {
+        for tier in tiers {
+            for status in ["trialing", "active", "past_due", "unpaid", "paused", "canceled"] {
+                self.subscriptions.with_label_values(&[tier, status]);
+            }
+        }
+    }
+
+    /// All metrics in Prometheus' text format, the process's own (CPU, memory, descriptors) included.
+    pub fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
+        let mut families = self.registry.gather();
+        families.extend(prometheus::gather());
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&families, &mut text)?;
+        Ok(text)
+    }
+}

@@ -1,0 +1,137 @@
+//! Problems: everything that can be answered instead of what was asked for, each once.
+//!
+//! Only here does an error become a status. The body is `application/problem+json` (RFC 9457); quota refusals use
+//! the problem types of draft-ietf-httpapi-ratelimit-headers-10. Nothing internal is told.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value, json};
+
+/// Declares the codes with their status and title.
+macro_rules! codes {
+    ($($code:ident $word:literal $status:literal $title:literal,)*) => {
+        /// What went wrong, in one stable word.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Code { $($code,)* }
+
+        impl Code {
+            pub const ALL: &'static [Self] = &[$(Self::$code,)*];
+
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$code => $word,)* }
+            }
+
+            pub fn status(self) -> u16 {
+                match self { $(Self::$code => $status,)* }
+            }
+
+            fn title(self) -> &'static str {
+                match self { $(Self::$code => $title,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    BadRequest "bad_request" 400 "The request is not valid",
+    TokenMissing "token_missing" 401 "A token is required",
+    TokenInvalid "token_invalid" 401 "The token is not valid",
+    TokenExpired "token_expired" 401 "The token has expired",
+    PaymentRequired "payment_required" 402 "Payment is required",
+    SpendCapReached "spend_cap_reached" 402 "The spend cap is reached",
+    FeatureNotIncluded "feature_not_included" 403 "The tier does not include this feature",
+    SubscriptionPaused "subscription_paused" 403 "The subscription is paused",
+    RouteNotFound "route_not_found" 404 "There is no such route",
+    NotFound "not_found" 404 "There is no such resource",
+    MethodNotAllowed "method_not_allowed" 405 "The method is not allowed here",
+    BodyTooLarge "body_too_large" 413 "The body is too large",
+    UriTooLong "uri_too_long" 414 "The URI is too long",
+    RateLimited "rate_limited" 429 "Too many requests",
+    QuotaExceeded "quota_exceeded" 429 "The quota is used up",
+    HeadersTooLarge "headers_too_large" 431 "The headers are too large",
+    Internal "internal" 500 "Something went wrong here",
+    UpstreamFailed "upstream_failed" 502 "The upstream failed",
+    AuthUnavailable "auth_unavailable" 503 "Tokens cannot be checked now",
+    LedgerUnavailable "ledger_unavailable" 503 "Usage cannot be recorded now",
+    Draining "draining" 503 "The gateway is shutting down",
+    UpstreamTimeout "upstream_timeout" 504 "The upstream did not answer in time",
+}
+
+/// One error answer. [`Problem::new`] fills in what its code implies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub code: Code,
+    /// A sentence that says what to do.
+    pub detail: Cow<'static, str>,
+    /// Names of the policies that refused.
+    pub violated_policies: Vec<String>,
+    /// RFC 3339: when the limit is renewed.
+    pub reset_at: Option<String>,
+    pub upgrade_url: Option<String>,
+    /// Seconds, where waiting helps.
+    pub retry_after: Option<u64>,
+    /// Methods, for `method_not_allowed`.
+    pub allow: Option<String>,
+}
+
+impl Problem {
+    pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            code,
+            detail: detail.into(),
+            violated_policies: Vec::new(),
+            reset_at: None,
+            upgrade_url: None,
+            // Every 503 passes: the client may come back.
+            retry_after: (code.status() == 503).then_some(1),
+            allow: None,
+        }
+    }
+
+    pub fn status(&self) -> u16 {
+        self.code.status()
+    }
+
+    /// The value of `WWW-Authenticate` (RFC 6750 section 3), for 401s.
+    pub fn www_authenticate(&self) -> Option<&'static str> {
+        match self.code {
+            Code::TokenMissing => Some(r#"Bearer realm="api""#),
+            Code::TokenInvalid => Some(r#"Bearer realm="api", error="invalid_token""#),
+            Code::TokenExpired => Some(
+                r#"Bearer realm="api", error="invalid_token", error_description="the token has expired""#,
+            ),
+            _ => None,
+        }
+    }
+
+    /// The body.
+    pub fn body(&self, request_id: &str) -> Vec<u8> {
+        let mut body = Map::new();
+        let mut put = |key: &str, value: Value| drop(body.insert(key.to_owned(), value));
+        put("type", json!(self.type_uri()));
+        put("title", json!(self.code.title()));
+        put("status", json!(self.status()));
+        put("detail", json!(self.detail));
+        put("code", json!(self.code.as_str()));
+        put("request_id", json!(request_id));
+        if !self.violated_policies.is_empty() {
+            put("violated-policies", json!(self.violated_policies));
+        }
+        if let Some(reset_at) = &self.reset_at {
+            put("reset_at", json!(reset_at));
+        }
+        if let Some(upgrade_url) = &self.upgrade_url {
+            put("upgrade_url", json!(upgrade_url));
+        }
+        Value::Object(body).to_string().into_bytes()
+    }
+
+    fn type_uri(&self) -> &'static str {
+        match self.code {
+            Code::RateLimited | Code::QuotaExceeded => {
+                "https://iana.org/assignments/http-problem-types#quota-exceeded"
+            }
+            _ => "about:blank",
+        }
+    }
+}

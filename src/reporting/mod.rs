@@ -1,0 +1,19 @@
+//! Reporting: from the ledger to Stripe's meters, each unit once.
+//!
+//! Three steps, each durable before the next begins:
+//!
+//! 1. [`fold`]: new records, as far as the ledger is synced, become totals. Position and sums move in one transaction.
+//! 2. Sealing: unreported units of a customer, meter and period become one outbox row, with an identifier, a value and
+//!    a timestamp that never change. The total's sealed sum moves in the same transaction.
+//! 3. [`send`]: a row is marked as tried, then sent until Stripe accepts it. Stripe's complaint about an identifier
+//!    that it knows means that an earlier try arrived.
+//!
+//! So a crash at any point repeats work, and never a unit. Stripe forgets identifiers after 24 hours: a row that has
+//! been without an answer for 23 is not sent again by itself.
+
+pub mod fold;
+pub mod reporter;
+mod send;
+
+pub use fold::{Folded, Folder};
+pub use reporter::{Flushed, Reporter, ReporterOptions};

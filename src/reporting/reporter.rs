@@ -1,0 +1,168 @@
+//! The reporter: seals at intervals, sends what is due, and shows the backlog.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use tokio::sync::{Mutex, watch};
+use tokio::time::{Instant, sleep_until};
+
+use crate::ledger::Ledger;
+use crate::metrics::METRICS;
+use crate::store::{SealPlan, Store, StoreError};
+use crate::stripe::Transport;
+
+use super::fold::Folded;
+use super::send::Sender;
+
+/// Rows made by one sealing transaction, so that it stays short.
+const ROWS_PER_SEAL: u32 = 2_000;
+/// A flush waits at most so long for the ledger's sync and the fold.
+const FLUSH_WITHIN: Duration = Duration::from_secs(10);
+/// The outbox is looked at least this often.
+const IDLE: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Debug)]
+pub struct ReporterOptions {
+    /// `tg-` and the ledger's id.
+    pub identifier_prefix: String,
+    /// Meter number, meter name, and the name of its events at Stripe.
+    pub meters: Vec<(u32, String, String)>,
+    pub flush_interval: Duration,
+}
+
+/// What a flush did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Flushed {
+    /// Rows sealed.
+    pub sealed: usize,
+    /// Rows tried.
+    pub sent: usize,
+    /// Rows still waiting.
+    pub pending: u64,
+    /// Rows that Stripe refused for good.
+    pub dead: u64,
+}
+
+pub struct Reporter {
+    store: Arc<Store>,
+    ledger: Arc<Ledger>,
+    folded: watch::Receiver<Folded>,
+    sender: Sender,
+    options: ReporterOptions,
+    /// One pass at a time: no row is in flight twice.
+    passing: Mutex<()>,
+}
+
+impl Reporter {
+    pub fn new(
+        store: Arc<Store>,
+        ledger: Arc<Ledger>,
+        folded: watch::Receiver<Folded>,
+        transport: Arc<Transport>,
+        options: ReporterOptions,
+    ) -> Self {
+        let identifier_prefix = options.identifier_prefix.clone();
+        let sender = Sender { store: store.clone(), transport, identifier_prefix };
+        Self { store, ledger, folded, sender, options, passing: Mutex::new(()) }
+    }
+
+    /// Seals at every interval and sends what is due, until told to stop.
+    pub async fn run(&self, mut stop: watch::Receiver<bool>) {
+        let mut seal_at = Instant::now();
+        loop {
+            let outcome = self.turn(&mut seal_at).await;
+            let wake_at = outcome.unwrap_or_else(|error| {
+                tracing::error!(%error, "reporting failed; it is tried again");
+                Instant::now() + Duration::from_secs(1)
+            });
+            tokio::select! {
+                () = sleep_until(wake_at.min(seal_at)) => {}
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+        }
+    }
+
+    /// Seals when it is time, sends everything that is due, and answers when to come back.
+    async fn turn(&self, seal_at: &mut Instant) -> Result<Instant, StoreError> {
+        let _passing = self.passing.lock().await;
+        if *seal_at <= Instant::now() {
+            *seal_at = Instant::now() + self.options.flush_interval;
+            self.seal().await?;
+        }
+        self.send_due().await?;
+        self.show().await?;
+        let next = self.store.next_due().await?.map_or(IDLE, |at| {
+            Duration::from_secs(u64::try_from(at - now()).unwrap_or(0))
+                .clamp(Duration::from_millis(200), IDLE)
+        });
+        Ok(Instant::now() + next)
+    }
+
+    /// Everything recorded before this call is sealed and sent once.
+    pub async fn flush(&self) -> Result<Flushed, StoreError> {
+        let target = self.ledger.request_sync();
+        let mut folded = self.folded.clone();
+        let waited = folded.wait_for(|folded| folded.next_record >= target);
+        if tokio::time::timeout(FLUSH_WITHIN, waited).await.is_err() {
+            tracing::warn!("the ledger was not folded in time; what is folded is flushed");
+        }
+        let _passing = self.passing.lock().await;
+        let sealed = self.seal().await?;
+        let sent = self.send_due().await?;
+        let counts = self.show().await?;
+        Ok(Flushed { sealed, sent, pending: counts.pending, dead: counts.dead })
+    }
+
+    async fn seal(&self) -> Result<usize, StoreError> {
+        let mut rows = 0;
+        loop {
+            let event_names =
+                self.options.meters.iter().map(|(number, _, event)| (*number, event.clone())).collect();
+            let plan = SealPlan {
+                identifier_prefix: self.options.identifier_prefix.clone(),
+                event_names,
+                now: now(),
+                limit: ROWS_PER_SEAL,
+            };
+            let sealed = self.store.seal(plan).await?;
+            rows += sealed.rows;
+            if sealed.rows < ROWS_PER_SEAL as usize {
+                return Ok(rows);
+            }
+        }
+    }
+
+    async fn send_due(&self) -> Result<usize, StoreError> {
+        let mut sent = 0;
+        loop {
+            let tried = self.sender.pass(now()).await?;
+            sent += tried;
+            if tried == 0 || self.sender.transport.circuit_open() {
+                return Ok(sent);
+            }
+        }
+    }
+
+    /// Shows the backlog as metrics.
+    async fn show(&self) -> Result<crate::store::OutboxCounts, StoreError> {
+        let gauge = |units: u64| i64::try_from(units).unwrap_or(i64::MAX);
+        let counts = self.store.outbox_counts().await?;
+        METRICS.outbox_pending.set(gauge(counts.pending));
+        METRICS.outbox_dead.set(gauge(counts.dead));
+        METRICS.outbox_oldest_seconds.set(counts.oldest_sealed_at.map_or(0, |at| (now() - at).max(0)));
+        let (unsealed, unlinked) = self.store.unsealed_units().await?;
+        for (family, sums) in [(&METRICS.unsealed_units, unsealed), (&METRICS.unlinked_units, unlinked)] {
+            for (number, name, _) in &self.options.meters {
+                let units = sums.iter().find(|(meter, _)| meter == number).map_or(0, |(_, units)| *units);
+                family.with_label_values(&[name]).set(gauge(units));
+            }
+        }
+        Ok(counts)
+    }
+}
+
+fn now() -> i64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX)
+}

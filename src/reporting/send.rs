@@ -1,0 +1,117 @@
+//! One pass over the outbox: the rows that are due are sent, those of one customer and meter one after the other.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+
+use crate::metrics::METRICS;
+use crate::store::{OutboxRow, Outcome, Store, StoreError};
+use crate::stripe::{Backoff, MeterEvent, MeterEventAnswer, Transport, random, send_meter_event};
+
+/// Rows read into memory at once; a backlog of any size passes through this window.
+const WINDOW: u32 = 512;
+/// Calls in flight at once, each for another customer or meter.
+const CONCURRENCY: usize = 32;
+/// Stripe remembers identifiers for at least 24 hours. A row whose first try is older than this and has no answer
+/// may have arrived: sending it again could bill it twice.
+const RESEND_WITHIN_SECONDS: i64 = 23 * 3600;
+
+pub(super) struct Sender {
+    pub store: Arc<Store>,
+    pub transport: Arc<Transport>,
+    /// Begins every identifier.
+    pub identifier_prefix: String,
+}
+
+impl Sender {
+    /// Sends what is due. Answers how many rows were tried.
+    pub async fn pass(&self, now: i64) -> Result<usize, StoreError> {
+        // An open circuit lets one probe through: one row is enough for it.
+        let window = if self.transport.circuit_open() { 1 } else { WINDOW };
+        let due = self.store.claim_due(now, window).await?;
+        let tried = due.len();
+        let mut lanes: HashMap<(String, String), Vec<OutboxRow>> = HashMap::new();
+        for row in due {
+            lanes.entry((row.stripe_customer.clone(), row.event_name.clone())).or_default().push(row);
+        }
+        let outcomes: Vec<_> = stream::iter(lanes.into_values())
+            .map(|lane| self.send_lane(lane, now))
+            .buffer_unordered(CONCURRENCY)
+            .collect()
+            .await;
+        self.store.settle_tries(outcomes.into_iter().flatten().collect(), now).await?;
+        Ok(tried)
+    }
+
+    /// Stripe takes one call at a time for a customer and meter.
+    async fn send_lane(&self, lane: Vec<OutboxRow>, now: i64) -> Vec<(i64, Outcome)> {
+        let mut outcomes = Vec::with_capacity(lane.len());
+        for row in lane {
+            let outcome = self.send(&row, now).await;
+            METRICS.meter_events.with_label_values(&[label(&outcome)]).inc();
+            outcomes.push((row.sequence, outcome));
+        }
+        outcomes
+    }
+
+    async fn send(&self, row: &OutboxRow, now: i64) -> Outcome {
+        if row.first_tried_at.is_some_and(|first| now - first > RESEND_WITHIN_SECONDS) {
+            let reason = "unanswered for over 23 h: compare with Stripe's meter event summaries before it is sent again";
+            tracing::error!(identifier = row.identifier, reason, "a meter event is held back");
+            return Outcome::Dead { reason: reason.into() };
+        }
+        let event = MeterEvent {
+            event_name: row.event_name.clone(),
+            stripe_customer: row.stripe_customer.clone(),
+            value: row.value,
+            identifier: row.identifier.clone(),
+            timestamp: row.timestamp,
+        };
+        // Stripe replays a stored answer under its key: after one, the same event goes under another key.
+        let key = format!("{}-{}", row.identifier, row.answers);
+        match send_meter_event(&self.transport, &event, &key).await {
+            MeterEventAnswer::Accepted => Outcome::Delivered,
+            MeterEventAnswer::Duplicate if row.first_tried_at.is_some() => Outcome::Delivered,
+            MeterEventAnswer::Duplicate => self.reseal(row),
+            MeterEventAnswer::Refused { reason } => {
+                tracing::error!(identifier = row.identifier, reason, "Stripe refused a meter event for good");
+                Outcome::Dead { reason }
+            }
+            MeterEventAnswer::Retry { reason, answered, .. } => {
+                tracing::warn!(
+                    identifier = row.identifier,
+                    tries = row.tries + 1,
+                    reason,
+                    "a meter event waits"
+                );
+                let pause = Backoff::DURABLE.pause(row.tries, random()).as_secs().max(1);
+                let at = now.saturating_add_unsigned(pause);
+                Outcome::Retry { at, answered, reason }
+            }
+        }
+    }
+
+    /// Never tried before, and yet Stripe knows the identifier: somebody else used it, so that these units have not
+    /// arrived.
+    fn reseal(&self, row: &OutboxRow) -> Outcome {
+        tracing::error!(
+            identifier = row.identifier,
+            "another meter event already has this identifier: it is sealed anew"
+        );
+        Outcome::Reseal {
+            identifier: format!("{}-{}-r{:08x}", self.identifier_prefix, row.sequence, random()),
+            reason: "the identifier was taken at Stripe".into(),
+        }
+    }
+}
+
+fn label(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Delivered => "delivered",
+        Outcome::Dead { .. } => "dead",
+        Outcome::Retry { .. } => "retried",
+        Outcome::Reseal { .. } => "duplicate",
+    }
+}

@@ -1,0 +1,202 @@
+//! Events: a snapshot of an object at the moment something happened to it, and its way out.
+//!
+//! An event is rendered once, in the shape the sandbox was started with, and never changes afterwards;
+//! resending it sends the same id and the same bytes. At most [`KEPT`] are kept.
+
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+
+use super::EventShape;
+use super::error::ApiError;
+use super::params::Params;
+use super::shape;
+use super::state::{Call, State};
+use super::table::{Page, Row, list};
+
+const KEPT: usize = 100_000;
+
+#[derive(Debug)]
+pub struct Event {
+    pub id: String,
+    pub kind: String,
+    pub created: i64,
+    pub json: Value,
+}
+
+impl Row for Event {
+    const NOUN: &'static str = "event";
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+/// An event on its way to one endpoint.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    pub event: String,
+    pub url: String,
+    pub secret: String,
+    pub body: Bytes,
+}
+
+/// Records that something happened and addresses it to every endpoint that wants to know.
+pub fn emit(state: &mut State, now: i64, kind: &str, object: Value) {
+    record(state, now, kind, object, None);
+}
+
+/// As [`emit`], with the values that the change replaced.
+pub fn emit_change(state: &mut State, now: i64, kind: &str, object: Value, previous: Value) {
+    record(state, now, kind, object, Some(previous));
+}
+
+fn record(state: &mut State, now: i64, kind: &str, object: Value, previous: Option<Value>) {
+    let mut data = Map::new();
+    let object = match state.event_shape {
+        EventShape::Basil => object,
+        EventShape::PreBasil => shape::before_basil(object),
+    };
+    data.insert("object".to_owned(), object);
+    data.extend(previous.map(|previous| ("previous_attributes".to_owned(), previous)));
+    let id = state.ids.make("evt");
+    let json = json!({
+        "id": id,
+        "object": "event",
+        "api_version": state.event_shape.api_version(),
+        "created": now,
+        "data": data,
+        "livemode": false,
+        "pending_webhooks": state.endpoints.iter().filter(|e| e.wants(kind)).count(),
+        "request": {"id": null, "idempotency_key": null},
+        "type": kind,
+    });
+    let event = Event { id, kind: kind.to_owned(), created: now, json };
+    let deliveries = address(state, &event);
+    state.outgoing.extend(deliveries);
+    state.events.insert(event);
+    state.events.keep_newest(KEPT);
+}
+
+fn address(state: &State, event: &Event) -> Vec<Delivery> {
+    let endpoints: Vec<_> = state.endpoints.iter().filter(|e| e.wants(&event.kind)).collect();
+    if endpoints.is_empty() {
+        return Vec::new();
+    }
+    let body = Bytes::from(event.json.to_string());
+    let delivery = |endpoint: &super::webhooks::Endpoint| Delivery {
+        event: event.id.clone(),
+        url: endpoint.url.clone(),
+        secret: endpoint.secret.clone(),
+        body: body.clone(),
+    };
+    endpoints.into_iter().map(delivery).collect()
+}
+
+/// Sends an event once more to every endpoint that wants it.
+pub fn resend(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
+    let event = state.events.find(call.id)?;
+    let json = event.json.clone();
+    let deliveries = address(state, event);
+    state.outgoing.extend(deliveries);
+    Ok(json)
+}
+
+/// The top-level values of `before` that `after` replaced; `None` if nothing changed.
+pub fn changed(before: &Value, after: &Value) -> Option<Value> {
+    let fields = before.as_object()?;
+    let replaced = fields.iter().filter(|(name, value)| after.get(name.as_str()) != Some(value));
+    let previous: Map<String, Value> = replaced.map(|(name, value)| (name.clone(), value.clone())).collect();
+    (!previous.is_empty()).then_some(Value::Object(previous))
+}
+
+pub fn retrieve(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
+    Ok(state.events.find(call.id)?.json.clone())
+}
+
+pub fn index(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
+    let params = call.params;
+    let mut kinds = params.texts("types");
+    kinds.extend(params.filled("type"));
+    let created = Span::read(params, "created")?;
+    let keep = |event: &Event| {
+        created.contains(event.created)
+            && (kinds.is_empty() || kinds.iter().any(|kind| matches(kind, &event.kind)))
+    };
+    let (rows, more) = state.events.page(&Page::read(params)?, None, keep)?;
+    let data = rows.into_iter().map(|event| event.json.clone()).collect();
+    Ok(list("/v1/events", data, more))
+}
+
+/// `customer.subscription.*` matches every event of subscriptions; `*` matches all.
+pub fn matches(pattern: &str, kind: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => kind.starts_with(prefix),
+        None => pattern == kind,
+    }
+}
+
+/// A filter such as `created[gte]=…` or `created=…`; both bounds belong to it.
+#[derive(Debug, PartialEq, Eq)]
+struct Span {
+    first: i64,
+    last: i64,
+}
+
+impl Span {
+    fn read(params: &Params, name: &str) -> Result<Self, ApiError> {
+        if let Some(exact) = params.integer(name)? {
+            return Ok(Self { first: exact, last: exact });
+        }
+        let mut span = Self { first: i64::MIN, last: i64::MAX };
+        let Some(group) = params.group(name) else {
+            return Ok(span);
+        };
+        if let Some(bound) = group.integer("gte")? {
+            span.first = span.first.max(bound);
+        }
+        if let Some(bound) = group.integer("gt")? {
+            span.first = span.first.max(bound.saturating_add(1));
+        }
+        if let Some(bound) = group.integer("lte")? {
+            span.last = span.last.min(bound);
+        }
+        if let Some(bound) = group.integer("lt")? {
+            span.last = span.last.min(bound.saturating_sub(1));
+        }
+        Ok(span)
+    }
+
+    fn contains(&self, at: i64) -> bool {
+        (self.first..=self.last).contains(&at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_exactly_or_by_prefix() {
+        assert!(matches("*", "invoice.paid"));
+        assert!(matches("customer.subscription.*", "customer.subscription.deleted"));
+        assert!(!matches("customer.subscription.*", "customer.deleted"));
+        assert!(!matches("invoice", "invoice.paid"));
+    }
+
+    #[test]
+    fn a_change_lists_the_values_it_replaced() {
+        let before = json!({"a": 1, "b": {"c": 2}, "d": null});
+        let after = json!({"a": 1, "b": {"c": 3}, "d": null});
+        assert_eq!(changed(&before, &after), Some(json!({"b": {"c": 2}})));
+        assert_eq!(changed(&before, &before), None);
+    }
+
+    #[test]
+    fn bounds_of_a_filter_include_or_exclude_as_named() {
+        let span = |raw: &str| Span::read(&Params::decode(raw).unwrap(), "created").unwrap();
+        assert_eq!(span("created[gte]=5&created[lt]=9"), Span { first: 5, last: 8 });
+        assert_eq!(span("created[gt]=5&created[lte]=9"), Span { first: 6, last: 9 });
+        assert_eq!(span("created=7"), Span { first: 7, last: 7 });
+        assert!(span("").contains(0));
+    }
+}

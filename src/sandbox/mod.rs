@@ -1,0 +1,249 @@
+//! A local Stripe, for `tollgate demo`, development and tests.
+//!
+//! It speaks the part of Stripe's API that a gateway with flat fees and metered overage needs, at version
+//! [`API_VERSION`], well enough for the official SDKs. It shares no code with the gateway, so that a
+//! mistake in the gateway's arithmetic or calendar cannot hide here; its own are tested against the
+//! examples of Stripe's documentation. All state is in memory.
+//!
+//! # What differs from Stripe, on purpose
+//!
+//! - Everything is consistent at once: a meter event counts in the next summary and preview.
+//! - An unknown customer in a meter event is refused at once (`resource_missing`) instead of being
+//!   reported later; values are positive integers.
+//! - Payments succeed, nothing is prorated, a backdated subscription is anchored at its start.
+//! - A second meter event for the same customer and meter while one is running gets 429 `lock_timeout`.
+//!
+//! # Hooks
+//!
+//! They take JSON or forms and need no key.
+//!
+//! | hook | what it does |
+//! |---|---|
+//! | `GET /_sandbox/health` | 200 |
+//! | `POST /_sandbox/faults` | the next `times` (1) calls of `operation` fail: `status` (with `html: true` not as JSON) or `drop: true`; `when`: `before` (default) or `after` taking effect; `delay_ms` first. Operations are named as in `route.rs`, such as `meter_events.create`; `meter_events.*` and `*` match several |
+//! | `GET`, `DELETE /_sandbox/faults` | lists, forgets them |
+//! | `GET /_sandbox/meter_totals` | `[{"customer","event_name","units","events"}]` over all accepted events |
+//! | `POST /_sandbox/subscriptions/:id/status` | `{"status"}`: forces it, with the events on the way |
+//! | `POST /_sandbox/subscriptions/:id/period` | `{"start","end"}`: moves the items' current period; after its end the anchor rules again |
+//! | `POST /_sandbox/subscriptions/:id/payment_failed` | an unpaid invoice, `past_due`, `invoice.payment_failed` |
+//! | `POST /_sandbox/events/:id/resend` | sends an event once more: same id, fresh signature |
+//! | `POST /_sandbox/checkout/:id/pay` | presses "Pay"; `{"redirect"}` |
+
+mod checkout;
+mod checkout_page;
+mod checkout_pay;
+mod connection;
+mod customers;
+mod delivery;
+mod error;
+mod events;
+mod expand;
+mod faults;
+mod form;
+mod hooks;
+mod http;
+mod idempotency;
+mod ids;
+mod invoice_json;
+mod invoice_lines;
+mod invoices;
+mod limiter;
+mod meter_events;
+mod meters;
+mod params;
+mod period;
+mod portal;
+mod price_params;
+mod prices;
+mod pricing;
+mod products;
+mod route;
+mod seed;
+mod service;
+mod shape;
+mod state;
+mod subscriptions;
+mod summaries;
+mod table;
+#[cfg(test)]
+mod tests;
+mod usage;
+mod webhooks;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use connection::{Line, Lines};
+use limiter::Limiter;
+use service::Service;
+use state::State;
+use webhooks::Endpoint;
+
+pub use error::ApiError;
+pub use seed::{Catalogue, SeedTier, SeededTier, Subscribed};
+
+/// The version whose shapes the API answers with.
+pub const API_VERSION: &str = "2026-09-30.endive";
+
+/// How long open requests may go on after `stop`.
+const DRAIN: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// Endpoints that get every event.
+    pub webhooks: Vec<WebhookEndpoint>,
+    pub requests_per_second: Option<u32>,
+    pub event_shape: EventShape,
+}
+
+impl Default for Options {
+    /// Any free port on loopback, no webhooks, no limit, today's shapes.
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            webhooks: Vec::new(),
+            requests_per_second: None,
+            event_shape: EventShape::default(),
+        }
+    }
+}
+
+#[derive(Clone)]
+pub struct WebhookEndpoint {
+    pub url: String,
+    pub secret: String,
+}
+
+impl std::fmt::Debug for WebhookEndpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WebhookEndpoint").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+/// The shape of the objects inside events; the API itself always answers in today's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EventShape {
+    #[default]
+    Basil,
+    /// As endpoints with a version before 2025-03-31 receive them.
+    PreBasil,
+}
+
+impl EventShape {
+    fn api_version(self) -> &'static str {
+        match self {
+            Self::Basil => API_VERSION,
+            Self::PreBasil => "2024-06-20",
+        }
+    }
+}
+
+/// A running sandbox; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Sandbox {
+    addr: SocketAddr,
+    service: Arc<Service>,
+    stop: Option<oneshot::Sender<()>>,
+    server: Option<JoinHandle<io::Result<()>>>,
+    background: [JoinHandle<()>; 2],
+}
+
+impl Sandbox {
+    /// Serves on the current runtime.
+    pub async fn start(options: Options) -> io::Result<Self> {
+        let listener = TcpListener::bind(options.listen).await?;
+        let addr = listener.local_addr()?;
+        let salt = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
+        let mut state = State::new(format!("http://{addr}"), options.event_shape, salt);
+        for endpoint in options.webhooks {
+            register(&mut state, endpoint);
+        }
+        let client = delivery::client().map_err(io::Error::other)?;
+        let (deliveries, outgoing) = mpsc::unbounded_channel();
+        let service = Service::new(state, Limiter::new(options.requests_per_second), deliveries);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let app = http::router(service.clone()).into_make_service_with_connect_info::<Line>();
+        let server = axum::serve(Lines(listener), app).with_graceful_shutdown(async {
+            // An error means that the sandbox was dropped, which ends it too.
+            let _ = stopped.await;
+        });
+        Ok(Self {
+            addr,
+            background: [
+                tokio::spawn(delivery::run(outgoing, client)),
+                tokio::spawn(let_periods_end(service.clone())),
+            ],
+            service,
+            stop: Some(stop),
+            server: Some(tokio::spawn(server.into_future())),
+        })
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// Closes the port, lets open requests end, forgets what is still to be delivered.
+    pub async fn stop(mut self) {
+        drop(self.stop.take());
+        if let Some(server) = self.server.take() {
+            // What has not ended by then is cut off with the runtime.
+            let _ = tokio::time::timeout(DRAIN, server).await;
+        }
+    }
+
+    /// Makes a meter, products and prices for tiers, under the lookup keys `tollgate_<tier>_monthly`,
+    /// `tollgate_<tier>_yearly` and `tollgate_<tier>_<event name>`.
+    pub fn seed(&self, catalogue: &Catalogue) -> Result<Vec<SeededTier>, ApiError> {
+        self.service.with(|state, now| seed::catalogue(state, now, catalogue))
+    }
+
+    /// Makes a customer who subscribes to a seeded tier, monthly. `reference` becomes
+    /// `metadata.tollgate_customer`.
+    pub fn create_subscribed_customer(
+        &self,
+        tier: &str,
+        reference: Option<&str>,
+    ) -> Result<Subscribed, ApiError> {
+        self.service.with(|state, now| seed::subscribed_customer(state, now, tier, reference))
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.background.iter().for_each(JoinHandle::abort);
+    }
+}
+
+fn register(state: &mut State, endpoint: WebhookEndpoint) {
+    let endpoint = Endpoint {
+        id: state.ids.make("we"),
+        url: endpoint.url,
+        secret: endpoint.secret,
+        enabled_events: vec!["*".to_owned()],
+        metadata: state::Metadata::new(),
+        created: delivery::unix_now(),
+    };
+    state.endpoints.insert(endpoint);
+}
+
+/// Periods end even while nobody asks.
+async fn let_periods_end(service: Arc<Service>) {
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        seconds.tick().await;
+        service.with(|_, _| ());
+    }
+}

@@ -1,0 +1,165 @@
+//! Which operation a method and path name. Faults are planned by the operation's name.
+
+use super::state::Operation;
+use super::{
+    checkout, customers, events, hooks, invoices, meter_events, meters, portal, prices, products,
+    subscriptions, summaries, webhooks,
+};
+
+pub struct Route<'a> {
+    pub name: &'static str,
+    pub operation: Operation,
+    /// The id in the path; empty where there is none.
+    pub id: &'a str,
+}
+
+/// Finds the operation for a path below `/v1/`.
+pub fn api<'a>(method: &str, path: &'a str) -> Option<Route<'a>> {
+    let segments: Vec<&str> = path.split('/').collect();
+    let (resource, action, name): (&str, &str, &[&'a str]) = match segments.as_slice() {
+        ["billing", resource, rest @ ..] => (resource, "billing", rest),
+        ["checkout", "sessions", rest @ ..] => ("sessions", "checkout", rest),
+        ["billing_portal", "sessions", rest @ ..] => ("sessions", "portal", rest),
+        [resource, rest @ ..] => (resource, "", rest),
+        [] => return None,
+    };
+    match action {
+        "billing" => billing(method, resource, name),
+        "checkout" => checkout_sessions(method, name),
+        "portal" if method == "POST" && name.is_empty() => {
+            route("billing_portal.sessions.create", portal::create, "")
+        }
+        "portal" => None,
+        _ => core(method, resource, name),
+    }
+}
+
+#[allow(clippy::unnecessary_wraps)] // so that every arm of a table is one line
+fn route<'a>(name: &'static str, operation: Operation, id: &'a str) -> Option<Route<'a>> {
+    Some(Route { name, operation, id })
+}
+
+fn core<'a>(method: &str, resource: &str, rest: &[&'a str]) -> Option<Route<'a>> {
+    match resource {
+        "customers" | "payment_methods" => customers(method, resource, rest),
+        "products" | "prices" => catalogue(method, resource, rest),
+        "subscriptions" => subscriptions(method, rest),
+        "invoices" => invoices(method, rest),
+        "events" | "webhook_endpoints" => notifications(method, resource, rest),
+        _ => None,
+    }
+}
+
+fn customers<'a>(method: &str, resource: &str, rest: &[&'a str]) -> Option<Route<'a>> {
+    match (method, resource, rest) {
+        ("POST", "customers", []) => route("customers.create", customers::create, ""),
+        ("GET", "customers", []) => route("customers.list", customers::index, ""),
+        ("GET", "customers", [id]) => route("customers.retrieve", customers::retrieve, id),
+        ("POST", "customers", [id]) => route("customers.update", customers::update, id),
+        ("DELETE", "customers", [id]) => route("customers.delete", customers::delete, id),
+        ("GET", "customers", [id, "payment_methods"]) => {
+            route("payment_methods.list", customers::payment_methods, id)
+        }
+        ("GET", "payment_methods", []) => route("payment_methods.list", customers::payment_methods, ""),
+        _ => None,
+    }
+}
+
+fn catalogue<'a>(method: &str, resource: &str, rest: &[&'a str]) -> Option<Route<'a>> {
+    match (method, resource, rest) {
+        ("POST", "products", []) => route("products.create", products::create, ""),
+        ("GET", "products", []) => route("products.list", products::index, ""),
+        ("GET", "products", [id]) => route("products.retrieve", products::retrieve, id),
+        ("POST", "products", [id]) => route("products.update", products::update, id),
+        ("POST", "prices", []) => route("prices.create", prices::create, ""),
+        ("GET", "prices", []) => route("prices.list", prices::index, ""),
+        ("GET", "prices", [id]) => route("prices.retrieve", prices::retrieve, id),
+        ("POST", "prices", [id]) => route("prices.update", prices::update, id),
+        _ => None,
+    }
+}
+
+fn subscriptions<'a>(method: &str, rest: &[&'a str]) -> Option<Route<'a>> {
+    match (method, rest) {
+        ("POST", []) => route("subscriptions.create", subscriptions::create, ""),
+        ("GET", []) => route("subscriptions.list", subscriptions::index, ""),
+        ("GET", [id]) => route("subscriptions.retrieve", subscriptions::retrieve, id),
+        ("POST", [id]) => route("subscriptions.update", subscriptions::update, id),
+        ("DELETE", [id]) => route("subscriptions.cancel", subscriptions::cancel, id),
+        ("POST", [id, "resume"]) => route("subscriptions.resume", subscriptions::resume, id),
+        _ => None,
+    }
+}
+
+fn invoices<'a>(method: &str, rest: &[&'a str]) -> Option<Route<'a>> {
+    match (method, rest) {
+        ("GET", []) => route("invoices.list", invoices::index, ""),
+        ("POST", ["create_preview"]) => route("invoices.create_preview", invoices::preview, ""),
+        ("GET", [id]) => route("invoices.retrieve", invoices::retrieve, id),
+        ("POST", [id, "pay"]) => route("invoices.pay", invoices::pay, id),
+        _ => None,
+    }
+}
+
+fn notifications<'a>(method: &str, resource: &str, rest: &[&'a str]) -> Option<Route<'a>> {
+    match (method, resource, rest) {
+        ("GET", "events", []) => route("events.list", events::index, ""),
+        ("GET", "events", [id]) => route("events.retrieve", events::retrieve, id),
+        ("POST", "webhook_endpoints", []) => route("webhook_endpoints.create", webhooks::create, ""),
+        ("GET", "webhook_endpoints", []) => route("webhook_endpoints.list", webhooks::index, ""),
+        ("GET", "webhook_endpoints", [id]) => route("webhook_endpoints.retrieve", webhooks::retrieve, id),
+        ("DELETE", "webhook_endpoints", [id]) => route("webhook_endpoints.delete", webhooks::delete, id),
+        _ => None,
+    }
+}
+
+fn billing<'a>(method: &str, resource: &str, rest: &[&'a str]) -> Option<Route<'a>> {
+    match (method, resource, rest) {
+        ("POST", "meter_events", []) => route(METER_EVENT, meter_events::create, ""),
+        ("POST", "meter_event_adjustments", []) => {
+            route("meter_event_adjustments.create", meter_events::adjust, "")
+        }
+        ("POST", "meters", []) => route("meters.create", meters::create, ""),
+        ("GET", "meters", []) => route("meters.list", meters::index, ""),
+        ("GET", "meters", [id]) => route("meters.retrieve", meters::retrieve, id),
+        ("POST", "meters", [id]) => route("meters.update", meters::update, id),
+        ("POST", "meters", [id, "deactivate"]) => route("meters.deactivate", meters::deactivate, id),
+        ("POST", "meters", [id, "reactivate"]) => route("meters.reactivate", meters::reactivate, id),
+        ("GET", "meters", [id, "event_summaries"]) => route("meters.event_summaries", summaries::index, id),
+        _ => None,
+    }
+}
+
+fn checkout_sessions<'a>(method: &str, rest: &[&'a str]) -> Option<Route<'a>> {
+    match (method, rest) {
+        ("POST", []) => route("checkout.sessions.create", checkout::create, ""),
+        ("GET", []) => route("checkout.sessions.list", checkout::index, ""),
+        ("GET", [id]) => route("checkout.sessions.retrieve", checkout::retrieve, id),
+        ("GET", [id, "line_items"]) => route("checkout.sessions.line_items", checkout::line_items, id),
+        ("POST", [id, "expire"]) => route("checkout.sessions.expire", checkout::expire, id),
+        _ => None,
+    }
+}
+
+/// The operation that admits one call at a time per customer and meter.
+pub const METER_EVENT: &str = "meter_events.create";
+
+/// Finds the hook for a path below `/_sandbox/`.
+pub fn hook<'a>(method: &str, path: &'a str) -> Option<Route<'a>> {
+    let segments: Vec<&str> = path.split('/').collect();
+    match (method, segments.as_slice()) {
+        ("GET", ["health"]) => route("hooks.health", hooks::health, ""),
+        ("GET", ["faults"]) => route("hooks.faults", hooks::list_faults, ""),
+        ("POST", ["faults"]) => route("hooks.faults", hooks::plan_fault, ""),
+        ("DELETE", ["faults"]) => route("hooks.faults", hooks::clear_faults, ""),
+        ("GET", ["meter_totals"]) => route("hooks.meter_totals", hooks::meter_totals, ""),
+        ("POST", ["subscriptions", id, "status"]) => route("hooks.status", hooks::set_status, id),
+        ("POST", ["subscriptions", id, "period"]) => route("hooks.period", hooks::set_period, id),
+        ("POST", ["subscriptions", id, "payment_failed"]) => {
+            route("hooks.payment_failed", hooks::payment_failed, id)
+        }
+        ("POST", ["events", id, "resend"]) => route("hooks.resend", events::resend, id),
+        ("POST", ["checkout", id, "pay"]) => route("hooks.pay", hooks::pay_checkout, id),
+        _ => None,
+    }
+}

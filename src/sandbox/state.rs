@@ -1,0 +1,109 @@
+//! Everything the sandbox knows. One value behind one lock; it knows no clock and no network: `now`
+//! comes in, and what must go out to webhooks is left in `outgoing`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::EventShape;
+use super::checkout::Session;
+use super::customers::Customer;
+use super::error::ApiError;
+use super::events::{Delivery, Event};
+use super::faults::Faults;
+use super::idempotency::Idempotency;
+use super::ids::Ids;
+use super::invoices::Invoice;
+use super::meters::Meter;
+use super::params::{Param, Params};
+use super::prices::Price;
+use super::products::Product;
+use super::subscriptions::Subscription;
+use super::table::Table;
+use super::usage::Usage;
+use super::webhooks::Endpoint;
+
+#[derive(Debug)]
+pub struct State {
+    pub base_url: String,
+    pub event_shape: EventShape,
+    pub ids: Ids,
+    pub customers: Table<Customer>,
+    pub products: Table<Product>,
+    pub prices: Table<Price>,
+    pub meters: Table<Meter>,
+    pub subscriptions: Table<Subscription>,
+    pub sessions: Table<Session>,
+    pub invoices: Table<Invoice>,
+    pub events: Table<Event>,
+    pub endpoints: Table<Endpoint>,
+    pub usage: Usage,
+    /// When each live subscription next needs attention: a period or a trial ends.
+    pub edges: BTreeSet<(i64, String)>,
+    /// When each checkout session expires, unless it is paid before.
+    pub session_ends: BTreeSet<(i64, String)>,
+    pub idempotency: Idempotency,
+    pub faults: Faults,
+    /// Customer and event name of meter events that are being taken right now.
+    pub in_flight: BTreeSet<(String, String)>,
+    /// Signed and sent by the webhook task.
+    pub outgoing: Vec<Delivery>,
+}
+
+impl State {
+    pub fn new(base_url: String, event_shape: EventShape, salt: u64) -> Self {
+        Self {
+            base_url,
+            event_shape,
+            ids: Ids::new(salt),
+            customers: Table::default(),
+            products: Table::default(),
+            prices: Table::default(),
+            meters: Table::default(),
+            subscriptions: Table::default(),
+            sessions: Table::default(),
+            invoices: Table::default(),
+            events: Table::default(),
+            endpoints: Table::default(),
+            usage: Usage::default(),
+            edges: BTreeSet::new(),
+            session_ends: BTreeSet::new(),
+            idempotency: Idempotency::default(),
+            faults: Faults::default(),
+            in_flight: BTreeSet::new(),
+            outgoing: Vec::new(),
+        }
+    }
+}
+
+/// One request to an operation.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// Unix seconds.
+    pub now: i64,
+    /// The id in the path; empty where there is none.
+    pub id: &'a str,
+    pub params: &'a Params,
+}
+
+pub type Operation = fn(&mut State, &Call<'_>) -> Result<Value, ApiError>;
+
+pub type Metadata = BTreeMap<String, String>;
+
+/// Adds what a request sets; an empty value removes its key, an empty `metadata` all of them.
+pub fn merge_metadata(metadata: &mut Metadata, params: &Params) {
+    match params.get("metadata") {
+        None => {}
+        Some(Param::Text(_)) => metadata.clear(),
+        Some(Param::Group(group)) => {
+            metadata.extend(group.map());
+            metadata.retain(|_, value| !value.is_empty());
+        }
+    }
+}
+
+pub fn new_metadata(params: &Params) -> Metadata {
+    let mut metadata = Metadata::new();
+    merge_metadata(&mut metadata, params);
+    metadata
+}

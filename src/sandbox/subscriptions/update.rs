@@ -1,0 +1,151 @@
+//! Changing a running subscription.
+//!
+//! As at Stripe, an item named by its id is replaced, one without an id is added beside the others.
+
+use serde_json::Value;
+
+use super::create::{cadence, order_item, refuse_duplicates};
+use super::renewal::{announce, close_periods};
+use super::{Item, Pause, Status, Subscription, json, reschedule};
+use crate::sandbox::error::ApiError;
+use crate::sandbox::events;
+use crate::sandbox::params::{Param, Params};
+use crate::sandbox::period::{Period, containing};
+use crate::sandbox::state::{Call, State, merge_metadata};
+
+pub fn update(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
+    let (now, id, params) = (call.now, call.id, call.params);
+    let old = state.subscriptions.find(id)?.clone();
+    let before = json(state, &old);
+    let mut new = old.clone();
+    merge_metadata(&mut new.metadata, params);
+    if old.status.ended() {
+        refuse_changes_after_the_end(params)?;
+    }
+    change_items(state, &mut new, params, now)?;
+    change_cancellation(&mut new, params, now)?;
+    change_pause(&mut new, params)?;
+    let ends_trial = params.filled("trial_end") == Some("now") && old.status == Status::Trialing;
+    let restarts = ends_trial
+        || params.filled("billing_cycle_anchor") == Some("now")
+        || cadences_changed(state, &old, &new)?;
+    if let Some(row) = state.subscriptions.get_mut(id) {
+        *row = new;
+    }
+    reschedule(state, id);
+    if restarts && old.status.cycles() {
+        close_periods(state, now, id)?;
+    } else {
+        announce(state, now, id, &before);
+    }
+    Ok(json(state, state.subscriptions.find(id)?))
+}
+
+fn refuse_changes_after_the_end(params: &Params) -> Result<(), ApiError> {
+    params.only(&["metadata", "cancellation_details", "expand"]).map_err(|_| {
+        let message = "A canceled subscription can only update its cancellation_details and metadata.";
+        ApiError::refused(message)
+    })
+}
+
+fn change_items(
+    state: &mut State,
+    new: &mut Subscription,
+    params: &Params,
+    now: i64,
+) -> Result<(), ApiError> {
+    for group in params.groups("items") {
+        match group.filled("id") {
+            Some(id) => change_item(state, new, id, group)?,
+            None => add_item(state, new, group, now)?,
+        }
+    }
+    if new.items.is_empty() {
+        return Err(ApiError::refused("A subscription must have at least one active plan.").about("items"));
+    }
+    refuse_duplicates(&new.items)
+}
+
+fn change_item(state: &State, new: &mut Subscription, id: &str, group: &Params) -> Result<(), ApiError> {
+    let at = new.items.iter().position(|item| item.id == id);
+    let at = at.ok_or_else(|| ApiError::no_such_reference("subscription_item", id, "items[id]"))?;
+    if group.boolean("deleted")? == Some(true) {
+        new.items.remove(at);
+        return Ok(());
+    }
+    let item = &mut new.items[at];
+    if group.filled("price").is_some() {
+        let ordered = order_item(state, group, "items")?;
+        (item.price, item.quantity) = (ordered.price, ordered.quantity);
+    } else if let (Some(quantity), Some(_)) = (group.count("quantity")?, item.quantity) {
+        item.quantity = Some(quantity);
+    }
+    merge_metadata(&mut item.metadata, group);
+    Ok(())
+}
+
+fn add_item(state: &mut State, new: &mut Subscription, group: &Params, now: i64) -> Result<(), ApiError> {
+    let ordered = order_item(state, group, "items")?;
+    let natural = containing(new.anchor, cadence(state, &ordered.price)?, now);
+    let paid = Period { start: natural.start.max(new.start_date), end: natural.end };
+    let trial = new.trial.filter(|_| new.status == Status::Trialing);
+    new.items.push(Item {
+        id: state.ids.make("si"),
+        price: ordered.price,
+        quantity: ordered.quantity,
+        metadata: ordered.metadata,
+        created: now,
+        period: trial.unwrap_or(paid),
+    });
+    Ok(())
+}
+
+fn change_cancellation(new: &mut Subscription, params: &Params, now: i64) -> Result<(), ApiError> {
+    match params.boolean("cancel_at_period_end")? {
+        Some(true) if !new.cancel_at_period_end => new.canceled_at = Some(now),
+        Some(false) if new.cancel_at_period_end => new.canceled_at = None,
+        _ => return Ok(()),
+    }
+    new.cancel_at_period_end = !new.cancel_at_period_end;
+    Ok(())
+}
+
+fn change_pause(new: &mut Subscription, params: &Params) -> Result<(), ApiError> {
+    match params.get("pause_collection") {
+        None => {}
+        Some(Param::Text(_)) => new.pause_collection = None,
+        Some(Param::Group(group)) => {
+            new.pause_collection = Some(Pause {
+                behavior: group.required("behavior")?.to_owned(),
+                resumes_at: group.integer("resumes_at")?,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Whether an item that stays is now billed at another rhythm.
+fn cadences_changed(state: &State, old: &Subscription, new: &Subscription) -> Result<bool, ApiError> {
+    for item in &new.items {
+        let Some(was) = old.items.iter().find(|was| was.id == item.id) else {
+            continue;
+        };
+        if cadence(state, &was.price)? != cadence(state, &item.price)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// `POST /v1/subscriptions/:id/resume`: a paused subscription is active again.
+pub fn resume(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
+    let subscription = state.subscriptions.find_mut(call.id)?;
+    if subscription.status != Status::Paused {
+        return Err(ApiError::refused("This subscription is not paused."));
+    }
+    subscription.status = Status::Active;
+    reschedule(state, call.id);
+    let object = json(state, state.subscriptions.find(call.id)?);
+    events::emit(state, call.now, "customer.subscription.resumed", object.clone());
+    Ok(object)
+}

@@ -1,0 +1,268 @@
+//! From the configuration to rooms: each gets the part that it asks for, in its own words.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use sha2::{Digest, Sha256};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::{Notify, mpsc, watch};
+
+use crate::api::{Admin, AdminState, Public, WebhookSettings};
+use crate::auth::{self, Authenticator};
+use crate::billing::Billing;
+use crate::config::{self, Config};
+use crate::customers::Customers;
+use crate::domain::catalogue::Catalogue;
+use crate::domain::usage::Now;
+use crate::gateway::{Flow, RecordNumbers};
+use crate::ledger::{Disk, Durability, Ledger, LedgerId, Options, Position, Resume};
+use crate::metrics::METRICS;
+use crate::problem::Code;
+use crate::reporting::{Folded, Folder, Reporter, ReporterOptions};
+use crate::store::{NameKind, Store};
+use crate::stripe::{Secret, Transport, TransportOptions};
+
+use super::ServerError;
+
+/// A segment is rolled at this size: small enough to hash and read whole.
+const SEGMENT_BYTES: u64 = 64 << 20;
+
+/// What is on disk, opened and up to date.
+pub(super) struct State {
+    pub store: Arc<Store>,
+    pub ledger: Arc<Ledger>,
+    pub ledger_id: LedgerId,
+    pub folder: Folder,
+    pub numbers: RecordNumbers,
+}
+
+impl State {
+    pub fn open(config: &Config) -> Result<Self, ServerError> {
+        let data_dir = &config.server.data_dir;
+        let store = Arc::new(Store::open(data_dir)?);
+        let mut fresh = [0; 16];
+        getrandom::fill(&mut fresh).map_err(|error| std::io::Error::other(error.to_string()))?;
+        let ledger_id = LedgerId(store.ledger_id(fresh)?);
+        let numbers = number_names(&store, config)?;
+        let (segment, offset, next_record) = store.folded()?;
+        let resume = Resume { folded: Position { segment, offset }, next_record };
+        let disk = Disk::open(data_dir.join("ledger"))?;
+        let options = Options {
+            durability: match config.ledger.durability {
+                config::Durability::Process => Durability::Process,
+                config::Durability::Power => Durability::Power,
+            },
+            sync_interval: config.ledger.sync_interval,
+            segment_bytes: SEGMENT_BYTES,
+        };
+        let ledger = Arc::new(Ledger::open(Arc::new(disk), ledger_id, resume, options, now().micros())?);
+        let mut folder = Folder::new(ledger.clone(), store.clone(), config.catalogue.report, resume);
+        folder.catch_up()?;
+        Ok(Self { store, ledger, ledger_id, folder, numbers })
+    }
+}
+
+fn number_names(store: &Store, config: &Config) -> Result<RecordNumbers, ServerError> {
+    let catalogue = &config.catalogue;
+    let names = |list: &mut dyn Iterator<Item = String>| list.collect::<Vec<_>>();
+    let routes = names(&mut catalogue.routes.iter().map(|route| route.pattern.to_string()));
+    let tiers = names(&mut catalogue.tiers.iter().map(|tier| tier.name.to_string()));
+    let meters = names(&mut catalogue.meters.iter().map(|meter| meter.name.to_string()));
+    let digest = Sha256::digest(format!("{catalogue:?}"));
+    Ok(RecordNumbers {
+        routes: store.number_names(NameKind::Route, routes)?,
+        tiers: store.number_names(NameKind::Tier, tiers)?,
+        meters: store.number_names(NameKind::Meter, meters)?,
+        configuration: u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]),
+    })
+}
+
+/// The runtime of everything that is not a proxied request.
+pub(super) fn runtime() -> Result<Runtime, ServerError> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    Ok(builder.worker_threads(2).thread_name("work").enable_all().build()?)
+}
+
+/// The rooms above the adapters.
+pub(super) struct Rooms {
+    pub authenticator: Arc<Authenticator>,
+    pub customers: Arc<Customers>,
+    pub transport: Arc<Transport>,
+    pub reporter: Arc<Reporter>,
+    pub public: Public,
+    pub ledger: Arc<Ledger>,
+    pub folded: watch::Receiver<Folded>,
+    billing: Billing,
+    unknown: mpsc::UnboundedReceiver<String>,
+}
+
+impl Rooms {
+    pub fn new(config: &Config, state: &State, runtime: &Runtime) -> Result<Self, ServerError> {
+        preset_metrics(&config.catalogue);
+        let catalogue = config.catalogue.clone();
+        let authenticator = Authenticator::new(&auth_settings(config)?, runtime.handle())?;
+        let transport = Arc::new(Transport::new(transport_options(config))?);
+        let (ask, unknown) = mpsc::unbounded_channel();
+        let customers = Arc::new(Customers::new(
+            catalogue.clone(),
+            state.store.clone(),
+            state.numbers.meters.clone(),
+            ask,
+        ));
+        let arrived = Arc::new(Notify::new());
+        let billing = Billing::new(
+            state.store.clone(),
+            customers.clone(),
+            catalogue.clone(),
+            transport.clone(),
+            arrived.clone(),
+        )?;
+        let folded = state.folder.folded();
+        let reporter = Arc::new(Reporter::new(
+            state.store.clone(),
+            state.ledger.clone(),
+            folded.clone(),
+            transport.clone(),
+            reporter_options(config, state),
+        ));
+        let public = Public {
+            catalogue,
+            authenticator: authenticator.clone(),
+            customers: customers.clone(),
+            store: state.store.clone(),
+            webhook: Arc::new(webhook_settings(config)),
+            arrived,
+        };
+        let ledger = state.ledger.clone();
+        Ok(Self { authenticator, customers, transport, reporter, public, ledger, folded, billing, unknown })
+    }
+}
+
+/// Serves the operator's port.
+pub(super) fn serve_admin(
+    config: &Config,
+    rooms: &Rooms,
+    flow: &Flow,
+    started: &Arc<AtomicBool>,
+    runtime: &Runtime,
+    stopping: &watch::Receiver<bool>,
+) -> Result<(), ServerError> {
+    let address = config.server.admin_listen;
+    let listener = listen(address)?;
+    listener.set_nonblocking(true)?;
+    let router = Admin::router(AdminState {
+        ledger: rooms.ledger.clone(),
+        reporter: rooms.reporter.clone(),
+        transport: rooms.transport.clone(),
+        draining: flow.draining.clone(),
+        token_digest: config.server.admin_token.as_ref().map(|token| Admin::digest(token.expose())),
+        started: started.clone(),
+    });
+    let mut stopping = stopping.clone();
+    let _guard = runtime.enter();
+    let listener = TcpListener::from_std(listener)?;
+    runtime.spawn(async move {
+        let served = axum::serve(listener, router).with_graceful_shutdown(async move {
+            // An error means that the server is gone, which ends this too.
+            let _ = stopping.wait_for(|stop| *stop).await;
+        });
+        if let Err(error) = served.await {
+            tracing::error!(%error, "the admin port failed");
+        }
+    });
+    Ok(())
+}
+
+/// Starts what works beside the requests.
+pub(super) fn spawn_work(
+    config: &Config,
+    state: &State,
+    rooms: Rooms,
+    runtime: &Runtime,
+    stopping: &watch::Receiver<bool>,
+) {
+    let Rooms { billing, unknown, reporter, customers, folded, .. } = rooms;
+    let stop = stopping.clone();
+    runtime.spawn(async move { billing.run(unknown, stop).await });
+    let stop = stopping.clone();
+    runtime.spawn(async move { reporter.run(stop).await });
+    let (ledger, retention) = (state.ledger.clone(), config.ledger.retention);
+    runtime.spawn(super::keep_house(customers, ledger, folded, retention));
+}
+
+/// Binds with an error that names the address.
+pub(super) fn listen(address: SocketAddr) -> Result<std::net::TcpListener, ServerError> {
+    std::net::TcpListener::bind(address).map_err(|error| ServerError::Listen { address, error })
+}
+
+pub(super) fn auth_settings(config: &Config) -> Result<auth::Settings, ServerError> {
+    let jwt = &config.auth;
+    let algorithms = jwt.algorithms.iter().map(|algorithm| auth::parse_algorithm(algorithm.as_str()));
+    let claim =
+        |path: &str| path.parse().map_err(|_| ServerError::Io(std::io::Error::other("an empty claim path")));
+    Ok(auth::Settings {
+        algorithms: algorithms.collect::<Result<_, _>>()?,
+        keys: match &jwt.key {
+            config::KeySource::Secret(secret) => auth::KeySource::Secret(secret.expose().as_bytes().to_vec()),
+            config::KeySource::PublicKey(pem) => auth::KeySource::PublicKeyPem(pem.as_bytes().to_vec()),
+            config::KeySource::Jwks(url) => auth::KeySource::Jwks(url.clone()),
+        },
+        issuer: jwt.issuer.clone(),
+        audience: jwt.audience.clone(),
+        leeway: jwt.leeway,
+        customer_claim: claim(&jwt.customer_claim)?,
+        member_claim: jwt.member_claim.as_deref().map(claim).transpose()?,
+        stripe_customer_claim: jwt.stripe_customer_claim.as_deref().map(claim).transpose()?,
+        cache_ttl: jwt.cache_ttl,
+        cache_capacity: jwt.cache_capacity,
+        jwks_cooldown: jwt.jwks_cooldown,
+        jwks_refresh: jwt.jwks_refresh,
+    })
+}
+
+fn transport_options(config: &Config) -> TransportOptions {
+    let stripe = &config.stripe;
+    let at_least_one = |rate| NonZeroU32::new(rate).unwrap_or(NonZeroU32::MIN);
+    TransportOptions {
+        max_requests_per_second: at_least_one(stripe.max_requests_per_second),
+        meter_events_per_second: at_least_one(stripe.meter_events_per_second),
+        ..TransportOptions::new(stripe.api_base.clone(), Secret::new(stripe.secret_key.expose()))
+    }
+}
+
+fn webhook_settings(config: &Config) -> WebhookSettings {
+    let stripe = &config.stripe;
+    WebhookSettings {
+        secrets: stripe.webhook_secrets.iter().map(|secret| Secret::new(secret.expose())).collect(),
+        livemode: stripe.secret_key.expose().contains("_live_"),
+        limit: WebhookSettings::limit(config.billing.webhook_rate),
+    }
+}
+
+fn reporter_options(config: &Config, state: &State) -> ReporterOptions {
+    let meters = config.catalogue.meters.iter().zip(&state.numbers.meters);
+    ReporterOptions {
+        identifier_prefix: format!("tg-{}", state.ledger_id),
+        meters: meters
+            .map(|(m, number)| (*number, m.name.to_string(), m.stripe_event_name.to_string()))
+            .collect(),
+        flush_interval: config.billing.flush_interval,
+    }
+}
+
+fn preset_metrics(catalogue: &Catalogue) {
+    let routes: Vec<&str> = catalogue.routes.iter().map(|route| &*route.pattern).collect();
+    let tiers: Vec<&str> = catalogue.tiers.iter().map(|tier| &*tier.name).collect();
+    let meters: Vec<&str> = catalogue.meters.iter().map(|meter| &*meter.name).collect();
+    let codes: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+    METRICS.preset(&routes, &tiers, &meters, &codes);
+}
+
+pub(super) fn now() -> Now {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now(u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX))
+}

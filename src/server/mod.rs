@@ -1,0 +1,211 @@
+//! The server: wires the rooms, starts them from the bottom up, and stops them from the top down.
+//!
+//! Before the port opens the store is migrated, the ledger checked, and everything in it folded: the first request
+//! sees the totals that the last one left. On the way down requests end first, then the ledger is synced and folded;
+//! what has not been sent to Stripe goes out after the next start.
+
+mod build;
+mod lock;
+mod proxy_service;
+mod sandbox;
+
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::customers::Customers;
+use crate::gateway::Flow;
+use crate::ledger::Ledger;
+use crate::sandbox::Sandbox;
+
+/// The port opens within this time, or something is wrong.
+const OPENS_WITHIN: Duration = Duration::from_secs(10);
+/// What the background work gets to end.
+const WORK_ENDS_WITHIN: Duration = Duration::from_secs(2);
+
+/// Why the server did not start; each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    #[error("data_dir {path} cannot be used: {error}; check that it exists and is writable")]
+    DataDir { path: PathBuf, error: std::io::Error },
+    #[error(
+        "data_dir {0} is in use by another tollgate; stop that one, or give this one a data_dir of its own"
+    )]
+    Locked(PathBuf),
+    #[error("cannot listen on {address}: {error}; stop what uses the port, or listen on another one")]
+    Listen { address: SocketAddr, error: std::io::Error },
+    #[error("upstream {name}: {server} cannot be resolved: {error}")]
+    Resolve { name: String, server: String, error: std::io::Error },
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+    #[error(transparent)]
+    Ledger(#[from] crate::ledger::OpenError),
+    #[error(transparent)]
+    Fold(#[from] crate::reporting::fold::FoldError),
+    #[error("auth.jwt: {0}")]
+    Auth(#[from] crate::auth::SetupError),
+    #[error("auth.jwt: {0}")]
+    Claim(#[from] crate::auth::AlgorithmError),
+    #[error("stripe: {0}")]
+    Stripe(#[from] crate::stripe::TransportError),
+    #[error("the sandbox cannot be set up: {0}")]
+    Sandbox(String),
+    #[error("the port did not open in time")]
+    NotOpen,
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// A running gateway with everything beside it.
+pub struct Server {
+    runtime: Option<Runtime>,
+    drain_timeout: Duration,
+    ledger: Arc<Ledger>,
+    fold: Option<JoinHandle<()>>,
+    flow: Arc<Flow>,
+    /// Ends the background work.
+    stop: watch::Sender<bool>,
+    /// Closes the public port.
+    close: watch::Sender<bool>,
+    sandbox: Option<Sandbox>,
+    _lock: lock::Lock,
+}
+
+impl Server {
+    /// Starts everything, and returns once the public port answers.
+    pub fn start(config: &Config) -> Result<Self, ServerError> {
+        let lock = lock::Lock::take(&config.server.data_dir)?;
+        let state = build::State::open(config)?;
+        let runtime = build::runtime()?;
+        let sandbox = sandbox::start(config, &runtime)?;
+        let (stop, stopping) = watch::channel(false);
+        let rooms = build::Rooms::new(config, &state, &runtime)?;
+        let flow = Arc::new(Flow::default());
+        let started = Arc::new(AtomicBool::new(false));
+        build::serve_admin(config, &rooms, &flow, &started, &runtime, &stopping)?;
+        let close = proxy_service::spawn(config, &state, &rooms, flow.clone())?;
+        build::spawn_work(config, &state, rooms, &runtime, &stopping);
+        let ledger = state.ledger.clone();
+        let fold = state.folder.spawn(runtime.handle().clone(), stopping)?;
+        let server = Self {
+            runtime: Some(runtime),
+            drain_timeout: config.server.drain_timeout,
+            ledger,
+            fold: Some(fold),
+            flow,
+            stop,
+            close,
+            sandbox,
+            _lock: lock,
+        };
+        wait_until_open(&config.server.listen)?;
+        started.store(true, Ordering::Relaxed);
+        tracing::info!(listen = ?config.server.listen, admin = %config.server.admin_listen, "tollgate is serving");
+        Ok(server)
+    }
+
+    /// The local Stripe, in sandbox mode.
+    pub fn sandbox(&self) -> Option<&Sandbox> {
+        self.sandbox.as_ref()
+    }
+
+    /// Returns at SIGTERM or SIGINT.
+    pub fn wait_for_signal(&self) -> std::io::Result<()> {
+        let Some(runtime) = &self.runtime else { return Ok(()) };
+        runtime.block_on(async {
+            let mut terminate = signal(SignalKind::terminate())?;
+            let mut interrupt = signal(SignalKind::interrupt())?;
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            Ok(())
+        })
+    }
+
+    /// Lets requests end, then writes everything down.
+    pub fn stop(mut self) {
+        self.shut_down();
+    }
+
+    fn shut_down(&mut self) {
+        let Some(runtime) = self.runtime.take() else { return };
+        tracing::info!("draining");
+        self.flow.draining.store(true, Ordering::Relaxed);
+        self.close.send_replace(true);
+        let deadline = Instant::now() + self.drain_timeout;
+        while self.flow.in_flight.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let cut_off = self.flow.in_flight.load(Ordering::Acquire);
+        if cut_off > 0 {
+            tracing::warn!(cut_off, "requests were still running at the end of drain_timeout");
+        }
+        // The last sync comes before the last fold.
+        self.ledger.close();
+        self.stop.send_replace(true);
+        if self.fold.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the folding thread panicked");
+        }
+        if let Some(sandbox) = self.sandbox.take() {
+            runtime.block_on(sandbox.stop());
+        }
+        runtime.shutdown_timeout(WORK_ENDS_WITHIN);
+        tracing::info!("stopped");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shut_down();
+    }
+}
+
+/// Lets customers rest who have gone, and segments go that are no longer kept.
+async fn keep_house(
+    customers: Arc<Customers>,
+    ledger: Arc<Ledger>,
+    folded: watch::Receiver<crate::reporting::Folded>,
+    retention: Duration,
+) {
+    const EVERY: Duration = Duration::from_secs(60);
+    loop {
+        tokio::time::sleep(EVERY).await;
+        let now = build::now();
+        let reached = *folded.borrow();
+        customers.evict(reached.next_record, now);
+        let kept = i64::try_from(retention.as_micros()).unwrap_or(i64::MAX);
+        match ledger.prune(now.micros().saturating_sub(kept), reached.position) {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!(removed, "segments older than ledger.retention were removed"),
+            Err(error) => tracing::warn!(%error, "old segments could not be removed"),
+        }
+    }
+}
+
+fn wait_until_open(listen: &[SocketAddr]) -> Result<(), ServerError> {
+    let deadline = Instant::now() + OPENS_WITHIN;
+    for address in listen {
+        let mut reachable = *address;
+        if address.ip().is_unspecified() {
+            let loopback =
+                if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
+            reachable.set_ip(loopback);
+        }
+        while TcpStream::connect_timeout(&reachable, Duration::from_secs(1)).is_err() {
+            if Instant::now() > deadline {
+                return Err(ServerError::NotOpen);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    Ok(())
+}

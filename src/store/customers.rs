@@ -1,0 +1,104 @@
+//! Customers: their numbers, and which Stripe customer stands for each.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{Result, Store, audit};
+
+/// Where a link to Stripe comes from. A claim beats what Stripe's objects say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkedBy {
+    /// A verified token's claim.
+    Claim,
+    /// `client_reference_id` or `metadata.tollgate_customer` of an object at Stripe.
+    Stripe,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CustomerRow {
+    pub number: u32,
+    pub name: String,
+    pub stripe_customer: Option<String>,
+}
+
+/// A link that Stripe's objects suggest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewLink {
+    pub customer: String,
+    pub stripe_customer: String,
+}
+
+impl Store {
+    /// The customer of that name, made if it is new. A claimed Stripe customer replaces another link, and leaves
+    /// an audit row.
+    pub async fn customer(&self, name: String, claimed: Option<String>, now: i64) -> Result<CustomerRow> {
+        let (asked, claim) = (name.clone(), claimed.clone());
+        let known = self.read(move |db| by_name(db, &asked)).await?;
+        match known {
+            Some(row) if claim.is_none() || row.stripe_customer == claim => Ok(row),
+            _ => self.write(move |db| register(db, &name, claimed.as_deref(), now)).await,
+        }
+    }
+
+    /// Links a customer that has no link yet, made if it is new; another link is never replaced. Answers the
+    /// customer's number if the link is new.
+    pub async fn link(&self, link: NewLink, now: i64) -> Result<Option<u32>> {
+        self.write(move |db| {
+            let row = register(db, &link.customer, None, now)?;
+            if row.stripe_customer.is_some() {
+                return Ok(None);
+            }
+            set_link(db, &row, &link.stripe_customer, "stripe", now)?;
+            Ok(Some(row.number))
+        })
+        .await
+    }
+
+    /// All of our customers that a Stripe customer stands for.
+    pub async fn customers_of(&self, stripe_customer: String) -> Result<Vec<CustomerRow>> {
+        self.read(move |db| {
+            let mut query = db.prepare_cached(
+                "SELECT number, name, stripe_customer FROM customers WHERE stripe_customer = ?1",
+            )?;
+            let rows = query.query_map([stripe_customer], read_row)?.collect::<rusqlite::Result<_>>()?;
+            Ok(rows)
+        })
+        .await
+    }
+}
+
+fn register(db: &Connection, name: &str, claimed: Option<&str>, now: i64) -> Result<CustomerRow> {
+    db.prepare_cached("INSERT OR IGNORE INTO customers (name, first_seen) VALUES (?1, ?2)")?
+        .execute(params![name, now])?;
+    let row = by_name(db, name)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+    match claimed {
+        Some(claim) if row.stripe_customer.as_deref() != Some(claim) => {
+            set_link(db, &row, claim, "claim", now)?;
+            Ok(CustomerRow { stripe_customer: Some(claim.to_owned()), ..row })
+        }
+        _ => Ok(row),
+    }
+}
+
+fn set_link(db: &Connection, row: &CustomerRow, stripe_customer: &str, by: &str, now: i64) -> Result<()> {
+    db.execute(
+        "UPDATE customers SET stripe_customer = ?2, linked_by = ?3 WHERE number = ?1",
+        params![row.number, stripe_customer, by],
+    )?;
+    let detail = match &row.stripe_customer {
+        None => format!("linked to {stripe_customer} by {by}"),
+        Some(before) => format!("link to {before} replaced by {stripe_customer} ({by})"),
+    };
+    audit::add(db, now, "customer_linked", Some(row.number), &detail)
+}
+
+fn by_name(db: &Connection, name: &str) -> Result<Option<CustomerRow>> {
+    let row = db
+        .prepare_cached("SELECT number, name, stripe_customer FROM customers WHERE name = ?1")?
+        .query_row([name], read_row)
+        .optional()?;
+    Ok(row)
+}
+
+fn read_row(row: &Row<'_>) -> rusqlite::Result<CustomerRow> {
+    Ok(CustomerRow { number: row.get(0)?, name: row.get(1)?, stripe_customer: row.get(2)? })
+}

@@ -1,0 +1,137 @@
+//! The store: `data_dir/tollgate.db`, a SQLite database in WAL mode.
+//!
+//! It holds what is computed from the ledger (totals, hourly usage, and how far they go), what must be durable
+//! before an effect outside (outbox, inbox), and what is known of customers and subscriptions. A view of the ledger
+//! and the position it reaches change in one transaction, so that a restart continues exactly where it was.
+//!
+//! One thread writes: it takes all jobs that wait, runs each in a savepoint of one transaction, commits with a sync
+//! (`synchronous = FULL`), and only then answers them. One thread reads, on a connection of its own, and is never
+//! held up by the writer. A job that fails changes nothing; if the commit fails, all of its jobs fail.
+
+mod audit;
+mod customers;
+mod inbox;
+mod names;
+mod outbox;
+mod subscriptions;
+mod totals;
+mod worker;
+
+pub use customers::{CustomerRow, LinkedBy, NewLink};
+pub use inbox::{EventFacts, InboxOutcome, InboxRow, Stored};
+pub use names::NameKind;
+pub use outbox::{Due, OutboxCounts, OutboxRow, Outcome, SealPlan, Sealed};
+pub use subscriptions::{Reread, Upsert};
+pub use totals::{Batch, HourKey, HourUnits, Total, TotalKey, TotalUnits, UnitsByMeter};
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use worker::Worker;
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the store failed: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    #[error("the store's transaction failed: {0}")]
+    Commit(String),
+    #[error("the store is closed")]
+    Closed,
+    #[error(
+        "the store was written by a newer version of tollgate (schema {0}); upgrade, or use another data_dir"
+    )]
+    Newer(i64),
+    #[error("the store holds something unreadable: {0}")]
+    Unreadable(String),
+}
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// The open store. Cheap to share behind an `Arc`; typed operations are in the files of this room.
+pub struct Store {
+    writer: Worker,
+    reader: Worker,
+}
+
+const SCHEMA_VERSION: i64 = 1;
+
+impl Store {
+    /// Opens `tollgate.db` in `data_dir`, and makes or migrates its tables.
+    pub fn open(data_dir: &Path) -> Result<Self> {
+        let path = data_dir.join("tollgate.db");
+        let writer = connect(&path)?;
+        migrate(&writer)?;
+        let reader = connect(&path)?;
+        Ok(Self { writer: Worker::spawn("store", writer)?, reader: Worker::spawn("store-read", reader)? })
+    }
+
+    /// Runs a job in a transaction; its effects are durable when this returns.
+    async fn write<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.writer.run(job).await
+    }
+
+    /// The same for plain threads.
+    fn write_blocking<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.writer.run_blocking(job)
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.reader.run(job).await
+    }
+
+    fn read_blocking<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.reader.run_blocking(job)
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "cache_size", -65_536)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+fn migrate(connection: &Connection) -> Result<()> {
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    match version {
+        0 => {
+            let script = format!(
+                "BEGIN IMMEDIATE;\n{}\nPRAGMA user_version = {SCHEMA_VERSION};\nCOMMIT;",
+                include_str!("schema.sql")
+            );
+            Ok(connection.execute_batch(&script)?)
+        }
+        SCHEMA_VERSION => Ok(()),
+        newer => Err(StoreError::Newer(newer)),
+    }
+}
+
+/// SQLite's integers are signed; counts of units fit by far.
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,58 @@
+//! Names that usage records refer to by number.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{Result, Store, StoreError};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameKind {
+    Route,
+    Tier,
+    Meter,
+    Member,
+}
+
+impl NameKind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Route => "route",
+            Self::Tier => "tier",
+            Self::Meter => "meter",
+            Self::Member => "member",
+        }
+    }
+}
+
+impl Store {
+    /// The durable numbers of names, in their order; new names get new numbers.
+    pub fn number_names(&self, kind: NameKind, names: Vec<String>) -> Result<Vec<u32>> {
+        self.write_blocking(move |db| names.iter().map(|name| number(db, kind, name)).collect())
+    }
+
+    /// The durable number of a member.
+    pub async fn number_member(&self, name: String) -> Result<u32> {
+        self.write(move |db| number(db, NameKind::Member, &name)).await
+    }
+
+    /// The ledger's id; made on first use, with the bytes given.
+    pub fn ledger_id(&self, fresh: [u8; 16]) -> Result<[u8; 16]> {
+        self.write_blocking(move |db| {
+            db.execute("INSERT OR IGNORE INTO meta VALUES ('ledger_id', ?1)", [fresh])?;
+            let found =
+                db.query_row("SELECT value FROM meta WHERE key = 'ledger_id'", [], |row| row.get(0))?;
+            Ok(found)
+        })
+    }
+}
+
+fn number(db: &Connection, kind: NameKind, name: &str) -> Result<u32> {
+    let found: Option<u32> = db
+        .prepare_cached("SELECT number FROM names WHERE kind = ?1 AND name = ?2")?
+        .query_row(params![kind.as_str(), name], |row| row.get(0))
+        .optional()?;
+    if let Some(number) = found {
+        return Ok(number);
+    }
+    db.execute("INSERT INTO names (kind, name) VALUES (?1, ?2)", params![kind.as_str(), name])?;
+    u32::try_from(db.last_insert_rowid()).map_err(|_| StoreError::Unreadable("more than 2^32 names".into()))
+}

@@ -1,0 +1,256 @@
+//! The outbox: sealed usage that Stripe has not accepted yet.
+//!
+//! Sealing moves a total's `sealed` sum and makes the row in one transaction, so that every unit is in exactly one
+//! row. Identifier, value and timestamp never change afterwards.
+
+use rusqlite::{Connection, Row, params};
+
+use super::{Result, Store, unsigned};
+
+/// What sealing needs to know.
+#[derive(Clone, Debug)]
+pub struct SealPlan {
+    /// Begins every identifier: the ledger's id.
+    pub identifier_prefix: String,
+    /// Meter number and the name of its events at Stripe.
+    pub event_names: Vec<(u32, String)>,
+    pub now: i64,
+    /// At most so many rows in one go.
+    pub limit: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sealed {
+    pub rows: usize,
+    pub units: u64,
+}
+
+/// A row to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutboxRow {
+    pub sequence: i64,
+    pub identifier: String,
+    pub stripe_customer: String,
+    pub event_name: String,
+    pub value: u64,
+    pub timestamp: i64,
+    pub tries: u32,
+    pub answers: u32,
+    /// Tried before this attempt.
+    pub first_tried_at: Option<i64>,
+}
+
+/// The rows that are due now, marked as tried.
+pub type Due = Vec<OutboxRow>;
+
+/// What became of a try.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Delivered,
+    /// Kept and shown, not sent again by itself.
+    Dead {
+        reason: String,
+    },
+    /// Sent again at `at`; `answered`: under another `Idempotency-Key`.
+    Retry {
+        at: i64,
+        answered: bool,
+        reason: String,
+    },
+    /// Its identifier was taken by somebody else: sealed anew under another one.
+    Reseal {
+        identifier: String,
+        reason: String,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OutboxCounts {
+    pub pending: u64,
+    pub dead: u64,
+    pub oldest_sealed_at: Option<i64>,
+}
+
+impl Store {
+    /// Seals unreported usage of customers with a Stripe customer: one row for each customer, meter and period that
+    /// has no unanswered row. Answers how much; ask again while it reaches the limit.
+    pub async fn seal(&self, plan: SealPlan) -> Result<Sealed> {
+        self.write(move |db| seal(db, &plan)).await
+    }
+
+    /// The next rows to try, in the order of their sealing, marked as tried, durably, before they are sent.
+    pub async fn claim_due(&self, now: i64, limit: u32) -> Result<Due> {
+        self.write(move |db| {
+            let mut query = db.prepare_cached(
+                "SELECT sequence, identifier, stripe_customer, event_name, value, timestamp, tries, answers,
+                        first_tried_at
+                 FROM outbox WHERE state = 'pending' AND next_try_at <= ?1
+                 ORDER BY sequence LIMIT ?2",
+            )?;
+            let due: Due =
+                query.query_map(params![now, limit], read_row)?.collect::<rusqlite::Result<_>>()?;
+            let mut mark = db.prepare_cached(
+                "UPDATE outbox SET tries = tries + 1, first_tried_at = coalesce(first_tried_at, ?2)
+                 WHERE sequence = ?1",
+            )?;
+            for row in &due {
+                mark.execute(params![row.sequence, now])?;
+            }
+            Ok(due)
+        })
+        .await
+    }
+
+    /// Notes what became of tries.
+    pub async fn settle_tries(&self, outcomes: Vec<(i64, Outcome)>, now: i64) -> Result<()> {
+        self.write(move |db| outcomes.iter().try_for_each(|(row, outcome)| settle(db, *row, outcome, now)))
+            .await
+    }
+
+    pub async fn outbox_counts(&self) -> Result<OutboxCounts> {
+        self.read(|db| {
+            let mut counts = OutboxCounts::default();
+            db.prepare_cached("SELECT count(*), min(sealed_at) FROM outbox WHERE state = 'pending'")?
+                .query_row([], |row| {
+                    counts.pending = unsigned(row.get(0)?);
+                    counts.oldest_sealed_at = row.get(1)?;
+                    Ok(())
+                })?;
+            counts.dead = db
+                .prepare_cached("SELECT count(*) FROM outbox WHERE state = 'dead'")?
+                .query_row([], |row| Ok(unsigned(row.get(0)?)))?;
+            Ok(counts)
+        })
+        .await
+    }
+
+    /// When the next row becomes due, if any is pending.
+    pub async fn next_due(&self) -> Result<Option<i64>> {
+        self.read(|db| {
+            let next = db
+                .prepare_cached("SELECT min(next_try_at) FROM outbox WHERE state = 'pending'")?
+                .query_row([], |row| row.get(0))?;
+            Ok(next)
+        })
+        .await
+    }
+}
+
+/// A total that has something to seal.
+struct Unsealed {
+    customer: u32,
+    meter: u32,
+    period_start: i64,
+    stripe_customer: String,
+    value: i64,
+    last_at_micros: i64,
+}
+
+fn seal(db: &Connection, plan: &SealPlan) -> Result<Sealed> {
+    let mut sealed = Sealed::default();
+    for unsealed in unsealed(db, plan)? {
+        let name = plan.event_names.iter().find(|(meter, _)| *meter == unsealed.meter);
+        let Some((_, event_name)) = name else { continue };
+        insert(db, plan, &unsealed, event_name)?;
+        db.prepare_cached(
+            "UPDATE totals SET sealed = sealed + ?4 WHERE customer = ?1 AND meter = ?2 AND period_start = ?3",
+        )?
+        .execute(params![
+            unsealed.customer,
+            unsealed.meter,
+            unsealed.period_start,
+            unsealed.value
+        ])?;
+        sealed.rows += 1;
+        sealed.units += unsigned(unsealed.value);
+    }
+    Ok(sealed)
+}
+
+fn unsealed(db: &Connection, plan: &SealPlan) -> Result<Vec<Unsealed>> {
+    let meters: Vec<String> = plan.event_names.iter().map(|(meter, _)| meter.to_string()).collect();
+    let mut query = db.prepare_cached(&format!(
+        "SELECT t.customer, t.meter, t.period_start, c.stripe_customer, t.reportable - t.sealed, t.last_at_micros
+         FROM totals t JOIN customers c ON c.number = t.customer
+         WHERE t.reportable > t.sealed AND c.stripe_customer IS NOT NULL AND t.meter IN ({})
+           AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.state = 'pending' AND o.customer = t.customer
+                           AND o.meter = t.meter AND o.period_start = t.period_start)
+         LIMIT ?1",
+        meters.join(", ")
+    ))?;
+    let rows = query.query_map([plan.limit], |row| {
+        Ok(Unsealed {
+            customer: row.get(0)?,
+            meter: row.get(1)?,
+            period_start: row.get(2)?,
+            stripe_customer: row.get(3)?,
+            value: row.get(4)?,
+            last_at_micros: row.get(5)?,
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+fn insert(db: &Connection, plan: &SealPlan, unsealed: &Unsealed, event_name: &str) -> Result<()> {
+    let sequence: i64 = db
+        .prepare_cached("SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'outbox'")?
+        .query_row([], |row| row.get(0))?;
+    db.prepare_cached(
+        "INSERT INTO outbox (sequence, identifier, customer, meter, period_start, stripe_customer, event_name,
+                             value, timestamp, sealed_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    )?
+    .execute(params![
+        sequence,
+        format!("{}-{sequence}", plan.identifier_prefix),
+        unsealed.customer,
+        unsealed.meter,
+        unsealed.period_start,
+        unsealed.stripe_customer,
+        event_name,
+        unsealed.value,
+        // Of its last unit, so that a batch sealed just after the edge still lies in the old period.
+        unsealed.last_at_micros.div_euclid(1_000_000),
+        plan.now,
+    ])?;
+    Ok(())
+}
+
+fn settle(db: &Connection, row: i64, outcome: &Outcome, now: i64) -> Result<()> {
+    match outcome {
+        Outcome::Delivered => db
+            .prepare_cached(
+                "UPDATE outbox SET state = 'delivered', settled_at = ?2, reason = NULL WHERE sequence = ?1",
+            )?
+            .execute(params![row, now])?,
+        Outcome::Dead { reason } => db
+            .prepare_cached("UPDATE outbox SET state = 'dead', settled_at = ?2, reason = ?3 WHERE sequence = ?1")?
+            .execute(params![row, now, reason])?,
+        Outcome::Retry { at, answered, reason } => db
+            .prepare_cached(
+                "UPDATE outbox SET next_try_at = ?2, answers = answers + ?3, reason = ?4 WHERE sequence = ?1",
+            )?
+            .execute(params![row, at, answered, reason])?,
+        Outcome::Reseal { identifier, reason } => db
+            .prepare_cached(
+                "UPDATE outbox SET identifier = ?2, first_tried_at = NULL, tries = 0, answers = 0, reason = ?3
+                 WHERE sequence = ?1",
+            )?
+            .execute(params![row, identifier, reason])?,
+    };
+    Ok(())
+}
+
+fn read_row(row: &Row<'_>) -> rusqlite::Result<OutboxRow> {
+    Ok(OutboxRow {
+        sequence: row.get(0)?,
+        identifier: row.get(1)?,
+        stripe_customer: row.get(2)?,
+        event_name: row.get(3)?,
+        value: unsigned(row.get(4)?),
+        timestamp: row.get(5)?,
+        tries: row.get(6)?,
+        answers: row.get(7)?,
+        first_tried_at: row.get(8)?,
+    })
+}

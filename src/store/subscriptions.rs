@@ -1,0 +1,131 @@
+//! Subscriptions as last read from Stripe.
+//!
+//! A read takes a version before it asks Stripe, and is stored only over a smaller one: of two reads that overlap,
+//! the one that began later wins, whichever ends first.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{Result, Store, StoreError, audit, unsigned};
+use crate::domain::subscription::{Facts, Status};
+
+/// A subscription as read, and when it should be read again.
+#[derive(Clone, Debug)]
+pub struct Upsert {
+    pub facts: Facts,
+    pub version: u64,
+    pub reread_at: Option<i64>,
+}
+
+/// A subscription whose period has ended and of which no news came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reread {
+    pub id: String,
+    pub stripe_customer: String,
+}
+
+impl Store {
+    /// Stores what was read, unless something newer is there. Answers whether it was stored.
+    /// The instant at which a subscription was first seen past due is kept over later reads.
+    pub async fn upsert_subscription(&self, read: Upsert, now: i64) -> Result<bool> {
+        self.write(move |db| upsert(db, read, now)).await
+    }
+
+    /// All subscriptions of a Stripe customer.
+    pub async fn subscriptions_of(&self, stripe_customer: String) -> Result<Vec<Facts>> {
+        self.read(move |db| {
+            let mut query =
+                db.prepare_cached("SELECT facts FROM subscriptions WHERE stripe_customer = ?1 ORDER BY id")?;
+            let rows = query.query_map([stripe_customer], |row| row.get::<_, String>(0))?;
+            rows.map(|facts| read_facts(&facts?)).collect()
+        })
+        .await
+    }
+
+    /// All subscriptions: to count them by tier and status.
+    pub async fn all_subscriptions(&self) -> Result<Vec<Facts>> {
+        self.read(|db| {
+            let mut query = db.prepare_cached("SELECT facts FROM subscriptions")?;
+            let rows = query.query_map([], |row| row.get::<_, String>(0))?;
+            rows.map(|facts| read_facts(&facts?)).collect()
+        })
+        .await
+    }
+
+    /// The highest version in use: a process goes on above it.
+    pub fn last_version(&self) -> Result<u64> {
+        self.read_blocking(|db| {
+            let last =
+                db.query_row("SELECT coalesce(max(version), 0) FROM subscriptions", [], |row| row.get(0))?;
+            Ok(unsigned(last))
+        })
+    }
+
+    /// Subscriptions to read again; each is put off to `next` meanwhile.
+    pub async fn due_rereads(&self, now: i64, next: i64, limit: u32) -> Result<Vec<Reread>> {
+        self.write(move |db| {
+            let mut query = db.prepare_cached(
+                "SELECT id, stripe_customer FROM subscriptions WHERE reread_at <= ?1 ORDER BY reread_at LIMIT ?2",
+            )?;
+            let due: Vec<Reread> = query
+                .query_map(params![now, limit], |row| Ok(Reread { id: row.get(0)?, stripe_customer: row.get(1)? }))?
+                .collect::<rusqlite::Result<_>>()?;
+            let mut put_off = db.prepare_cached("UPDATE subscriptions SET reread_at = ?2 WHERE id = ?1")?;
+            for reread in &due {
+                put_off.execute(params![reread.id, next])?;
+            }
+            Ok(due)
+        })
+        .await
+    }
+
+    /// Whether the subscriptions of a Stripe customer have been listed once.
+    pub async fn is_listed(&self, stripe_customer: String) -> Result<bool> {
+        self.read(move |db| {
+            let found = db
+                .prepare_cached("SELECT 1 FROM listed WHERE stripe_customer = ?1")?
+                .exists([stripe_customer])?;
+            Ok(found)
+        })
+        .await
+    }
+
+    pub async fn set_listed(&self, stripe_customer: String, now: i64) -> Result<()> {
+        self.write(move |db| {
+            db.prepare_cached("INSERT OR REPLACE INTO listed VALUES (?1, ?2)")?
+                .execute(params![stripe_customer, now])?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+fn upsert(db: &Connection, mut read: Upsert, now: i64) -> Result<bool> {
+    let known: Option<(String, u64)> = db
+        .prepare_cached("SELECT facts, version FROM subscriptions WHERE id = ?1")?
+        .query_row([&read.facts.id], |row| Ok((row.get(0)?, unsigned(row.get(1)?))))
+        .optional()?;
+    if known.as_ref().is_some_and(|(_, version)| *version >= read.version) {
+        return Ok(false);
+    }
+    let before = known.map(|(facts, _)| read_facts(&facts)).transpose()?;
+    read.facts.past_due_since = match read.facts.status {
+        Status::PastDue => Some(before.as_ref().and_then(|facts| facts.past_due_since).unwrap_or(now)),
+        _ => None,
+    };
+    let text =
+        serde_json::to_string(&read.facts).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+    db.prepare_cached("INSERT OR REPLACE INTO subscriptions VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(
+        params![read.facts.id, read.facts.stripe_customer, text, super::signed(read.version), read.reread_at],
+    )?;
+    let status = before.as_ref().map(|facts| facts.status);
+    if status != Some(read.facts.status) {
+        let from = status.map_or("unknown", Status::as_str);
+        let detail = format!("{}: {from} -> {}", read.facts.id, read.facts.status.as_str());
+        audit::add(db, now, "subscription_status", None, &detail)?;
+    }
+    Ok(true)
+}
+
+fn read_facts(text: &str) -> Result<Facts> {
+    serde_json::from_str(text).map_err(|error| StoreError::Unreadable(format!("a subscription: {error}")))
+}

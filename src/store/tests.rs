@@ -1,0 +1,230 @@
+//! The store against a real file.
+
+use super::*;
+use crate::domain::subscription::{Facts, Status};
+
+const NOW: i64 = 1_800_000_000;
+
+struct Temporary {
+    store: Option<Store>,
+    folder: tempfile::TempDir,
+}
+
+impl Temporary {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Some(Store::open(folder.path()).expect("opens"));
+        Self { store, folder }
+    }
+
+    fn reopened(mut self) -> Self {
+        self.store = None;
+        self.store = Some(Store::open(self.folder.path()).expect("opens again"));
+        self
+    }
+}
+
+impl std::ops::Deref for Temporary {
+    type Target = Store;
+    fn deref(&self) -> &Store {
+        self.store.as_ref().expect("open")
+    }
+}
+
+fn batch(customer: u32, units: i64, next_record: u64) -> Batch {
+    let mut batch = Batch { segment: 1, offset: next_record * 100, next_record, ..Batch::default() };
+    let key = TotalKey { customer, meter: 1, period_start: 10 };
+    let units = TotalUnits {
+        period_end: 20,
+        included: units,
+        reportable: units,
+        first_at_micros: 11_000_000,
+        last_at_micros: 12_500_000 + i64::try_from(next_record).expect("small"),
+        ..TotalUnits::default()
+    };
+    batch.totals.insert(key, units);
+    batch
+}
+
+fn plan() -> SealPlan {
+    SealPlan {
+        identifier_prefix: "tg-x".into(),
+        event_names: vec![(1, "api_calls".into())],
+        now: NOW,
+        limit: 100,
+    }
+}
+
+async fn linked(store: &Store) -> u32 {
+    store.customer("acme".into(), Some("cus_1".into()), NOW).await.expect("a customer").number
+}
+
+#[tokio::test]
+async fn sums_and_their_position_move_together_and_survive_a_restart() {
+    let store = Temporary::new();
+    assert_eq!(store.folded().expect("reads"), (0, 0, 0));
+    store.fold(batch(1, 5, 6)).expect("folds");
+    store.fold(batch(1, -2, 7)).expect("folds");
+    let store = store.reopened();
+    assert_eq!(store.folded().expect("reads"), (1, 700, 7));
+    assert_eq!(store.totals(1, 10).await.expect("reads"), [Total { meter: 1, used: 3 }]);
+}
+
+#[tokio::test]
+async fn every_unit_is_sealed_once_and_waits_while_a_row_is_unanswered() {
+    let store = Temporary::new();
+    let customer = linked(&store).await;
+    store.fold(batch(customer, 5, 6)).expect("folds");
+    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed { rows: 1, units: 5 });
+    store.fold(batch(customer, 3, 9)).expect("folds");
+    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed::default());
+
+    let store = store.reopened();
+    let due = store.claim_due(NOW, 10).await.expect("claims");
+    assert_eq!((due.len(), due[0].value, due[0].timestamp), (1, 5, 12));
+    assert_eq!(due[0].identifier, "tg-x-1");
+    assert_eq!(due[0].first_tried_at, None, "not tried before this try");
+    let again = store.claim_due(NOW, 10).await.expect("claims");
+    assert_eq!((again[0].first_tried_at, again[0].tries), (Some(NOW), 1));
+
+    store.settle_tries(vec![(due[0].sequence, Outcome::Delivered)], NOW).await.expect("settles");
+    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed { rows: 1, units: 3 });
+    assert_eq!(store.outbox_counts().await.expect("counts").pending, 1);
+}
+
+#[tokio::test]
+async fn a_refund_after_the_batch_has_left_is_carried_against_the_next() {
+    let store = Temporary::new();
+    let customer = linked(&store).await;
+    store.fold(batch(customer, 5, 6)).expect("folds");
+    store.seal(plan()).await.expect("seals");
+    let row = store.claim_due(NOW, 1).await.expect("claims")[0].sequence;
+    store.settle_tries(vec![(row, Outcome::Delivered)], NOW).await.expect("settles");
+    store.fold(batch(customer, -2, 7)).expect("folds");
+    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed::default());
+    store.fold(batch(customer, 3, 8)).expect("folds");
+    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed { rows: 1, units: 1 });
+}
+
+#[tokio::test]
+async fn usage_without_a_stripe_customer_waits_for_the_link() {
+    let store = Temporary::new();
+    let customer = store.customer("acme".into(), None, NOW).await.expect("a customer").number;
+    store.fold(batch(customer, 5, 6)).expect("folds");
+    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed::default());
+    assert_eq!(store.unsealed_units().await.expect("reads"), (vec![], vec![(1, 5)]));
+    let link = NewLink { customer: "acme".into(), stripe_customer: "cus_9".into() };
+    assert_eq!(store.link(link, NOW).await.expect("links"), Some(customer));
+    assert_eq!(store.unsealed_units().await.expect("reads"), (vec![(1, 5)], vec![]));
+    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed { rows: 1, units: 5 });
+}
+
+#[tokio::test]
+async fn a_claim_replaces_a_link_and_stripe_does_not() {
+    let store = Temporary::new();
+    let first = NewLink { customer: "acme".into(), stripe_customer: "cus_1".into() };
+    store.link(first, NOW).await.expect("links").expect("new");
+    let second = NewLink { customer: "acme".into(), stripe_customer: "cus_2".into() };
+    assert_eq!(store.link(second, NOW).await.expect("asks"), None);
+    let row = store.customer("acme".into(), Some("cus_3".into()), NOW).await.expect("a customer");
+    assert_eq!(row.stripe_customer.as_deref(), Some("cus_3"));
+    assert_eq!(store.customers_of("cus_3".into()).await.expect("reads"), [row]);
+    assert_eq!(store.customers_of("cus_1".into()).await.expect("reads"), []);
+}
+
+#[tokio::test]
+async fn an_event_is_stored_once() {
+    let store = Temporary::new();
+    let receive =
+        || store.receive("evt_1".into(), "invoice.paid".into(), NOW, Some(EventFacts::default()), NOW);
+    assert_eq!(receive().await.expect("stores"), Stored::New);
+    assert_eq!(receive().await.expect("stores"), Stored::Duplicate);
+    let due = store.due_events(NOW, 10).await.expect("reads");
+    assert_eq!(due.len(), 1);
+    let later = InboxOutcome::Postponed { at: NOW + 5, reason: "away".into() };
+    store.settle_event("evt_1".into(), later, NOW).await.expect("settles");
+    assert_eq!(store.due_events(NOW, 10).await.expect("reads"), []);
+    assert_eq!(
+        store.due_events(NOW + 5, 10).await.expect("reads")[0].tries,
+        0,
+        "Stripe being away is no try"
+    );
+    store.settle_event("evt_1".into(), InboxOutcome::Done, NOW).await.expect("settles");
+    assert_eq!(receive().await.expect("stores"), Stored::Duplicate);
+    assert_eq!(store.next_event_due().await.expect("reads"), None);
+}
+
+fn facts(status: Status) -> Facts {
+    Facts {
+        id: "sub_1".into(),
+        stripe_customer: "cus_1".into(),
+        status,
+        items: Vec::new(),
+        billing_cycle_anchor: 0,
+        cancel_at: None,
+        cancel_at_period_end: false,
+        past_due_since: None,
+    }
+}
+
+#[tokio::test]
+async fn an_older_read_never_replaces_a_newer_one() {
+    let store = Temporary::new();
+    let put = |status, version| {
+        store.upsert_subscription(Upsert { facts: facts(status), version, reread_at: None }, NOW)
+    };
+    assert!(put(Status::Active, 5).await.expect("stores"));
+    assert!(!put(Status::Canceled, 4).await.expect("asks"));
+    assert!(!put(Status::Canceled, 5).await.expect("asks"));
+    assert_eq!(store.subscriptions_of("cus_1".into()).await.expect("reads")[0].status, Status::Active);
+    assert!(put(Status::Canceled, 6).await.expect("stores"));
+    assert_eq!(store.last_version().expect("reads"), 6);
+}
+
+#[tokio::test]
+async fn grace_runs_from_the_first_sight_of_past_due() {
+    let store = Temporary::new();
+    let put = |status, version, now| {
+        store.upsert_subscription(Upsert { facts: facts(status), version, reread_at: None }, now)
+    };
+    let since = async || store.subscriptions_of("cus_1".into()).await.expect("reads")[0].past_due_since;
+    put(Status::PastDue, 1, NOW).await.expect("stores");
+    put(Status::PastDue, 2, NOW + 50).await.expect("stores");
+    assert_eq!(since().await, Some(NOW));
+    put(Status::Active, 3, NOW + 60).await.expect("stores");
+    assert_eq!(since().await, None);
+    put(Status::PastDue, 4, NOW + 70).await.expect("stores");
+    assert_eq!(since().await, Some(NOW + 70));
+}
+
+#[test]
+fn names_keep_their_numbers() {
+    let store = Temporary::new();
+    let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let first = store.number_names(NameKind::Route, names(&["/a", "/b"])).expect("numbers");
+    let tier = store.number_names(NameKind::Tier, names(&["/a"])).expect("numbers");
+    let store = store.reopened();
+    let second = store.number_names(NameKind::Route, names(&["/b", "/c", "/a"])).expect("numbers");
+    assert_eq!((second[0], second[2]), (first[1], first[0]));
+    assert!(!first.contains(&tier[0]) && !first.contains(&second[1]));
+    assert_eq!(store.ledger_id([1; 16]).expect("makes"), store.ledger_id([2; 16]).expect("keeps"));
+}
+
+#[tokio::test]
+async fn a_job_that_fails_changes_nothing_and_harms_no_other() {
+    let store = Temporary::new();
+    let failing = store.write(|db| {
+        db.execute("INSERT INTO meta VALUES ('half', x'00')", [])?;
+        Err::<(), _>(StoreError::Unreadable("no".into()))
+    });
+    let good = store.write(|db| Ok(db.execute("INSERT INTO meta VALUES ('good', x'00')", [])?));
+    let (failing, good) = tokio::join!(failing, good);
+    assert!(failing.is_err() && good.is_ok());
+    let kept: i64 = store
+        .read(|db| {
+            Ok(db.query_row("SELECT count(*) FROM meta WHERE key IN ('half', 'good')", [], |r| r.get(0))?)
+        })
+        .await
+        .expect("reads");
+    assert_eq!(kept, 1);
+}

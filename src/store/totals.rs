@@ -1,0 +1,157 @@
+//! Totals: the ledger's sums, and the position that they reach.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, params};
+
+use super::{Result, Store, signed, unsigned};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TotalKey {
+    pub customer: u32,
+    pub meter: u32,
+    pub period_start: i64,
+}
+
+/// What a batch of records adds to a total; corrections are negative.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TotalUnits {
+    pub period_end: i64,
+    pub included: i64,
+    pub credits: i64,
+    pub overage: i64,
+    pub reportable: i64,
+    pub first_at_micros: i64,
+    pub last_at_micros: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct HourKey {
+    pub customer: u32,
+    pub hour: i64,
+    pub route: u32,
+    pub meter: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HourUnits {
+    pub units: i64,
+    pub requests: i64,
+}
+
+/// What a stretch of the ledger adds, and where it ends.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    pub totals: HashMap<TotalKey, TotalUnits>,
+    pub hours: HashMap<HourKey, HourUnits>,
+    pub segment: u64,
+    pub offset: u64,
+    pub next_record: u64,
+}
+
+/// How far the ledger has been folded, and the sums of one customer and period by meter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Total {
+    pub meter: u32,
+    /// Included and overage units; what counts against a quota.
+    pub used: u64,
+}
+
+/// Units by meter number.
+pub type UnitsByMeter = Vec<(u32, u64)>;
+
+impl Store {
+    /// Segment, offset and next record number of what has been folded.
+    pub fn folded(&self) -> Result<(u64, u64, u64)> {
+        self.read_blocking(|db| {
+            let row = db.query_row("SELECT segment, offset, next_record FROM fold", [], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+            })?;
+            Ok((unsigned(row.0), unsigned(row.1), unsigned(row.2)))
+        })
+    }
+
+    /// Adds a batch and moves the position, in one transaction.
+    pub fn fold(&self, batch: Batch) -> Result<()> {
+        self.write_blocking(move |db| {
+            for (key, units) in &batch.totals {
+                add_total(db, key, units)?;
+            }
+            for (key, units) in &batch.hours {
+                add_hour(db, key, units)?;
+            }
+            db.prepare_cached("UPDATE fold SET segment = ?1, offset = ?2, next_record = ?3")?
+                .execute(params![signed(batch.segment), signed(batch.offset), signed(batch.next_record)])?;
+            Ok(())
+        })
+    }
+
+    /// What a customer has used in the period that starts at `period_start`.
+    pub async fn totals(&self, customer: u32, period_start: i64) -> Result<Vec<Total>> {
+        self.read(move |db| {
+            let mut query = db.prepare_cached(
+                "SELECT meter, included + credits + overage FROM totals
+                 WHERE customer = ?1 AND period_start = ?2",
+            )?;
+            let rows = query.query_map(params![customer, period_start], |row| {
+                Ok(Total { meter: row.get(0)?, used: unsigned(row.get(1)?) })
+            })?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+
+    /// Units not sealed yet by meter: of customers with a Stripe customer, and of those without.
+    pub async fn unsealed_units(&self) -> Result<(UnitsByMeter, UnitsByMeter)> {
+        self.read(|db| Ok((unsealed(db, true)?, unsealed(db, false)?))).await
+    }
+}
+
+fn add_total(db: &Connection, key: &TotalKey, units: &TotalUnits) -> Result<()> {
+    db.prepare_cached(
+        "INSERT INTO totals (customer, meter, period_start, period_end, included, credits, overage, reportable,
+                             first_at_micros, last_at_micros)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+         ON CONFLICT DO UPDATE SET
+             period_end = excluded.period_end,
+             included = included + excluded.included,
+             credits = credits + excluded.credits,
+             overage = overage + excluded.overage,
+             reportable = reportable + excluded.reportable,
+             first_at_micros = min(first_at_micros, excluded.first_at_micros),
+             last_at_micros = max(last_at_micros, excluded.last_at_micros)",
+    )?
+    .execute(params![
+        key.customer,
+        key.meter,
+        key.period_start,
+        units.period_end,
+        units.included,
+        units.credits,
+        units.overage,
+        units.reportable,
+        units.first_at_micros,
+        units.last_at_micros,
+    ])?;
+    Ok(())
+}
+
+fn add_hour(db: &Connection, key: &HourKey, units: &HourUnits) -> Result<()> {
+    db.prepare_cached(
+        "INSERT INTO hourly VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT DO UPDATE SET units = units + excluded.units, requests = requests + excluded.requests",
+    )?
+    .execute(params![key.customer, key.hour, key.route, key.meter, units.units, units.requests])?;
+    Ok(())
+}
+
+fn unsealed(db: &Connection, linked: bool) -> Result<UnitsByMeter> {
+    let mut query = db.prepare_cached(
+        "SELECT meter, sum(reportable - sealed) FROM totals
+         WHERE reportable > sealed
+           AND (SELECT stripe_customer IS NOT NULL FROM customers WHERE number = customer) = ?1
+         GROUP BY meter",
+    )?;
+    let rows = query.query_map([linked], |row| Ok((row.get(0)?, unsigned(row.get(1)?))))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}

@@ -1,0 +1,43 @@
+//! Stripe, and nothing but Stripe: calls out, webhooks in.
+//!
+//! - Calls go through one [`Transport`]: one pooled client, the pinned API version, two rate limits and the
+//!   circuit breaker. [`Transport::calls`] is a `stripe_client_core::StripeClient` for async-stripe's typed
+//!   requests, and tries again by itself. [`Transport::once`] is one attempt, for callers that keep what they
+//!   send in durable state and decide about the next try there (meter events, the webhook inbox).
+//! - Webhook bodies are verified over their raw bytes ([`verify`]) before anything reads them, then read
+//!   tolerantly ([`Event::read`]): they have the shape of the endpoint's API version, not of ours.
+//! - The secret key and the webhook secrets appear in no log, error or `Debug` output.
+//! - Nothing here decides about customers, tiers or units, and nothing here runs on a proxied request's path.
+
+mod answer;
+mod backoff;
+mod breaker;
+mod calls;
+mod error;
+mod event;
+mod limiter;
+mod loose;
+mod meter_events;
+mod options;
+mod prepared;
+mod secret;
+mod subscription;
+mod subscriptions;
+#[cfg(test)]
+mod test_server;
+mod transport;
+mod webhook;
+
+pub use answer::Answer;
+pub use backoff::{Backoff, random};
+pub use calls::Calls;
+pub use error::{CallError, StatusError};
+pub use event::{Event, EventError};
+pub use limiter::Lane;
+pub use meter_events::{MeterEvent, MeterEventAnswer, send_meter_event};
+pub use options::{TransportError, TransportOptions};
+pub use secret::Secret;
+pub use subscription::{SubscriptionItem, SubscriptionObject};
+pub use subscriptions::{list_subscriptions, retrieve_subscription};
+pub use transport::Transport;
+pub use webhook::{SignatureError, TOLERANCE_SECONDS, verify};
