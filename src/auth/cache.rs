@@ -106,6 +106,8 @@ fn bytes(set: &[Entry]) -> usize {
 mod tests {
     use jsonwebtoken::DecodingKey;
 
+    use std::sync::OnceLock;
+
     use super::*;
 
     const NOW: i64 = 1_000;
@@ -116,7 +118,12 @@ mod tests {
     }
 
     fn identity(customer: &str) -> Arc<Identity> {
-        Arc::new(Identity { customer: customer.into(), member: None, stripe_customer: None })
+        Arc::new(Identity {
+            customer: customer.into(),
+            member: None,
+            stripe_customer: None,
+            member_number: OnceLock::new(),
+        })
     }
 
     fn remember(cache: &TokenCache, token: &str, until: i64) {

@@ -3,7 +3,7 @@
 //! A token is valid from `nbf - leeway` until just before `exp + leeway`. `exp` must be there; `iss` and `aud`
 //! must be there when they are checked. Names are strings: a number in a claim is nobody's name.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -99,6 +99,7 @@ impl ClaimRules {
                 is_stripe_customer,
                 Reason::StripeCustomer,
             )?,
+            member_number: OnceLock::new(),
         })
     }
 }

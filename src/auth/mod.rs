@@ -32,7 +32,7 @@ mod sign;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub use algorithm::{Algorithm, AlgorithmError, parse_algorithm};
 pub use authenticator::Authenticator;
@@ -55,4 +55,6 @@ pub struct Identity {
     pub member: Option<Arc<str>>,
     /// The customer's Stripe id, when tokens carry it.
     pub stripe_customer: Option<Arc<str>>,
+    /// The number under which the member is recorded; filled in by whoever records, once per verified token.
+    pub member_number: OnceLock<u32>,
 }

@@ -16,7 +16,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{self, Config};
+use crate::auth;
+use crate::config::{self, Config, KeySource};
 
 /// A reverse proxy that turns an API's traffic into a correct bill.
 #[derive(Parser)]
@@ -94,7 +95,20 @@ fn load(path: &Path) -> Result<Config, Failure> {
     for warning in &config.warnings {
         eprintln!("{warning}");
     }
+    check_key(&config).map_err(|error| {
+        Failure::BadConfiguration(format!("{}: error: auth.jwt: {error}", path.display()))
+    })?;
     Ok(config)
+}
+
+/// Whether the public key is one, and fits the algorithms.
+fn check_key(config: &Config) -> anyhow::Result<()> {
+    let names = config.auth.algorithms.iter().map(|algorithm| algorithm.as_str());
+    let algorithms = names.map(auth::parse_algorithm).collect::<Result<Vec<_>, _>>()?;
+    if let KeySource::PublicKey(pem) = &config.auth.key {
+        auth::check_pem(pem.as_bytes(), &algorithms)?;
+    }
+    Ok(())
 }
 
 /// Writes to stdout; a reader that has gone (`| head`) is no failure.

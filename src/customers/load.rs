@@ -46,6 +46,11 @@ impl Customers {
         Ok(entry)
     }
 
+    /// The number under which a member is recorded.
+    pub async fn member_number(&self, member: &str) -> Result<u32, StoreError> {
+        self.store.number_member(member.to_owned()).await
+    }
+
     /// Puts into force what the store now knows of a Stripe customer, for all of ours that it stands for.
     pub async fn refresh(&self, stripe_customer: &str, now: Now) -> Result<(), StoreError> {
         for row in self.store.customers_of(stripe_customer.to_owned()).await? {

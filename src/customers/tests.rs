@@ -1,1 +1,201 @@
+//! Customers over a real store, raced by real threads.
 
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rust_decimal::Decimal;
+
+use super::*;
+use crate::domain::catalogue::Report;
+use crate::domain::money::Currency;
+use crate::domain::rate::Rate;
+use crate::domain::route::{Methods, Route, RouteId, RouteTable, StatusSet, UpstreamId};
+use crate::domain::subscription::{Facts, ItemFacts, Status};
+use crate::domain::tier::{Allowance, FeatureSet, Overage, Price, Tier, TierId};
+use crate::domain::units::{Cost, Meter, MeterId};
+use crate::store::Upsert;
+
+const NOW: i64 = 1_795_174_000;
+
+fn now() -> Now {
+    Now::from_seconds(NOW)
+}
+
+fn tier(index: u16, name: &str, included: u64, overage: Overage) -> Arc<Tier> {
+    let nz = |n| NonZeroU32::new(n).expect("not zero");
+    Arc::new(Tier {
+        id: TierId(index),
+        name: name.into(),
+        price: Price::default(),
+        stripe_prices: vec![format!("price_{name}")],
+        included: vec![Allowance::Units(included)],
+        overage,
+        rate: Some(Rate::new(nz(1_000_000), nz(1), nz(1_000_000))),
+        features: FeatureSet::default(),
+        limits: Vec::new(),
+        trial_days: None,
+    })
+}
+
+struct World {
+    customers: Customers,
+    store: Arc<Store>,
+    unknown: mpsc::UnboundedReceiver<String>,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Arc::new(Store::open(folder.path()).expect("opens"));
+        let overage = Overage::Priced { unit_amounts: vec![Decimal::new(2, 2)], cap: None };
+        let catalogue = Catalogue {
+            currency: Currency::parse("usd").expect("a currency"),
+            meters: vec![Meter { name: "api_calls".into(), stripe_event_name: "api_calls".into() }],
+            tiers: vec![tier(0, "free", 100, Overage::Deny), tier(1, "pro", 10_000, overage)],
+            default_tier: Some(TierId(0)),
+            features: Vec::new(),
+            routes: RouteTable::default(),
+            report: Report::All,
+            past_due_grace: 100,
+        };
+        let (ask, unknown) = mpsc::unbounded_channel();
+        let customers = Customers::new(Arc::new(catalogue), store.clone(), vec![1], ask);
+        Self { customers, store, unknown, _folder: folder }
+    }
+
+    async fn subscribe(&self, status: Status, version: u64) {
+        let item = ItemFacts {
+            price: "price_pro".into(),
+            lookup_key: None,
+            metered: false,
+            interval: "month".into(),
+            interval_count: 1,
+            period_start: NOW - 1_000,
+            period_end: NOW + 2_000_000,
+        };
+        let facts = Facts {
+            id: "sub_1".into(),
+            stripe_customer: "cus_1".into(),
+            status,
+            items: vec![item],
+            billing_cycle_anchor: NOW - 1_000,
+            cancel_at: None,
+            cancel_at_period_end: false,
+            past_due_since: None,
+        };
+        self.store
+            .upsert_subscription(Upsert { facts, version, reread_at: None }, NOW)
+            .await
+            .expect("stores");
+        self.customers.refresh("cus_1", now()).await.expect("refreshes");
+    }
+}
+
+fn route(cost: u64) -> Route {
+    Route {
+        id: RouteId(0),
+        pattern: "/r".into(),
+        methods: Methods::All,
+        upstream: UpstreamId(0),
+        cost: Cost::new([(MeterId(0), cost)]),
+        requires: FeatureSet::default(),
+        charge_on: StatusSet::default(),
+        rate: None,
+        public: false,
+    }
+}
+
+#[tokio::test]
+async fn sixty_four_threads_never_pass_a_hard_limit() {
+    for cost in [1, 2, 3, 7] {
+        let world = World::new();
+        let entry = world.customers.load("acme", None, now()).await.expect("loads");
+        let (route, charged) = (route(cost), AtomicU64::new(0));
+        std::thread::scope(|scope| {
+            for thread in 0..64 {
+                let (entry, route, charged) = (&entry, &route, &charged);
+                scope.spawn(move || {
+                    for turn in 0..20 {
+                        let Ok(mut reservation) = entry.admit(None, route, now()) else { continue };
+                        // Some settle, some are dropped: those give their units back.
+                        if (thread + turn) % 3 != 0 && reservation.settle(now()).is_some() {
+                            charged.fetch_add(cost, Ordering::Relaxed);
+                        }
+                    }
+                });
+            }
+        });
+        // What was given back can still be used: up to the last unit that fits.
+        while let Ok(mut reservation) = entry.admit(None, &route, now()) {
+            reservation.settle(now()).expect("held");
+            charged.fetch_add(cost, Ordering::Relaxed);
+        }
+        assert_eq!(charged.into_inner(), 100 / cost * cost, "cost {cost}");
+    }
+}
+
+#[tokio::test]
+async fn a_reservation_counts_once_however_it_ends() {
+    let world = World::new();
+    let entry = world.customers.load("acme", None, now()).await.expect("loads");
+    let mut reservation = entry.admit(None, &route(60), now()).expect("fits");
+    let settled = reservation.settle(now()).expect("held");
+    assert!(reservation.settle(now()).is_none());
+    reservation.release();
+    drop(reservation);
+    assert_eq!(world.customers.snapshot(&entry, now()).usage[0].current, 60);
+    let reservation = entry.admit(None, &route(40), now()).expect("the rest");
+    reservation.undo(&settled);
+    assert_eq!(world.customers.snapshot(&entry, now()).usage[0].current, 0);
+}
+
+#[tokio::test]
+async fn news_of_a_subscription_reaches_a_loaded_customer() {
+    let mut world = World::new();
+    let entry = world.customers.load("acme", Some("cus_1"), now()).await.expect("loads");
+    assert_eq!(world.unknown.recv().await.as_deref(), Some("cus_1"), "nothing was known of them");
+    let tier = |world: &World| world.customers.snapshot(&entry, now()).tier.expect("a tier").name.clone();
+    assert_eq!(&*tier(&world), "free");
+    world.subscribe(Status::Active, 1).await;
+    assert_eq!(&*tier(&world), "pro");
+    world.subscribe(Status::Canceled, 2).await;
+    assert_eq!(&*tier(&world), "free");
+}
+
+#[tokio::test]
+async fn news_before_the_first_token_waits_for_it() {
+    let world = World::new();
+    world.subscribe(Status::Active, 1).await;
+    let entry = world.customers.load("acme", Some("cus_1"), now()).await.expect("loads");
+    assert_eq!(&*world.customers.snapshot(&entry, now()).tier.expect("a tier").name, "pro");
+}
+
+#[tokio::test]
+async fn a_token_with_another_stripe_customer_makes_the_entry_stale() {
+    let world = World::new();
+    let entry = world.customers.load("acme", Some("cus_1"), now()).await.expect("loads");
+    assert!(entry.admit(None, &route(1), now()).is_ok(), "a token without the claim goes with any link");
+    assert!(matches!(entry.admit(Some("cus_2"), &route(1), now()), Err(Denied::Stale)));
+    let entry = world.customers.load("acme", Some("cus_2"), now()).await.expect("loads");
+    assert!(entry.admit(Some("cus_2"), &route(1), now()).is_ok());
+}
+
+#[tokio::test]
+async fn an_entry_leaves_only_at_rest_and_folded_and_admits_nothing_afterwards() {
+    let world = World::new();
+    let entry = world.customers.load("acme", None, now()).await.expect("loads");
+    let much_later = Now::from_seconds(NOW + 7_200);
+    let mut reservation = entry.admit(None, &route(5), now()).expect("fits");
+    world.customers.evict(100, much_later);
+    assert!(world.customers.get("acme").is_some(), "units are in flight");
+    reservation.settle(now()).expect("held");
+    entry.recorded(41);
+    world.customers.evict(41, much_later);
+    assert!(world.customers.get("acme").is_some(), "record 41 is not folded");
+    world.customers.evict(42, now());
+    assert!(world.customers.get("acme").is_some(), "somebody has just asked");
+    world.customers.evict(42, much_later);
+    assert!(world.customers.get("acme").is_none());
+    assert!(matches!(entry.admit(None, &route(1), much_later), Err(Denied::Stale)));
+}

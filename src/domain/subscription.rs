@@ -231,3 +231,6 @@ impl Entitlement {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

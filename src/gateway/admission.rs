@@ -59,6 +59,7 @@ impl Parts {
         if !route.cost.is_free() && !self.ledger.is_available() {
             return Err(ledger_unavailable());
         }
+        context.member = self.member_number(&identity).await?;
         let reservation = self.reserve(&identity, route, context).await?;
         context.charge = Charge::Held(reservation);
         Ok(Destination::Upstream)
@@ -90,6 +91,16 @@ impl Parts {
     pub(super) fn body_too_large(&self) -> Problem {
         let detail = format!("send at most {} bytes", self.settings.max_body);
         Problem::new(Code::BodyTooLarge, detail)
+    }
+
+    /// Asked of the store once per verified token.
+    async fn member_number(&self, identity: &Identity) -> Result<u32, Problem> {
+        let Some(member) = &identity.member else { return Ok(0) };
+        if let Some(number) = identity.member_number.get() {
+            return Ok(*number);
+        }
+        let number = self.customers.member_number(member).await.map_err(store_problem)?;
+        Ok(*identity.member_number.get_or_init(|| number))
     }
 
     async fn reserve(

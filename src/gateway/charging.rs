@@ -3,6 +3,7 @@
 
 use crate::customers::{Reservation, Settled};
 use crate::domain::route::Route;
+use crate::domain::usage::Now;
 use crate::ledger::{Kind, Record, RecordDraw};
 use crate::problem::Problem;
 
@@ -29,15 +30,16 @@ impl Parts {
         }
         let now = context.settle_at();
         let Some(settled) = reservation.settle(now) else { return Ok(()) };
-        let record = self.record(route, status, method, &reservation, &settled, context);
+        let record = self.record(route, status, method, &reservation, &settled, context, now);
         let Ok(appended) = self.ledger.append(&record) else {
             reservation.undo(&settled);
             return Err(ledger_unavailable());
         };
         reservation.entry().recorded(appended.0);
-        context.charge = Charge::Recorded(Recorded { reservation, settled, number: appended.0, status });
+        let record = Record { number: appended.0, ..record };
+        context.charge = Charge::Recorded(Recorded { reservation, settled, record });
         if self.ledger.durable(appended).await.is_err() {
-            self.undo(route, method, context);
+            self.undo(context);
             return Err(ledger_unavailable());
         }
         self.counters.drawn(context);
@@ -45,20 +47,17 @@ impl Parts {
     }
 
     /// Takes a recorded charge back with a second, negative record.
-    pub(super) fn undo(&self, route: &Route, method: &http::Method, context: &mut Context) {
+    pub(super) fn undo(&self, context: &mut Context) {
         let Charge::Recorded(recorded) = std::mem::take(&mut context.charge) else { return };
-        let Recorded { reservation, settled, number, status } = recorded;
+        let Recorded { reservation, settled, record } = recorded;
         reservation.undo(&settled);
-        let mut record = self.record(route, status, method, &reservation, &settled, context);
-        record.kind = Kind::Correction { of: number };
-        for draw in &mut record.draws {
-            draw.included = -draw.included;
-            draw.credits = -draw.credits;
-            draw.overage = -draw.overage;
-        }
-        self.ledger.correct(record);
+        let correction = record.correction(context.settle_at().micros());
+        // One that has to wait keeps its customer in memory.
+        let number = self.ledger.correct(correction).map_or(u64::MAX - 1, |appended| appended.0);
+        reservation.entry().recorded(number);
     }
 
+    #[expect(clippy::too_many_arguments, reason = "everything that a record says")]
     fn record(
         &self,
         route: &Route,
@@ -67,6 +66,7 @@ impl Parts {
         reservation: &Reservation,
         settled: &Settled,
         context: &Context,
+        now: Now,
     ) -> Record {
         let signed = |units| i64::try_from(units).unwrap_or(i64::MAX);
         let draws = settled.charge.draws.iter().map(|draw| RecordDraw {
@@ -77,10 +77,10 @@ impl Parts {
         });
         Record {
             number: 0,
-            at_micros: context.settle_at().micros(),
+            at_micros: now.micros(),
             request: context.request_id.bytes(),
             customer: reservation.entry().number,
-            member: 0,
+            member: context.member,
             route: self.numbers.routes[route.id.index()],
             tier: settled.tier.map_or(0, |tier| self.numbers.tiers[tier.index()]),
             configuration: self.numbers.configuration,

@@ -10,6 +10,7 @@ use crate::auth::Identity;
 use crate::customers::{Reservation, Settled};
 use crate::domain::route::RouteId;
 use crate::domain::usage::Now;
+use crate::ledger::Record;
 use crate::problem::Problem;
 
 use super::{Flow, RequestId};
@@ -31,9 +32,7 @@ pub(super) enum Charge {
 pub(super) struct Recorded {
     pub reservation: Reservation,
     pub settled: Settled,
-    /// The record's number.
-    pub number: u64,
-    pub status: u16,
+    pub record: Record,
 }
 
 /// The context of one request.
@@ -45,6 +44,8 @@ pub struct Context {
     pub(super) started: Instant,
     pub(super) route: Option<RouteId>,
     pub(super) identity: Option<Arc<Identity>>,
+    /// The store's number of who calls; 0 when tokens do not say.
+    pub(super) member: u32,
     pub(super) charge: Charge,
     /// The path and query to forward, where they differ from what the client sent.
     pub(super) forwarded_path: Option<String>,
@@ -69,6 +70,7 @@ impl Context {
             started: Instant::now(),
             route: None,
             identity: None,
+            member: 0,
             charge: Charge::None,
             forwarded_path: None,
             attempts: 0,

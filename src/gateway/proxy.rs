@@ -224,14 +224,17 @@ impl ProxyHttp for Gateway {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
         let status = session.response_written().map(|response| response.status.as_u16());
-        if let (Some(error), Some(route)) = (error, self.route(context)) {
+        if let Some(error) = error {
             let request_ended = session.as_downstream_mut().is_body_done();
             let upstream_died = error.esource == ErrorSource::Upstream && request_ended;
             if upstream_died || status.is_none() {
-                self.parts.undo(route, &session.req_header().method, context);
+                self.parts.undo(context);
             }
             tracing::info!(
-                error = %error, route = &*route.pattern, status, request_id = %context.request_id, "request failed"
+                error = %error,
+                route = self.route(context).map_or("none", |route| &*route.pattern),
+                status,
+                request_id = %context.request_id, "request failed"
             );
         }
         let seconds = context.started.elapsed().as_secs_f64();

@@ -135,12 +135,14 @@ impl Ledger {
     }
 
     /// Writes a correction now, or as soon as the ledger can be written again, and before that anything that
-    /// was written later is folded.
-    pub fn correct(&self, record: Record) {
+    /// was written later is folded. None: it has to wait.
+    pub fn correct(&self, record: Record) -> Option<Appended> {
         let mut tail = self.shared.tail();
-        if self.shared.write(&mut tail, &record).is_err() {
+        let appended = self.shared.write(&mut tail, &record).ok();
+        if appended.is_none() {
             tail.owed.push(record);
         }
+        appended
     }
 
     /// Returns once the record survives what the configured durability promises.

@@ -167,6 +167,19 @@ impl Record {
         into[start + 4..body].copy_from_slice(&checksum.to_le_bytes());
     }
 
+    /// The record that undoes this one, in the same period.
+    #[must_use]
+    pub fn correction(mut self, at_micros: i64) -> Self {
+        self.kind = Kind::Correction { of: self.number };
+        self.at_micros = at_micros;
+        for draw in &mut self.draws {
+            draw.included = -draw.included;
+            draw.credits = -draw.credits;
+            draw.overage = -draw.overage;
+        }
+        self
+    }
+
     /// Reads the record at the start of `bytes`, and says how many bytes it takes. `None`: torn or no record.
     pub fn decode(bytes: &[u8]) -> Option<(Self, usize)> {
         let mut frame = Fields(bytes);

@@ -8,9 +8,9 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::domain::catalogue::Report;
-use crate::ledger::{Ledger, Position, Reader, Record, Resume};
+use crate::ledger::{Kind, Ledger, Position, Reader, Record, Resume};
 use crate::metrics::METRICS;
-use crate::store::{Batch, HourKey, Store, StoreError, TotalKey};
+use crate::store::{Batch, HourKey, Store, StoreError, TotalKey, TotalUnits};
 
 /// Records that go into one transaction, at most: it must not hold up the other writers.
 const RECORDS_PER_BATCH: u64 = 20_000;
@@ -123,24 +123,24 @@ fn add(batch: &mut Batch, record: &Record, report: Report) {
         let reported_included = if report == Report::All { draw.included } else { 0 };
         let key =
             TotalKey { customer: record.customer, meter: draw.meter, period_start: record.period.start };
-        let total = batch.totals.entry(key).or_default();
+        let total = batch
+            .totals
+            .entry(key)
+            .or_insert(TotalUnits { first_at_micros: i64::MAX, ..TotalUnits::default() });
         total.period_end = record.period.end;
         total.included += draw.included;
         total.credits += draw.credits;
         total.overage += draw.overage;
         // Units drawn on credits are paid for already.
         total.reportable += reported_included + draw.overage;
-        total.last_at_micros = total.last_at_micros.max(record.at_micros);
-        total.first_at_micros = match total.first_at_micros {
-            0 => record.at_micros,
-            first => first.min(record.at_micros),
-        };
+        if record.kind == Kind::Charge {
+            // A correction belongs to the instant of what it corrects.
+            total.first_at_micros = total.first_at_micros.min(record.at_micros);
+            total.last_at_micros = total.last_at_micros.max(record.at_micros);
+        }
         let key = HourKey { customer: record.customer, hour, route: record.route, meter: draw.meter };
         let hourly = batch.hours.entry(key).or_default();
         hourly.units += draw.included + draw.credits + draw.overage;
-        hourly.requests += match record.kind {
-            crate::ledger::Kind::Charge => 1,
-            crate::ledger::Kind::Correction { .. } => 0,
-        };
+        hourly.requests += i64::from(record.kind == Kind::Charge);
     }
 }

@@ -81,8 +81,9 @@ fn register(db: &Connection, name: &str, claimed: Option<&str>, now: i64) -> Res
 
 fn set_link(db: &Connection, row: &CustomerRow, stripe_customer: &str, by: &str, now: i64) -> Result<()> {
     db.execute(
-        "UPDATE customers SET stripe_customer = ?2, linked_by = ?3 WHERE number = ?1",
-        params![row.number, stripe_customer, by],
+        "UPDATE customers SET stripe_customer = ?2, linked_by = ?3, linked_at = coalesce(linked_at, ?4)
+         WHERE number = ?1",
+        params![row.number, stripe_customer, by, now],
     )?;
     let detail = match &row.stripe_customer {
         None => format!("linked to {stripe_customer} by {by}"),

@@ -144,6 +144,7 @@ struct Unsealed {
     stripe_customer: String,
     value: i64,
     last_at_micros: i64,
+    period_end: i64,
 }
 
 fn seal(db: &Connection, plan: &SealPlan) -> Result<Sealed> {
@@ -170,9 +171,10 @@ fn seal(db: &Connection, plan: &SealPlan) -> Result<Sealed> {
 fn unsealed(db: &Connection, plan: &SealPlan) -> Result<Vec<Unsealed>> {
     let meters: Vec<String> = plan.event_names.iter().map(|(meter, _)| meter.to_string()).collect();
     let mut query = db.prepare_cached(&format!(
-        "SELECT t.customer, t.meter, t.period_start, c.stripe_customer, t.reportable - t.sealed, t.last_at_micros
+        "SELECT t.customer, t.meter, t.period_start, c.stripe_customer, t.reportable - t.sealed, t.last_at_micros,
+                t.period_end
          FROM totals t JOIN customers c ON c.number = t.customer
-         WHERE t.reportable > t.sealed AND c.stripe_customer IS NOT NULL AND t.meter IN ({})
+         WHERE t.reportable > t.sealed AND t.period_end > c.linked_at AND t.meter IN ({})
            AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.state = 'pending' AND o.customer = t.customer
                            AND o.meter = t.meter AND o.period_start = t.period_start)
          LIMIT ?1",
@@ -186,6 +188,7 @@ fn unsealed(db: &Connection, plan: &SealPlan) -> Result<Vec<Unsealed>> {
             stripe_customer: row.get(3)?,
             value: row.get(4)?,
             last_at_micros: row.get(5)?,
+            period_end: row.get(6)?,
         })
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -210,7 +213,7 @@ fn insert(db: &Connection, plan: &SealPlan, unsealed: &Unsealed, event_name: &st
         event_name,
         unsealed.value,
         // Of its last unit, so that a batch sealed just after the edge still lies in the old period.
-        unsealed.last_at_micros.div_euclid(1_000_000),
+        unsealed.last_at_micros.div_euclid(1_000_000).min(unsealed.period_end - 1),
         plan.now,
     ])?;
     Ok(())

@@ -20,6 +20,8 @@ CREATE TABLE customers (
     name            TEXT NOT NULL UNIQUE,
     stripe_customer TEXT,
     linked_by       TEXT CHECK (linked_by IN ('claim', 'stripe')),
+    -- When it first had a link: what lies in periods that ended before is not reported.
+    linked_at       INTEGER,
     first_seen      INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX customers_by_stripe ON customers (stripe_customer) WHERE stripe_customer IS NOT NULL;

@@ -4,6 +4,7 @@ use super::*;
 use crate::domain::subscription::{Facts, Status};
 
 const NOW: i64 = 1_800_000_000;
+const START: i64 = NOW - 100;
 
 struct Temporary {
     store: Option<Store>,
@@ -33,13 +34,13 @@ impl std::ops::Deref for Temporary {
 
 fn batch(customer: u32, units: i64, next_record: u64) -> Batch {
     let mut batch = Batch { segment: 1, offset: next_record * 100, next_record, ..Batch::default() };
-    let key = TotalKey { customer, meter: 1, period_start: 10 };
+    let key = TotalKey { customer, meter: 1, period_start: START };
     let units = TotalUnits {
-        period_end: 20,
+        period_end: NOW + 100,
         included: units,
         reportable: units,
-        first_at_micros: 11_000_000,
-        last_at_micros: 12_500_000 + i64::try_from(next_record).expect("small"),
+        first_at_micros: (NOW - 50) * 1_000_000,
+        last_at_micros: (NOW - 40) * 1_000_000 + i64::try_from(next_record).expect("small"),
         ..TotalUnits::default()
     };
     batch.totals.insert(key, units);
@@ -67,7 +68,7 @@ async fn sums_and_their_position_move_together_and_survive_a_restart() {
     store.fold(batch(1, -2, 7)).expect("folds");
     let store = store.reopened();
     assert_eq!(store.folded().expect("reads"), (1, 700, 7));
-    assert_eq!(store.totals(1, 10).await.expect("reads"), [Total { meter: 1, used: 3 }]);
+    assert_eq!(store.totals(1, START).await.expect("reads"), [Total { meter: 1, used: 3 }]);
 }
 
 #[tokio::test]
@@ -81,7 +82,7 @@ async fn every_unit_is_sealed_once_and_waits_while_a_row_is_unanswered() {
 
     let store = store.reopened();
     let due = store.claim_due(NOW, 10).await.expect("claims");
-    assert_eq!((due.len(), due[0].value, due[0].timestamp), (1, 5, 12));
+    assert_eq!((due.len(), due[0].value, due[0].timestamp), (1, 5, NOW - 40));
     assert_eq!(due[0].identifier, "tg-x-1");
     assert_eq!(due[0].first_tried_at, None, "not tried before this try");
     let again = store.claim_due(NOW, 10).await.expect("claims");
@@ -117,6 +118,16 @@ async fn usage_without_a_stripe_customer_waits_for_the_link() {
     assert_eq!(store.link(link, NOW).await.expect("links"), Some(customer));
     assert_eq!(store.unsealed_units().await.expect("reads"), (vec![(1, 5)], vec![]));
     assert_eq!(store.seal(plan()).await.expect("seals"), Sealed { rows: 1, units: 5 });
+}
+
+#[tokio::test]
+async fn what_lies_in_a_period_that_ended_before_the_link_is_not_reported() {
+    let store = Temporary::new();
+    let customer = store.customer("acme".into(), None, NOW).await.expect("a customer").number;
+    store.fold(batch(customer, 5, 6)).expect("folds");
+    store.customer("acme".into(), Some("cus_1".into()), NOW + 100).await.expect("links");
+    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed::default());
+    assert_eq!(store.unsealed_units().await.expect("reads"), (vec![], vec![(1, 5)]));
 }
 
 #[tokio::test]

@@ -101,7 +101,8 @@ impl Store {
         .await
     }
 
-    /// Units not sealed yet by meter: of customers with a Stripe customer, and of those without.
+    /// Units not sealed yet by meter: of customers with a Stripe customer, and of those without (or from before
+    /// they had one).
     pub async fn unsealed_units(&self) -> Result<(UnitsByMeter, UnitsByMeter)> {
         self.read(|db| Ok((unsealed(db, true)?, unsealed(db, false)?))).await
     }
@@ -149,7 +150,7 @@ fn unsealed(db: &Connection, linked: bool) -> Result<UnitsByMeter> {
     let mut query = db.prepare_cached(
         "SELECT meter, sum(reportable - sealed) FROM totals
          WHERE reportable > sealed
-           AND (SELECT stripe_customer IS NOT NULL FROM customers WHERE number = customer) = ?1
+           AND coalesce((SELECT period_end > linked_at FROM customers WHERE number = customer), 0) = ?1
          GROUP BY meter",
     )?;
     let rows = query.query_map([linked], |row| Ok((row.get(0)?, unsigned(row.get(1)?))))?;

@@ -96,10 +96,11 @@ fn request(event: &MeterEvent) -> RequestBuilder {
     request
 }
 
-/// A success counts only if it is about our event: a captive portal, too, answers 200.
+/// A success counts only if it is Stripe's, and about no other event: a captive portal, too, answers 200.
 fn accepted(event: &MeterEvent, answer: &Answer) -> MeterEventAnswer {
-    let echoed = answer.json().ok().and_then(|body| loose::text(&body, "/identifier"));
-    if echoed.as_deref() == Some(event.identifier.as_str()) {
+    let body = answer.json().ok().filter(serde_json::Value::is_object);
+    let ours = |body| loose::text(body, "/identifier").is_none_or(|echoed| echoed == event.identifier);
+    if body.as_ref().is_some_and(ours) {
         MeterEventAnswer::Accepted
     } else {
         MeterEventAnswer::Retry {

@@ -1,0 +1,75 @@
+# shellcheck shell=sh
+# What building and testing need. Sourced by demo.sh, tests/run.sh and .ci/run with the repository as working
+# directory. Packages are installed with apt-get where it is there and allowed; elsewhere they are named.
+
+say() {
+    printf '==> %s\n' "$*"
+}
+
+fail() {
+    printf '%s\n' "$*" >&2
+    exit 1
+}
+
+has() {
+    command -v "$1" >/dev/null 2>&1
+}
+
+# The prefix that makes a command root's: nothing for root itself; fails where there is none.
+root_prefix() {
+    if [ "$(id -u)" -eq 0 ]; then
+        return 0
+    fi
+    has sudo && sudo -n true 2>/dev/null && printf 'sudo -n'
+}
+
+# install_packages PACKAGE...: names as Debian has them.
+install_packages() {
+    if ! has apt-get || ! as_root=$(root_prefix); then
+        fail "Missing: $* (Debian's names). Install what your system calls them, then run this again."
+    fi
+    say "installing $*"
+    $as_root apt-get update -qq </dev/null || say "the package lists could not be renewed; trying with the old ones"
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" \
+        </dev/null >/dev/null || fail "apt-get could not install $*; its messages are above."
+}
+
+# A compiler without the C library's headers is no use either.
+compiles_c() {
+    has cc && printf '#include <stdlib.h>\n' | cc -x c -fsyntax-only - 2>/dev/null
+}
+
+# SQLite and ring are C; pingora's zlib-ng is built by cmake, which calls make.
+need_build_tools() {
+    missing=""
+    compiles_c || missing="gcc libc6-dev"
+    has cmake || missing="$missing cmake"
+    has make || missing="$missing make"
+    # shellcheck disable=SC2086 # a list of names
+    [ -z "$missing" ] || install_packages $missing
+}
+
+# 1.91.0-nightly becomes 1091, so that versions compare as numbers.
+version_number() {
+    printf '%s\n' "$1" | awk -F. '{ print $1 * 1000 + $2 }'
+}
+
+need_rust() {
+    wanted=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
+    get="get it from https://rustup.rs, or with \"rustup update stable\""
+    if ! has cargo && [ -x "$HOME/.cargo/bin/cargo" ]; then
+        PATH="$HOME/.cargo/bin:$PATH"
+        export PATH
+    fi
+    if ! has cargo || ! has rustc; then
+        fail "Rust $wanted or newer is needed: $get, then run this again."
+    fi
+    found=$(rustc --version | cut -d ' ' -f 2)
+    [ "$(version_number "$found")" -ge "$(version_number "$wanted")" ] \
+        || fail "Rust $wanted or newer is needed, and this is $found: $get, then run this again."
+}
+
+# Python with what makes virtual environments; Debian packs the two apart.
+need_python() {
+    python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3 python3-venv
+}

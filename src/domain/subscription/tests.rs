@@ -1,0 +1,155 @@
+//! Statuses, choices between subscriptions, and windows.
+
+use super::*;
+use crate::domain::catalogue::Report;
+use crate::domain::money::Currency;
+use crate::domain::route::RouteTable;
+use crate::domain::tier::{Allowance, FeatureSet, Overage, Price};
+use crate::domain::units::Meter;
+
+const DAY: i64 = 86_400;
+/// 2026-01-31T00:00:00Z
+const ANCHOR: i64 = 1_769_817_600;
+
+fn catalogue() -> Catalogue {
+    let tier = |id: u16, name: &str, prices: &[&str]| {
+        Arc::new(Tier {
+            id: TierId(id),
+            name: name.into(),
+            price: Price::default(),
+            stripe_prices: prices.iter().map(|price| (*price).to_owned()).collect(),
+            included: vec![Allowance::Units(1)],
+            overage: Overage::Deny,
+            rate: None,
+            features: FeatureSet::default(),
+            limits: Vec::new(),
+            trial_days: None,
+        })
+    };
+    Catalogue {
+        currency: Currency::parse("usd").expect("a currency"),
+        meters: vec![Meter { name: "api_calls".into(), stripe_event_name: "api_calls".into() }],
+        tiers: vec![tier(0, "free", &[]), tier(1, "starter", &["price_s"]), tier(2, "pro", &["price_p"])],
+        default_tier: Some(TierId(0)),
+        features: Vec::new(),
+        routes: RouteTable::default(),
+        report: Report::All,
+        past_due_grace: 7 * DAY,
+    }
+}
+
+fn item(price: &str, metered: bool, interval: &str, days: i64) -> ItemFacts {
+    ItemFacts {
+        price: price.into(),
+        lookup_key: None,
+        metered,
+        interval: interval.into(),
+        interval_count: 1,
+        period_start: ANCHOR,
+        period_end: ANCHOR + days * DAY,
+    }
+}
+
+fn read(status: Status, items: Vec<ItemFacts>) -> Subscription {
+    let facts = Facts {
+        id: "sub".into(),
+        stripe_customer: "cus".into(),
+        status,
+        items,
+        billing_cycle_anchor: ANCHOR,
+        cancel_at: None,
+        cancel_at_period_end: false,
+        past_due_since: (status == Status::PastDue).then_some(ANCHOR),
+    };
+    Subscription::read(&facts, &catalogue())
+}
+
+fn of(status: Status, price: &str) -> Subscription {
+    read(status, vec![item(price, false, "month", 28)])
+}
+
+#[test]
+fn each_status_admits_what_stripe_means_by_it() {
+    let catalogue = catalogue();
+    let standing = |status| {
+        let entitlement = Entitlement::of(Some(&of(status, "price_p")), &catalogue);
+        (entitlement.standing, entitlement.tier.expect("a tier").name.to_string())
+    };
+    for (status, expected, tier) in [
+        (Status::Trialing, Standing::Admitted, "pro"),
+        (Status::Active, Standing::Admitted, "pro"),
+        (Status::PastDue, Standing::Grace { until: ANCHOR + 7 * DAY }, "pro"),
+        (Status::Unpaid, Standing::PaymentRequired, "pro"),
+        (Status::Paused, Standing::Paused, "pro"),
+        (Status::Incomplete, Standing::Admitted, "free"),
+        (Status::IncompleteExpired, Standing::Admitted, "free"),
+        (Status::Canceled, Standing::Admitted, "free"),
+    ] {
+        assert_eq!(standing(status), (expected, tier.to_owned()), "{}", status.as_str());
+    }
+}
+
+#[test]
+fn without_a_default_tier_payment_is_required() {
+    let catalogue = Catalogue { default_tier: None, ..catalogue() };
+    for subscription in [None, Some(of(Status::Canceled, "price_p"))] {
+        let entitlement = Entitlement::of(subscription.as_ref(), &catalogue);
+        assert_eq!((entitlement.standing, entitlement.tier), (Standing::PaymentRequired, None));
+    }
+}
+
+#[test]
+fn one_that_entitles_beats_one_that_does_not_and_then_the_later_tier() {
+    let best = |all: &[Subscription]| Subscription::best(all).expect("one").clone();
+    let (starter, pro) = (of(Status::Active, "price_s"), of(Status::Active, "price_p"));
+    let (ended, unpaid) = (of(Status::Canceled, "price_p"), of(Status::Unpaid, "price_p"));
+    assert_eq!(best(&[pro.clone(), starter.clone()]), pro);
+    assert_eq!(best(&[ended.clone(), starter.clone()]), starter);
+    assert_eq!(best(&[unpaid.clone(), starter.clone()]), starter);
+    assert_eq!(best(&[ended, unpaid.clone()]), unpaid);
+}
+
+#[test]
+fn a_price_that_no_tier_names_gives_the_default_tier() {
+    let entitlement = Entitlement::of(Some(&of(Status::Active, "price_else")), &catalogue());
+    assert_eq!(&*entitlement.tier.expect("a tier").name, "free");
+}
+
+#[test]
+fn lookup_keys_name_tiers_too() {
+    let catalogue = catalogue();
+    for (key, tier) in [
+        ("tollgate_pro_monthly", Some(TierId(2))),
+        ("tollgate_pro_api_calls", Some(TierId(2))),
+        ("tollgate_pro_other", None),
+        ("tollgate_prod_monthly", None),
+        ("pro_monthly", None),
+    ] {
+        assert_eq!(catalogue.tier_of_price("price_x", Some(key)), tier, "{key}");
+    }
+}
+
+#[test]
+fn the_window_is_the_metered_items_period() {
+    let subscription =
+        read(Status::Active, vec![item("price_p", false, "month", 20), item("price_p", true, "month", 28)]);
+    assert_eq!(subscription.windows.at(ANCHOR), Period { start: ANCHOR, end: ANCHOR + 28 * DAY });
+    assert_eq!(subscription.paid_until, Some(ANCHOR + 20 * DAY));
+}
+
+#[test]
+fn beside_a_yearly_price_windows_are_monthly_from_the_anchor() {
+    let subscription = read(Status::Active, vec![item("price_p", false, "year", 365)]);
+    let first = subscription.windows.at(ANCHOR);
+    assert_eq!(first, Period { start: ANCHOR, end: ANCHOR + 28 * DAY });
+    assert_eq!(subscription.windows.at(first.end).end, ANCHOR + 59 * DAY, "back to the 31st");
+}
+
+#[test]
+fn when_news_is_late_the_window_rolls_by_itself() {
+    let windows = of(Status::Active, "price_p").windows;
+    let current = windows.at(ANCHOR);
+    let next = windows.at(current.end);
+    assert_eq!(next.start, current.end);
+    assert_eq!(next.end, ANCHOR + 59 * DAY);
+}

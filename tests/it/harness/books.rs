@@ -1,0 +1,184 @@
+//! The books: what clients saw, what the ledger holds, what the store made of it, what Stripe counted.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use rusqlite::{Connection, OpenFlags, Row};
+use tollgate::ledger::{Disk, Position, Reader};
+
+use super::stripe::Metered;
+
+/// Our customer and a meter.
+pub type Account = (String, String);
+
+/// What clients were told.
+#[derive(Default)]
+pub struct Seen {
+    accounts: Mutex<BTreeMap<Account, Told>>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Told {
+    charged: u64,
+    /// Of requests whose whole answer never came: they may have been charged.
+    doubtful: u64,
+}
+
+impl Seen {
+    /// An answer said what it cost: `api_calls=2, bytes=512`.
+    pub fn charged(&self, customer: &str, usage_cost: &str) {
+        for (meter, units) in parse_cost(usage_cost) {
+            self.told(customer, &meter, |told| told.charged += units);
+        }
+    }
+
+    /// An answer broke off: its charge may have been taken back.
+    pub fn in_doubt(&self, customer: &str, units: u64) {
+        self.told(customer, "api_calls", |told| told.doubtful += units);
+    }
+
+    /// The charge of an answer that broke off is no longer certain.
+    pub fn broke_off(&self, customer: &str, usage_cost: &str) {
+        for (meter, units) in parse_cost(usage_cost) {
+            self.told(customer, &meter, |told| {
+                told.charged -= units;
+                told.doubtful += units;
+            });
+        }
+    }
+
+    /// What all customers together were told, and what is in doubt.
+    pub fn sums(&self) -> (u64, u64) {
+        let accounts = self.accounts.lock().unwrap();
+        accounts.values().fold((0, 0), |sum, told| (sum.0 + told.charged, sum.1 + told.doubtful))
+    }
+
+    fn told(&self, customer: &str, meter: &str, change: impl FnOnce(&mut Told)) {
+        let mut accounts = self.accounts.lock().unwrap();
+        change(accounts.entry((customer.to_owned(), meter.to_owned())).or_default());
+    }
+}
+
+/// The units of an `x-usage-cost`.
+pub fn parse_cost(usage_cost: &str) -> Vec<(String, u64)> {
+    let pairs = usage_cost.split(',').filter_map(|pair| pair.trim().split_once('='));
+    pairs.map(|(meter, units)| (meter.to_owned(), units.parse().expect("units"))).collect()
+}
+
+/// One account as the store has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    pub stripe_customer: Option<String>,
+    /// Settled units.
+    pub units: i64,
+    /// What of them Stripe shall hear of.
+    pub reportable: i64,
+    /// What of that has gone into the outbox.
+    pub sealed: i64,
+    pub pending: i64,
+    pub dead: i64,
+}
+
+impl Kept {
+    /// What Stripe has accepted.
+    pub fn delivered(&self) -> i64 {
+        self.sealed - self.pending - self.dead
+    }
+}
+
+/// Every account in the store of a `data_dir`, read while the gateway runs.
+pub fn kept(data_dir: &Path) -> BTreeMap<Account, Kept> {
+    let store = Connection::open_with_flags(data_dir.join("tollgate.db"), OpenFlags::SQLITE_OPEN_READ_ONLY)
+        .expect("a store");
+    let mut query = store.prepare(KEPT).expect("the store's tables");
+    let rows = query.query_map([], read_kept).expect("rows");
+    rows.collect::<rusqlite::Result<_>>().expect("rows")
+}
+
+const KEPT: &str = "
+    SELECT c.name, m.name, c.stripe_customer, sum(t.included + t.credits + t.overage), sum(t.reportable),
+           sum(t.sealed),
+           (SELECT coalesce(sum(value), 0) FROM outbox o
+            WHERE o.customer = t.customer AND o.meter = t.meter AND o.state = 'pending'),
+           (SELECT coalesce(sum(value), 0) FROM outbox o
+            WHERE o.customer = t.customer AND o.meter = t.meter AND o.state = 'dead')
+    FROM totals t JOIN customers c ON c.number = t.customer JOIN names m ON m.number = t.meter
+    GROUP BY t.customer, t.meter";
+
+fn read_kept(row: &Row<'_>) -> rusqlite::Result<(Account, Kept)> {
+    let kept = Kept {
+        stripe_customer: row.get(2)?,
+        units: row.get(3)?,
+        reportable: row.get(4)?,
+        sealed: row.get(5)?,
+        pending: row.get(6)?,
+        dead: row.get(7)?,
+    };
+    Ok(((row.get(0)?, row.get(1)?), kept))
+}
+
+/// The sum of all records in the ledger's segments, corrections taken off, and the number of records.
+pub fn in_segments(data_dir: &Path) -> (i64, usize) {
+    let disk = Arc::new(Disk::open(data_dir.join("ledger")).expect("a ledger"));
+    let mut reader = Reader::new(disk, Position { segment: 0, offset: 0 }, 0);
+    let end = Position { segment: u64::MAX, offset: u64::MAX };
+    let (mut units, mut records) = (0, 0);
+    loop {
+        let before = reader.position();
+        let reached = reader.read(end, |record| {
+            records += 1;
+            units += record.draws.iter().map(|d| d.included + d.credits + d.overage).sum::<i64>();
+        });
+        // The last segment has no successor: the reader stays where it is, and has not shown it.
+        if reached.expect("a readable ledger") || reader.position() == before {
+            break;
+        }
+    }
+    let last = Position { segment: reader.position().segment, offset: u64::MAX };
+    reader
+        .read(last, |record| {
+            records += 1;
+            units += record.draws.iter().map(|d| d.included + d.credits + d.overage).sum::<i64>();
+        })
+        .expect("a readable ledger");
+    (units, records)
+}
+
+/// Panics unless every unit is where it belongs.
+pub fn assert_balanced(seen: &Seen, data_dir: &Path, metered: &Metered) {
+    let kept = kept(data_dir);
+    assert_ledger_is_what_clients_saw(seen, &kept);
+    let folded: i64 = kept.values().map(|account| account.units).sum();
+    let (in_segments, _) = in_segments(data_dir);
+    assert_eq!(in_segments, folded, "the segments and the store's totals differ");
+    let mut delivered: BTreeMap<(String, String), i64> = BTreeMap::new();
+    for ((customer, meter), account) in &kept {
+        match &account.stripe_customer {
+            Some(stripe_customer) => {
+                *delivered.entry((stripe_customer.clone(), meter.clone())).or_default() += account.delivered();
+            }
+            None => assert_eq!(account.sealed, 0, "{customer} has no link, and yet was sealed"),
+        }
+    }
+    delivered.retain(|_, units| *units != 0);
+    let metered: BTreeMap<_, _> =
+        metered.iter().map(|(account, units)| (account.clone(), i64::try_from(*units).unwrap())).collect();
+    assert_eq!(delivered, metered, "what left the outbox (left) is not what Stripe counted (right)");
+}
+
+fn assert_ledger_is_what_clients_saw(seen: &Seen, kept: &BTreeMap<Account, Kept>) {
+    let seen = seen.accounts.lock().unwrap();
+    let known = |account: &Account| kept.get(account).map_or(0, |kept| kept.units);
+    for (account, told) in seen.iter() {
+        let (charged, doubtful) = (told.charged.cast_signed(), told.doubtful.cast_signed());
+        let units = known(account);
+        assert!(
+            (charged..=charged + doubtful).contains(&units),
+            "{account:?}: clients saw {charged} units and {doubtful} are in doubt, the ledger holds {units}"
+        );
+    }
+    for (account, kept) in kept {
+        assert!(kept.units == 0 || seen.contains_key(account), "nobody saw the {} of {account:?}", kept.units);
+    }
+}

@@ -1,0 +1,43 @@
+//! One world for every test: the gateway's real binary, a fake API behind it and the local Stripe beside it.
+//!
+//! A world counts every unit that a client was told it was charged. [`World::finish`] ends each test: it has the
+//! outbox flushed and then compares what clients saw, the ledger, the store and Stripe's meters. A world that is
+//! dropped without it fails the test.
+
+mod books;
+mod command;
+mod config;
+mod customer;
+mod gateway;
+mod stripe;
+mod upstream;
+mod wire;
+mod world;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+pub use command::tollgate;
+pub use config::{ADMIN_TOKEN, SECRET, WEBHOOK_SECRET};
+pub use customer::{Customer, Reply};
+pub use gateway::Gateway;
+pub use stripe::{Stripe, signature, unix_now};
+pub use upstream::Behaviour;
+pub use wire::Wire;
+pub use world::World;
+
+/// How long anything that must happen may take.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Asks again and again until there is an answer; fails the test when there is none in time.
+pub async fn until<T>(what: &str, within: Duration, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + within;
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "{what}: not within {within:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

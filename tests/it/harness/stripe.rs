@@ -1,0 +1,140 @@
+//! The local Stripe, in the test's own process: it outlives a killed gateway.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use hmac::{Hmac, Mac};
+use serde_json::{Value, json};
+use sha2::Sha256;
+use tollgate::sandbox::{Options, Sandbox, Subscribed, WebhookEndpoint};
+
+use super::config::{WEBHOOK_SECRET, sold};
+
+/// Units by Stripe customer and event name.
+pub type Metered = BTreeMap<(String, String), u64>;
+
+pub struct Stripe {
+    sandbox: Sandbox,
+    http: reqwest::Client,
+}
+
+impl Stripe {
+    /// Starts with the catalogue of the tests. With `webhooks` every event goes to the gateway.
+    pub async fn start(gateway: SocketAddr, webhooks: bool, mut options: Options) -> Self {
+        if webhooks {
+            options.webhooks = vec![WebhookEndpoint {
+                url: format!("http://{gateway}/webhooks/stripe"),
+                secret: WEBHOOK_SECRET.to_owned(),
+            }];
+        }
+        let sandbox = Sandbox::start(options).await.expect("a free port");
+        sandbox.seed(&sold()).expect("a sound catalogue");
+        Self { sandbox, http: reqwest::Client::new() }
+    }
+
+    pub fn url(&self) -> String {
+        self.sandbox.base_url()
+    }
+
+    /// A new customer with a monthly subscription; Stripe knows them by `reference`, if there is one.
+    pub fn subscribe(&self, tier: &str, reference: Option<&str>) -> Subscribed {
+        self.sandbox.create_subscribed_customer(tier, reference).expect("a seeded tier")
+    }
+
+    /// A call of Stripe's API, which succeeds.
+    pub async fn post(&self, path: &str, form: &[(&str, &str)]) -> Value {
+        let url = format!("{}{path}", self.url());
+        let answer = self.http.post(url).bearer_auth("sk_test_x").form(form).send().await;
+        succeeded(answer.expect("the sandbox answers")).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Value {
+        let url = format!("{}{path}", self.url());
+        let answer = self.http.delete(url).bearer_auth("sk_test_x").send().await;
+        succeeded(answer.expect("the sandbox answers")).await
+    }
+
+    pub async fn get(&self, path: &str) -> Value {
+        let url = format!("{}{path}", self.url());
+        let answer = self.http.get(url).bearer_auth("sk_test_x").send().await;
+        succeeded(answer.expect("the sandbox answers")).await
+    }
+
+    /// One of the sandbox's hooks.
+    pub async fn hook(&self, path: &str, body: Value) -> Value {
+        let url = format!("{}/_sandbox/{path}", self.url());
+        succeeded(self.http.post(url).json(&body).send().await.expect("the sandbox answers")).await
+    }
+
+    /// Plans a fault of the next meter events.
+    pub async fn break_meter_events(&self, mut fault: Value) {
+        fault["operation"] = json!("meter_events.create");
+        self.hook("faults", fault).await;
+    }
+
+    pub async fn set_status(&self, subscription: &str, status: &str) {
+        self.hook(&format!("subscriptions/{subscription}/status"), json!({ "status": status })).await;
+    }
+
+    /// A customer buys a tier on the checkout page; Stripe is told our name for them. Answers when "Pay" is pressed.
+    pub async fn buy(&self, customer: &str, prices: &[&str]) -> Value {
+        let mut form = vec![
+            ("mode".to_owned(), "subscription".to_owned()),
+            ("client_reference_id".to_owned(), customer.to_owned()),
+            ("success_url".to_owned(), "http://127.0.0.1/thanks".to_owned()),
+        ];
+        for (at, price) in prices.iter().enumerate() {
+            form.push((format!("line_items[{at}][price]"), (*price).to_owned()));
+        }
+        let form: Vec<_> = form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let session = self.post("/v1/checkout/sessions", &form).await;
+        let id = session["id"].as_str().expect("a session").to_owned();
+        self.hook(&format!("checkout/{id}/pay"), json!({})).await;
+        self.get(&format!("/v1/checkout/sessions/{id}")).await
+    }
+
+    /// Everything that Stripe's meters have counted.
+    pub async fn metered(&self) -> Metered {
+        let rows = self.get("/_sandbox/meter_totals").await;
+        let text = |value: &Value| value.as_str().expect("a text").to_owned();
+        let rows = rows.as_array().expect("a list").iter();
+        rows.map(|row| {
+            ((text(&row["customer"]), text(&row["event_name"])), row["units"].as_u64().expect("units"))
+        })
+        .collect()
+    }
+
+    /// What the meter has counted for one customer.
+    pub async fn units_of(&self, stripe_customer: &str) -> u64 {
+        let metered = self.metered().await;
+        metered.get(&(stripe_customer.to_owned(), "api_calls".to_owned())).copied().unwrap_or(0)
+    }
+
+    /// Every event so far, oldest first.
+    pub async fn events(&self) -> Vec<Value> {
+        let list = self.get("/v1/events?limit=100").await;
+        list["data"].as_array().expect("a list").iter().rev().cloned().collect()
+    }
+}
+
+async fn succeeded(answer: reqwest::Response) -> Value {
+    let status = answer.status();
+    let body: Value = answer.json().await.expect("JSON");
+    assert!(status.is_success(), "the sandbox answered {status}: {body}");
+    body
+}
+
+/// `Stripe-Signature` over a body, made at `at`.
+pub fn signature(secret: &str, at: i64, body: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any length will do");
+    mac.update(format!("{at}.").as_bytes());
+    mac.update(body);
+    let tag: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("t={at},v1={tag}")
+}
+
+pub fn unix_now() -> i64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
+    i64::try_from(since_epoch.as_secs()).expect("a clock before the year 292 billion")
+}

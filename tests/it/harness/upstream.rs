@@ -1,0 +1,156 @@
+//! The fake API behind the gateway: echoes what it gets, and misbehaves on request.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::stream;
+use http::{StatusCode, header};
+use serde_json::{Map, Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::{PATIENCE, until};
+
+/// What a path does instead of echoing.
+#[derive(Clone, Debug)]
+pub enum Behaviour {
+    /// Answers with this status.
+    Status(u16),
+    /// Answers when [`Upstream::release`] is called.
+    Held,
+    /// Closes the connection in the middle of its body.
+    CutMidBody,
+    /// Closes the connection without an answer.
+    HangUp,
+    /// Answers with so many bytes.
+    Large(usize),
+}
+
+#[derive(Default)]
+struct Paths {
+    behaviours: Mutex<HashMap<String, Behaviour>>,
+    hits: Mutex<HashMap<String, u64>>,
+    released: watch::Sender<bool>,
+}
+
+/// The API, until it is dropped.
+pub struct Upstream {
+    pub address: SocketAddr,
+    paths: Arc<Paths>,
+    server: Option<JoinHandle<()>>,
+}
+
+impl Upstream {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a bound port");
+        let paths = Arc::new(Paths::default());
+        let router = Router::new().fallback(answer).with_state(paths.clone());
+        let server = tokio::spawn(async move { axum::serve(listener, router).await.expect("serves") });
+        Self { address, paths, server: Some(server) }
+    }
+
+    /// From now on, requests of `path` meet this.
+    pub fn on(&self, path: &str, behaviour: Behaviour) {
+        self.paths.behaviours.lock().unwrap().insert(path.to_owned(), behaviour);
+    }
+
+    /// Requests of a path so far.
+    pub fn hits(&self, path: &str) -> u64 {
+        self.paths.hits.lock().unwrap().get(path).copied().unwrap_or(0)
+    }
+
+    /// Waits until so many requests of a path have arrived.
+    pub async fn arrived(&self, path: &str, requests: u64) {
+        let what = format!("{requests} requests of {path} arrive");
+        until(&what, PATIENCE, async || (self.hits(path) >= requests).then_some(())).await;
+    }
+
+    /// Lets every held request go on.
+    pub fn release(&self) {
+        self.paths.released.send_replace(true);
+    }
+
+    /// Closes the port: whoever connects is refused.
+    pub async fn go_away(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.abort();
+            // Cancelled, as it was just asked to be.
+            let _ = server.await;
+        }
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        if let Some(server) = &self.server {
+            server.abort();
+        }
+    }
+}
+
+async fn answer(State(paths): State<Arc<Paths>>, request: Request) -> Response {
+    let path = request.uri().path().to_owned();
+    *paths.hits.lock().unwrap().entry(path.clone()).or_default() += 1;
+    let behaviour = paths.behaviours.lock().unwrap().get(&path).cloned();
+    match behaviour {
+        None => echo(request).await,
+        Some(Behaviour::Status(status)) => {
+            (StatusCode::from_u16(status).expect("a status"), axum::Json(json!({ "status": status })))
+                .into_response()
+        }
+        Some(Behaviour::Held) => {
+            let mut released = paths.released.subscribe();
+            released.wait_for(|released| *released).await.expect("the world is still there");
+            echo(request).await
+        }
+        Some(Behaviour::CutMidBody) => cut_mid_body(),
+        Some(Behaviour::HangUp) => cut(Vec::new(), 0),
+        Some(Behaviour::Large(bytes)) => vec![b'x'; bytes].into_response(),
+    }
+}
+
+fn cut_mid_body() -> Response {
+    cut(vec![Ok(Bytes::from_static(b"{\"half\":"))], 1_000)
+}
+
+/// Sends what there is and breaks off. The declared length says that more was to come.
+fn cut(parts: Vec<Result<Bytes, std::io::Error>>, declared: usize) -> Response {
+    let broken = Err(std::io::Error::other("cut off on purpose"));
+    let body = Body::from_stream(stream::iter(parts.into_iter().chain([broken])));
+    let mut response = Response::new(body);
+    if declared > 0 {
+        response.headers_mut().insert(header::CONTENT_LENGTH, declared.into());
+    }
+    response
+}
+
+/// Tells what arrived.
+async fn echo(request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, usize::MAX).await else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    let mut headers: Map<String, Value> = Map::new();
+    for (name, value) in &parts.headers {
+        let values = headers.entry(name.as_str()).or_insert_with(|| json!([]));
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        values.as_array_mut().expect("a list").push(json!(value));
+    }
+    let told = json!({
+        "method": parts.method.as_str(),
+        "path": parts.uri.path(),
+        "query": parts.uri.query(),
+        "headers": headers,
+        "body_bytes": body.len(),
+    });
+    axum::Json(told).into_response()
+}
+

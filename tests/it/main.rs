@@ -1,0 +1,15 @@
+//! Tollgate from outside: the real binary between real clients, a fake API and the local Stripe.
+//!
+//! - [`harness`] a world to break things in; its `finish` balances the books
+//! - [`money`] what is charged is what is billed, whatever fails
+//! - [`webhooks`] a tier ends equal to Stripe's truth, whatever the news' order
+//! - [`http`] routes, tokens, headers, refusals, our own endpoints
+//! - [`cli`] commands and exit codes
+//! - [`recovery`] what a start makes of what the last run left
+
+mod cli;
+mod harness;
+mod http;
+mod money;
+mod recovery;
+mod webhooks;
