@@ -28,7 +28,7 @@ impl Demo {
         let mut config = config::parse(config::DEMO, Path::new("config/demo.toml"), &|_| None)
             .map_err(|mistakes| Failure::BadConfiguration(mistakes.to_string()))?;
         config.server.data_dir = self.data_dir.unwrap_or_else(|| temporary.path.clone());
-        config.log.level = "warn".to_owned();
+        "warn".clone_into(&mut config.log.level);
         logging::start(&config.log);
         let runtime = tokio::runtime::Runtime::new()?;
         let sample = sample_address(&config)?;

@@ -9,6 +9,7 @@ use crate::domain::path::NormalPath;
 use crate::domain::refusal::Refusal;
 use crate::domain::route::{Found, Route};
 use crate::problem::{Code, Problem};
+use crate::store::StoreError;
 
 use super::context::{Charge, Context};
 use super::{Parts, limits};
@@ -99,7 +100,7 @@ impl Parts {
         if let Some(number) = identity.member_number.get() {
             return Ok(*number);
         }
-        let number = self.customers.member_number(member).await.map_err(store_problem)?;
+        let number = self.customers.member_number(member).await.map_err(|error| store_problem(&error))?;
         Ok(*identity.member_number.get_or_init(|| number))
     }
 
@@ -115,7 +116,11 @@ impl Parts {
         for _ in 0..LOAD_ATTEMPTS {
             let entry = match known.take() {
                 Some(entry) => entry,
-                None => self.customers.load(&identity.customer, claimed, now).await.map_err(store_problem)?,
+                None => self
+                    .customers
+                    .load(&identity.customer, claimed, now)
+                    .await
+                    .map_err(|error| store_problem(&error))?,
             };
             match entry.admit(claimed, route, now) {
                 Ok(reservation) => return Ok(reservation),
@@ -161,7 +166,7 @@ fn with_query(path: &str, query: Option<&str>) -> String {
     query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"))
 }
 
-fn store_problem(error: crate::store::StoreError) -> Problem {
+fn store_problem(error: &StoreError) -> Problem {
     tracing::error!(%error, "a customer could not be loaded");
     ledger_unavailable()
 }

@@ -17,6 +17,7 @@ use super::{Flow, RequestId};
 
 /// How far the charge of a request has come.
 #[derive(Default)]
+#[expect(clippy::large_enum_variant, reason = "one per request, never moved in bulk")]
 pub(super) enum Charge {
     /// Nothing is held: a free or public route, a refusal, a preflight.
     #[default]

@@ -85,16 +85,15 @@ impl Parts {
     fn forwarded_for(&self, request: &mut RequestHeader, client: Option<IpAddr>) -> pingora::Result<()> {
         let Some(client) = client else { return Ok(()) };
         let before = request.headers.get(FORWARDED_FOR).and_then(|value| value.to_str().ok());
-        let chain = match before.filter(|_| self.trusts(client)) {
-            Some(before) => format!("{before}, {client}"),
-            None => {
-                request.insert_header(FORWARDED_PROTO, "http")?;
-                match request.headers.get(header::HOST).cloned() {
-                    Some(host) => request.insert_header(FORWARDED_HOST, host)?,
-                    None => drop(request.remove_header(&FORWARDED_HOST)),
-                }
-                client.to_string()
+        let chain = if let Some(before) = before.filter(|_| self.trusts(client)) {
+            format!("{before}, {client}")
+        } else {
+            request.insert_header(FORWARDED_PROTO, "http")?;
+            match request.headers.get(header::HOST).cloned() {
+                Some(host) => request.insert_header(FORWARDED_HOST, host)?,
+                None => drop(request.remove_header(&FORWARDED_HOST)),
             }
+            client.to_string()
         };
         request.insert_header(FORWARDED_FOR, chain)
     }

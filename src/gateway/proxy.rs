@@ -23,7 +23,7 @@ use crate::metrics::METRICS;
 use std::sync::Arc;
 
 /// A client that neither sends nor takes a byte for this long is gone.
-const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
+const CLIENT_TIMEOUT: Duration = Duration::from_mins(1);
 /// What is left of a refused request's body is read for at most this long, to keep the connection.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -70,6 +70,7 @@ impl Gateway {
     }
 
     /// Carries a problem through pingora's error path to `fail_to_proxy`.
+    #[expect(clippy::unnecessary_box_returns, reason = "pingora's errors are boxed")]
     fn fail(context: &mut Context, problem: Problem) -> Box<Error> {
         let error = Error::explain(ErrorType::HTTPStatus(problem.status()), problem.code.as_str());
         context.problem = Some(problem);
@@ -220,6 +221,11 @@ impl ProxyHttp for Gateway {
         let can_reuse_downstream = problem.is_some_and(|problem| problem.code != Code::BodyTooLarge)
             && session.as_downstream_mut().is_body_done();
         FailToProxy { error_code, can_reuse_downstream }
+    }
+
+    /// Pingora would log what `logging` below logs.
+    fn suppress_error_log(&self, _session: &Session, _context: &Context, _error: &Error) -> bool {
+        true
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {

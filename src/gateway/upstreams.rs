@@ -22,7 +22,7 @@ pub struct Upstream {
 }
 
 /// An idle connection is kept this long, below the usual keep-alive of servers.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// All upstreams; picks servers in turn.
 pub struct Upstreams {

@@ -176,7 +176,7 @@ async fn keep_house(
     folded: watch::Receiver<crate::reporting::Folded>,
     retention: Duration,
 ) {
-    const EVERY: Duration = Duration::from_secs(60);
+    const EVERY: Duration = Duration::from_mins(1);
     loop {
         tokio::time::sleep(EVERY).await;
         let now = build::now();

@@ -1,4 +1,4 @@
-//! The store: `data_dir/tollgate.db`, a SQLite database in WAL mode.
+//! The store: `data_dir/tollgate.db`, a `SQLite` database in WAL mode.
 //!
 //! It holds what is computed from the ledger (totals, hourly usage, and how far they go), what must be durable
 //! before an effect outside (outbox, inbox), and what is known of customers and subscriptions. A view of the ledger
@@ -124,7 +124,7 @@ fn migrate(connection: &Connection) -> Result<()> {
     }
 }
 
-/// SQLite's integers are signed; counts of units fit by far.
+/// `SQLite`'s integers are signed; counts of units fit by far.
 fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

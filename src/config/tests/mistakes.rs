@@ -113,7 +113,7 @@ threads = -1
 data_dir = ""
 public_url = "api.example.com"
 max_body = "10 megabytes"
-header_timeout = "0s"
+drain_timeout = 3
 keepalive_timeout = 75
 trusted_proxies = ["10.0.0.0/33"]
 [log]
@@ -150,7 +150,7 @@ fn wrong_values_say_what_to_write() {
     help: write an absolute URL, such as "https://api.example.com"
     t.toml:8:12: error: server.max_body: this is not a size
     help: write "10MiB", "512KiB", "10MB" or a number of bytes
-    t.toml:9:18: error: server.header_timeout: too short, it must be at least 1ms
+    t.toml:9:17: error: server.drain_timeout: expected a string, found an integer
     help: write a number and a unit: "250ms", "30s", "5m", "24h" or "7d"
     t.toml:10:21: error: server.keepalive_timeout: expected a string, found an integer
     help: write a number and a unit: "250ms", "30s", "5m", "24h" or "7d"

@@ -26,7 +26,6 @@ pub(crate) struct Server {
     pub data_dir: At<Text>,
     pub public_url: Given<Url>,
     pub max_body: At<Size>,
-    pub header_timeout: At<Span<1>>,
     pub drain_timeout: At<Span<0>>,
     pub keepalive_timeout: At<Span<1>>,
     pub trusted_proxies: At<Vec<At<Cidr>>>,
@@ -53,11 +52,6 @@ impl Section for Server {
             ),
             public_url: keys.optional("public_url", "The URL under which clients reach the gateway."),
             max_body: keys.or("max_body", "The largest request body.", "10MiB"),
-            header_timeout: keys.or(
-                "header_timeout",
-                "How long a client may take to send a whole header.",
-                "60s",
-            ),
             drain_timeout: keys.or(
                 "drain_timeout",
                 "How long requests in flight may take to finish at a stop.",

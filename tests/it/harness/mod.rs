@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 pub use command::tollgate;
 pub use config::{ADMIN_TOKEN, SECRET, WEBHOOK_SECRET};
-pub use customer::{Customer, Reply};
+pub use customer::{Customer, Reply, token};
 pub use gateway::Gateway;
 pub use stripe::{Stripe, signature, unix_now};
 pub use upstream::Behaviour;

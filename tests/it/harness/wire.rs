@@ -1,0 +1,95 @@
+//! HTTP/1.1 by hand, on one connection, for what no client library would send.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::books::Seen;
+use super::{Customer, Reply};
+
+/// One connection.
+pub struct Wire {
+    stream: TcpStream,
+    /// What was read beyond the last answer.
+    ahead: Vec<u8>,
+    seen: Arc<Seen>,
+}
+
+impl Wire {
+    pub(super) async fn connect(address: SocketAddr, seen: Arc<Seen>) -> Self {
+        let stream = TcpStream::connect(address).await.expect("the port is open");
+        Self { stream, ahead: Vec::new(), seen }
+    }
+
+    /// Sends bytes as they are.
+    pub async fn send(&mut self, bytes: &str) {
+        self.stream.write_all(bytes.as_bytes()).await.expect("the connection is open");
+    }
+
+    /// Sends a request of a customer: the request line and headers as written, without the last empty line.
+    pub async fn ask(&mut self, customer: &Customer, head: &str) -> Reply {
+        let method = head.split(' ').next().unwrap_or_default().to_owned();
+        let request =
+            format!("{head}\r\nhost: api.test\r\nauthorization: Bearer {}\r\n\r\n", customer.token);
+        self.send(&request).await;
+        let reply = self.read(&method).await.expect("an answer");
+        if let Some(cost) = reply.header("x-usage-cost") {
+            self.seen.charged(&customer.name, cost);
+        }
+        reply
+    }
+
+    /// Reads the answer to a request of `method`; none when the connection ends instead.
+    pub async fn read(&mut self, method: &str) -> Option<Reply> {
+        let end = self.read_until(|bytes| find(bytes, b"\r\n\r\n")).await? + 4;
+        let head: Vec<u8> = self.ahead.drain(..end).collect();
+        let (status, headers) = parse_head(&String::from_utf8_lossy(&head));
+        let length = match headers.get("content-length") {
+            _ if method == "HEAD" || status == 204 || status == 304 => 0,
+            Some(length) => length.to_str().ok().and_then(|l| l.parse().ok()).expect("a length"),
+            None => panic!("an answer without content-length: {headers:?}"),
+        };
+        self.read_until(|bytes| (bytes.len() >= length).then_some(length)).await?;
+        let body: Vec<u8> = self.ahead.drain(..length).collect();
+        Some(Reply { status, headers, body: Bytes::from(body) })
+    }
+
+    /// Whether the other side closes the connection within a moment.
+    pub async fn is_closed(&mut self) -> bool {
+        let mut byte = [0; 1];
+        let read = tokio::time::timeout(Duration::from_secs(5), self.stream.read(&mut byte)).await;
+        matches!(read, Ok(Ok(0) | Err(_)))
+    }
+
+    async fn read_until(&mut self, reached: impl Fn(&[u8]) -> Option<usize>) -> Option<usize> {
+        loop {
+            if let Some(end) = reached(&self.ahead) {
+                return Some(end);
+            }
+            let read = self.stream.read_buf(&mut self.ahead).await.ok()?;
+            if read == 0 {
+                return None;
+            }
+        }
+    }
+}
+
+fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len()).position(|window| window == wanted)
+}
+
+fn parse_head(head: &str) -> (u16, HeaderMap) {
+    let mut lines = head.split("\r\n");
+    let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse().ok());
+    let mut headers = HeaderMap::new();
+    for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+        let name = HeaderName::from_bytes(name.as_bytes()).expect("a header's name");
+        headers.append(name, HeaderValue::from_str(value.trim()).expect("a header's value"));
+    }
+    (status.expect("a status"), headers)
+}

@@ -1,0 +1,203 @@
+//! The world: gateway, upstream, Stripe and the books.
+
+use std::sync::Arc;
+
+use http::Method;
+use reqwest::RequestBuilder;
+use serde_json::Value;
+use tempfile::TempDir;
+use tollgate::sandbox::{EventShape, Options, Subscribed};
+use toml::Table;
+
+use super::books::{self, Account, Kept, Seen};
+use super::config::{self, Addresses};
+use super::customer::{Customer, Reply};
+use super::gateway::Gateway;
+use super::stripe::{Stripe, signature, unix_now};
+use super::upstream::Upstream;
+use super::wire::Wire;
+use super::{ADMIN_TOKEN, PATIENCE, WEBHOOK_SECRET, until};
+
+/// Everything that a test needs, ready to be broken.
+pub struct World {
+    pub gateway: Gateway,
+    pub upstream: Upstream,
+    pub stripe: Stripe,
+    seen: Arc<Seen>,
+    http: reqwest::Client,
+    finished: bool,
+    /// Removed last.
+    _folder: TempDir,
+}
+
+/// What a world should be like.
+pub struct Builder {
+    config: Table,
+    webhooks: bool,
+    stripe: Options,
+}
+
+impl Builder {
+    /// Merges TOML over the usual configuration.
+    pub fn config(mut self, text: &str) -> Self {
+        config::merge(&mut self.config, config::parse(text));
+        self
+    }
+
+    /// Stripe keeps its news to itself; the test delivers it.
+    pub fn without_webhooks(mut self) -> Self {
+        self.webhooks = false;
+        self
+    }
+
+    /// Events in the shape of an older version of Stripe's API.
+    pub fn event_shape(mut self, shape: EventShape) -> Self {
+        self.stripe.event_shape = shape;
+        self
+    }
+
+    /// Starts everything; returns once the gateway is ready.
+    pub async fn start(self) -> World {
+        // A second installation is refused and harmless.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let upstream = Upstream::start().await;
+        let (public, admin) = (config::free_address(), config::free_address());
+        let stripe = Stripe::start(public, self.webhooks, self.stripe).await;
+        let gateway = Gateway::new(public, admin, folder.path());
+        let addresses = Addresses { public, admin, upstream: upstream.address, stripe: stripe.url() };
+        let mut written = config::base(&addresses, &gateway.data_dir);
+        config::merge(&mut written, self.config);
+        std::fs::write(&gateway.config, written.to_string()).expect("a writable folder");
+        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let seen = Arc::new(Seen::default());
+        let mut world = World { gateway, upstream, stripe, seen, http, finished: false, _folder: folder };
+        world.gateway.start().await;
+        world
+    }
+}
+
+impl World {
+    pub fn builder() -> Builder {
+        Builder { config: Table::new(), webhooks: true, stripe: Options::default() }
+    }
+
+    /// The usual one.
+    pub async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    /// A customer whom Stripe does not know: the default tier.
+    pub fn customer(&self, name: &str) -> Customer {
+        self.claiming(name, None)
+    }
+
+    /// A customer whose token names their customer at Stripe.
+    pub fn claiming(&self, name: &str, stripe_customer: Option<&str>) -> Customer {
+        let base = format!("http://{}", self.gateway.public);
+        Customer::new(name, stripe_customer, &base, self.http.clone(), self.seen.clone())
+    }
+
+    /// A customer on a paid tier, once the gateway knows it. Their token claims the Stripe customer.
+    pub async fn subscriber(&self, name: &str, tier: &str) -> (Customer, Subscribed) {
+        let subscribed = self.stripe.subscribe(tier, Some(name));
+        let customer = self.claiming(name, Some(&subscribed.customer));
+        customer.until_status("tier", tier).await;
+        (customer, subscribed)
+    }
+
+    /// A connection to the public port.
+    pub async fn wire(&self) -> Wire {
+        Wire::connect(self.gateway.public, self.seen.clone()).await
+    }
+
+    /// Asks the public port for nobody.
+    pub async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        with: impl FnOnce(RequestBuilder) -> RequestBuilder,
+    ) -> Reply {
+        let url = format!("http://{}{path}", self.gateway.public);
+        send(with(self.http.request(method, url))).await
+    }
+
+    /// Asks the operator's port; `token` is left out with none.
+    pub async fn admin(&self, method: Method, path: &str, token: Option<&str>) -> Reply {
+        let request = self.http.request(method, format!("http://{}{path}", self.gateway.admin));
+        send(token.into_iter().fold(request, |request, token| request.bearer_auth(token))).await
+    }
+
+    /// The value of a metric's line, as `name{label="value"}`; none where there is no such line.
+    pub async fn metric(&self, line: &str) -> Option<u64> {
+        let metrics = self.admin(Method::GET, "/metrics", None).await.text();
+        let value = metrics.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(' '));
+        value.map(|value| value.parse().expect("a whole number"))
+    }
+
+    /// Delivers an event to the webhook, signed as Stripe signs it.
+    pub async fn deliver(&self, event: &Value) -> Reply {
+        let body = event.to_string();
+        let signature = signature(WEBHOOK_SECRET, unix_now(), body.as_bytes());
+        self.deliver_signed(body, &signature).await
+    }
+
+    pub async fn deliver_signed(&self, body: impl Into<reqwest::Body>, signature: &str) -> Reply {
+        self.ask(Method::POST, "/webhooks/stripe", |request| {
+            request.header("stripe-signature", signature).body(body)
+        })
+        .await
+    }
+
+    /// Seals and sends what has been used so far; answers how many rows still wait.
+    pub async fn flush(&self) -> u64 {
+        let reply = self.admin(Method::POST, "/admin/outbox/flush", Some(ADMIN_TOKEN)).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        reply.json()["pending"].as_u64().expect("a number of rows")
+    }
+
+    /// Flushes until Stripe has accepted everything.
+    pub async fn flush_all(&self) {
+        until("the outbox is empty", 2 * PATIENCE, async || (self.flush().await == 0).then_some(())).await;
+    }
+
+    /// An account as the store has it.
+    pub fn kept(&self, customer: &str) -> Kept {
+        let account: Account = (customer.to_owned(), "api_calls".to_owned());
+        books::kept(&self.gateway.data_dir).remove(&account).unwrap_or_default()
+    }
+
+    /// Units that clients were told they were charged, and units of answers that broke off.
+    pub fn seen(&self) -> (u64, u64) {
+        self.seen.sums()
+    }
+
+    /// Compares all books. What has been used must have been flushed.
+    pub async fn balance(&self) {
+        self.flush_all().await;
+        books::assert_balanced(&self.seen, &self.gateway.data_dir, &self.stripe.metered().await);
+    }
+
+    /// The end of every test: the books balance, and the gateway stops in order.
+    pub async fn finish(mut self) {
+        if !self.gateway.is_running() {
+            self.gateway.restart().await;
+        }
+        self.balance().await;
+        self.gateway.stop().await;
+        self.finished = true;
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        assert!(self.finished || std::thread::panicking(), "a world must end with finish()");
+    }
+}
+
+async fn send(request: RequestBuilder) -> Reply {
+    let answer = request.send().await.expect("an answer");
+    let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+    let body = answer.bytes().await.expect("a whole answer");
+    Reply { status, headers, body }
+}

@@ -1,0 +1,9 @@
+//! What is charged is what is billed, whatever fails.
+
+mod delivery;
+mod kills;
+mod limits;
+mod links;
+mod load;
+mod shutdown;
+mod uncharged;
