@@ -131,6 +131,10 @@ impl Applier {
     }
 
     async fn link(&self, customer: &str, stripe_customer: &str, now: Now) -> Result<(), StoreError> {
+        if !is_name(customer) {
+            tracing::warn!(stripe_customer, "metadata names a customer that no token can name");
+            return Ok(());
+        }
         let link = NewLink { customer: customer.to_owned(), stripe_customer: stripe_customer.to_owned() };
         if self.store.link(link, now.seconds()).await?.is_some() {
             self.customers.refresh(stripe_customer, now).await?;
@@ -154,6 +158,11 @@ impl Applier {
     fn next_version(&self) -> u64 {
         self.version.fetch_add(1, Ordering::Relaxed) + 1
     }
+}
+
+/// As a token's claim must be.
+fn is_name(customer: &str) -> bool {
+    (1..=256).contains(&customer.len()) && customer.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 fn stripe_of(key: &str) -> usize {

@@ -3,17 +3,20 @@
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::domain::catalogue::Report;
-use crate::ledger::{Kind, Ledger, Position, Reader, Record, Resume};
+use crate::ledger::{Kind, Ledger, Position, Reader, Record, Resume, Synced};
 use crate::metrics::METRICS;
 use crate::store::{Batch, HourKey, Store, StoreError, TotalKey, TotalUnits};
 
 /// Records that go into one transaction, at most: it must not hold up the other writers.
 const RECORDS_PER_BATCH: u64 = 20_000;
+/// A failed fold is tried again after this.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Every record below this number has been folded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,10 +97,13 @@ impl Folder {
     pub fn spawn(mut self, runtime: Handle, stop: watch::Receiver<bool>) -> io::Result<JoinHandle<()>> {
         thread::Builder::new().name("fold".into()).spawn(move || {
             let mut synced = self.ledger.synced();
+            let mut behind = false;
             loop {
-                let stopping = runtime.block_on(changed(&mut synced, &stop));
-                if let Err(error) = self.catch_up() {
-                    tracing::error!(%error, "folding failed; it is tried again at the next sync");
+                let stopping = runtime.block_on(changed(&mut synced, &stop, behind));
+                let outcome = self.catch_up();
+                behind = outcome.is_err();
+                if let Err(error) = outcome {
+                    tracing::error!(%error, "folding failed; it is tried again");
                 }
                 if stopping {
                     return;
@@ -107,12 +113,13 @@ impl Folder {
     }
 }
 
-/// Waits for news of the ledger; answers whether to stop after them.
-async fn changed(synced: &mut watch::Receiver<crate::ledger::Synced>, stop: &watch::Receiver<bool>) -> bool {
+/// Waits for news of the ledger, or a moment when the last fold failed; answers whether to stop afterwards.
+async fn changed(synced: &mut watch::Receiver<Synced>, stop: &watch::Receiver<bool>, behind: bool) -> bool {
     let mut stop = stop.clone();
     tokio::select! {
         outcome = synced.changed() => outcome.is_err(),
         _ = stop.wait_for(|stop| *stop) => true,
+        () = tokio::time::sleep(RETRY_AFTER), if behind => false,
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::ledger::Ledger;
 use crate::metrics::METRICS;
-use crate::store::{SealPlan, Store, StoreError};
+use crate::store::{OutboxCounts, SealPlan, Store, StoreError};
 use crate::stripe::Transport;
 
 use super::fold::Folded;
@@ -91,7 +91,7 @@ impl Reporter {
             self.seal().await?;
         }
         self.send_due().await?;
-        self.show().await?;
+        self.show_outbox().await?;
         let next = self.store.next_due().await?.map_or(IDLE, |at| {
             Duration::from_secs(u64::try_from(at - now()).unwrap_or(0))
                 .clamp(Duration::from_millis(200), IDLE)
@@ -110,7 +110,7 @@ impl Reporter {
         let _passing = self.passing.lock().await;
         let sealed = self.seal().await?;
         let sent = self.send_due().await?;
-        let counts = self.show().await?;
+        let counts = self.show_outbox().await?;
         Ok(Flushed { sealed, sent, pending: counts.pending, dead: counts.dead })
     }
 
@@ -128,6 +128,7 @@ impl Reporter {
             let sealed = self.store.seal(plan).await?;
             rows += sealed.rows;
             if sealed.rows < ROWS_PER_SEAL as usize {
+                self.show_unsealed().await?;
                 return Ok(rows);
             }
         }
@@ -145,12 +146,16 @@ impl Reporter {
     }
 
     /// Shows the backlog as metrics.
-    async fn show(&self) -> Result<crate::store::OutboxCounts, StoreError> {
-        let gauge = |units: u64| i64::try_from(units).unwrap_or(i64::MAX);
+    async fn show_outbox(&self) -> Result<OutboxCounts, StoreError> {
         let counts = self.store.outbox_counts().await?;
         METRICS.outbox_pending.set(gauge(counts.pending));
         METRICS.outbox_dead.set(gauge(counts.dead));
         METRICS.outbox_oldest_seconds.set(counts.oldest_sealed_at.map_or(0, |at| (now() - at).max(0)));
+        Ok(counts)
+    }
+
+    /// Shows what has not been sealed; looked at when sealing, since it reads every such total.
+    async fn show_unsealed(&self) -> Result<(), StoreError> {
         let (unsealed, unlinked) = self.store.unsealed_units().await?;
         for (family, sums) in [(&METRICS.unsealed_units, unsealed), (&METRICS.unlinked_units, unlinked)] {
             for (number, name, _) in &self.options.meters {
@@ -158,8 +163,12 @@ impl Reporter {
                 family.with_label_values(&[name]).set(gauge(units));
             }
         }
-        Ok(counts)
+        Ok(())
     }
+}
+
+fn gauge(units: u64) -> i64 {
+    i64::try_from(units).unwrap_or(i64::MAX)
 }
 
 fn now() -> i64 {

@@ -78,14 +78,14 @@ impl Store {
         self.write(move |db| seal(db, &plan)).await
     }
 
-    /// The next rows to try, in the order of their sealing, marked as tried, durably, before they are sent.
+    /// The next rows to try, those due longest first, marked as tried, durably, before they are sent.
     pub async fn claim_due(&self, now: i64, limit: u32) -> Result<Due> {
         self.write(move |db| {
             let mut query = db.prepare_cached(
                 "SELECT sequence, identifier, stripe_customer, event_name, value, timestamp, tries, answers,
                         first_tried_at
                  FROM outbox WHERE state = 'pending' AND next_try_at <= ?1
-                 ORDER BY sequence LIMIT ?2",
+                 ORDER BY next_try_at LIMIT ?2",
             )?;
             let due: Due =
                 query.query_map(params![now, limit], read_row)?.collect::<rusqlite::Result<_>>()?;
@@ -200,8 +200,8 @@ fn insert(db: &Connection, plan: &SealPlan, unsealed: &Unsealed, event_name: &st
         .query_row([], |row| row.get(0))?;
     db.prepare_cached(
         "INSERT INTO outbox (sequence, identifier, customer, meter, period_start, stripe_customer, event_name,
-                             value, timestamp, sealed_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                             value, timestamp, sealed_at, next_try_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10)",
     )?
     .execute(params![
         sequence,

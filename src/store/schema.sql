@@ -81,7 +81,7 @@ CREATE TABLE outbox (
     tries           INTEGER NOT NULL DEFAULT 0,
     -- How often Stripe stored an answer: each needs another Idempotency-Key.
     answers         INTEGER NOT NULL DEFAULT 0,
-    next_try_at     INTEGER NOT NULL DEFAULT 0,
+    next_try_at     INTEGER NOT NULL,
     settled_at      INTEGER,
     reason          TEXT
 ) STRICT;
