@@ -201,18 +201,8 @@ impl Metrics {
                 self.tier_changes.with_label_values(&[tier, to]);
             }
         }
-        self.preset_subscriptions(tiers);
         for code in codes {
             self.refusals.with_label_values(&[code]);
-        }
-    }
-
-    /// The subscriptions of every tier, at zero.
-    pub fn preset_subscriptions(&self, tiers: &[&str]) {
-        for tier in tiers {
-            for status in ["trialing", "active", "past_due", "unpaid", "paused", "canceled"] {
-                self.subscriptions.with_label_values(&[tier, status]);
-            }
         }
     }
 

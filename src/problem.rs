@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 /// Declares the codes with their status and title.
@@ -90,6 +91,10 @@ impl Problem {
 
     pub fn status(&self) -> u16 {
         self.code.status()
+    }
+
+    pub fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     /// The value of `WWW-Authenticate` (RFC 6750 section 3), for 401s.

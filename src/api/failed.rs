@@ -1,6 +1,5 @@
 //! A problem on its way out of a handler.
 
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use crate::problem::{Code, Problem};
@@ -12,8 +11,7 @@ pub struct Failed(pub Problem);
 
 impl IntoResponse for Failed {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.0.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = status.into_response();
+        let mut response = self.0.status_code().into_response();
         response.extensions_mut().insert(self.0);
         response
     }

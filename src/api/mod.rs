@@ -24,7 +24,7 @@ use crate::store::Store;
 
 pub use admin::{Admin, AdminState};
 pub use failed::Failed;
-pub use webhook::{WebhookLimit, WebhookSettings};
+pub use webhook::{WebhookLimits, WebhookSettings};
 
 /// What the public endpoints reach.
 #[derive(Clone)]

@@ -1,13 +1,14 @@
 //! `POST /webhooks/stripe`: verified over the raw bytes, stored before the 200, applied later.
 
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::time::Instant;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use axum::{Extension, Json};
+use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 use serde_json::{Value, json};
 
 use crate::domain::rate::Rate;
@@ -19,22 +20,42 @@ use crate::stripe::{Event, Secret, TOLERANCE_SECONDS, verify};
 use super::caller::now;
 use super::{Failed, Public};
 
-/// Limits all webhooks together.
-pub type WebhookLimit = DefaultDirectRateLimiter;
-
 pub struct WebhookSettings {
     /// Several while one is being rolled.
     pub secrets: Vec<Secret>,
     /// Whether the secret key is a live one: events of the other mode change nothing.
     pub livemode: bool,
-    pub limit: WebhookLimit,
+    pub limits: WebhookLimits,
 }
 
-impl WebhookSettings {
-    pub fn limit(rate: Rate) -> WebhookLimit {
+/// How many webhooks are taken.
+pub struct WebhookLimits {
+    signed: DefaultDirectRateLimiter,
+    /// Counts bad signatures alone, so that it never refuses a signed event.
+    bad_by_address: DefaultKeyedRateLimiter<IpAddr>,
+}
+
+/// Bad signatures from one address in a minute, before it is told to slow down.
+const BAD_PER_MINUTE: NonZeroU32 = NonZeroU32::new(20).expect("not zero");
+/// Addresses remembered before those that have rested are forgotten.
+const ADDRESSES: usize = 10_000;
+
+impl WebhookLimits {
+    pub fn new(rate: Rate) -> Self {
         let burst = NonZeroU32::new(rate.burst()).unwrap_or(NonZeroU32::MIN);
         let each = Quota::with_period(rate.interval()).unwrap_or(Quota::per_second(burst));
-        RateLimiter::direct(each.allow_burst(burst))
+        Self {
+            signed: RateLimiter::direct(each.allow_burst(burst)),
+            bad_by_address: RateLimiter::keyed(Quota::per_minute(BAD_PER_MINUTE)),
+        }
+    }
+
+    /// Counts a bad signature; answers whether the address sends too many.
+    fn is_abuse(&self, address: IpAddr) -> bool {
+        if self.bad_by_address.len() > ADDRESSES {
+            self.bad_by_address.retain_recent();
+        }
+        self.bad_by_address.check_key(&address).is_err()
     }
 }
 
@@ -53,15 +74,17 @@ const APPLIED: [&str; 9] = [
 
 pub(super) async fn receive(
     State(public): State<Public>,
+    client: Option<Extension<SocketAddr>>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<Value>, Failed> {
     let started = Instant::now();
-    if public.webhook.limit.check().is_err() {
-        let problem = Problem::new(Code::RateLimited, "too many webhooks at once; they are delivered again");
-        return Err(Problem { retry_after: Some(1), ..problem }.into());
+    let address = client.map(|Extension(client)| client.ip());
+    let event = verified(&public.webhook, address, &headers, &body)?;
+    // Only signed events spend it: nobody else can crowd them out.
+    if public.webhook.limits.signed.check().is_err() {
+        return Err(slow_down("too many webhooks at once; they are delivered again"));
     }
-    let event = verified(&public.webhook, &headers, &body)?;
     let stored = store(&public, &event).await?;
     let outcome = match stored {
         Stored::New => "stored",
@@ -77,16 +100,29 @@ pub(super) async fn receive(
     Ok(Json(json!({ "received": true })))
 }
 
+fn slow_down(detail: &'static str) -> Failed {
+    Failed(Problem { retry_after: Some(1), ..Problem::new(Code::RateLimited, detail) })
+}
+
 /// The event, once its signature has been checked.
-fn verified(settings: &WebhookSettings, headers: &HeaderMap, body: &[u8]) -> Result<Event, Failed> {
+fn verified(
+    settings: &WebhookSettings,
+    address: Option<IpAddr>,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Event, Failed> {
     let refuse = |detail: String| {
         METRICS.webhooks.with_label_values(&["other", "invalid"]).inc();
         Failed(Problem::new(Code::BadRequest, detail))
     };
     let signature = headers.get("stripe-signature").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    verify(signature, body, &settings.secrets, now().seconds(), TOLERANCE_SECONDS).map_err(|error| {
+    let signed = verify(signature, body, &settings.secrets, now().seconds(), TOLERANCE_SECONDS);
+    signed.map_err(|error| {
         tracing::warn!(%error, "stripe_webhook_invalid_signature");
-        refuse(error.to_string())
+        match address {
+            Some(address) if settings.limits.is_abuse(address) => slow_down("too many bad signatures"),
+            _ => refuse(error.to_string()),
+        }
     })?;
     Event::read(body).map_err(|error| refuse(error.to_string()))
 }

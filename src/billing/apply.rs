@@ -1,7 +1,8 @@
 //! Applying one event: link, re-read, store, put into force.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::customers::Customers;
 use crate::domain::catalogue::Catalogue;
@@ -42,6 +43,8 @@ pub(super) struct Applier {
     pub transport: Arc<Transport>,
     /// The last version given to a read.
     version: AtomicU64,
+    /// A subscription has changed since they were counted.
+    recount: AtomicBool,
     stripes: [tokio::sync::Mutex<()>; STRIPES],
 }
 
@@ -54,7 +57,8 @@ impl Applier {
     ) -> Result<Self, StoreError> {
         let version = AtomicU64::new(store.last_version()?);
         let stripes = std::array::from_fn(|_| tokio::sync::Mutex::new(()));
-        Ok(Self { store, customers, catalogue, transport, version, stripes })
+        let recount = AtomicBool::new(true);
+        Ok(Self { store, customers, catalogue, transport, version, recount, stripes })
     }
 
     /// Does what an event asks for.
@@ -75,6 +79,7 @@ impl Applier {
         let version = self.next_version();
         let Some(object) = retrieve_subscription(&self.transport, id).await? else {
             tracing::info!(subscription = id, "Stripe no longer has this subscription");
+            self.store.forget_reread(id.to_owned()).await?;
             return Ok(());
         };
         self.put(&object, version, now).await?;
@@ -96,9 +101,12 @@ impl Applier {
 
     async fn put(&self, object: &SubscriptionObject, version: u64, now: Now) -> Result<(), ApplyError> {
         let Some(facts) = facts(object) else {
-            let detail = format!("{}: unknown status {:?}", object.id, object.status);
-            tracing::error!(detail, "a subscription was left as it is known");
-            self.store.audit(now.seconds(), "subscription_unread", None, detail).await?;
+            tracing::error!(
+                subscription = object.id,
+                status = object.status,
+                "the status is unknown: the subscription was left as it is known"
+            );
+            self.store.forget_reread(object.id.clone()).await?;
             return Ok(());
         };
         self.note_unknown_prices(&facts, now).await?;
@@ -114,7 +122,7 @@ impl Applier {
             let event =
                 if status == Status::Active { "subscription_activated" } else { "subscription_updated" };
             tracing::info!(subscription = object.id, status = status.as_str(), "{event}");
-            self.count().await?;
+            self.recount.store(true, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -142,15 +150,21 @@ impl Applier {
         Ok(())
     }
 
-    /// Shows the subscriptions by tier and status.
+    /// Shows the subscriptions by tier and status, if any has changed since the last time.
     pub async fn count(&self) -> Result<(), StoreError> {
-        METRICS.subscriptions.reset();
-        let tiers: Vec<&str> = self.catalogue.tiers.iter().map(|tier| &*tier.name).collect();
-        METRICS.preset_subscriptions(&tiers);
-        for facts in self.store.all_subscriptions().await? {
-            let subscription = Subscription::read(&facts, &self.catalogue);
-            let tier = subscription.tier.map_or("none", |id| &*self.catalogue.tier(id).name);
-            METRICS.subscriptions.with_label_values(&[tier, facts.status.as_str()]).inc();
+        if !self.recount.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let mut counts: HashMap<(&str, &str), i64> = HashMap::new();
+        for facts in &self.store.all_subscriptions().await? {
+            let tier = Subscription::read(facts, &self.catalogue).tier;
+            let tier = tier.map_or("none", |id| &*self.catalogue.tier(id).name);
+            *counts.entry((tier, facts.status.as_str())).or_default() += 1;
+        }
+        let tiers = self.catalogue.tiers.iter().map(|tier| &*tier.name).chain(["none"]);
+        for (tier, status) in tiers.flat_map(|tier| Status::ALL.map(|status| (tier, status.as_str()))) {
+            let count = counts.get(&(tier, status)).copied().unwrap_or(0);
+            METRICS.subscriptions.with_label_values(&[tier, status]).set(count);
         }
         Ok(())
     }

@@ -31,16 +31,49 @@ fn item_facts(item: &SubscriptionItem) -> ItemFacts {
     }
 }
 
-/// When a subscription should be read again if nothing is heard: soon after its next period's end.
+/// When a subscription should be read again if nothing is heard: soon after its next period's end; and while Stripe
+/// shows one that has passed, as of a paused subscription, ever less often.
 pub(super) fn reread_at(facts: &Facts, now: i64) -> Option<i64> {
     if !facts.status.is_live() {
         return None;
     }
     let ends = facts.items.iter().map(|item| item.period_end).filter(|end| *end > 0);
     let next = ends.min()?;
-    // A period that has ended already is looked at again while Stripe still shows it.
-    Some(next.max(now) + REREAD_AFTER_SECONDS)
+    let overdue = now.saturating_sub(next).max(0);
+    Some(next.max(now) + (overdue / 4).clamp(REREAD_AFTER_SECONDS, DAY_SECONDS))
 }
 
 /// Stripe turns a period within this time; a re-read is due within 60 s of each end.
 const REREAD_AFTER_SECONDS: i64 = 20;
+const DAY_SECONDS: i64 = 86_400;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts_of(status: &str, period_end: i64) -> Facts {
+        let item = SubscriptionItem { current_period_end: Some(period_end), ..SubscriptionItem::default() };
+        let object = SubscriptionObject {
+            status: status.to_owned(),
+            items: vec![item],
+            ..SubscriptionObject::default()
+        };
+        facts(&object).expect("a status")
+    }
+
+    #[test]
+    fn a_period_is_looked_at_soon_after_its_end_and_a_passed_one_ever_less_often() {
+        let at = |status, now| reread_at(&facts_of(status, 1_000), now);
+        assert_eq!(at("active", 500), Some(1_020));
+        assert_eq!(at("active", 1_001), Some(1_021));
+        assert_eq!(at("paused", 1_000 + 4_000), Some(1_000 + 4_000 + 1_000));
+        assert_eq!(at("paused", 1_000 + 10_000_000), Some(1_000 + 10_000_000 + DAY_SECONDS));
+        assert_eq!(at("canceled", 500), None);
+    }
+
+    #[test]
+    fn a_status_that_does_not_exist_yet_is_no_fact() {
+        let object = SubscriptionObject { status: "hibernating".to_owned(), ..SubscriptionObject::default() };
+        assert_eq!(facts(&object), None);
+    }
+}

@@ -1,10 +1,11 @@
 //! The inbox worker, and the re-reads that are due when a period has ended.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::StreamExt;
-use futures_util::stream;
+use futures_util::stream::{self, FuturesUnordered};
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::customers::Customers;
@@ -17,8 +18,9 @@ use crate::stripe::{Backoff, Transport, random};
 use super::apply::{Applier, ApplyError};
 use super::listing;
 
-/// Events applied at once.
+/// Events applied, and subscriptions read again, at once.
 const CONCURRENCY: usize = 8;
+/// Re-reads taken up at once.
 const WINDOW: u32 = 256;
 /// Tries of an event that fails for a reason that waiting does not cure.
 const TRIES: u32 = 3;
@@ -48,46 +50,85 @@ impl Billing {
     /// Works until told to stop. `unknown` brings Stripe customers of whom nothing is known.
     pub async fn run(&self, unknown: mpsc::UnboundedReceiver<String>, mut stop: watch::Receiver<bool>) {
         tokio::spawn(listing::run(self.applier.clone(), unknown));
-        if let Err(error) = self.applier.count().await {
-            tracing::error!(%error, "subscriptions could not be counted");
+        let work = async { tokio::join!(self.apply_events(), self.reread_and_count()) };
+        tokio::select! {
+            _ = work => {}
+            _ = stop.wait_for(|stop| *stop) => {}
         }
+    }
+
+    /// Applies events as they come, several at once: a slow one holds up no other.
+    async fn apply_events(&self) {
+        let mut in_flight: HashSet<String> = HashSet::new();
+        let mut applying = FuturesUnordered::new();
         loop {
-            let wait = match self.turn().await {
-                Ok(wait) => wait,
+            let wait = match self.due_events(&in_flight).await {
+                Ok((events, wait)) => {
+                    for event in events {
+                        in_flight.insert(event.event_id.clone());
+                        applying.push(self.apply(event));
+                    }
+                    wait
+                }
                 Err(error) => {
                     tracing::error!(%error, "the inbox could not be read; it is tried again");
                     Duration::from_secs(1)
                 }
             };
             tokio::select! {
+                Some(event_id) = applying.next() => { in_flight.remove(&event_id); }
                 () = self.arrived.notified() => {}
                 () = tokio::time::sleep(wait) => {}
-                _ = stop.wait_for(|stop| *stop) => return,
             }
         }
     }
 
-    /// Applies what is due, and answers how long nothing will be.
-    async fn turn(&self) -> Result<Duration, StoreError> {
-        loop {
-            let due = self.applier.store.due_events(now().seconds(), WINDOW).await?;
-            if due.is_empty() {
-                break;
-            }
-            let applied = stream::iter(due).map(|event| self.apply(event)).buffer_unordered(CONCURRENCY);
-            for outcome in applied.collect::<Vec<_>>().await {
-                outcome?;
-            }
+    /// What can be begun now, and how long to wait if nothing happens.
+    async fn due_events(&self, in_flight: &HashSet<String>) -> Result<(Vec<InboxRow>, Duration), StoreError> {
+        let free = CONCURRENCY - in_flight.len();
+        if free == 0 {
+            return Ok((Vec::new(), IDLE));
         }
-        self.reread_due().await?;
+        let window = u32::try_from(CONCURRENCY + in_flight.len()).unwrap_or(u32::MAX);
+        let due = self.applier.store.due_events(now().seconds(), window).await?;
+        let new: Vec<_> = due.into_iter().filter(|e| !in_flight.contains(&e.event_id)).take(free).collect();
         let next = self.applier.store.next_event_due().await?;
-        Ok(next.map_or(IDLE, |at| {
+        let wait = next.map_or(IDLE, |at| {
             let left = u64::try_from(at - now().seconds()).unwrap_or(0);
             Duration::from_secs(left).clamp(Duration::from_millis(200), IDLE)
-        }))
+        });
+        Ok((new, wait))
     }
 
-    async fn apply(&self, event: InboxRow) -> Result<(), StoreError> {
+    /// Reads again what should have moved into another period and of which nothing was heard.
+    async fn reread_and_count(&self) {
+        loop {
+            let outcome = async { self.reread_due().await.and(self.applier.count().await) }.await;
+            if let Err(error) = outcome {
+                tracing::error!(%error, "subscriptions could not be looked through; it is tried again");
+            }
+            tokio::time::sleep(IDLE).await;
+        }
+    }
+
+    async fn reread_due(&self) -> Result<(), StoreError> {
+        loop {
+            let at = now().seconds();
+            let due = self.applier.store.due_rereads(at, at + REREAD_AGAIN_SECONDS, WINDOW).await?;
+            if due.is_empty() {
+                return Ok(());
+            }
+            let reads = stream::iter(due).for_each_concurrent(CONCURRENCY, |due| async move {
+                if let Err(error) = self.applier.reread(&due.id, Some(&due.stripe_customer), now()).await {
+                    tracing::warn!(%error, subscription = due.id, "a subscription could not be read again yet");
+                }
+            });
+            reads.await;
+        }
+    }
+
+    /// Applies one event, notes what became of it, and gives its id back.
+    async fn apply(&self, event: InboxRow) -> String {
         let outcome = match self.applier.event(&event.facts, now()).await {
             Ok(()) => {
                 tracing::info!(
@@ -101,20 +142,13 @@ impl Billing {
             }
             Err(error) => put_off(&event, &error),
         };
-        self.applier.store.settle_event(event.event_id, outcome, now().seconds()).await
-    }
-
-    /// Reads again what should have moved into another period and of which nothing was heard.
-    async fn reread_due(&self) -> Result<(), StoreError> {
-        let at = now();
-        let next = at.seconds() + REREAD_AGAIN_SECONDS;
-        for reread in self.applier.store.due_rereads(at.seconds(), next, WINDOW).await? {
-            let outcome = self.applier.reread(&reread.id, Some(&reread.stripe_customer), now()).await;
-            if let Err(error) = outcome {
-                tracing::warn!(%error, subscription = reread.id, "a subscription could not be read again yet");
-            }
+        let settled = self.applier.store.settle_event(event.event_id.clone(), outcome, now().seconds()).await;
+        if let Err(error) = settled {
+            // It stays pending and is applied again, which changes nothing.
+            tracing::error!(%error, event = event.event_id, "an event's outcome could not be stored");
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
-        Ok(())
+        event.event_id
     }
 }
 

@@ -27,15 +27,13 @@ pub(super) struct Hot {
     /// The best of the customer's subscriptions.
     pub subscription: Option<Subscription>,
     last_seen: Now,
-    /// The entry has left memory: ask for the customer again.
-    gone: bool,
 }
 
 /// Why an entry does not admit a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Denied {
     Refused(Refusal),
-    /// The entry is out of date: it has left memory, or the token claims another Stripe customer. Load it.
+    /// The token claims another Stripe customer than the entry knows. Load it.
     Stale,
 }
 
@@ -48,7 +46,7 @@ impl Entry {
         subscription: Option<Subscription>,
         now: Now,
     ) -> Self {
-        let hot = Hot { account, stripe_customer, subscription, last_seen: now, gone: false };
+        let hot = Hot { account, stripe_customer, subscription, last_seen: now };
         Self { name, number, hot: Mutex::new(hot), next_record: AtomicU64::new(0) }
     }
 
@@ -60,7 +58,7 @@ impl Entry {
         now: Now,
     ) -> Result<Reservation, Denied> {
         let mut hot = self.hot();
-        if hot.gone || !hot.is_linked_as(claimed) {
+        if !hot.is_linked_as(claimed) {
             return Err(Denied::Stale);
         }
         hot.last_seen = now;
@@ -74,13 +72,12 @@ impl Entry {
         self.next_record.fetch_max(number + 1, Ordering::Relaxed);
     }
 
-    /// Whether it leaves memory now; from then on it admits nothing.
-    pub(super) fn leaves(&self, folded_next_record: u64, idle_since: Now, now: Now) -> bool {
-        let mut hot = self.hot();
-        hot.gone = hot.last_seen < idle_since
+    /// Whether it can leave memory: nobody has asked for a while, and the store knows all of it.
+    pub(super) fn can_leave(&self, folded_next_record: u64, idle_since: Now, now: Now) -> bool {
+        let hot = self.hot();
+        hot.last_seen < idle_since
             && hot.account.is_at_rest(now)
-            && self.next_record.load(Ordering::Relaxed) <= folded_next_record;
-        hot.gone
+            && self.next_record.load(Ordering::Relaxed) <= folded_next_record
     }
 
     /// Every change under the lock is complete when a panic elsewhere could poison it.

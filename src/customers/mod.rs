@@ -5,8 +5,8 @@
 //! - A customer is one entry, under one small lock whose critical sections are arithmetic only. Units admitted never
 //!   pass a hard limit, under any concurrency.
 //! - A [`Reservation`] settles or is released exactly once; one that is dropped is released.
-//! - An entry is loaded from the store on first use. It leaves memory only when nothing of it is in flight, its rates
-//!   are earned back, and the fold has passed its last record: what is loaded next is what was there.
+//! - An entry is loaded from the store on first use. It leaves memory only when nobody holds it, nothing of it is in
+//!   flight, its rates are earned back, and the fold has passed its last record: what is loaded next is what was there.
 //! - Loading and refreshing one customer never overlap, so that no load brings back what a refresh replaced.
 
 mod entry;
@@ -74,7 +74,10 @@ impl Customers {
     /// Lets entries go that rest and whose records before `folded` are all theirs.
     pub fn evict(&self, folded_next_record: u64, now: Now) {
         let idle_since = Now(now.nanos().saturating_sub(IDLE_NANOS));
-        self.entries.retain(|_, entry| !entry.leaves(folded_next_record, idle_since, now));
+        // The map's lock is held: an entry that nobody else holds cannot be taken meanwhile.
+        let is_free = |entry: &Arc<Entry>| Arc::strong_count(entry) == 1;
+        self.entries
+            .retain(|_, entry| !(is_free(entry) && entry.can_leave(folded_next_record, idle_since, now)));
         METRICS.customers_loaded.set(i64::try_from(self.entries.len()).unwrap_or(i64::MAX));
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::domain::account::Policy;
+use crate::domain::period::Period;
 use crate::domain::route::Route;
 use crate::domain::tier::TierId;
 use crate::domain::units::Cost;
@@ -52,9 +53,9 @@ impl Reservation {
         Some(Settled { charge, tier: hot.account.entitlement().tier.as_ref().map(|tier| tier.id) })
     }
 
-    /// Takes back a charge that this reservation settled.
-    pub fn undo(&self, settled: &Settled) {
-        self.entry.hot().account.undo(&settled.charge);
+    /// Takes back a charge that this reservation settled; answers the period that this counts in.
+    pub fn undo(&self, settled: &Settled, now: Now) -> Period {
+        self.entry.hot().account.undo(&settled.charge, now)
     }
 
     /// Gives the units back. What has settled stays settled.

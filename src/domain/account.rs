@@ -16,6 +16,10 @@ use super::units::{Cost, MeterId};
 use super::usage::{Charge, Draw, Draws, Now};
 use rust_decimal::Decimal;
 
+/// Stripe finalises an invoice this long after its period, unless told otherwise
+/// (<https://docs.stripe.com/billing/subscriptions/usage-based/configure-grace-period>).
+const INVOICE_GRACE_SECONDS: i64 = 3_600;
+
 /// Units by meter; most configurations have one or two.
 pub type ByMeter = SmallVec<[u64; 2]>;
 
@@ -123,35 +127,42 @@ impl Account {
         }
     }
 
-    /// Takes back a charge that turned out not to be due.
-    pub fn undo(&mut self, charge: &Charge) {
+    /// Takes back a charge that turned out not to be due, and says which period that counts in: the charge's own,
+    /// or the current one when that closed over an hour ago and its invoice with it.
+    pub fn undo(&mut self, charge: &Charge, now: Now) -> Period {
+        self.roll(now);
+        let closed = charge.period.end.saturating_add(INVOICE_GRACE_SECONDS) < now.seconds();
+        let period = if closed { self.current.period } else { charge.period };
         let windows = std::iter::once(&mut self.current).chain(&mut self.others);
-        for window in windows.filter(|window| window.period == charge.period) {
+        for window in windows.filter(|window| window.period.start == period.start) {
             for draw in &charge.draws {
                 let used = &mut window.used[draw.meter.index()];
                 *used = used.saturating_sub(draw.units());
             }
         }
+        period
     }
 
     /// Whether the window for the entitlement at `now` must be read from the store first.
+    /// A period is known by its start: its end may move, as when a trial is extended.
     pub fn lacks_window(&self, entitlement: &Entitlement, now: Now) -> Option<Period> {
         let period = entitlement.windows.at(now.seconds());
-        let known = self.current.period == period || self.others.iter().any(|w| w.period == period);
-        (!known).then_some(period)
+        let mut known = std::iter::once(&self.current).chain(&self.others);
+        (!known.any(|window| window.period.start == period.start)).then_some(period)
     }
 
     /// Puts another entitlement in force. `window` is the store's, for a period that [`Self::lacks_window`] named.
     pub fn entitle(&mut self, entitlement: Entitlement, window: Option<Window>, now: Now) {
         let period = entitlement.windows.at(now.seconds());
-        if self.current.period != period {
-            let place = self.others.iter().position(|known| known.period == period);
+        if self.current.period.start != period.start {
+            let place = self.others.iter().position(|known| known.period.start == period.start);
             let next = place
                 .map(|place| self.others.swap_remove(place))
-                .or(window.filter(|window| window.period == period))
+                .or(window.filter(|window| window.period.start == period.start))
                 .unwrap_or_else(|| self.empty_window(period));
             self.others.push(std::mem::replace(&mut self.current, next));
         }
+        self.current.period = period;
         self.others.retain(|window| now.seconds() < window.period.end);
         self.entitlement = entitlement;
     }
@@ -190,7 +201,9 @@ impl Account {
             return;
         }
         let period = self.entitlement.windows.at(now.seconds());
-        if period != self.current.period {
+        if period.start == self.current.period.start {
+            self.current.period = period;
+        } else {
             self.current = self.empty_window(period);
         }
     }

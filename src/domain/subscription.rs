@@ -28,6 +28,17 @@ pub enum Status {
 }
 
 impl Status {
+    pub const ALL: [Self; 8] = [
+        Self::Trialing,
+        Self::Active,
+        Self::PastDue,
+        Self::Unpaid,
+        Self::Paused,
+        Self::Incomplete,
+        Self::IncompleteExpired,
+        Self::Canceled,
+    ];
+
     /// Stripe's word.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -43,18 +54,7 @@ impl Status {
     }
 
     pub fn parse(word: &str) -> Option<Self> {
-        [
-            Self::Trialing,
-            Self::Active,
-            Self::PastDue,
-            Self::Unpaid,
-            Self::Paused,
-            Self::Incomplete,
-            Self::IncompleteExpired,
-            Self::Canceled,
-        ]
-        .into_iter()
-        .find(|status| status.as_str() == word)
+        Self::ALL.into_iter().find(|status| status.as_str() == word)
     }
 
     /// Gives its tier, for now or for good.
@@ -129,10 +129,13 @@ impl Subscription {
         }
     }
 
-    /// The one that counts: one that entitles beats one that does not; a live one beats an ended one; then the
-    /// tier listed later in the file.
+    /// The one that counts: one that entitles to a tier beats one that does not; a live one an ended one; then the
+    /// tier listed later in the file. What is sold elsewhere (no tier names it) hides nothing of ours.
     pub fn best<'a>(all: impl IntoIterator<Item = &'a Self>) -> Option<&'a Self> {
-        all.into_iter().max_by_key(|s| (s.status.entitles(), s.status.is_live(), s.tier))
+        all.into_iter().max_by_key(|s| {
+            let ours = s.tier.is_some();
+            (ours && s.status.entitles(), ours && s.status.is_live(), s.status.is_live(), s.tier)
+        })
     }
 }
 

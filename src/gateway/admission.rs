@@ -60,7 +60,9 @@ impl Parts {
         if !route.cost.is_free() && !self.ledger.is_available() {
             return Err(ledger_unavailable());
         }
-        context.member = self.member_number(&identity).await?;
+        if !route.cost.is_free() {
+            context.member = self.member_number(&identity).await?;
+        }
         let reservation = self.reserve(&identity, route, context).await?;
         context.charge = Charge::Held(reservation);
         Ok(Destination::Upstream)

@@ -6,7 +6,7 @@ use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
 use crate::domain::account::Policy;
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 
 use super::Parts;
 use super::context::Context;
@@ -40,6 +40,16 @@ pub(super) async fn problem(
         header.insert_header(*name, value)?;
     }
     write(session, header, body).await
+}
+
+/// Lets pingora read what is left of a refused request's body, instead of closing the connection. Not where the rest
+/// is too much, or where a client that waits for `100 Continue` will not send it.
+pub(super) fn keep_connection(session: &mut Session, problem: &Problem) {
+    let waits = session.get_header(header::EXPECT).is_some();
+    let too_much = matches!(problem.code, Code::BodyTooLarge | Code::HeadersTooLarge);
+    if !waits && !too_much {
+        session.as_downstream_mut().set_close_on_response_before_downstream_finish(false);
+    }
 }
 
 /// Writes a whole answer.

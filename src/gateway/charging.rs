@@ -32,7 +32,7 @@ impl Parts {
         let Some(settled) = reservation.settle(now) else { return Ok(()) };
         let record = self.record(route, status, method, &reservation, &settled, context, now);
         let Ok(appended) = self.ledger.append(&record) else {
-            reservation.undo(&settled);
+            reservation.undo(&settled, now);
             return Err(ledger_unavailable());
         };
         reservation.entry().recorded(appended.0);
@@ -50,11 +50,12 @@ impl Parts {
     pub(super) fn undo(&self, context: &mut Context) {
         let Charge::Recorded(recorded) = std::mem::take(&mut context.charge) else { return };
         let Recorded { reservation, settled, record } = recorded;
-        reservation.undo(&settled);
-        let correction = record.correction(context.settle_at().micros());
-        // One that has to wait keeps its customer in memory.
-        let number = self.ledger.correct(correction).map_or(u64::MAX - 1, |appended| appended.0);
-        reservation.entry().recorded(number);
+        let now = context.settle_at();
+        let period = reservation.undo(&settled, now);
+        let correction = record.correction(now.micros(), period);
+        if let Some(appended) = self.ledger.correct(correction) {
+            reservation.entry().recorded(appended.0);
+        }
     }
 
     #[expect(clippy::too_many_arguments, reason = "everything that a record says")]

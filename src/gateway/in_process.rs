@@ -3,7 +3,7 @@
 use axum::body::{Body, to_bytes};
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
-use http::{Request, header};
+use http::{Extensions, Request, header};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use tower::ServiceExt;
@@ -33,6 +33,7 @@ impl Parts {
         let mut parts = session.req_header().as_owned_parts();
         let normalised = context.forwarded_path.as_deref().and_then(|path| path.parse().ok());
         parts.uri = normalised.unwrap_or(parts.uri);
+        parts.extensions.extend(client_address(session));
         let Ok(response) = self.api.clone().oneshot(Request::from_parts(parts, Body::from(body))).await;
         self.relay(session, response, context).await
     }
@@ -61,6 +62,15 @@ impl Parts {
         header.insert_header("x-request-id", context.shown_request_id())?;
         answer::write(session, header, body).await
     }
+}
+
+/// For limits by source address.
+fn client_address(session: &Session) -> Extensions {
+    let mut extensions = Extensions::new();
+    if let Some(address) = session.client_addr().and_then(|address| address.as_inet()) {
+        extensions.insert(*address);
+    }
+    extensions
 }
 
 /// The whole body; none if it is too large.

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
-use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
@@ -66,6 +66,7 @@ impl Gateway {
             request_id = %context.request_id,
             "refused"
         );
+        answer::keep_connection(session, problem);
         answer::problem(session, problem, context).await
     }
 
@@ -211,6 +212,10 @@ impl ProxyHttp for Gateway {
         context: &mut Context,
     ) -> FailToProxy {
         let problem = context.problem.take().or_else(|| problem_of(error));
+        if session.response_written().is_none() {
+            // What the client never saw, or sees as a problem, is not charged.
+            self.parts.undo(context);
+        }
         let error_code = problem.as_ref().map_or(0, Problem::status);
         if let (Some(problem), None) = (&problem, session.response_written())
             && let Err(error) = self.refuse(session, problem, context).await
@@ -226,6 +231,22 @@ impl ProxyHttp for Gateway {
     /// Pingora would log what `logging` below logs.
     fn suppress_error_log(&self, _session: &Session, _context: &Context, _error: &Error) -> bool {
         true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _context: &Context,
+        _error: &Error,
+        _warning: ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+
+    /// For what pingora logs all the same: no path and no query, which may hold secrets.
+    fn request_summary(&self, session: &Session, context: &Context) -> String {
+        let route = self.route(context).map_or("none", |route| &*route.pattern);
+        format!("{} {route} {}", session.req_header().method, context.request_id)
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {

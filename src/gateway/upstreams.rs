@@ -52,9 +52,9 @@ impl Upstreams {
         self.upstreams[usize::from(id.0)].0.retries
     }
 
-    /// The most attempts that any upstream allows.
+    /// The most attempts that any upstream allows; at least one more, for a kept connection that the server has closed.
     pub fn max_attempts(&self) -> usize {
-        self.upstreams.iter().map(|(upstream, _)| upstream.retries + 1).max().unwrap_or(1)
+        self.upstreams.iter().map(|(upstream, _)| upstream.retries + 1).max().unwrap_or(1).max(2)
     }
 }
 

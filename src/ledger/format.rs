@@ -167,9 +167,10 @@ impl Record {
         into[start + 4..body].copy_from_slice(&checksum.to_le_bytes());
     }
 
-    /// The record that undoes this one, in the same period.
+    /// The record that undoes this one, in the period that it counts in.
     #[must_use]
-    pub fn correction(mut self, at_micros: i64) -> Self {
+    pub fn correction(mut self, at_micros: i64, period: Period) -> Self {
+        self.period = period;
         self.kind = Kind::Correction { of: self.number };
         self.at_micros = at_micros;
         for draw in &mut self.draws {

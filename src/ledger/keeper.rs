@@ -43,8 +43,8 @@ struct Turn {
 
 /// Until there is something to do: the interval has passed, somebody waits, or the ledger is closed.
 fn wait(shared: &Shared) -> Turn {
-    let interval = shared.options.sync_interval.min(RETRY_EVERY);
     let mut tail = shared.tail();
+    let interval = if tail.failed.is_some() { RETRY_EVERY } else { shared.options.sync_interval };
     let deadline = Instant::now() + interval;
     while !tail.urgent && !tail.stopping {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -93,12 +93,13 @@ fn roll(shared: &Shared) -> io::Result<()> {
         tail.position.segment + 1
     };
     let file = shared.storage.create(segment)?;
+    // Its place in the folder is durable before any record is in it.
+    let made = shared.storage.sync_folder();
+    if made.is_err() || shared.tail().failed.is_some() {
+        return made.and(shared.storage.remove(segment));
+    }
     {
         let mut tail = shared.tail();
-        if tail.failed.is_some() {
-            drop(tail);
-            return shared.storage.remove(segment);
-        }
         let header = Header {
             ledger: shared.ledger,
             segment,
@@ -107,12 +108,11 @@ fn roll(shared: &Shared) -> io::Result<()> {
         };
         if let Err(error) = file.write_at(&header.encode(), 0) {
             shared.fail(&mut tail, "roll", &error);
-            return Err(error);
+            return shared.storage.remove(segment).and(Err(error));
         }
         tail.retired = Some(std::mem::replace(&mut tail.file, file.clone()));
         tail.position = Position { segment, offset: HEADER_BYTES };
     }
-    shared.storage.sync_folder()?;
     sync(shared)?;
     link(&shared.storage, &*file, segment)
 }
@@ -121,7 +121,13 @@ fn roll(shared: &Shared) -> io::Result<()> {
 /// new segment. The failed one is left as it is; its records from there on are superseded.
 fn repair(shared: &Shared) -> io::Result<()> {
     let (unsynced, next_record) = {
-        let tail = shared.tail();
+        let mut tail = shared.tail();
+        for correction in std::mem::take(&mut tail.owed) {
+            // Synced and told together with what they correct.
+            let number = tail.next_record;
+            correction.encode(number, &mut tail.unsynced);
+            tail.next_record += 1;
+        }
         (tail.unsynced.clone(), tail.next_record)
     };
     let segment = shared.storage.list()?.last().map_or(1, |last| last + 1);
@@ -143,19 +149,12 @@ fn repair(shared: &Shared) -> io::Result<()> {
     tail.position = Position { segment, offset: HEADER_BYTES + unsynced.len() as u64 };
     tail.unsynced.clear();
     tail.failed = None;
-    for correction in std::mem::take(&mut tail.owed) {
-        if shared.write(&mut tail, &correction).is_err() {
-            tail.owed.push(correction);
-        }
-    }
-    if tail.failed.is_none() {
-        shared.available.store(true, Ordering::Relaxed);
-        tracing::info!(segment, "the ledger is available again");
-    }
     drop(tail);
     let position = Position { segment, offset: HEADER_BYTES + unsynced.len() as u64 };
     shared.synced.send_replace(Synced { position, next_record });
-    sync(shared)
+    shared.available.store(true, Ordering::Relaxed);
+    tracing::info!(segment, "the ledger is available again");
+    Ok(())
 }
 
 /// A segment that has been made.
@@ -195,14 +194,16 @@ pub(super) fn link(storage: &Arc<dyn Storage>, file: &dyn SegmentFile, segment: 
 
 /// Removes segments that ended before `before_micros`; never the one that is being folded, or later ones.
 pub(super) fn prune(storage: &Arc<dyn Storage>, before_micros: i64, folded: Position) -> io::Result<usize> {
+    let segments = storage.list()?;
     let mut removed = 0;
-    for pair in storage.list()?.windows(2) {
-        let next = read_header(&*storage.open(pair[1])?)?;
+    for (at, segment) in segments.iter().enumerate() {
+        let next = segments[at + 1..].iter().map(|next| read_header(&*storage.open(*next)?));
+        let next = next.filter_map(Result::transpose).next().transpose()?;
         let ended_before = next.is_some_and(|next| next.made_at_micros < before_micros);
-        if pair[0] >= folded.segment || !ended_before {
+        if *segment >= folded.segment || !ended_before {
             break;
         }
-        storage.remove(pair[0])?;
+        storage.remove(*segment)?;
         removed += 1;
     }
     Ok(removed)

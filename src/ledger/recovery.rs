@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::format::{HEADER_BYTES, LedgerId, Position};
-use super::segment::{Item, read_header, read_range, scan};
+use super::segment::{Item, read_header, read_range, scan, superseded_from};
 use super::storage::{SegmentFile, Storage};
 
 /// At start the newest segments are read and checked, up to so many bytes and always back to the folded
@@ -52,8 +52,11 @@ pub fn recover(storage: &Arc<dyn Storage>, ledger: LedgerId, resume: Resume) -> 
     let checked = checked_range(storage, &segments, folded)?;
     for (at, segment) in segments.iter().enumerate().skip(checked) {
         let file = storage.open(*segment)?;
-        let next = segments.get(at + 1).map(|next| storage.open(*next)).transpose()?;
-        check.segment(*segment, &*file, next.as_deref())?;
+        let later = Later {
+            superseded_from: superseded_from(storage, &segments[at + 1..])?,
+            is_last: at + 1 == segments.len(),
+        };
+        check.segment(*segment, &*file, later)?;
         if *segment >= folded {
             file.sync()?;
         }
@@ -78,6 +81,13 @@ fn checked_range(storage: &Arc<dyn Storage>, segments: &[u64], folded: u64) -> i
     Ok(0)
 }
 
+/// What the segments behind one say of it.
+#[derive(Clone, Copy)]
+struct Later {
+    superseded_from: u64,
+    is_last: bool,
+}
+
 struct Check {
     ledger: LedgerId,
     resume: Resume,
@@ -88,12 +98,7 @@ struct Check {
 }
 
 impl Check {
-    fn segment(
-        &mut self,
-        segment: u64,
-        file: &dyn SegmentFile,
-        next: Option<&dyn SegmentFile>,
-    ) -> Result<(), OpenError> {
+    fn segment(&mut self, segment: u64, file: &dyn SegmentFile, later: Later) -> Result<(), OpenError> {
         if self.last.is_some_and(|last| last + 1 != segment) && segment <= self.resume.folded.segment {
             return Err(OpenError::Missing { segment: segment - 1 });
         }
@@ -102,26 +107,21 @@ impl Check {
         match header {
             Some(header) if header.ledger != self.ledger => return Err(OpenError::Foreign { segment }),
             Some(header) => self.numbers_reach(header.first_record, segment, 0)?,
+            // A kill between making a segment and writing its head: the numbers show whether anything is missing.
+            None if file.length()? <= HEADER_BYTES => {}
             None => self.hole(segment, 0, HEADER_BYTES)?,
         }
-        let superseded_from = next.map(read_header).transpose()?.flatten().map(|h| h.first_record);
-        self.records(segment, file, superseded_from, next.is_none())
+        self.records(segment, file, later)
     }
 
-    fn records(
-        &mut self,
-        segment: u64,
-        file: &dyn SegmentFile,
-        superseded_from: Option<u64>,
-        is_last: bool,
-    ) -> Result<(), OpenError> {
+    fn records(&mut self, segment: u64, file: &dyn SegmentFile, later: Later) -> Result<(), OpenError> {
         let bytes = read_range(file, HEADER_BYTES, file.length()?)?;
         let mut good_until = HEADER_BYTES;
         let mut torn_at = None;
         for item in scan(&bytes, HEADER_BYTES) {
             match item {
                 Item::Record(record, end) => {
-                    if superseded_from.is_none_or(|bound| record.number < bound) {
+                    if record.number < later.superseded_from {
                         self.numbers_reach(record.number, segment, good_until)?;
                         self.next_record = self.next_record.max(record.number + 1);
                     }
@@ -130,7 +130,7 @@ impl Check {
                 Item::Hole(from, _) => torn_at = Some(from),
             }
         }
-        if let (Some(from), true) = (torn_at, is_last) {
+        if let (Some(from), true) = (torn_at, later.is_last) {
             self.hole(segment, from, file.length()?)?;
             file.truncate(from)?;
         }

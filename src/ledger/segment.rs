@@ -56,6 +56,18 @@ pub fn read_header(file: &dyn SegmentFile) -> io::Result<Option<Header>> {
     Ok(Header::decode(&read_range(file, 0, HEADER_BYTES)?))
 }
 
+/// The number from which on records stand again in a later segment: a failure before the first of them may have
+/// reached back over several.
+pub fn superseded_from(storage: &Arc<dyn Storage>, later: &[u64]) -> io::Result<u64> {
+    let mut bound = u64::MAX;
+    for segment in later {
+        if let Some(header) = read_header(&*storage.open(*segment)?)? {
+            bound = bound.min(header.first_record);
+        }
+    }
+    Ok(bound)
+}
+
 /// Reads the ledger onwards from a position, each record number once.
 pub struct Reader {
     storage: Arc<dyn Storage>,
@@ -87,38 +99,32 @@ impl Reader {
         }
         let segment = self.position.segment;
         if segment == end.segment {
-            self.read_segment(end.offset, None, &mut visit)?;
+            self.read_segment(end.offset, u64::MAX, &mut visit)?;
             self.position = end;
             return Ok(true);
         }
-        let next = self.storage.list()?.into_iter().find(|n| *n > segment);
-        let Some(next) = next else { return Ok(true) };
+        let later: Vec<u64> = self.storage.list()?.into_iter().filter(|n| *n > segment).collect();
+        let Some(next) = later.first().copied() else { return Ok(true) };
         if segment > 0 {
-            let superseded_from = self.first_record(next)?;
+            let superseded_from = superseded_from(&self.storage, &later)?;
             self.read_segment(u64::MAX, superseded_from, &mut visit)?;
         }
         self.position = Position { segment: next, offset: HEADER_BYTES };
         Ok(self.position >= end)
     }
 
-    fn first_record(&self, segment: u64) -> io::Result<Option<u64>> {
-        let header = read_header(&*self.storage.open(segment)?)?;
-        Ok(header.map(|header| header.first_record))
-    }
-
     fn read_segment(
         &mut self,
         end: u64,
-        superseded_from: Option<u64>,
+        superseded_from: u64,
         visit: &mut impl FnMut(&Record),
     ) -> io::Result<()> {
         let Position { segment, offset } = self.position;
         let file = self.storage.open(segment)?;
         let bytes = read_range(&*file, offset, end.min(file.length()?))?;
-        let bound = superseded_from.unwrap_or(u64::MAX);
         for item in scan(&bytes, offset) {
             let Item::Record(record, _) = item else { continue };
-            if record.number < self.next_record || record.number >= bound {
+            if record.number < self.next_record || record.number >= superseded_from {
                 continue;
             }
             if record.number > self.next_record && self.next_record > 0 {

@@ -252,6 +252,28 @@ fn damage_before_the_folded_position_stops_the_start_and_is_named() {
 }
 
 #[test]
+fn a_segment_that_was_made_and_not_begun_is_no_damage() {
+    let disk = Arc::new(FakeDisk::default());
+    let ledger = open(&disk);
+    ledger.append(&record(1, 1)).expect("appends");
+    settled(&ledger);
+    drop(ledger);
+    let mut resume = Resume::default();
+    for customer in 2..5 {
+        let empty = disk.list().expect("list").last().expect("one") + 1;
+        disk.create(empty).expect("as a kill leaves it");
+        let ledger = open_with(&disk, resume, Durability::Process).expect("opens");
+        ledger.append(&record(customer, 1)).expect("appends");
+        assert_eq!(settled(&ledger), (1..=customer).collect::<Vec<_>>());
+        let synced = *ledger.synced().borrow();
+        resume = Resume { folded: synced.position, next_record: synced.next_record };
+    }
+    assert!(disk.list().expect("list").len() > 6);
+    let ledger = open_with(&disk, resume, Durability::Process).expect("opens");
+    assert!(ledger.prune(1, resume.folded).expect("prunes") > 3, "such a segment holds up no other");
+}
+
+#[test]
 fn a_missing_and_a_foreign_segment_stop_the_start() {
     let disk = Arc::new(FakeDisk::default());
     let ledger = open(&disk);

@@ -56,18 +56,26 @@ impl Folder {
 
     /// Folds everything that is on disk now.
     pub fn catch_up(&mut self) -> Result<(), FoldError> {
-        let end = self.ledger.synced().borrow().position;
-        self.fold_to(end).inspect_err(|_| {
+        let synced = *self.ledger.synced().borrow();
+        self.fold_to(synced.position).inspect_err(|_| {
             // What was read and not stored is read again.
             let folded = *self.folded.borrow();
             let resume = Resume { folded: folded.position, next_record: folded.next_record };
             self.reader = self.ledger.reader(resume);
-        })
+        })?;
+        // Numbers that no record has: a ledger that has just begun.
+        self.folded.send_if_modified(|folded| {
+            let behind = folded.next_record < synced.next_record;
+            folded.next_record = folded.next_record.max(synced.next_record);
+            behind
+        });
+        Ok(())
     }
 
     fn fold_to(&mut self, end: Position) -> Result<(), FoldError> {
         loop {
-            let mut batch = Batch::default();
+            let from = self.folded.borrow().position;
+            let mut batch = Batch { from: (from.segment, from.offset), ..Batch::default() };
             let mut records = 0;
             let report = self.report;
             let mut reached = false;

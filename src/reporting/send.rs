@@ -17,6 +17,8 @@ const CONCURRENCY: usize = 32;
 /// Stripe remembers identifiers for at least 24 hours. A row whose first try is older than this and has no answer
 /// may have arrived: sending it again could bill it twice.
 const RESEND_WITHIN_SECONDS: i64 = 23 * 3600;
+const UNANSWERED: &str =
+    "unanswered for over 23 h: compare with Stripe's meter event summaries before it is sent again";
 
 pub(super) struct Sender {
     pub store: Arc<Store>,
@@ -58,9 +60,8 @@ impl Sender {
 
     async fn send(&self, row: &OutboxRow, now: i64) -> Outcome {
         if row.first_tried_at.is_some_and(|first| now - first > RESEND_WITHIN_SECONDS) {
-            let reason = "unanswered for over 23 h: compare with Stripe's meter event summaries before it is sent again";
-            tracing::error!(identifier = row.identifier, reason, "a meter event is held back");
-            return Outcome::Dead { reason: reason.into() };
+            tracing::error!(identifier = row.identifier, reason = UNANSWERED, "a meter event is held back");
+            return Outcome::Dead { reason: UNANSWERED.into() };
         }
         let event = MeterEvent {
             event_name: row.event_name.clone(),
@@ -79,7 +80,7 @@ impl Sender {
                 tracing::error!(identifier = row.identifier, reason, "Stripe refused a meter event for good");
                 Outcome::Dead { reason }
             }
-            MeterEventAnswer::Retry { reason, answered, .. } => {
+            MeterEventAnswer::Retry { reason, answered, unsent } => {
                 tracing::warn!(
                     identifier = row.identifier,
                     tries = row.tries + 1,
@@ -88,7 +89,7 @@ impl Sender {
                 );
                 let pause = Backoff::DURABLE.pause(row.tries, random()).as_secs().max(1);
                 let at = now.saturating_add_unsigned(pause);
-                Outcome::Retry { at, answered, reason }
+                Outcome::Retry { at, answered, unsent, reason }
             }
         }
     }

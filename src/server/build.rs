@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, mpsc, watch};
 
-use crate::api::{Admin, AdminState, Public, WebhookSettings};
+use crate::api::{Admin, AdminState, Public, WebhookLimits, WebhookSettings};
 use crate::auth::{self, Authenticator};
 use crate::billing::Billing;
 use crate::config::{self, Config};
@@ -191,7 +191,7 @@ pub(super) fn spawn_work(
     let stop = stopping.clone();
     runtime.spawn(async move { reporter.run(stop).await });
     let (ledger, retention) = (state.ledger.clone(), config.ledger.retention);
-    runtime.spawn(super::keep_house(customers, ledger, folded, retention));
+    runtime.spawn(super::keep_house(customers, ledger, state.store.clone(), folded, retention));
 }
 
 /// Binds with an error that names the address.
@@ -239,7 +239,7 @@ fn webhook_settings(config: &Config) -> WebhookSettings {
     WebhookSettings {
         secrets: stripe.webhook_secrets.iter().map(|secret| Secret::new(secret.expose())).collect(),
         livemode: stripe.secret_key.expose().contains("_live_"),
-        limit: WebhookSettings::limit(config.billing.webhook_rate),
+        limits: WebhookLimits::new(config.billing.webhook_rate),
     }
 }
 

@@ -24,7 +24,9 @@ use crate::config::Config;
 use crate::customers::Customers;
 use crate::gateway::Flow;
 use crate::ledger::Ledger;
+use crate::reporting::Folded;
 use crate::sandbox::Sandbox;
+use crate::store::Store;
 
 /// The port opens within this time, or something is wrong.
 const OPENS_WITHIN: Duration = Duration::from_secs(10);
@@ -123,11 +125,14 @@ impl Server {
         runtime.block_on(async {
             let mut terminate = signal(SignalKind::terminate())?;
             let mut interrupt = signal(SignalKind::interrupt())?;
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+            let mut hang_up = signal(SignalKind::hangup())?;
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => return Ok(()),
+                    _ = interrupt.recv() => return Ok(()),
+                    _ = hang_up.recv() => tracing::warn!("SIGHUP is ignored: restart to apply a configuration"),
+                }
             }
-            Ok(())
         })
     }
 
@@ -173,7 +178,8 @@ impl Drop for Server {
 async fn keep_house(
     customers: Arc<Customers>,
     ledger: Arc<Ledger>,
-    folded: watch::Receiver<crate::reporting::Folded>,
+    store: Arc<Store>,
+    folded: watch::Receiver<Folded>,
     retention: Duration,
 ) {
     const EVERY: Duration = Duration::from_mins(1);
@@ -183,10 +189,25 @@ async fn keep_house(
         let reached = *folded.borrow();
         customers.evict(reached.next_record, now);
         let kept = i64::try_from(retention.as_micros()).unwrap_or(i64::MAX);
+        prune_settled(&store, now.seconds().saturating_sub(kept / 1_000_000)).await;
         match ledger.prune(now.micros().saturating_sub(kept), reached.position) {
             Ok(0) => {}
             Ok(removed) => tracing::info!(removed, "segments older than ledger.retention were removed"),
             Err(error) => tracing::warn!(%error, "old segments could not be removed"),
+        }
+    }
+}
+
+/// Sent meter events and applied webhooks are kept as long as the receipts.
+async fn prune_settled(store: &Store, before: i64) {
+    loop {
+        match store.prune_settled(before).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => {
+                tracing::warn!(%error, "settled rows could not be removed");
+                return;
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{Result, Store, audit};
+use super::{Result, Store, audit, totals};
 
 /// Where a link to Stripe comes from. A claim beats what Stripe's objects say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +85,9 @@ fn set_link(db: &Connection, row: &CustomerRow, stripe_customer: &str, by: &str,
          WHERE number = ?1",
         params![row.number, stripe_customer, by, now],
     )?;
+    if row.stripe_customer.is_none() {
+        totals::make_sealable(db, row.number, now)?;
+    }
     let detail = match &row.stripe_customer {
         None => format!("linked to {stripe_customer} by {by}"),
         Some(before) => format!("link to {before} replaced by {stripe_customer} ({by})"),

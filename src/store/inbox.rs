@@ -69,8 +69,8 @@ impl Store {
                 .map_err(|error| StoreError::Unreadable(error.to_string()))?;
             let new = db
                 .prepare_cached(
-                    "INSERT OR IGNORE INTO inbox (event_id, type, created, received_at, facts, state)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                    "INSERT OR IGNORE INTO inbox (event_id, type, created, received_at, facts, state, settled_at)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, iif(?6 = 'ignored', ?4, NULL))",
                 )?
                 .execute(params![event_id, kind, created, now, facts, state])?;
             Ok(if new == 1 { Stored::New } else { Stored::Duplicate })
@@ -78,12 +78,12 @@ impl Store {
         .await
     }
 
-    /// The events that are due, oldest first.
+    /// The events that are due, those due longest first.
     pub async fn due_events(&self, now: i64, limit: u32) -> Result<Vec<InboxRow>> {
         self.read(move |db| {
             let mut query = db.prepare_cached(
                 "SELECT event_id, type, created, facts, tries FROM inbox
-                 WHERE state = 'pending' AND next_try_at <= ?1 ORDER BY received_at LIMIT ?2",
+                 WHERE state = 'pending' AND next_try_at <= ?1 ORDER BY next_try_at, received_at LIMIT ?2",
             )?;
             let rows = query.query_map(params![now, limit], |row| {
                 let facts: String = row.get(3)?;

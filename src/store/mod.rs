@@ -5,8 +5,9 @@
 //! and the position it reaches change in one transaction, so that a restart continues exactly where it was.
 //!
 //! One thread writes: it takes all jobs that wait, runs each in a savepoint of one transaction, commits with a sync
-//! (`synchronous = FULL`), and only then answers them. One thread reads, on a connection of its own, and is never
-//! held up by the writer. A job that fails changes nothing; if the commit fails, all of its jobs fail.
+//! (`synchronous = FULL`), and only then answers them. A job that fails changes nothing; if the commit fails, all of
+//! its jobs fail. Two threads read, one of them what takes long, on connections of their own: the writer holds up
+//! neither.
 
 mod audit;
 mod customers;
@@ -53,6 +54,7 @@ type Result<T> = std::result::Result<T, StoreError>;
 pub struct Store {
     writer: Worker,
     reader: Worker,
+    scanner: Worker,
 }
 
 const SCHEMA_VERSION: i64 = 1;
@@ -63,8 +65,11 @@ impl Store {
         let path = data_dir.join("tollgate.db");
         let writer = connect(&path)?;
         migrate(&writer)?;
-        let reader = connect(&path)?;
-        Ok(Self { writer: Worker::spawn("store", writer)?, reader: Worker::spawn("store-read", reader)? })
+        Ok(Self {
+            writer: Worker::spawn("store", writer)?,
+            reader: Worker::spawn("store-read", connect(&path)?)?,
+            scanner: Worker::spawn("store-scan", connect(&path)?)?,
+        })
     }
 
     /// Runs a job in a transaction; its effects are durable when this returns.
@@ -88,6 +93,14 @@ impl Store {
         job: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         self.reader.run(job).await
+    }
+
+    /// For reads that may take long: they hold up nobody who loads a customer.
+    async fn scan<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.scanner.run(job).await
     }
 
     fn read_blocking<T: Send + 'static>(

@@ -31,7 +31,11 @@ impl Store {
 
     /// The durable number of a member.
     pub async fn number_member(&self, name: String) -> Result<u32> {
-        self.write(move |db| number(db, NameKind::Member, &name)).await
+        let asked = name.clone();
+        match self.read(move |db| find(db, NameKind::Member, &asked)).await? {
+            Some(number) => Ok(number),
+            None => self.write(move |db| number(db, NameKind::Member, &name)).await,
+        }
     }
 
     /// The ledger's id; made on first use, with the bytes given.
@@ -45,12 +49,16 @@ impl Store {
     }
 }
 
-fn number(db: &Connection, kind: NameKind, name: &str) -> Result<u32> {
-    let found: Option<u32> = db
+fn find(db: &Connection, kind: NameKind, name: &str) -> Result<Option<u32>> {
+    let found = db
         .prepare_cached("SELECT number FROM names WHERE kind = ?1 AND name = ?2")?
         .query_row(params![kind.as_str(), name], |row| row.get(0))
         .optional()?;
-    if let Some(number) = found {
+    Ok(found)
+}
+
+fn number(db: &Connection, kind: NameKind, name: &str) -> Result<u32> {
+    if let Some(number) = find(db, kind, name)? {
         return Ok(number);
     }
     db.execute("INSERT INTO names (kind, name) VALUES (?1, ?2)", params![kind.as_str(), name])?;

@@ -51,10 +51,12 @@ pub enum Outcome {
     Dead {
         reason: String,
     },
-    /// Sent again at `at`; `answered`: under another `Idempotency-Key`.
+    /// Sent again at `at`. `answered`: under another `Idempotency-Key`. `unsent`: nothing left this machine, so that
+    /// it does not count as a try.
     Retry {
         at: i64,
         answered: bool,
+        unsent: bool,
         reason: String,
     },
     /// Its identifier was taken by somebody else: sealed anew under another one.
@@ -124,6 +126,27 @@ impl Store {
         .await
     }
 
+    /// Removes rows and events that were settled before an instant, a slice at a time. Answers whether more are left.
+    pub async fn prune_settled(&self, before: i64) -> Result<bool> {
+        const SLICE: usize = 1_000;
+        self.write(move |db| {
+            let mut removed = 0;
+            for table in ["outbox WHERE state = 'delivered'", "inbox WHERE state IN ('done', 'ignored')"] {
+                let table_name = table.split(' ').next().unwrap_or_default();
+                let key = if table_name == "outbox" { "sequence" } else { "event_id" };
+                removed += db.execute(
+                    &format!(
+                        "DELETE FROM {table_name} WHERE {key} IN
+                         (SELECT {key} FROM {table} AND settled_at < ?1 LIMIT {SLICE})"
+                    ),
+                    [before],
+                )?;
+            }
+            Ok(removed >= SLICE)
+        })
+        .await
+    }
+
     /// When the next row becomes due, if any is pending.
     pub async fn next_due(&self) -> Result<Option<i64>> {
         self.read(|db| {
@@ -149,23 +172,44 @@ struct Unsealed {
 
 fn seal(db: &Connection, plan: &SealPlan) -> Result<Sealed> {
     let mut sealed = Sealed::default();
-    for unsealed in unsealed(db, plan)? {
+    for mut unsealed in unsealed(db, plan)? {
         let name = plan.event_names.iter().find(|(meter, _)| *meter == unsealed.meter);
         let Some((_, event_name)) = name else { continue };
-        insert(db, plan, &unsealed, event_name)?;
-        db.prepare_cached(
-            "UPDATE totals SET sealed = sealed + ?4 WHERE customer = ?1 AND meter = ?2 AND period_start = ?3",
-        )?
-        .execute(params![
-            unsealed.customer,
-            unsealed.meter,
-            unsealed.period_start,
-            unsealed.value
-        ])?;
-        sealed.rows += 1;
-        sealed.units += unsigned(unsealed.value);
+        move_sealed(db, &unsealed, unsealed.period_start, unsealed.value)?;
+        unsealed.value -= use_credit(db, &unsealed)?;
+        if unsealed.value > 0 {
+            insert(db, plan, &unsealed, event_name)?;
+            sealed.rows += 1;
+            sealed.units += unsigned(unsealed.value);
+        }
     }
     Ok(sealed)
+}
+
+/// What was taken back after it had been sealed, in whatever period, comes off the next batch. Answers how much.
+fn use_credit(db: &Connection, unsealed: &Unsealed) -> Result<i64> {
+    let mut in_credit = db.prepare_cached(
+        "SELECT period_start, sealed - reportable FROM totals
+         WHERE customer = ?1 AND meter = ?2 AND sealed > reportable",
+    )?;
+    let credits: Vec<(i64, i64)> = in_credit
+        .query_map(params![unsealed.customer, unsealed.meter], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut used = 0;
+    for (period_start, credit) in credits {
+        let part = credit.min(unsealed.value - used);
+        move_sealed(db, unsealed, period_start, -part)?;
+        used += part;
+    }
+    Ok(used)
+}
+
+fn move_sealed(db: &Connection, unsealed: &Unsealed, period_start: i64, units: i64) -> Result<()> {
+    db.prepare_cached(
+        "UPDATE totals SET sealed = sealed + ?4 WHERE customer = ?1 AND meter = ?2 AND period_start = ?3",
+    )?
+    .execute(params![unsealed.customer, unsealed.meter, period_start, units])?;
+    Ok(())
 }
 
 fn unsealed(db: &Connection, plan: &SealPlan) -> Result<Vec<Unsealed>> {
@@ -174,7 +218,7 @@ fn unsealed(db: &Connection, plan: &SealPlan) -> Result<Vec<Unsealed>> {
         "SELECT t.customer, t.meter, t.period_start, c.stripe_customer, t.reportable - t.sealed, t.last_at_micros,
                 t.period_end
          FROM totals t JOIN customers c ON c.number = t.customer
-         WHERE t.reportable > t.sealed AND t.period_end > c.linked_at AND t.meter IN ({})
+         WHERE t.sealable AND t.reportable > t.sealed AND t.meter IN ({})
            AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.state = 'pending' AND o.customer = t.customer
                            AND o.meter = t.meter AND o.period_start = t.period_start)
          LIMIT ?1",
@@ -229,11 +273,14 @@ fn settle(db: &Connection, row: i64, outcome: &Outcome, now: i64) -> Result<()> 
         Outcome::Dead { reason } => db
             .prepare_cached("UPDATE outbox SET state = 'dead', settled_at = ?2, reason = ?3 WHERE sequence = ?1")?
             .execute(params![row, now, reason])?,
-        Outcome::Retry { at, answered, reason } => db
+        Outcome::Retry { at, answered, unsent, reason } => db
             .prepare_cached(
-                "UPDATE outbox SET next_try_at = ?2, answers = answers + ?3, reason = ?4 WHERE sequence = ?1",
+                "UPDATE outbox SET next_try_at = ?2, answers = answers + ?3, reason = ?4,
+                        first_tried_at = iif(?5 AND tries = 1, NULL, first_tried_at),
+                        tries = iif(?5 AND tries = 1, 0, tries)
+                 WHERE sequence = ?1",
             )?
-            .execute(params![row, at, answered, reason])?,
+            .execute(params![row, at, answered, reason, unsent])?,
         Outcome::Reseal { identifier, reason } => db
             .prepare_cached(
                 "UPDATE outbox SET identifier = ?2, first_tried_at = NULL, tries = 0, answers = 0, reason = ?3

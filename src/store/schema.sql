@@ -46,11 +46,21 @@ CREATE TABLE totals (
     overage         INTEGER NOT NULL,
     reportable      INTEGER NOT NULL,
     sealed          INTEGER NOT NULL DEFAULT 0,
+    -- 1 when the customer had a link to Stripe before the period's end.
+    sealable        INTEGER NOT NULL,
     first_at_micros INTEGER NOT NULL,
     last_at_micros  INTEGER NOT NULL,
     PRIMARY KEY (customer, meter, period_start)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX totals_to_seal ON totals (customer, meter, period_start) WHERE reportable > sealed;
+CREATE INDEX totals_to_seal ON totals (customer, meter, period_start) WHERE sealable AND reportable > sealed;
+-- What was taken back after it had been sealed; carried against the next batch.
+CREATE INDEX totals_in_credit ON totals (customer, meter) WHERE sealed > reportable;
+
+-- The sum of what is not sealable, by meter, kept as it changes: there may be millions of such totals.
+CREATE TABLE unlinked (
+    meter INTEGER PRIMARY KEY,
+    units INTEGER NOT NULL
+) STRICT;
 
 -- Units and requests by hour.
 CREATE TABLE hourly (
@@ -87,6 +97,7 @@ CREATE TABLE outbox (
 ) STRICT;
 CREATE INDEX outbox_pending ON outbox (next_try_at) WHERE state = 'pending';
 CREATE UNIQUE INDEX outbox_one_unanswered ON outbox (customer, meter, period_start) WHERE state = 'pending';
+CREATE INDEX outbox_delivered ON outbox (settled_at) WHERE state = 'delivered';
 CREATE INDEX outbox_dead ON outbox (sequence) WHERE state = 'dead';
 
 -- Webhook events: ids, types and what the state needs; no payload.
@@ -102,6 +113,7 @@ CREATE TABLE inbox (
     settled_at  INTEGER,
     reason      TEXT
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX inbox_settled ON inbox (settled_at) WHERE state IN ('done', 'ignored');
 CREATE INDEX inbox_pending ON inbox (next_try_at, received_at) WHERE state = 'pending';
 
 -- Subscriptions as last read from Stripe.

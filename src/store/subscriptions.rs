@@ -43,7 +43,7 @@ impl Store {
 
     /// All subscriptions: to count them by tier and status.
     pub async fn all_subscriptions(&self) -> Result<Vec<Facts>> {
-        self.read(|db| {
+        self.scan(|db| {
             let mut query = db.prepare_cached("SELECT facts FROM subscriptions")?;
             let rows = query.query_map([], |row| row.get::<_, String>(0))?;
             rows.map(|facts| read_facts(&facts?)).collect()
@@ -74,6 +74,15 @@ impl Store {
                 put_off.execute(params![reread.id, next])?;
             }
             Ok(due)
+        })
+        .await
+    }
+
+    /// A subscription that cannot be read any more is not asked for again by itself.
+    pub async fn forget_reread(&self, id: String) -> Result<()> {
+        self.write(move |db| {
+            db.prepare_cached("UPDATE subscriptions SET reread_at = NULL WHERE id = ?1")?.execute([id])?;
+            Ok(())
         })
         .await
     }

@@ -33,7 +33,8 @@ impl std::ops::Deref for Temporary {
 }
 
 fn batch(customer: u32, units: i64, next_record: u64) -> Batch {
-    let mut batch = Batch { segment: 1, offset: next_record * 100, next_record, ..Batch::default() };
+    let from = if next_record == 6 { (0, 0) } else { (1, (next_record - 1) * 100) };
+    let mut batch = Batch { from, segment: 1, offset: next_record * 100, next_record, ..Batch::default() };
     let key = TotalKey { customer, meter: 1, period_start: START };
     let units = TotalUnits {
         period_end: NOW + 100,
@@ -77,7 +78,7 @@ async fn every_unit_is_sealed_once_and_waits_while_a_row_is_unanswered() {
     let customer = linked(&store).await;
     store.fold(batch(customer, 5, 6)).expect("folds");
     assert_eq!(store.seal(plan()).await.expect("seals"), Sealed { rows: 1, units: 5 });
-    store.fold(batch(customer, 3, 9)).expect("folds");
+    store.fold(batch(customer, 3, 7)).expect("folds");
     assert_eq!(store.seal(plan()).await.expect("seals"), Sealed::default());
 
     let store = store.reopened();
@@ -108,6 +109,70 @@ async fn a_refund_after_the_batch_has_left_is_carried_against_the_next() {
 }
 
 #[tokio::test]
+async fn a_refund_of_an_ended_period_comes_off_the_next_batch() {
+    let store = Temporary::new();
+    let customer = linked(&store).await;
+    store.fold(batch(customer, 5, 6)).expect("folds");
+    store.seal(plan()).await.expect("seals");
+    let row = store.claim_due(NOW, 1).await.expect("claims")[0].sequence;
+    store.settle_tries(vec![(row, Outcome::Delivered)], NOW).await.expect("settles");
+    store.fold(batch(customer, -4, 7)).expect("folds");
+    let mut next = batch(customer, 3, 8);
+    let units = next.totals.drain().next().expect("one").1;
+    let key = TotalKey { customer, meter: 1, period_start: NOW + 100 };
+    next.totals.insert(key, TotalUnits { period_end: NOW + 300, ..units });
+    store.fold(next.clone()).expect("folds");
+    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed::default(), "3 of the 4 are used up");
+    next.from = (1, 800);
+    next.offset = 900;
+    store.fold(next).expect("folds");
+    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed { rows: 1, units: 2 });
+    assert_eq!(store.unsealed_units().await.expect("reads").0, vec![]);
+}
+
+#[tokio::test]
+async fn a_batch_is_folded_once() {
+    let store = Temporary::new();
+    store.fold(batch(1, 5, 6)).expect("folds");
+    store.fold(batch(1, 5, 6)).expect_err("the position has moved");
+    assert_eq!(store.totals(1, START).await.expect("reads")[0].used, 5);
+}
+
+#[tokio::test]
+async fn a_try_that_never_left_the_machine_is_none() {
+    let store = Temporary::new();
+    let customer = linked(&store).await;
+    store.fold(batch(customer, 5, 6)).expect("folds");
+    store.seal(plan()).await.expect("seals");
+    let row = store.claim_due(NOW, 1).await.expect("claims")[0].sequence;
+    let retry = |unsent| Outcome::Retry { at: NOW, answered: false, unsent, reason: "away".into() };
+    store.settle_tries(vec![(row, retry(true))], NOW).await.expect("settles");
+    let again = store.claim_due(NOW + 90_000, 1).await.expect("claims");
+    assert_eq!((again[0].tries, again[0].first_tried_at), (0, None));
+    store.settle_tries(vec![(row, retry(false))], NOW).await.expect("settles");
+    store.claim_due(NOW + 90_001, 1).await.expect("claims");
+    store.settle_tries(vec![(row, retry(true))], NOW).await.expect("settles");
+    let again = store.claim_due(NOW + 90_002, 1).await.expect("claims");
+    assert_eq!(again[0].first_tried_at, Some(NOW + 90_000), "an earlier one did leave");
+}
+
+#[tokio::test]
+async fn what_was_settled_long_ago_is_removed() {
+    let store = Temporary::new();
+    let customer = linked(&store).await;
+    store.fold(batch(customer, 5, 6)).expect("folds");
+    store.seal(plan()).await.expect("seals");
+    let row = store.claim_due(NOW, 1).await.expect("claims")[0].sequence;
+    store.receive("evt_1".into(), "else".into(), NOW, None, NOW).await.expect("stores");
+    store.prune_settled(NOW + 1).await.expect("prunes");
+    assert_eq!(store.outbox_counts().await.expect("counts").pending, 1, "unsettled rows stay");
+    let again = || store.receive("evt_1".into(), "else".into(), NOW, None, NOW);
+    assert_eq!(again().await.expect("stores"), Stored::New, "an ignored event has gone");
+    store.settle_tries(vec![(row, Outcome::Delivered)], NOW).await.expect("settles");
+    assert!(!store.prune_settled(NOW + 1).await.expect("prunes"), "nothing is left to remove");
+}
+
+#[tokio::test]
 async fn usage_without_a_stripe_customer_waits_for_the_link() {
     let store = Temporary::new();
     let customer = store.customer("acme".into(), None, NOW).await.expect("a customer").number;
@@ -116,7 +181,7 @@ async fn usage_without_a_stripe_customer_waits_for_the_link() {
     assert_eq!(store.unsealed_units().await.expect("reads"), (vec![], vec![(1, 5)]));
     let link = NewLink { customer: "acme".into(), stripe_customer: "cus_9".into() };
     assert_eq!(store.link(link, NOW).await.expect("links"), Some(customer));
-    assert_eq!(store.unsealed_units().await.expect("reads"), (vec![(1, 5)], vec![]));
+    assert_eq!(store.unsealed_units().await.expect("reads"), (vec![(1, 5)], vec![(1, 0)]));
     assert_eq!(store.seal(plan()).await.expect("seals"), Sealed { rows: 1, units: 5 });
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, params};
 
-use super::{Result, Store, signed, unsigned};
+use super::{Result, Store, StoreError, signed, unsigned};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TotalKey {
@@ -44,6 +44,8 @@ pub struct HourUnits {
 pub struct Batch {
     pub totals: HashMap<TotalKey, TotalUnits>,
     pub hours: HashMap<HourKey, HourUnits>,
+    /// Segment and offset at which it begins.
+    pub from: (u64, u64),
     pub segment: u64,
     pub offset: u64,
     pub next_record: u64,
@@ -71,17 +73,30 @@ impl Store {
         })
     }
 
-    /// Adds a batch and moves the position, in one transaction.
+    /// Adds a batch and moves the position, in one transaction. Refused when the position is not where the batch
+    /// began: a batch counts once.
     pub fn fold(&self, batch: Batch) -> Result<()> {
         self.write_blocking(move |db| {
+            let moved = db
+                .prepare_cached(
+                    "UPDATE fold SET segment = ?1, offset = ?2, next_record = ?3 WHERE segment = ?4 AND offset = ?5",
+                )?
+                .execute(params![
+                    signed(batch.segment),
+                    signed(batch.offset),
+                    signed(batch.next_record),
+                    signed(batch.from.0),
+                    signed(batch.from.1),
+                ])?;
+            if moved != 1 {
+                return Err(StoreError::Unreadable("the ledger was folded by somebody else".into()));
+            }
             for (key, units) in &batch.totals {
                 add_total(db, key, units)?;
             }
             for (key, units) in &batch.hours {
                 add_hour(db, key, units)?;
             }
-            db.prepare_cached("UPDATE fold SET segment = ?1, offset = ?2, next_record = ?3")?
-                .execute(params![signed(batch.segment), signed(batch.offset), signed(batch.next_record)])?;
             Ok(())
         })
     }
@@ -104,36 +119,75 @@ impl Store {
     /// Units not sealed yet by meter: of customers with a Stripe customer, and of those without (or from before
     /// they had one).
     pub async fn unsealed_units(&self) -> Result<(UnitsByMeter, UnitsByMeter)> {
-        self.read(|db| Ok((unsealed(db, true)?, unsealed(db, false)?))).await
+        self.scan(|db| {
+            let unsealed = "SELECT meter, sum(reportable - sealed) FROM totals
+                            WHERE sealable AND reportable > sealed GROUP BY meter";
+            Ok((sums(db, unsealed)?, sums(db, "SELECT meter, units FROM unlinked")?))
+        })
+        .await
     }
 }
 
 fn add_total(db: &Connection, key: &TotalKey, units: &TotalUnits) -> Result<()> {
+    let sealable: bool = db
+        .prepare_cached(
+            "INSERT INTO totals (customer, meter, period_start, period_end, included, credits, overage, reportable,
+                                 first_at_micros, last_at_micros, sealable)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,
+                     coalesce((SELECT linked_at < ?4 FROM customers WHERE number = ?1), 0))
+             ON CONFLICT DO UPDATE SET
+                 period_end = excluded.period_end,
+                 included = included + excluded.included,
+                 credits = credits + excluded.credits,
+                 overage = overage + excluded.overage,
+                 reportable = reportable + excluded.reportable,
+                 first_at_micros = min(first_at_micros, excluded.first_at_micros),
+                 last_at_micros = max(last_at_micros, excluded.last_at_micros)
+             RETURNING sealable",
+        )?
+        .query_row(
+            params![
+                key.customer,
+                key.meter,
+                key.period_start,
+                units.period_end,
+                units.included,
+                units.credits,
+                units.overage,
+                units.reportable,
+                units.first_at_micros,
+                units.last_at_micros,
+            ],
+            |row| row.get(0),
+        )?;
+    if !sealable {
+        add_unlinked(db, key.meter, units.reportable)?;
+    }
+    Ok(())
+}
+
+fn add_unlinked(db: &Connection, meter: u32, units: i64) -> Result<()> {
     db.prepare_cached(
-        "INSERT INTO totals (customer, meter, period_start, period_end, included, credits, overage, reportable,
-                             first_at_micros, last_at_micros)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
-         ON CONFLICT DO UPDATE SET
-             period_end = excluded.period_end,
-             included = included + excluded.included,
-             credits = credits + excluded.credits,
-             overage = overage + excluded.overage,
-             reportable = reportable + excluded.reportable,
-             first_at_micros = min(first_at_micros, excluded.first_at_micros),
-             last_at_micros = max(last_at_micros, excluded.last_at_micros)",
+        "INSERT INTO unlinked VALUES (?1, ?2) ON CONFLICT DO UPDATE SET units = units + excluded.units",
     )?
-    .execute(params![
-        key.customer,
-        key.meter,
-        key.period_start,
-        units.period_end,
-        units.included,
-        units.credits,
-        units.overage,
-        units.reportable,
-        units.first_at_micros,
-        units.last_at_micros,
-    ])?;
+    .execute(params![meter, units])?;
+    Ok(())
+}
+
+/// A customer has got their first link: what lies in periods that have not ended can be sealed from now on.
+pub(super) fn make_sealable(db: &Connection, customer: u32, now: i64) -> Result<()> {
+    let mut waiting = db.prepare_cached(
+        "SELECT meter, sum(reportable) FROM totals
+         WHERE customer = ?1 AND period_end > ?2 AND NOT sealable GROUP BY meter",
+    )?;
+    let sums: Vec<(u32, i64)> = waiting
+        .query_map(params![customer, now], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    for (meter, units) in sums {
+        add_unlinked(db, meter, -units)?;
+    }
+    db.prepare_cached("UPDATE totals SET sealable = 1 WHERE customer = ?1 AND period_end > ?2")?
+        .execute(params![customer, now])?;
     Ok(())
 }
 
@@ -146,13 +200,8 @@ fn add_hour(db: &Connection, key: &HourKey, units: &HourUnits) -> Result<()> {
     Ok(())
 }
 
-fn unsealed(db: &Connection, linked: bool) -> Result<UnitsByMeter> {
-    let mut query = db.prepare_cached(
-        "SELECT meter, sum(reportable - sealed) FROM totals
-         WHERE reportable > sealed
-           AND coalesce((SELECT period_end > linked_at FROM customers WHERE number = customer), 0) = ?1
-         GROUP BY meter",
-    )?;
-    let rows = query.query_map([linked], |row| Ok((row.get(0)?, unsigned(row.get(1)?))))?;
+fn sums(db: &Connection, query: &str) -> Result<UnitsByMeter> {
+    let mut query = db.prepare_cached(query)?;
+    let rows = query.query_map([], |row| Ok((row.get(0)?, unsigned(row.get(1)?))))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }

@@ -78,8 +78,15 @@ impl Drop for Worker {
 }
 
 fn in_savepoint<T>(connection: &Connection, job: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+    // SQLite ends a transaction by itself after some errors; without one a savepoint would commit on its own.
+    if connection.is_autocommit() {
+        return Err(StoreError::Commit("the transaction was lost".into()));
+    }
     connection.execute_batch("SAVEPOINT job")?;
     let result = job(connection);
+    if connection.is_autocommit() {
+        return result.and(Err(StoreError::Commit("the transaction was lost".into())));
+    }
     let end = if result.is_ok() { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" };
     connection.execute_batch(end)?;
     result

@@ -69,6 +69,7 @@ pub(super) async fn read(response: reqwest::Response, secret: &Secret) -> Result
 
 /// A network error in words, without its URL, which may name customers.
 pub(super) fn unreachable(error: reqwest::Error) -> CallError {
+    let unsent = error.is_connect();
     let error = error.without_url();
     let mut reason = error.to_string();
     let mut cause = std::error::Error::source(&error);
@@ -76,7 +77,7 @@ pub(super) fn unreachable(error: reqwest::Error) -> CallError {
         reason = format!("{reason}: {error}");
         cause = error.source();
     }
-    CallError::Unreachable { reason }
+    CallError::Unreachable { reason, unsent }
 }
 
 async fn body(mut response: reqwest::Response) -> Result<Bytes, CallError> {

@@ -11,7 +11,11 @@ use std::fmt;
 pub enum CallError {
     /// No connection, a broken one, or a timeout: whether Stripe acted is unknown.
     #[error("no answer from stripe: {reason}")]
-    Unreachable { reason: String },
+    Unreachable {
+        reason: String,
+        /// No connection came about: nothing was sent.
+        unsent: bool,
+    },
     /// The circuit breaker is open: nothing was sent.
     #[error("stripe has not been answering: nothing sent, next probe due shortly")]
     CircuitOpen,
@@ -70,6 +74,11 @@ impl CallError {
     /// No answer came, so nothing is known about Stripe's side.
     pub fn is_unreachable(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::CircuitOpen)
+    }
+
+    /// Nothing left this machine.
+    pub fn is_unsent(&self) -> bool {
+        matches!(self, Self::Unreachable { unsent: true, .. } | Self::CircuitOpen)
     }
 
     /// Waiting can cure it: network errors, the open circuit, 5xx, 429 and the other statuses of a moment.

@@ -50,7 +50,7 @@ pub enum MeterEventAnswer {
         /// Stripe has stored an answer under this `Idempotency-Key`: the next try needs a new key.
         answered: bool,
         /// No answer came, or nothing was sent: whether the event counts is unknown.
-        unreachable: bool,
+        unsent: bool,
     },
 }
 
@@ -73,7 +73,7 @@ pub async fn send_meter_event(
         Err(error) => MeterEventAnswer::Retry {
             reason: error.to_string(),
             answered: matches!(error, CallError::Unreadable { .. }),
-            unreachable: error.is_unreachable(),
+            unsent: error.is_unsent(),
         },
     }
 }
@@ -106,14 +106,14 @@ fn accepted(event: &MeterEvent, answer: &Answer) -> MeterEventAnswer {
         MeterEventAnswer::Retry {
             reason: format!("the answer {} does not name the event", answer.status),
             answered: true,
-            unreachable: false,
+            unsent: false,
         }
     }
 }
 
 fn answer_to_status(error: &StatusError) -> MeterEventAnswer {
     let in_use = error.code.as_deref() == Some("idempotency_key_in_use");
-    let retry = |reason: String, answered| MeterEventAnswer::Retry { reason, answered, unreachable: false };
+    let retry = |reason: String, answered| MeterEventAnswer::Retry { reason, answered, unsent: false };
     match error.status {
         // Neither these nor a twin still in flight are stored under the key.
         401 | 403 => retry(format!("{error}; check [stripe] secret_key"), false),

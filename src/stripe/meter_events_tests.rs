@@ -26,7 +26,7 @@ fn error(status: u16, kind: &str, code: Option<&str>, message: &str) -> Reply {
 
 fn retry(answer: &MeterEventAnswer) -> (bool, bool) {
     match answer {
-        MeterEventAnswer::Retry { answered, unreachable, .. } => (*answered, *unreachable),
+        MeterEventAnswer::Retry { answered, unsent, .. } => (*answered, *unsent),
         other => panic!("not a retry: {other:?}"),
     }
 }

@@ -49,7 +49,7 @@ fn an_arrow_in_disguise_is_found() {
     finds(arrows_up, "src/auth/key.rs", "use super::claims;", &[]);
     finds(arrows_up, "src/auth/key.rs", "use super::super::api;", &[&leaves("src/auth/key.rs")]);
     finds(arrows_up, "src/auth/mod.rs", "use super::api;", &[&leaves("src/auth/mod.rs")]);
-    let homeless = "src/attic/mod.rs:1: attic has no floor; give it one in tests/tidy.rs and src/lib.rs";
+    let homeless = "src/attic/mod.rs:1: a room without a floor; give it one in tests/tidy and in src/lib.rs";
     finds(arrows_up, "src/attic/mod.rs", "", &[homeless]);
 }
 

@@ -65,7 +65,10 @@ fn check_admin_token(server: &written::Server, found: &mut Findings) {
 }
 
 fn check_listen(addresses: &[At<SocketAddr>], admin: SocketAddr, found: &mut Findings) {
-    for (index, address) in addresses.iter().enumerate().filter(|(_, address)| address.value.port() != 0) {
+    for (index, address) in addresses.iter().enumerate() {
+        if address.value.port() == 0 {
+            found.error(&address.place, "nobody would find port 0", "write the port that clients call");
+        }
         if address.value == admin {
             let help = "give them different ports; /admin and /metrics are not for the public";
             found.error(&address.place, "this is also server.admin_listen", help);

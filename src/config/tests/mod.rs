@@ -23,7 +23,7 @@ fn mistakes(text: &str) -> String {
 
 /// A configuration without mistakes, section by section, so that a test can put another in a section's place.
 const SECTIONS: &[(&str, &str)] = &[
-    ("server", "[server]\nlisten = \"127.0.0.1:0\"\n"),
+    ("server", "[server]\nlisten = \"127.0.0.1:1\"\n"),
     ("auth", "[auth.jwt]\nalgorithms = [\"HS256\"]\nsecret = \"0123456789abcdef0123456789abcdef\"\n"),
     ("upstreams", "[upstreams.api]\nservers = [\"127.0.0.1:9000\"]\n"),
     ("meters", "[meters.api_calls]\n"),

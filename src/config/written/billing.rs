@@ -27,14 +27,14 @@ impl Section for Billing {
 
     fn read_keys(keys: &mut Keys<'_, '_, '_>) -> Self {
         Self {
-            currency: keys.optional("currency", "The currency of all amounts, such as \"usd\"; needed where there are any."),
+            currency: keys.optional("currency", "The currency of all amounts, such as \"usd\"."),
             report: keys.or(
                 "report",
                 "\"all\": every unit goes to Stripe, whose graduated price holds the included ones; or \"overage\".",
                 "all",
             ),
             flush_interval: keys.or("flush_interval", "How often usage is sent to Stripe; at least 100ms.", "60s"),
-            past_due_grace: keys.or("past_due_grace", "How long a customer keeps the tier after a payment failed.", "7d"),
+            past_due_grace: keys.or("past_due_grace", "How long a failed payment leaves the tier.", "7d"),
             paths: keys.section("paths"),
             webhook_rate: keys.or("webhook_rate", "The most webhooks.", "100/s"),
         }

@@ -32,7 +32,7 @@ impl Section for Stripe {
     fn read_keys(keys: &mut Keys<'_, '_, '_>) -> Self {
         Self {
             place: keys.place(),
-            mode: keys.or("mode", "\"live\" talks to Stripe, with a test or a live key; \"sandbox\" runs a local one.", "live"),
+            mode: keys.or("mode", "\"live\" talks to Stripe; \"sandbox\" runs a local one.", "live"),
             secret_key: keys.optional("secret_key", "The secret or restricted API key; needed in live mode."),
             webhook_secrets: keys.optional(
                 "webhook_secrets",
@@ -41,7 +41,7 @@ impl Section for Stripe {
             api_base: keys.optional("api_base", "Another base for tests; left out: https://api.stripe.com."),
             max_requests_per_second: keys.or("max_requests_per_second", "The most calls to Stripe.", 80),
             meter_events_per_second: keys.or("meter_events_per_second", "The most meter events to Stripe.", 900),
-            sandbox_listen: keys.or("sandbox_listen", "Where the local Stripe listens in sandbox mode.", "127.0.0.1:12111"),
+            sandbox_listen: keys.or("sandbox_listen", "Where the local Stripe listens.", "127.0.0.1:12111"),
         }
     }
 }

@@ -26,7 +26,7 @@ impl Section for Upstream {
             connect_timeout: keys.or("connect_timeout", "How long connecting may take.", "1s"),
             read_timeout: keys.or("read_timeout", "How long the server may be silent.", "60s"),
             write_timeout: keys.or("write_timeout", "How long the server may refuse to read.", "60s"),
-            retries: keys.or("retries", "Further tries after a failure; idempotent requests only.", 1),
+            retries: keys.or("retries", "Further tries when no connection can be made.", 1),
         }
     }
 }

@@ -128,8 +128,35 @@ fn overage_is_drawn_after_the_included_units_and_stops_at_the_cap() {
 fn an_undone_charge_gives_its_units_back() {
     let mut account = account(tier(5, Overage::Deny, None));
     let charge_of_five = charge(&mut account, 5, at(1)).expect("fits");
-    account.undo(&charge_of_five);
+    assert_eq!(account.undo(&charge_of_five, at(1)), MONTH);
     charge(&mut account, 5, at(1)).expect("again");
+}
+
+#[test]
+fn a_charge_undone_long_after_its_period_counts_in_the_current_one() {
+    let mut account = account(tier(5, Overage::Deny, None));
+    let old = charge(&mut account, 3, at(1)).expect("fits");
+    let soon = Now::from_seconds(MONTH.end + 60);
+    let late = Now::from_seconds(MONTH.end + 3_601);
+    charge(&mut account, 4, soon).expect("another period");
+    assert_eq!(account.undo(&old, soon), MONTH);
+    assert_eq!(account.window(soon).used[0], 4);
+    assert_eq!(account.undo(&old, late).start, MONTH.end);
+    assert_eq!(account.window(late).used[0], 1);
+}
+
+#[test]
+fn a_period_whose_end_moves_keeps_its_units() {
+    let mut account = account(tier(5, Overage::Deny, None));
+    charge(&mut account, 4, at(1)).expect("fits");
+    let longer = Period { start: MONTH.start, end: MONTH.end + 500 };
+    let interval = crate::domain::period::Interval::Months(1);
+    let windows = Windows::Periods { current: longer, anchor: longer.start, interval };
+    let extended = Entitlement { windows, ..account.entitlement().clone() };
+    assert_eq!(account.lacks_window(&extended, at(2)), None);
+    account.entitle(extended, None, at(2));
+    assert_eq!(account.window(at(2)), &Window { period: longer, used: smallvec![4] });
+    assert!(account.admit(&route(2), at(2)).is_err());
 }
 
 #[test]
@@ -230,7 +257,7 @@ proptest! {
                 },
                 Action::Release => if let Some(cost) = flying.pop() { account.release(&route(cost).cost); },
                 Action::UndoLast => if let Some((charge, cost)) = last.take() {
-                    account.undo(&charge);
+                    account.undo(&charge, at(1));
                     used -= cost;
                 },
             }

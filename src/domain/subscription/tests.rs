@@ -107,6 +107,9 @@ fn one_that_entitles_beats_one_that_does_not_and_then_the_later_tier() {
     assert_eq!(best(&[ended.clone(), starter.clone()]), starter);
     assert_eq!(best(&[unpaid.clone(), starter.clone()]), starter);
     assert_eq!(best(&[ended, unpaid.clone()]), unpaid);
+    let elsewhere = of(Status::Active, "price_else");
+    assert_eq!(best(&[elsewhere.clone(), unpaid.clone()]), unpaid);
+    assert_eq!(best(&[elsewhere, starter.clone()]), starter);
 }
 
 #[test]

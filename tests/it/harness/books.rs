@@ -72,50 +72,54 @@ pub struct Kept {
     pub stripe_customer: Option<String>,
     /// Settled units.
     pub units: i64,
-    /// What of them Stripe shall hear of.
-    pub reportable: i64,
-    /// What of that has gone into the outbox.
+    /// What of them Stripe shall hear of and has gone into the outbox.
     pub sealed: i64,
-    pub pending: i64,
-    pub dead: i64,
-}
-
-impl Kept {
-    /// What Stripe has accepted.
-    pub fn delivered(&self) -> i64 {
-        self.sealed - self.pending - self.dead
-    }
+    /// What is in the outbox, delivered or not.
+    pub outbox: i64,
 }
 
 /// Every account in the store of a `data_dir`, read while the gateway runs.
 pub fn kept(data_dir: &Path) -> BTreeMap<Account, Kept> {
-    let store = Connection::open_with_flags(data_dir.join("tollgate.db"), OpenFlags::SQLITE_OPEN_READ_ONLY)
-        .expect("a store");
+    let store = open(data_dir);
     let mut query = store.prepare(KEPT).expect("the store's tables");
     let rows = query.query_map([], read_kept).expect("rows");
     rows.collect::<rusqlite::Result<_>>().expect("rows")
 }
 
 const KEPT: &str = "
-    SELECT c.name, m.name, c.stripe_customer, sum(t.included + t.credits + t.overage), sum(t.reportable),
-           sum(t.sealed),
-           (SELECT coalesce(sum(value), 0) FROM outbox o
-            WHERE o.customer = t.customer AND o.meter = t.meter AND o.state = 'pending'),
-           (SELECT coalesce(sum(value), 0) FROM outbox o
-            WHERE o.customer = t.customer AND o.meter = t.meter AND o.state = 'dead')
+    SELECT c.name, m.name, c.stripe_customer, sum(t.included + t.credits + t.overage), sum(t.sealed),
+           (SELECT coalesce(sum(value), 0) FROM outbox o WHERE o.customer = t.customer AND o.meter = t.meter)
     FROM totals t JOIN customers c ON c.number = t.customer JOIN names m ON m.number = t.meter
     GROUP BY t.customer, t.meter";
 
 fn read_kept(row: &Row<'_>) -> rusqlite::Result<(Account, Kept)> {
-    let kept = Kept {
-        stripe_customer: row.get(2)?,
-        units: row.get(3)?,
-        reportable: row.get(4)?,
-        sealed: row.get(5)?,
-        pending: row.get(6)?,
-        dead: row.get(7)?,
-    };
+    let kept =
+        Kept { stripe_customer: row.get(2)?, units: row.get(3)?, sealed: row.get(4)?, outbox: row.get(5)? };
     Ok(((row.get(0)?, row.get(1)?), kept))
+}
+
+/// What Stripe has accepted, by the store.
+fn delivered(data_dir: &Path) -> Metered {
+    let store = open(data_dir);
+    let mut query = store
+        .prepare(
+            "SELECT stripe_customer, event_name, sum(value) FROM outbox WHERE state = 'delivered' GROUP BY 1, 2",
+        )
+        .expect("the store's tables");
+    let row = |row: &Row<'_>| Ok(((row.get(0)?, row.get(1)?), row.get::<_, i64>(2)?.cast_unsigned()));
+    let rows = query.query_map([], row).expect("rows");
+    rows.collect::<rusqlite::Result<_>>().expect("rows")
+}
+
+/// How many webhook events in the inbox are like this.
+pub fn events(data_dir: &Path, like: &str) -> u64 {
+    let count = format!("SELECT count(*) FROM inbox WHERE {like}");
+    open(data_dir).query_row(&count, [], |row| row.get::<_, i64>(0)).expect("a count").cast_unsigned()
+}
+
+fn open(data_dir: &Path) -> Connection {
+    Connection::open_with_flags(data_dir.join("tollgate.db"), OpenFlags::SQLITE_OPEN_READ_ONLY)
+        .expect("a store")
 }
 
 /// The sum of all records in the ledger's segments, corrections taken off.
@@ -135,25 +139,22 @@ pub fn in_segments(data_dir: &Path) -> i64 {
     units
 }
 
-/// Panics unless every unit is where it belongs.
+/// Panics unless every unit is where it belongs: what clients saw is what the ledger holds; what was sealed of it is
+/// in the outbox; what was delivered from there is what Stripe counted.
 pub fn assert_balanced(seen: &Seen, data_dir: &Path, metered: &Metered) {
     let kept = kept(data_dir);
     assert_ledger_is_what_clients_saw(seen, &kept);
     let folded: i64 = kept.values().map(|account| account.units).sum();
-    assert_eq!(in_segments(data_dir), folded, "the segments and the store's totals differ");
-    let mut delivered: BTreeMap<(String, String), i64> = BTreeMap::new();
-    for ((customer, meter), account) in &kept {
-        match &account.stripe_customer {
-            Some(stripe_customer) => {
-                *delivered.entry((stripe_customer.clone(), meter.clone())).or_default() += account.delivered();
-            }
-            None => assert_eq!(account.sealed, 0, "{customer} has no link, and yet was sealed"),
-        }
+    assert_eq!(in_segments(data_dir), folded, "the segments (left) and the store's totals (right) differ");
+    for (account, kept) in &kept {
+        assert_eq!(
+            kept.sealed, kept.outbox,
+            "{account:?}: sealed (left) is not what is in the outbox (right)"
+        );
+        let linked = kept.stripe_customer.is_some();
+        assert!(linked || kept.sealed == 0, "{account:?} has no link, and yet was sealed");
     }
-    delivered.retain(|_, units| *units != 0);
-    let metered: BTreeMap<_, _> =
-        metered.iter().map(|(account, units)| (account.clone(), i64::try_from(*units).unwrap())).collect();
-    assert_eq!(delivered, metered, "what left the outbox (left) is not what Stripe counted (right)");
+    assert_eq!(delivered(data_dir), *metered, "what was delivered (left) is not what Stripe counted (right)");
 }
 
 fn assert_ledger_is_what_clients_saw(seen: &Seen, kept: &BTreeMap<Account, Kept>) {
@@ -168,6 +169,10 @@ fn assert_ledger_is_what_clients_saw(seen: &Seen, kept: &BTreeMap<Account, Kept>
         );
     }
     for (account, kept) in kept {
-        assert!(kept.units == 0 || seen.contains_key(account), "nobody saw the {} of {account:?}", kept.units);
+        assert!(
+            kept.units == 0 || seen.contains_key(account),
+            "nobody saw the {} of {account:?}",
+            kept.units
+        );
     }
 }

@@ -122,10 +122,7 @@ pub fn sold() -> Catalogue {
     Catalogue {
         currency: "usd".to_owned(),
         event_name: "api_calls".to_owned(),
-        tiers: vec![
-            tier("starter", 2_900, None, 1_000, "3"),
-            tier("pro", 9_900, Some(99_000), 10_000, "2"),
-        ],
+        tiers: vec![tier("starter", 2_900, None, 1_000, "3"), tier("pro", 9_900, Some(99_000), 10_000, "2")],
         id_prefix: Some("it".to_owned()),
     }
 }

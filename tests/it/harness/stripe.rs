@@ -45,7 +45,9 @@ impl Stripe {
     /// A call of Stripe's API, which succeeds.
     pub async fn post(&self, path: &str, form: &[(&str, &str)]) -> Value {
         let url = format!("{}{path}", self.url());
-        let answer = self.http.post(url).bearer_auth("sk_test_x").form(form).send().await;
+        let request = self.http.post(url).bearer_auth("sk_test_x");
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        let answer = request.body(encode(form)).send().await;
         succeeded(answer.expect("the sandbox answers")).await
     }
 
@@ -71,6 +73,11 @@ impl Stripe {
     pub async fn break_meter_events(&self, mut fault: Value) {
         fault["operation"] = json!("meter_events.create");
         self.hook("faults", fault).await;
+    }
+
+    /// Forgets every fault that has not struck yet.
+    pub async fn forget_faults(&self) {
+        self.delete("/_sandbox/faults").await;
     }
 
     pub async fn set_status(&self, subscription: &str, status: &str) {
@@ -116,6 +123,19 @@ impl Stripe {
         let list = self.get("/v1/events?limit=100").await;
         list["data"].as_array().expect("a list").iter().rev().cloned().collect()
     }
+}
+
+fn encode(form: &[(&str, &str)]) -> String {
+    let escape = |text: &str| -> String {
+        let byte = |byte: u8| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' | b'.' => char::from(byte).to_string(),
+            other => format!("%{other:02X}"),
+        };
+        text.bytes().map(byte).collect()
+    };
+    let pairs: Vec<_> =
+        form.iter().map(|(name, value)| format!("{}={}", escape(name), escape(value))).collect();
+    pairs.join("&")
 }
 
 async fn succeeded(answer: reqwest::Response) -> Value {

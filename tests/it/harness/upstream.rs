@@ -9,7 +9,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use http::{StatusCode, header};
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
@@ -27,6 +27,8 @@ pub enum Behaviour {
     Held,
     /// Closes the connection in the middle of its body.
     CutMidBody,
+    /// The same, when [`Upstream::release`] is called.
+    CutLater,
     /// Closes the connection without an answer.
     HangUp,
     /// Answers with so many bytes.
@@ -107,29 +109,39 @@ async fn answer(State(paths): State<Arc<Paths>>, request: Request) -> Response {
                 .into_response()
         }
         Some(Behaviour::Held) => {
-            let mut released = paths.released.subscribe();
-            released.wait_for(|released| *released).await.expect("the world is still there");
+            paths.released().await;
             echo(request).await
         }
-        Some(Behaviour::CutMidBody) => cut_mid_body(),
-        Some(Behaviour::HangUp) => cut(Vec::new(), 0),
+        Some(Behaviour::CutMidBody) => cut(tokio::task::yield_now()),
+        Some(Behaviour::CutLater) => cut(async move { paths.released().await }),
+        Some(Behaviour::HangUp) => hang_up(),
         Some(Behaviour::Large(bytes)) => vec![b'x'; bytes].into_response(),
     }
 }
 
-fn cut_mid_body() -> Response {
-    cut(vec![Ok(Bytes::from_static(b"{\"half\":"))], 1_000)
+impl Paths {
+    async fn released(&self) {
+        let mut released = self.released.subscribe();
+        released.wait_for(|released| *released).await.expect("the sender is beside it");
+    }
 }
 
-/// Sends what there is and breaks off. The declared length says that more was to come.
-fn cut(parts: Vec<Result<Bytes, std::io::Error>>, declared: usize) -> Response {
-    let broken = Err(std::io::Error::other("cut off on purpose"));
-    let body = Body::from_stream(stream::iter(parts.into_iter().chain([broken])));
-    let mut response = Response::new(body);
-    if declared > 0 {
-        response.headers_mut().insert(header::CONTENT_LENGTH, declared.into());
-    }
+/// Sends a part of what its declared length promises, and breaks off after `when`; that must wait at least once,
+/// for the server sends nothing before it has to wait for more.
+fn cut(when: impl Future<Output = ()> + Send + 'static) -> Response {
+    let part = stream::iter([Ok(Bytes::from_static(b"{\"half\":"))]);
+    let end = stream::once(async move {
+        when.await;
+        Err(std::io::Error::other("cut off on purpose"))
+    });
+    let mut response = Response::new(Body::from_stream(part.chain(end)));
+    response.headers_mut().insert(header::CONTENT_LENGTH, 1_000.into());
     response
+}
+
+/// Ends the connection: the server drops it when a handler panics.
+fn hang_up() -> Response {
+    std::panic::resume_unwind(Box::new("hung up on purpose"))
 }
 
 /// Tells what arrived.
@@ -153,4 +165,3 @@ async fn echo(request: Request) -> Response {
     });
     axum::Json(told).into_response()
 }
-

@@ -75,7 +75,10 @@ async fn twenty_kills_under_load_lose_no_charged_unit() {
     load.end().await;
     let (charged, doubtful) = world.seen();
     assert!(charged >= KILLS * BETWEEN, "there was load");
-    assert!(doubtful <= KILLS * CLIENTS as u64 * 5, "only requests in flight at a kill are in doubt: {doubtful}");
+    assert!(
+        doubtful <= KILLS * CLIENTS as u64 * 5,
+        "only requests in flight at a kill are in doubt: {doubtful}"
+    );
     world.flush_all().await;
     let metered: u64 = world.stripe.metered().await.values().sum();
     assert!(metered >= charged, "{} charged units never reached Stripe", charged - metered);

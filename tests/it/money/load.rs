@@ -18,7 +18,8 @@ fn requests() -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_unit_that_clients_were_charged_reaches_stripe_customer_by_customer() {
-    let world = World::builder().config("[tiers.free]\nincluded = { api_calls = \"unlimited\" }").start().await;
+    let world =
+        World::builder().config("[tiers.free]\nincluded = { api_calls = \"unlimited\" }").start().await;
     let subscribe = |at| {
         let name = format!("customer-{at}");
         let subscribed = world.stripe.subscribe("pro", Some(&name));

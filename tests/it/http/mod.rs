@@ -1,0 +1,1 @@
+//! Routes, tokens, headers, refusals, and our own endpoints.

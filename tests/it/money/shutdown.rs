@@ -1,0 +1,65 @@
+//! SIGTERM: what is in flight finishes and is billed.
+
+use crate::harness::{Behaviour, World};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_in_flight_at_sigterm_finish_and_are_charged_and_the_exit_is_clean() {
+    let mut world = World::start().await;
+    let (customer, subscribed) = world.subscriber("acme", "pro").await;
+    world.upstream.on("/export/pdf", Behaviour::Held);
+    let in_flight: Vec<_> = (0..8)
+        .map(|_| {
+            let customer = customer.clone();
+            tokio::spawn(async move { customer.get("/export/pdf").await })
+        })
+        .collect();
+    world.upstream.arrived("/export/pdf", 8).await;
+    world.gateway.terminate();
+    crate::harness::until("the port closes", crate::harness::PATIENCE, async || {
+        tokio::net::TcpStream::connect(world.gateway.public).await.is_err().then_some(())
+    })
+    .await;
+    world.upstream.release();
+    for request in in_flight {
+        let reply = request.await.expect("the task ran");
+        assert_eq!((reply.status, reply.charged()), (200, 5));
+    }
+    assert_eq!(world.gateway.ended().await, Some(0), "{}", world.gateway.log());
+    world.gateway.restart().await;
+    assert_eq!(customer.used().await, 40);
+    world.flush_all().await;
+    assert_eq!(world.stripe.units_of(&subscribed.customer).await, 40);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_outlast_the_drain_timeout_are_cut_off_uncharged_and_the_exit_is_clean() {
+    let mut world = World::builder().config("[server]\ndrain_timeout = \"500ms\"").start().await;
+    let customer = world.customer("too-slow");
+    world.upstream.on("/export/pdf", Behaviour::Held);
+    let in_flight = tokio::spawn({
+        let customer = customer.clone();
+        async move { customer.try_get("/export/pdf").await }
+    });
+    world.upstream.arrived("/export/pdf", 1).await;
+    world.gateway.stop().await;
+    assert!(in_flight.await.expect("the task ran").is_err(), "the connection ended");
+    world.upstream.release();
+    world.gateway.restart().await;
+    assert_eq!(customer.used().await, 0);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn usage_that_was_not_sent_before_the_stop_is_sent_after_the_start() {
+    let mut world = World::builder().config("[billing]\nflush_interval = \"1h\"").start().await;
+    let (customer, subscribed) = world.subscriber("acme", "pro").await;
+    assert_eq!(customer.get("/export/pdf").await.charged(), 5);
+    world.gateway.stop().await;
+    let kept = world.kept("acme");
+    assert_eq!((kept.units, kept.sealed), (5, 0), "the stop folded the ledger to its end");
+    world.gateway.restart().await;
+    world.flush_all().await;
+    assert_eq!(world.stripe.units_of(&subscribed.customer).await, 5);
+    world.finish().await;
+}

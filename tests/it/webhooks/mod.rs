@@ -1,0 +1,6 @@
+//! A tier always ends equal to Stripe's truth, whatever the news' order, number and shape.
+
+mod order;
+mod refused;
+mod statuses;
+mod upgrade;
