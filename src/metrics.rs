@@ -82,7 +82,7 @@ metrics! {
     outbox_pending: IntGauge = gauge("outbox_pending");
     /// Age of the oldest pending meter event.
     outbox_oldest_seconds: IntGauge = gauge("outbox_oldest_seconds");
-    /// Meter events that Stripe refused for good; see `tollgate outbox`.
+    /// Meter events that Stripe refused for good, or that wait for a decision.
     outbox_dead: IntGauge = gauge("outbox_dead");
     /// Calls to Stripe, by operation and outcome.
     stripe_requests: IntCounterVec = counters("stripe_requests_total", &["operation", "outcome"]);

@@ -197,8 +197,8 @@ pub(super) fn prune(storage: &Arc<dyn Storage>, before_micros: i64, folded: Posi
     let segments = storage.list()?;
     let mut removed = 0;
     for (at, segment) in segments.iter().enumerate() {
-        let next = segments[at + 1..].iter().map(|next| read_header(&*storage.open(*next)?));
-        let next = next.filter_map(Result::transpose).next().transpose()?;
+        let mut next = segments[at + 1..].iter().map(|next| read_header(&*storage.open(*next)?));
+        let next = next.find_map(Result::transpose).transpose()?;
         let ended_before = next.is_some_and(|next| next.made_at_micros < before_micros);
         if *segment >= folded.segment || !ended_before {
             break;

@@ -18,13 +18,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub use command::tollgate;
-pub use config::{ADMIN_TOKEN, SECRET, WEBHOOK_SECRET};
+pub use command::{Ended, tollgate};
+pub use config::{ADMIN_TOKEN, SECRET, WEBHOOK_SECRET, free_address};
 pub use customer::{Customer, Reply, token};
 pub use gateway::Gateway;
-pub use stripe::{Stripe, signature, unix_now};
+pub use stripe::{signature, unix_now};
 pub use upstream::Behaviour;
-pub use wire::Wire;
 pub use world::World;
 
 /// How long anything that must happen may take.

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -72,13 +71,6 @@ impl Wire {
         };
         self.read_until(|bytes| (bytes.len() >= length).then_some(length)).await?;
         Some(self.ahead.drain(..length).collect::<Vec<u8>>().into())
-    }
-
-    /// Whether the other side closes the connection within a moment.
-    pub async fn is_closed(&mut self) -> bool {
-        let mut byte = [0; 1];
-        let read = tokio::time::timeout(Duration::from_secs(5), self.stream.read(&mut byte)).await;
-        matches!(read, Ok(Ok(0) | Err(_)))
     }
 
     async fn read_until(&mut self, reached: impl Fn(&[u8]) -> Option<usize>) -> Option<usize> {

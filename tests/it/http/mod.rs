@@ -1,1 +1,9 @@
 //! Routes, tokens, headers, refusals, and our own endpoints.
+
+mod bodies;
+mod forwarding;
+mod limits_shown;
+mod own;
+mod paths;
+mod refusals;
+mod tokens;

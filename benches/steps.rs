@@ -1,0 +1,121 @@
+//! The steps of a charged request, each by itself: `cargo bench --bench steps`.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use tollgate::auth::{Authenticator, KeySource, Settings, parse_algorithm, sign_hs};
+use tollgate::config;
+use tollgate::domain::account::{Account, Window};
+use tollgate::domain::path::NormalPath;
+use tollgate::domain::route::Found;
+use tollgate::domain::subscription::Entitlement;
+use tollgate::domain::usage::Now;
+use tollgate::ledger::{Disk, Durability, Kind, Ledger, LedgerId, Options, Record, RecordDraw, Resume};
+
+const NOW: i64 = 1_795_174_000;
+
+fn paths_and_routes(c: &mut Criterion) {
+    let config = demo();
+    let routes = &config.catalogue.routes;
+    c.bench_function("normalise a plain path", |b| {
+        b.iter(|| NormalPath::parse(black_box("/signals/history/ACME")).is_ok());
+    });
+    c.bench_function("normalise a path with escapes", |b| {
+        b.iter(|| NormalPath::parse(black_box("/signals//history/%41CME/../EMCA")).is_ok());
+    });
+    let path = NormalPath::parse("/signals/history/ACME").expect("a path");
+    c.bench_function("find a route", |b| {
+        b.iter(|| matches!(routes.find(black_box(&path), &http::Method::GET), Found::Route(_)));
+    });
+}
+
+fn accounts(c: &mut Criterion) {
+    let config = demo();
+    let entitlement = Entitlement::of(None, &config.catalogue);
+    let window = Window { period: entitlement.windows.at(NOW), used: smallvec::smallvec![0] };
+    let route = config.catalogue.routes.iter().next().expect("a route").clone();
+    c.bench_function("admit, settle and undo", |b| {
+        let mut account = Account::new(entitlement.clone(), window.clone());
+        let mut now = Now::from_seconds(NOW);
+        b.iter(|| {
+            now = Now(now.nanos() + 20_000_000);
+            account.admit(black_box(&route), now).expect("within the limits");
+            let charge = account.settle(&route.cost, now);
+            account.undo(&charge, now)
+        });
+    });
+    c.bench_function("the policies of the headers", |b| {
+        let mut account = Account::new(entitlement.clone(), window.clone());
+        b.iter(|| account.policies(black_box(&route), Now::from_seconds(NOW)).len());
+    });
+}
+
+fn tokens(c: &mut Criterion) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let secret = b"a-secret-of-at-least-thirty-two-bytes".to_vec();
+    let hs256 = parse_algorithm("HS256").expect("known");
+    let settings = Settings {
+        algorithms: vec![hs256],
+        keys: KeySource::Secret(secret.clone()),
+        issuer: None,
+        audience: Vec::new(),
+        leeway: Settings::DEFAULT_LEEWAY,
+        customer_claim: "sub".parse().expect("a claim"),
+        member_claim: None,
+        stripe_customer_claim: None,
+        cache_ttl: Settings::DEFAULT_CACHE_TTL,
+        cache_capacity: 100_000,
+        jwks_cooldown: Settings::DEFAULT_JWKS_COOLDOWN,
+        jwks_refresh: Settings::DEFAULT_JWKS_REFRESH,
+    };
+    let authenticator = Authenticator::new(&settings, runtime.handle()).expect("an authenticator");
+    let token = |n: i64| {
+        let claims = serde_json::json!({ "sub": format!("user-{n}"), "exp": NOW + 3_600 });
+        sign_hs(hs256, &secret, &claims).expect("signs")
+    };
+    let remembered = token(0);
+    runtime.block_on(authenticator.verify(&remembered, NOW)).expect("valid");
+    c.bench_function("find a remembered token", |b| {
+        b.iter(|| authenticator.remembered(black_box(&remembered), NOW).is_some());
+    });
+    c.bench_function("verify an HS256 token", |b| {
+        b.iter(|| runtime.block_on(authenticator.verify(black_box(&remembered), NOW)).is_ok());
+    });
+}
+
+fn ledger(c: &mut Criterion) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = Options {
+        durability: Durability::Process,
+        sync_interval: Duration::from_millis(200),
+        segment_bytes: 64 << 20,
+    };
+    let disk = Arc::new(Disk::open(folder.path()).expect("a folder"));
+    let ledger = Ledger::open(disk, LedgerId([1; 16]), Resume::default(), options, 0).expect("opens");
+    let record = Record {
+        number: 0,
+        at_micros: NOW * 1_000_000,
+        request: [7; 16],
+        customer: 1,
+        member: 0,
+        route: 1,
+        tier: 1,
+        configuration: 1,
+        period: tollgate::domain::period::Period::calendar_month(NOW),
+        kind: Kind::Charge,
+        status: 200,
+        method: 1,
+        draws: smallvec::smallvec![RecordDraw { meter: 1, included: 1, credits: 0, overage: 0 }],
+        foreign_request: None,
+    };
+    c.bench_function("append a record", |b| b.iter(|| ledger.append(black_box(&record)).is_ok()));
+}
+
+fn demo() -> config::Config {
+    config::parse(config::DEMO, std::path::Path::new("demo.toml"), &|_| None).expect("the demo is valid")
+}
+
+criterion_group!(steps, paths_and_routes, accounts, tokens, ledger);
+criterion_main!(steps);

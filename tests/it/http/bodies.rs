@@ -1,0 +1,72 @@
+//! Request bodies: forwarded whole, or refused uncharged.
+
+use http::Method;
+
+use crate::harness::World;
+
+/// `max_body` of the tests.
+const LIMIT: usize = 64 << 10;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_as_large_as_allowed_arrives_whole() {
+    let world = World::start().await;
+    let customer = world.customer("uploader");
+    let reply = customer.ask(Method::POST, "/signals", |request| request.body("x".repeat(LIMIT))).await;
+    assert_eq!((reply.status, reply.charged()), (200, 1));
+    assert_eq!(reply.json()["body_bytes"], LIMIT);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_declared_length_beyond_it_is_413_before_the_api_hears_anything() {
+    let world = World::start().await;
+    let customer = world.customer("uploader");
+    let mut wire = world.wire().await;
+    let head = format!("POST /signals HTTP/1.1\r\ncontent-length: {}", LIMIT + 1);
+    let reply = wire.ask(&customer, &head).await;
+    assert_eq!(reply.refusal(), (413, "body_too_large".to_owned()));
+    assert_eq!(world.upstream.hits("/signals"), 0);
+    assert_eq!(customer.used().await, 0);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunked_body_found_too_large_on_the_way_is_413_and_uncharged() {
+    let world = World::start().await;
+    let customer = world.customer("uploader");
+    let mut wire = world.wire().await;
+    let head = format!(
+        "POST /signals HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\ntransfer-encoding: chunked\r\n\r\n",
+        customer.token
+    );
+    wire.send(&head).await;
+    let chunk = format!("4000\r\n{}\r\n", "x".repeat(0x4000));
+    for _ in 0..5 {
+        wire.send(&chunk).await;
+    }
+    let reply = wire.read("POST").await.expect("an answer");
+    assert_eq!(reply.refusal(), (413, "body_too_large".to_owned()));
+    assert_eq!(customer.used().await, 0);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_the_client_breaks_off_is_uncharged() {
+    let world = World::start().await;
+    let customer = world.customer("uploader");
+    let mut wire = world.wire().await;
+    let head = format!(
+        "POST /signals HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\ncontent-length: 1000\r\n\r\nonly this",
+        customer.token
+    );
+    wire.send(&head).await;
+    world.upstream.arrived("/signals", 1).await;
+    drop(wire);
+    let ended = "tollgate_requests_total{route=\"/signals\",status_class=\"4xx\"}";
+    crate::harness::until("the gateway notices", crate::harness::PATIENCE, async || {
+        (world.metric(ended).await == Some(1)).then_some(())
+    })
+    .await;
+    assert_eq!(customer.used().await, 0);
+    world.finish().await;
+}
