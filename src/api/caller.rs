@@ -1,11 +1,11 @@
 //! Who calls: the customer of the verified token.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
+use crate::clock;
 use crate::customers::Entry;
 use crate::domain::usage::Now;
 use crate::problem::Problem;
@@ -22,16 +22,11 @@ impl FromRequestParts<Public> for Caller {
     type Rejection = Failed;
 
     async fn from_request_parts(parts: &mut Parts, public: &Public) -> Result<Self, Failed> {
-        let now = now();
+        let now = clock::now();
         let identified = public.authenticator.identify(&parts.headers, now.seconds()).await;
         let identity = identified.map_err(Problem::from)?;
         let claimed = identity.stripe_customer.as_deref();
         let entry = public.customers.load(&identity.customer, claimed, now).await?;
         Ok(Self { entry, now })
     }
-}
-
-pub(super) fn now() -> Now {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Now(u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX))
 }

@@ -11,13 +11,13 @@ use axum::{Extension, Json};
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 use serde_json::{Value, json};
 
+use crate::clock;
 use crate::domain::rate::Rate;
 use crate::metrics::METRICS;
 use crate::problem::{Code, Problem};
 use crate::store::{EventFacts, Stored};
 use crate::stripe::{Event, Secret, TOLERANCE_SECONDS, verify};
 
-use super::caller::now;
 use super::{Failed, Public};
 
 pub struct WebhookSettings {
@@ -116,7 +116,7 @@ fn verified(
         Failed(Problem::new(Code::BadRequest, detail))
     };
     let signature = headers.get("stripe-signature").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let signed = verify(signature, body, &settings.secrets, now().seconds(), TOLERANCE_SECONDS);
+    let signed = verify(signature, body, &settings.secrets, clock::now().seconds(), TOLERANCE_SECONDS);
     signed.map_err(|error| {
         tracing::warn!(%error, "stripe_webhook_invalid_signature");
         match address {
@@ -128,7 +128,7 @@ fn verified(
 }
 
 async fn store(public: &Public, event: &Event) -> Result<Stored, Failed> {
-    let now = now().seconds();
+    let now = clock::now().seconds();
     let other_mode = event.livemode.is_some_and(|livemode| livemode != public.webhook.livemode);
     if other_mode {
         let detail = format!("{} ({}) is of the other mode than the secret key", event.id, event.kind);

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 
+use crate::clock;
+
 use super::apply::Applier;
-use super::worker::now;
 
 /// Lists in flight at once.
 const CONCURRENCY: usize = 8;
@@ -34,7 +35,7 @@ pub(super) async fn run(applier: Arc<Applier>, mut unknown: mpsc::UnboundedRecei
 
 async fn list(applier: &Applier, stripe_customer: &str) {
     for _ in 0..TRIES {
-        match applier.list(stripe_customer, now()).await {
+        match applier.list(stripe_customer, clock::now()).await {
             Ok(()) => return,
             Err(error) if error.is_passing() => tokio::time::sleep(RETRY_AFTER).await,
             Err(error) => {

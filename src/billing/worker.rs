@@ -2,15 +2,15 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::{self, FuturesUnordered};
 use tokio::sync::{Notify, mpsc, watch};
 
+use crate::clock;
 use crate::customers::Customers;
 use crate::domain::catalogue::Catalogue;
-use crate::domain::usage::Now;
 use crate::metrics::METRICS;
 use crate::store::{InboxOutcome, InboxRow, Store, StoreError};
 use crate::stripe::{Backoff, Transport, random};
@@ -90,11 +90,11 @@ impl Billing {
             return Ok((Vec::new(), IDLE));
         }
         let window = u32::try_from(CONCURRENCY + in_flight.len()).unwrap_or(u32::MAX);
-        let due = self.applier.store.due_events(now().seconds(), window).await?;
+        let due = self.applier.store.due_events(clock::now().seconds(), window).await?;
         let new: Vec<_> = due.into_iter().filter(|e| !in_flight.contains(&e.event_id)).take(free).collect();
         let next = self.applier.store.next_event_due().await?;
         let wait = next.map_or(IDLE, |at| {
-            let left = u64::try_from(at - now().seconds()).unwrap_or(0);
+            let left = u64::try_from(at - clock::now().seconds()).unwrap_or(0);
             Duration::from_secs(left).clamp(Duration::from_millis(200), IDLE)
         });
         Ok((new, wait))
@@ -113,13 +113,13 @@ impl Billing {
 
     async fn reread_due(&self) -> Result<(), StoreError> {
         loop {
-            let at = now().seconds();
+            let at = clock::now().seconds();
             let due = self.applier.store.due_rereads(at, at + REREAD_AGAIN_SECONDS, WINDOW).await?;
             if due.is_empty() {
                 return Ok(());
             }
             let reads = stream::iter(due).for_each_concurrent(CONCURRENCY, |due| async move {
-                if let Err(error) = self.applier.reread(&due.id, Some(&due.stripe_customer), now()).await {
+                if let Err(error) = self.applier.reread(&due.id, Some(&due.stripe_customer), clock::now()).await {
                     tracing::warn!(%error, subscription = due.id, "a subscription could not be read again yet");
                 }
             });
@@ -129,7 +129,7 @@ impl Billing {
 
     /// Applies one event, notes what became of it, and gives its id back.
     async fn apply(&self, event: InboxRow) -> String {
-        let outcome = match self.applier.event(&event.facts, now()).await {
+        let outcome = match self.applier.event(&event.facts, clock::now()).await {
             Ok(()) => {
                 tracing::info!(
                     event = event.event_id,
@@ -137,12 +137,13 @@ impl Billing {
                     "stripe_webhook_handled_successfully"
                 );
                 count_effect(&event.kind);
-                METRICS.webhook_lag_seconds.set((now().seconds() - event.created).max(0));
+                METRICS.webhook_lag_seconds.set((clock::now().seconds() - event.created).max(0));
                 InboxOutcome::Done
             }
             Err(error) => put_off(&event, &error),
         };
-        let settled = self.applier.store.settle_event(event.event_id.clone(), outcome, now().seconds()).await;
+        let settled =
+            self.applier.store.settle_event(event.event_id.clone(), outcome, clock::now().seconds()).await;
         if let Err(error) = settled {
             // It stays pending and is applied again, which changes nothing.
             tracing::error!(%error, event = event.event_id, "an event's outcome could not be stored");
@@ -157,13 +158,13 @@ fn put_off(event: &InboxRow, error: &ApplyError) -> InboxOutcome {
     let pause = |tries| i64::try_from(Backoff::DURABLE.pause(tries, random()).as_secs()).unwrap_or(30).max(1);
     if error.is_passing() {
         tracing::warn!(event = event.event_id, reason, "a webhook event waits");
-        return InboxOutcome::Postponed { at: now().seconds() + pause(3), reason };
+        return InboxOutcome::Postponed { at: clock::now().seconds() + pause(3), reason };
     }
     if event.tries + 1 >= TRIES {
         tracing::error!(event = event.event_id, kind = event.kind, reason, "a webhook event failed for good");
         return InboxOutcome::Failed { reason };
     }
-    InboxOutcome::Retry { at: now().seconds() + pause(event.tries), reason }
+    InboxOutcome::Retry { at: clock::now().seconds() + pause(event.tries), reason }
 }
 
 /// What operators watch beside the state.
@@ -177,9 +178,4 @@ fn count_effect(kind: &str) {
         "checkout.session.completed" => METRICS.checkouts.with_label_values(&["completed"]).inc(),
         _ => {}
     }
-}
-
-pub(super) fn now() -> Now {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Now(u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX))
 }

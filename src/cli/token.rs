@@ -1,12 +1,13 @@
 //! `tollgate token`: a development token, signed with the configuration's secret.
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use serde_json::{Map, Value, json};
 
 use crate::auth::{parse_algorithm, sign_hs};
+use crate::clock;
 use crate::config::{Config, Family, KeySource};
 
 use super::{Failure, load, print};
@@ -48,10 +49,11 @@ pub(super) fn sign(
     };
     let shared = jwt.algorithms.iter().find(|algorithm| algorithm.family() == Family::Shared);
     let algorithm = parse_algorithm(shared.context("no HS algorithm is allowed")?.as_str())?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = clock::now().seconds();
+    let expires = now.saturating_add_unsigned(ttl.as_secs());
     let mut claims = Map::new();
-    claims.insert("iat".into(), json!(now.as_secs()));
-    claims.insert("exp".into(), json!((now + ttl).as_secs()));
+    claims.insert("iat".into(), json!(now));
+    claims.insert("exp".into(), json!(expires));
     if let Some(issuer) = &jwt.issuer {
         claims.insert("iss".into(), json!(issuer));
     }

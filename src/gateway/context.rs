@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use http::HeaderValue;
 
 use crate::auth::Identity;
+use crate::clock;
 use crate::customers::{Reservation, Settled};
 use crate::domain::route::RouteId;
 use crate::domain::usage::Now;
@@ -63,7 +64,7 @@ pub struct Context {
 impl Context {
     pub(super) fn new(flow: Arc<Flow>) -> Self {
         flow.in_flight.fetch_add(1, Ordering::Relaxed);
-        let now = wall_clock();
+        let now = clock::now();
         Self {
             request_id: RequestId::new(now),
             foreign_request_id: None,
@@ -101,10 +102,4 @@ impl Drop for Context {
     fn drop(&mut self) {
         self.flow.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// The one clock that requests read.
-fn wall_clock() -> Now {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Now(u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX))
 }

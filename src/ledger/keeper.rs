@@ -6,7 +6,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
@@ -14,6 +14,7 @@ use super::append::{Shared, Synced};
 use super::format::{HEADER_BYTES, Header, LedgerId, Position};
 use super::segment::{read_header, read_range};
 use super::storage::{SegmentFile, Storage};
+use crate::clock;
 use crate::metrics::METRICS;
 
 /// A failed ledger is tried again at least this often.
@@ -104,7 +105,7 @@ fn roll(shared: &Shared) -> io::Result<()> {
             ledger: shared.ledger,
             segment,
             first_record: tail.next_record,
-            made_at_micros: now_micros(),
+            made_at_micros: clock::now().micros(),
         };
         if let Err(error) = file.write_at(&header.encode(), 0) {
             shared.fail(&mut tail, "roll", &error);
@@ -132,7 +133,7 @@ fn repair(shared: &Shared) -> io::Result<()> {
     };
     let segment = shared.storage.list()?.last().map_or(1, |last| last + 1);
     let first_record = shared.synced.borrow().next_record;
-    let new = new_segment(&shared.storage, shared.ledger, segment, first_record, now_micros())?;
+    let new = new_segment(&shared.storage, shared.ledger, segment, first_record, clock::now().micros())?;
     let written = new
         .file
         .write_at(&unsynced, HEADER_BYTES)
@@ -207,9 +208,4 @@ pub(super) fn prune(storage: &Arc<dyn Storage>, before_micros: i64, folded: Posi
         removed += 1;
     }
     Ok(removed)
-}
-
-fn now_micros() -> i64 {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX)
 }

@@ -1,12 +1,13 @@
 //! The reporter: seals at intervals, sends what is due, and shows the backlog.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep_until};
 
+use crate::clock;
 use crate::ledger::Ledger;
 use crate::metrics::METRICS;
 use crate::store::{OutboxCounts, SealPlan, Store, StoreError};
@@ -93,7 +94,7 @@ impl Reporter {
         self.send_due().await?;
         self.show_outbox().await?;
         let next = self.store.next_due().await?.map_or(IDLE, |at| {
-            Duration::from_secs(u64::try_from(at - now()).unwrap_or(0))
+            Duration::from_secs(u64::try_from(at - clock::now().seconds()).unwrap_or(0))
                 .clamp(Duration::from_millis(200), IDLE)
         });
         Ok(Instant::now() + next)
@@ -122,7 +123,7 @@ impl Reporter {
             let plan = SealPlan {
                 identifier_prefix: self.options.identifier_prefix.clone(),
                 event_names,
-                now: now(),
+                now: clock::now().seconds(),
                 limit: ROWS_PER_SEAL,
             };
             let sealed = self.store.seal(plan).await?;
@@ -137,7 +138,7 @@ impl Reporter {
     async fn send_due(&self) -> Result<usize, StoreError> {
         let mut sent = 0;
         loop {
-            let tried = self.sender.pass(now()).await?;
+            let tried = self.sender.pass(clock::now().seconds()).await?;
             sent += tried;
             if tried == 0 || self.sender.transport.circuit_open() {
                 return Ok(sent);
@@ -150,7 +151,9 @@ impl Reporter {
         let counts = self.store.outbox_counts().await?;
         METRICS.outbox_pending.set(gauge(counts.pending));
         METRICS.outbox_dead.set(gauge(counts.dead));
-        METRICS.outbox_oldest_seconds.set(counts.oldest_sealed_at.map_or(0, |at| (now() - at).max(0)));
+        METRICS
+            .outbox_oldest_seconds
+            .set(counts.oldest_sealed_at.map_or(0, |at| (clock::now().seconds() - at).max(0)));
         Ok(counts)
     }
 
@@ -169,9 +172,4 @@ impl Reporter {
 
 fn gauge(units: u64) -> i64 {
     i64::try_from(units).unwrap_or(i64::MAX)
-}
-
-fn now() -> i64 {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX)
 }

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
@@ -14,10 +13,10 @@ use tokio::sync::{Notify, mpsc, watch};
 use crate::api::{Admin, AdminState, Public, WebhookLimits, WebhookSettings};
 use crate::auth::{self, Authenticator};
 use crate::billing::Billing;
+use crate::clock;
 use crate::config::{self, Config};
 use crate::customers::Customers;
 use crate::domain::catalogue::Catalogue;
-use crate::domain::usage::Now;
 use crate::gateway::{Flow, RecordNumbers};
 use crate::ledger::{Disk, Durability, Ledger, LedgerId, Options, Position, Resume};
 use crate::metrics::METRICS;
@@ -59,7 +58,8 @@ impl State {
             sync_interval: config.ledger.sync_interval,
             segment_bytes: SEGMENT_BYTES,
         };
-        let ledger = Arc::new(Ledger::open(Arc::new(disk), ledger_id, resume, options, now().micros())?);
+        let ledger =
+            Arc::new(Ledger::open(Arc::new(disk), ledger_id, resume, options, clock::now().micros())?);
         let mut folder = Folder::new(ledger.clone(), store.clone(), config.catalogue.report, resume);
         folder.catch_up()?;
         Ok(Self { store, ledger, ledger_id, folder, numbers })
@@ -260,9 +260,4 @@ fn preset_metrics(catalogue: &Catalogue) {
     let meters: Vec<&str> = catalogue.meters.iter().map(|meter| &*meter.name).collect();
     let codes: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
     METRICS.preset(&routes, &tiers, &meters, &codes);
-}
-
-pub(super) fn now() -> Now {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Now(u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX))
 }

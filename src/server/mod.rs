@@ -20,6 +20,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::clock;
 use crate::config::Config;
 use crate::customers::Customers;
 use crate::gateway::Flow;
@@ -185,7 +186,7 @@ async fn keep_house(
     const EVERY: Duration = Duration::from_mins(1);
     loop {
         tokio::time::sleep(EVERY).await;
-        let now = build::now();
+        let now = clock::now();
         let reached = *folded.borrow();
         customers.evict(reached.next_record, now);
         let kept = i64::try_from(retention.as_micros()).unwrap_or(i64::MAX);

@@ -23,10 +23,13 @@ const FLOORS: &[(&str, u8)] = &[
     ("domain", 1),
     ("metrics", 1),
     ("problem", 1),
+    ("clock", 1),
 ];
 
-/// Arrows that no floor explains: a command starts the server, and only these two start a sandbox.
-const OTHER_ARROWS: &[(&str, &str)] = &[("cli", "server"), ("cli", "sandbox"), ("server", "sandbox")];
+/// Arrows that no floor explains: a command starts the server, only these two start a sandbox, and the clock tells the
+/// domain's time.
+const OTHER_ARROWS: &[(&str, &str)] =
+    &[("cli", "server"), ("cli", "sandbox"), ("server", "sandbox"), ("clock", "domain")];
 
 /// What the domain must not name.
 const IMPURE: &str = "SystemTime Instant tokio tracing metrics METRICS async Mutex RwLock fs net";
