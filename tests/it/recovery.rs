@@ -10,6 +10,8 @@ use crate::harness::{Gateway, World, tollgate};
 
 /// A segment's header; records begin behind it.
 const HEADER_BYTES: usize = 128;
+/// A record with one draw.
+const RECORD_BYTES: usize = 120;
 
 /// The segments of a ledger, oldest first.
 fn segments(gateway: &Gateway) -> Vec<PathBuf> {
@@ -29,13 +31,14 @@ fn last_with_records(gateway: &Gateway) -> PathBuf {
 
 /// Another configuration of the same gateway, with other values in `[server]`.
 fn with_server(gateway: &Gateway, changes: &[(&str, String)]) -> PathBuf {
-    let mut config: Table = fs::read_to_string(&gateway.config).unwrap().parse().unwrap();
-    let server = config["server"].as_table_mut().unwrap();
+    let mut config: Table =
+        fs::read_to_string(&gateway.config).expect("a file of the test").parse().expect("a file of the test");
+    let server = config["server"].as_table_mut().expect("a file of the test");
     for (key, value) in changes {
         server.insert((*key).to_owned(), value.clone().into());
     }
     let path = gateway.config.with_file_name("another.toml");
-    fs::write(&path, config.to_string()).unwrap();
+    fs::write(&path, config.to_string()).expect("a file of the test");
     path
 }
 
@@ -44,8 +47,8 @@ fn run(config: &Path) -> crate::harness::Ended {
     tollgate(folder, &["run", "--config", &config.display().to_string()], &[])
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn damage_before_the_last_recorded_sync_stops_the_start_and_names_the_segment() {
+/// Damages one of ten records that were counted before the stop, and expects the start to fail for it.
+async fn damage_is_told(record: usize) {
     let mut world = World::start().await;
     let customer = world.customer("acme");
     for _ in 0..10 {
@@ -53,21 +56,35 @@ async fn damage_before_the_last_recorded_sync_stops_the_start_and_names_the_segm
     }
     world.gateway.stop().await;
     let segment = last_with_records(&world.gateway);
-    let sound = fs::read(&segment).unwrap();
+    let sound = fs::read(&segment).expect("a file of the test");
     let mut damaged = sound.clone();
-    damaged[HEADER_BYTES + 20] ^= 0xff;
-    fs::write(&segment, damaged).unwrap();
+    damaged[HEADER_BYTES + record * RECORD_BYTES + 20] ^= 0xff;
+    fs::write(&segment, damaged).expect("a file of the test");
 
-    world.gateway.spawn();
-    assert_eq!(world.gateway.ended().await, Some(1));
-    let log = world.gateway.log();
-    let name = segment.file_name().unwrap().to_str().unwrap();
-    assert!(log.lines().last().is_some_and(|line| line.contains(name) && line.contains("offset")), "{log}");
+    let (code, last_words) = world.gateway.start_in_vain().await;
+    assert_eq!(code, Some(1));
+    let name = segment.file_name().expect("a file of the test").to_str().expect("a file of the test");
+    assert!(last_words.contains(name) && last_words.contains("offset"), "{last_words}");
 
-    fs::write(&segment, sound).unwrap();
+    fs::write(&segment, sound).expect("a file of the test");
     world.gateway.restart().await;
     assert_eq!(customer.used().await, 50);
     world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_in_the_ledgers_first_record_stops_the_start_and_names_the_segment() {
+    damage_is_told(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_in_its_middle_stops_the_start_and_names_the_segment() {
+    damage_is_told(5).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_in_the_last_record_before_the_recorded_sync_stops_the_start_and_names_the_segment() {
+    damage_is_told(9).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,16 +95,15 @@ async fn a_segment_that_is_missing_stops_the_start_and_is_named() {
     world.gateway.stop().await;
     let segment = last_with_records(&world.gateway);
     let aside = segment.with_extension("aside");
-    fs::rename(&segment, &aside).unwrap();
-    world.gateway.spawn();
-    assert_eq!(world.gateway.ended().await, Some(1));
-    let name = segment.file_name().unwrap().to_str().unwrap();
+    fs::rename(&segment, &aside).expect("a file of the test");
+    let (code, last_words) = world.gateway.start_in_vain().await;
+    assert_eq!(code, Some(1));
     assert!(
-        world.gateway.log().lines().last().is_some_and(|line| line.contains(name)),
-        "{}",
-        world.gateway.log()
+        last_words
+            .contains(segment.file_name().expect("a file of the test").to_str().expect("a file of the test")),
+        "{last_words}"
     );
-    fs::rename(&aside, &segment).unwrap();
+    fs::rename(&aside, &segment).expect("a file of the test");
     world.finish().await;
 }
 
@@ -100,10 +116,10 @@ async fn a_torn_tail_is_cut_off_and_the_start_goes_on() {
     }
     world.gateway.kill9();
     let segment = last_with_records(&world.gateway);
-    let whole = fs::read(&segment).unwrap();
+    let whole = fs::read(&segment).expect("a file of the test");
     // Half a record, as a loss of power leaves it.
-    let mut file = OpenOptions::new().append(true).open(&segment).unwrap();
-    file.write_all(&whole[HEADER_BYTES..HEADER_BYTES + 50]).unwrap();
+    let mut file = OpenOptions::new().append(true).open(&segment).expect("a file of the test");
+    file.write_all(&whole[HEADER_BYTES..HEADER_BYTES + 50]).expect("a file of the test");
     drop(file);
     world.gateway.restart().await;
     assert_eq!(customer.used().await, 15);

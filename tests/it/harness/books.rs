@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use rusqlite::{Connection, OpenFlags, Row};
 use tollgate::ledger::{Disk, Position, Reader, Storage};
 
+use super::lock;
 use super::stripe::Metered;
 
 /// Our customer and a meter.
@@ -50,12 +51,12 @@ impl Seen {
 
     /// What all customers together were told, and what is in doubt.
     pub fn sums(&self) -> (u64, u64) {
-        let accounts = self.accounts.lock().unwrap();
+        let accounts = lock(&self.accounts);
         accounts.values().fold((0, 0), |sum, told| (sum.0 + told.charged, sum.1 + told.doubtful))
     }
 
     fn told(&self, customer: &str, meter: &str, change: impl FnOnce(&mut Told)) {
-        let mut accounts = self.accounts.lock().unwrap();
+        let mut accounts = lock(&self.accounts);
         change(accounts.entry((customer.to_owned(), meter.to_owned())).or_default());
     }
 }
@@ -103,11 +104,21 @@ fn delivered(data_dir: &Path) -> Metered {
     let store = open(data_dir);
     let mut query = store
         .prepare(
-            "SELECT stripe_customer, event_name, sum(value) FROM outbox WHERE state = 'delivered' GROUP BY 1, 2",
+            "SELECT stripe_customer, event_name, sum(value) FROM outbox WHERE state = 'delivered'
+             GROUP BY stripe_customer, event_name",
         )
         .expect("the store's tables");
     let row = |row: &Row<'_>| Ok(((row.get(0)?, row.get(1)?), row.get::<_, i64>(2)?.cast_unsigned()));
     let rows = query.query_map([], row).expect("rows");
+    rows.collect::<rusqlite::Result<_>>().expect("rows")
+}
+
+/// Units and timestamp of every batch in the outbox, oldest first.
+pub fn batches(data_dir: &Path) -> Vec<(i64, i64)> {
+    let store = open(data_dir);
+    let mut query =
+        store.prepare("SELECT value, timestamp FROM outbox ORDER BY timestamp").expect("an outbox");
+    let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("rows");
     rows.collect::<rusqlite::Result<_>>().expect("rows")
 }
 
@@ -139,8 +150,8 @@ pub fn in_segments(data_dir: &Path) -> i64 {
     units
 }
 
-/// Panics unless every unit is where it belongs: what clients saw is what the ledger holds; what was sealed of it is
-/// in the outbox; what was delivered from there is what Stripe counted.
+/// Panics unless every unit is where it belongs: what clients saw is what the ledger holds; what was sealed
+/// of it is in the outbox; what was delivered from there is what Stripe counted.
 pub fn assert_balanced(seen: &Seen, data_dir: &Path, metered: &Metered) {
     let kept = kept(data_dir);
     assert_ledger_is_what_clients_saw(seen, &kept);
@@ -158,7 +169,7 @@ pub fn assert_balanced(seen: &Seen, data_dir: &Path, metered: &Metered) {
 }
 
 fn assert_ledger_is_what_clients_saw(seen: &Seen, kept: &BTreeMap<Account, Kept>) {
-    let seen = seen.accounts.lock().unwrap();
+    let seen = lock(&seen.accounts);
     let known = |account: &Account| kept.get(account).map_or(0, |kept| kept.units);
     for (account, told) in seen.iter() {
         let (charged, doubtful) = (told.charged.cast_signed(), told.doubtful.cast_signed());

@@ -142,8 +142,8 @@ pub fn merge(base: &mut Table, over: Table) {
     }
 }
 
-/// An address that nobody listens on. It lies below the ports that the system gives to outgoing connections, so
-/// that it stays free between two runs of a gateway.
+/// An address that nobody listens on. It lies below the ports that the system gives to outgoing connections,
+/// so that it stays free between two runs of a gateway.
 pub fn free_address() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = u16::try_from(std::process::id() % 10_000).unwrap_or(0);

@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use super::{PATIENCE, until};
 
@@ -36,8 +36,8 @@ impl Gateway {
         let http = reqwest::Client::new();
         let ready = format!("http://{}/readyz", self.admin);
         until("the gateway is ready", PATIENCE, async || {
-            if let Some(code) = self.exited() {
-                panic!("the gateway ended with {code:?} instead of starting:\n{}", self.log());
+            if let Some(status) = self.exited() {
+                panic!("the gateway ended with {status} instead of starting:\n{}", self.log());
             }
             let answer = http.get(&ready).send().await.ok()?;
             answer.status().is_success().then_some(())
@@ -45,8 +45,23 @@ impl Gateway {
         .await;
     }
 
+    /// Starts the process, which must end without ever being ready; answers its exit code and last words.
+    pub async fn start_in_vain(&mut self) -> (Option<i32>, String) {
+        self.spawn();
+        let http = reqwest::Client::new();
+        let ready = format!("http://{}/readyz", self.admin);
+        let status = until("the gateway ends", PATIENCE, async || {
+            let answer = http.get(&ready).send().await;
+            assert!(!answer.is_ok_and(|answer| answer.status().is_success()), "it started all the same");
+            self.exited()
+        })
+        .await;
+        self.child = None;
+        (status.code(), self.log().lines().last().unwrap_or_default().to_owned())
+    }
+
     /// Starts the process and does not wait for anything.
-    pub fn spawn(&mut self) {
+    fn spawn(&mut self) {
         assert!(self.child.is_none(), "the gateway runs already");
         let log = OpenOptions::new().create(true).append(true).open(&self.log).expect("a log file");
         let child = Command::new(env!("CARGO_BIN_EXE_tollgate"))
@@ -90,9 +105,9 @@ impl Gateway {
 
     /// Waits for the process' end; answers its exit code.
     pub async fn ended(&mut self) -> Option<i32> {
-        let code = until("the gateway ends", PATIENCE, async || self.exited()).await;
+        let status = until("the gateway ends", PATIENCE, async || self.exited()).await;
         self.child = None;
-        code
+        status.code()
     }
 
     pub fn is_running(&self) -> bool {
@@ -104,9 +119,9 @@ impl Gateway {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    fn exited(&mut self) -> Option<Option<i32>> {
-        let child = self.child.as_mut()?;
-        child.try_wait().expect("a process of ours").map(|status| status.code())
+    /// How the process ended, if it has.
+    fn exited(&mut self) -> Option<ExitStatus> {
+        self.child.as_mut()?.try_wait().expect("a process of ours")
     }
 }
 

@@ -1,8 +1,8 @@
 //! One world for every test: the gateway's real binary, a fake API behind it and the local Stripe beside it.
 //!
-//! A world counts every unit that a client was told it was charged. [`World::finish`] ends each test: it has the
-//! outbox flushed and then compares what clients saw, the ledger, the store and Stripe's meters. A world that is
-//! dropped without it fails the test.
+//! A world counts every unit that a client was told it was charged. [`World::finish`] ends each test: it has
+//! the outbox flushed and then compares what clients saw, the ledger, the store and Stripe's meters. A world
+//! that is dropped without it fails the test.
 
 mod books;
 mod command;
@@ -14,6 +14,7 @@ mod upstream;
 mod wire;
 mod world;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -25,6 +26,11 @@ pub use gateway::Gateway;
 pub use stripe::{signature, unix_now};
 pub use upstream::Behaviour;
 pub use world::World;
+
+/// A test that panicked elsewhere has failed already: its data is still good to read.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// How long anything that must happen may take.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,6 +1,7 @@
 //! The local Stripe, in the test's own process: it outlives a killed gateway.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -84,7 +85,7 @@ impl Stripe {
         self.hook(&format!("subscriptions/{subscription}/status"), json!({ "status": status })).await;
     }
 
-    /// A customer buys a tier on the checkout page; Stripe is told our name for them. Answers when "Pay" is pressed.
+    /// A customer buys a tier on the checkout page, which is told their name here. Answers the paid session.
     pub async fn buy(&self, customer: &str, prices: &[&str]) -> Value {
         let mut form = vec![
             ("mode".to_owned(), "subscription".to_owned()),
@@ -150,8 +151,12 @@ pub fn signature(secret: &str, at: i64, body: &[u8]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any length will do");
     mac.update(format!("{at}.").as_bytes());
     mac.update(body);
-    let tag: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("t={at},v1={tag}")
+    let mut signature = format!("t={at},v1=");
+    for byte in mac.finalize().into_bytes() {
+        // Writing to a string cannot fail.
+        let _ = write!(signature, "{byte:02x}");
+    }
+    signature
 }
 
 pub fn unix_now() -> i64 {

@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{PATIENCE, until};
+use super::{PATIENCE, lock, until};
 
 /// What a path does instead of echoing.
 #[derive(Clone, Debug)]
@@ -61,12 +61,12 @@ impl Upstream {
 
     /// From now on, requests of `path` meet this.
     pub fn on(&self, path: &str, behaviour: Behaviour) {
-        self.paths.behaviours.lock().unwrap().insert(path.to_owned(), behaviour);
+        lock(&self.paths.behaviours).insert(path.to_owned(), behaviour);
     }
 
     /// Requests of a path so far.
     pub fn hits(&self, path: &str) -> u64 {
-        self.paths.hits.lock().unwrap().get(path).copied().unwrap_or(0)
+        lock(&self.paths.hits).get(path).copied().unwrap_or(0)
     }
 
     /// Waits until so many requests of a path have arrived.
@@ -100,8 +100,8 @@ impl Drop for Upstream {
 
 async fn answer(State(paths): State<Arc<Paths>>, request: Request) -> Response {
     let path = request.uri().path().to_owned();
-    *paths.hits.lock().unwrap().entry(path.clone()).or_default() += 1;
-    let behaviour = paths.behaviours.lock().unwrap().get(&path).cloned();
+    *lock(&paths.hits).entry(path.clone()).or_default() += 1;
+    let behaviour = lock(&paths.behaviours).get(&path).cloned();
     match behaviour {
         None => echo(request).await,
         Some(Behaviour::Status(status)) => {
@@ -126,8 +126,8 @@ impl Paths {
     }
 }
 
-/// Sends a part of what its declared length promises, and breaks off after `when`; that must wait at least once,
-/// for the server sends nothing before it has to wait for more.
+/// Sends a part of what its declared length promises, and breaks off after `when`. That must wait at least
+/// once: the server sends nothing before it has to wait for more.
 fn cut(when: impl Future<Output = ()> + Send + 'static) -> Response {
     let part = stream::iter([Ok(Bytes::from_static(b"{\"half\":"))]);
     let end = stream::once(async move {

@@ -125,7 +125,7 @@ impl World {
     /// Asks the operator's port; `token` is left out with none.
     pub async fn admin(&self, method: Method, path: &str, token: Option<&str>) -> Reply {
         let request = self.http.request(method, format!("http://{}{path}", self.gateway.admin));
-        send(token.into_iter().fold(request, |request, token| request.bearer_auth(token))).await
+        send(token.into_iter().fold(request, RequestBuilder::bearer_auth)).await
     }
 
     /// The value of a metric's line, as `name{label="value"}`; none where there is no such line.
@@ -165,6 +165,11 @@ impl World {
     pub fn kept(&self, customer: &str) -> Kept {
         let account: Account = (customer.to_owned(), "api_calls".to_owned());
         books::kept(&self.gateway.data_dir).remove(&account).unwrap_or_default()
+    }
+
+    /// Units and timestamp of every batch that was sealed, oldest first.
+    pub fn batches(&self) -> Vec<(i64, i64)> {
+        books::batches(&self.gateway.data_dir)
     }
 
     /// Webhook events stored so far.

@@ -56,7 +56,7 @@ async fn an_upload_that_the_client_breaks_off_is_uncharged() {
     let customer = world.customer("uploader");
     let mut wire = world.wire().await;
     let head = format!(
-        "POST /signals HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\ncontent-length: 1000\r\n\r\nonly this",
+        "POST /signals HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\ncontent-length: 9\r\n\r\nbroken",
         customer.token
     );
     wire.send(&head).await;

@@ -39,7 +39,7 @@ async fn bad_tokens_are_challenged_with_invalid_token() {
     let (none, huge) = (format!("eyJhbGciOiJub25lIn0.{claims}."), "x".repeat(17 * 1024));
     for token in [tampered.as_str(), none.as_str(), "garbage", "a.b.c", "", huge.as_str()] {
         let reply = with_header(&world, &format!("Bearer {token}")).await;
-        assert_eq!(reply.refusal(), (401, "token_invalid".to_owned()), "{:.40}", token);
+        assert_eq!(reply.refusal(), (401, "token_invalid".to_owned()), "{token:.40}");
         let challenge = reply.header("www-authenticate").expect("a challenge");
         assert!(challenge.contains(r#"error="invalid_token""#), "{challenge}");
         assert!(token.is_empty() || !reply.text().contains(token), "the token is not told");

@@ -35,8 +35,7 @@ async fn racing_connections_get_exactly_the_limit_at_cost_1_and_never_more_at_an
         let customer = world.customer(&format!("racer-{cost}"));
         let charged = race(&customer, path).await;
         assert!(charged <= LIMIT, "{charged} units of {LIMIT} at cost {cost}");
-        // A request in flight may hold the last units while others are refused; it is then charged for them, so
-        // that whatever the order, the whole limit is used in the end.
+        // What is held while others are refused is then charged: in the end the whole limit is used.
         assert_eq!(charged, LIMIT, "at cost {cost}");
         assert_eq!(customer.used().await, charged);
         assert_eq!(world.upstream.hits(path) * cost, charged, "what was refused was not forwarded");

@@ -5,5 +5,6 @@ mod kills;
 mod limits;
 mod links;
 mod load;
+mod meters;
 mod shutdown;
 mod uncharged;

@@ -19,6 +19,8 @@ async fn requests_in_flight_at_sigterm_finish_and_are_charged_and_the_exit_is_cl
         tokio::net::TcpStream::connect(world.gateway.public).await.is_err().then_some(())
     })
     .await;
+    let ready = world.admin(http::Method::GET, "/readyz", None).await;
+    assert_eq!((ready.status, ready.text().trim()), (503, "draining"));
     world.upstream.release();
     for request in in_flight {
         let reply = request.await.expect("the task ran");

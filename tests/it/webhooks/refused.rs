@@ -5,7 +5,14 @@ use serde_json::{Value, json};
 use crate::harness::{WEBHOOK_SECRET, World, signature, unix_now};
 
 fn event(id: &str, kind: &str) -> Value {
-    json!({ "id": id, "object": "event", "type": kind, "created": unix_now(), "livemode": false, "data": { "object": {} } })
+    json!({
+        "id": id,
+        "object": "event",
+        "type": kind,
+        "created": unix_now(),
+        "livemode": false,
+        "data": { "object": {} },
+    })
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -86,7 +93,12 @@ async fn events_that_mean_nothing_here_are_answered_200() {
     }
     // A subscription that Stripe does not know is not asked about for ever.
     let mut unknown = event("evt_unknown", "customer.subscription.updated");
-    unknown["data"]["object"] = json!({ "id": "sub_unknown", "object": "subscription", "customer": "cus_unknown", "status": "active" });
+    unknown["data"]["object"] = json!({
+        "id": "sub_unknown",
+        "object": "subscription",
+        "customer": "cus_unknown",
+        "status": "active",
+    });
     assert_eq!(world.deliver(&unknown).await.status, 200);
     crate::harness::until("it is done", crate::harness::PATIENCE, async || {
         (world.waiting_events() == 0).then_some(())

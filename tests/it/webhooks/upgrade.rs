@@ -26,7 +26,7 @@ async fn a_free_customer_who_pays_is_on_pro_within_a_second_and_keeps_the_free_u
         (customer.get("/premium").await.status == 200).then_some(())
     })
     .await;
-    println!("the tier was in force {:?} after the payment", paid.elapsed());
+    eprintln!("the tier was in force {:?} after the payment", paid.elapsed());
 
     let status = customer.status().await;
     assert_eq!((&status["tier"], &status["status"]), (&"pro".into(), &"active".into()));
