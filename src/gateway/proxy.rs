@@ -217,15 +217,14 @@ impl ProxyHttp for Gateway {
             self.parts.undo(context);
         }
         let error_code = problem.as_ref().map_or(0, Problem::status);
+        // Pingora closes the connection once an upstream was tried and failed: the answer says so.
+        session.set_keepalive(None);
         if let (Some(problem), None) = (&problem, session.response_written())
             && let Err(error) = self.refuse(session, problem, context).await
         {
             tracing::debug!(%error, "a refusal could not be written");
         }
-        // An upstream's failure says nothing against the client's connection; the rest of a body too large does.
-        let can_reuse_downstream = problem.is_some_and(|problem| problem.code != Code::BodyTooLarge)
-            && session.as_downstream_mut().is_body_done();
-        FailToProxy { error_code, can_reuse_downstream }
+        FailToProxy { error_code, can_reuse_downstream: false }
     }
 
     /// Pingora would log what `logging` below logs.

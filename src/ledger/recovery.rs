@@ -139,8 +139,12 @@ impl Check {
 
     /// The next record that exists is `number`: what lies between is lost.
     fn numbers_reach(&mut self, number: u64, segment: u64, offset: u64) -> Result<(), OpenError> {
+        if self.next_record == 0 {
+            // The oldest segment that is checked: what came before it is not asked for.
+            self.next_record = number;
+        }
         let expected = self.next_record;
-        if expected > 0 && number > expected {
+        if number > expected {
             if expected < self.resume.next_record {
                 return Err(OpenError::Damaged { segment, offset });
             }
