@@ -74,6 +74,10 @@ metrics! {
     ledger_errors: IntCounter = counter("ledger_errors_total");
     /// Usage records folded into the store.
     ledger_folded: IntCounter = counter("ledger_folded_total");
+    /// Reportable units recorded by this process, corrections taken off.
+    recorded_units: IntGaugeVec = gauges("recorded_units", &["meter"]);
+    /// Of those, the ones folded into the store.
+    folded_units: IntGaugeVec = gauges("folded_units", &["meter"]);
     /// Usage recorded for a Stripe customer but not sealed into the outbox yet, in units.
     unsealed_units: IntGaugeVec = gauges("unsealed_units", &["meter"]);
     /// Usage recorded for customers without a Stripe id, in units.
@@ -187,6 +191,8 @@ impl Metrics {
             }
         }
         for meter in meters {
+            self.recorded_units.with_label_values(&[meter]);
+            self.folded_units.with_label_values(&[meter]);
             self.unsealed_units.with_label_values(&[meter]);
             self.unlinked_units.with_label_values(&[meter]);
             self.reconcile_difference_units.with_label_values(&[meter]);

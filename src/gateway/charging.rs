@@ -36,6 +36,7 @@ impl Parts {
             return Err(ledger_unavailable());
         };
         reservation.entry().recorded(appended.0);
+        self.counters.recorded(&settled.charge.draws, 1);
         let record = Record { number: appended.0, ..record };
         context.charge = Charge::Recorded(Recorded { reservation, settled, record });
         if self.ledger.durable(appended).await.is_err() {
@@ -52,6 +53,7 @@ impl Parts {
         let Recorded { reservation, settled, record } = recorded;
         let now = context.settle_at();
         let period = reservation.undo(&settled, now);
+        self.counters.recorded(&settled.charge.draws, -1);
         let correction = record.correction(now.micros(), period);
         if let Some(appended) = self.ledger.correct(correction) {
             reservation.entry().recorded(appended.0);

@@ -1,9 +1,10 @@
 //! The metrics of the request path, with every child looked up once, at start.
 
-use prometheus::{Histogram, IntCounter};
+use prometheus::{Histogram, IntCounter, IntGauge};
 
-use crate::domain::catalogue::Catalogue;
+use crate::domain::catalogue::{Catalogue, Report};
 use crate::domain::route::RouteId;
+use crate::domain::usage::Draw;
 use crate::metrics::METRICS;
 use crate::problem::Code;
 
@@ -16,6 +17,9 @@ pub(super) struct Counters {
     /// By tier and meter: included, credits, overage.
     units: Vec<Vec<[IntCounter; 3]>>,
     refusals: Vec<IntCounter>,
+    /// By meter: recorded, and not sealed yet.
+    recorded: Vec<[IntGauge; 2]>,
+    report: Report,
 }
 
 struct RouteCounters {
@@ -34,6 +38,8 @@ impl Counters {
         Self {
             routes: patterns.map(RouteCounters::new).collect(),
             units: catalogue.tiers.iter().map(|tier| by_meter(&tier.name)).collect(),
+            recorded: catalogue.meters.iter().map(|meter| recorded(&meter.name)).collect(),
+            report: catalogue.report,
             refusals: Code::ALL
                 .iter()
                 .map(|code| METRICS.refusals.with_label_values(&[code.as_str()]))
@@ -55,6 +61,15 @@ impl Counters {
         }
     }
 
+    /// Counts what Stripe shall hear of: `sign` is 1 for a charge, -1 for its correction.
+    pub fn recorded(&self, draws: &[Draw], sign: i64) {
+        for draw in draws {
+            let included = if self.report == Report::All { draw.included } else { 0 };
+            let units = sign * i64::try_from(included + draw.overage).unwrap_or(i64::MAX);
+            self.recorded[draw.meter.index()].iter().for_each(|gauge| gauge.add(units));
+        }
+    }
+
     /// Counts the units of the context's charge.
     pub fn drawn(&self, context: &Context) {
         let Charge::Recorded(recorded) = &context.charge else { return };
@@ -70,6 +85,10 @@ impl Counters {
             }
         }
     }
+}
+
+fn recorded(meter: &str) -> [IntGauge; 2] {
+    [&METRICS.recorded_units, &METRICS.unsealed_units].map(|family| family.with_label_values(&[meter]))
 }
 
 impl RouteCounters {

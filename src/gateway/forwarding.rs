@@ -28,8 +28,9 @@ const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// A tier as its headers tell it, made once.
 pub(super) struct TierHeaders {
     name: HeaderValue,
-    features: HeaderValue,
-    limits: HeaderValue,
+    /// None where there are none.
+    features: Option<HeaderValue>,
+    limits: Option<HeaderValue>,
 }
 
 impl TierHeaders {
@@ -48,8 +49,8 @@ impl TierHeaders {
             .collect();
         Self {
             name: value(&tier.name),
-            features: value(&catalogue.feature_names(tier.features).join(",")),
-            limits: value(&limits.join(",")),
+            features: some(&catalogue.feature_names(tier.features).join(",")),
+            limits: some(&limits.join(",")),
         }
     }
 }
@@ -76,8 +77,11 @@ impl Parts {
         if let Charge::Held(reservation) = &context.charge {
             let tier = &self.tier_headers[reservation.tier().index()];
             request.insert_header(TIER, &tier.name)?;
-            request.insert_header(FEATURES, &tier.features)?;
-            request.insert_header(LIMITS, &tier.limits)?;
+            for (name, value) in [(FEATURES, &tier.features), (LIMITS, &tier.limits)] {
+                if let Some(value) = value {
+                    request.insert_header(name, value)?;
+                }
+            }
         }
         self.forwarded_for(request, client)
     }
@@ -129,6 +133,10 @@ fn is_ours(name: &str) -> bool {
 /// Names and features of a configuration are checked to be visible ASCII.
 fn value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+fn some(text: &str) -> Option<HeaderValue> {
+    (!text.is_empty()).then(|| value(text))
 }
 
 #[cfg(test)]

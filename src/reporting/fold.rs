@@ -1,12 +1,14 @@
 //! Folding: the ledger's new records become totals in the store.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use smallvec::SmallVec;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::domain::catalogue::Report;
 use crate::ledger::{Kind, Ledger, Position, Reader, Record, Resume, Synced};
@@ -15,8 +17,8 @@ use crate::store::{Batch, HourKey, Store, StoreError, TotalKey, TotalUnits};
 
 /// Records that go into one transaction, at most: it must not hold up the other writers.
 const RECORDS_PER_BATCH: u64 = 20_000;
-/// A failed fold is tried again after this.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Many records of a customer become one change of a total: the longer the wait, the cheaper each.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Every record below this number has been folded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,13 +42,39 @@ pub struct Folder {
     report: Report,
     reader: Reader,
     folded: watch::Sender<Folded>,
+    hurry: Arc<Notify>,
+    /// Records from here on were appended by this process.
+    own_from: u64,
+    /// Number and name of each meter.
+    meters: Vec<(u32, String)>,
 }
 
 impl Folder {
-    pub fn new(ledger: Arc<Ledger>, store: Arc<Store>, report: Report, resume: Resume) -> Self {
+    pub fn new(
+        ledger: Arc<Ledger>,
+        store: Arc<Store>,
+        report: Report,
+        resume: Resume,
+        meters: Vec<(u32, String)>,
+    ) -> Self {
         let reader = ledger.reader(resume);
         let folded = Folded { next_record: resume.next_record, position: resume.folded };
-        Self { ledger, store, report, reader, folded: watch::Sender::new(folded) }
+        let own_from = ledger.synced().borrow().next_record;
+        Self {
+            ledger,
+            store,
+            report,
+            reader,
+            folded: watch::Sender::new(folded),
+            hurry: Arc::default(),
+            own_from,
+            meters,
+        }
+    }
+
+    /// Folds at once when notified.
+    pub fn hurry(&self) -> Arc<Notify> {
+        self.hurry.clone()
     }
 
     /// How far the totals go; changes are announced.
@@ -76,13 +104,15 @@ impl Folder {
         loop {
             let from = self.folded.borrow().position;
             let mut batch = Batch { from: (from.segment, from.offset), ..Batch::default() };
-            let mut records = 0;
-            let report = self.report;
-            let mut reached = false;
+            let (mut records, mut reached) = (0, false);
+            let mut own: HashMap<u32, i64> = HashMap::new();
+            let (report, own_from) = (self.report, self.own_from);
             while !reached && records < RECORDS_PER_BATCH {
                 reached = self.reader.read(end, |record| {
-                    add(&mut batch, record, report);
                     records += 1;
+                    for (meter, units) in add(&mut batch, record, report) {
+                        *own.entry(meter).or_default() += if record.number >= own_from { units } else { 0 };
+                    }
                 })?;
             }
             let position = self.reader.position();
@@ -92,6 +122,7 @@ impl Folder {
                     (position.segment, position.offset, next_record);
                 self.store.fold(batch)?;
                 METRICS.ledger_folded.inc_by(records);
+                self.count(&own);
                 self.folded.send_replace(Folded { next_record, position });
             }
             if reached {
@@ -100,14 +131,27 @@ impl Folder {
         }
     }
 
-    /// Folds whenever the ledger has been synced, on a thread of its own, until the ledger is closed and folded to
-    /// its end.
-    pub fn spawn(mut self, runtime: Handle, stop: watch::Receiver<bool>) -> io::Result<JoinHandle<()>> {
+    fn count(&self, own: &HashMap<u32, i64>) {
+        for (number, name) in &self.meters {
+            let units = own.get(number).copied().unwrap_or(0);
+            METRICS.folded_units.with_label_values(&[name]).add(units);
+        }
+    }
+
+    /// Folds what has been synced, every second (or `at_least_every`, if that is shorter) or when somebody hurries, on a
+    /// thread of its own, until the ledger is closed and folded to its end.
+    pub fn spawn(
+        mut self,
+        at_least_every: Duration,
+        runtime: Handle,
+        stop: watch::Receiver<bool>,
+    ) -> io::Result<JoinHandle<()>> {
+        let pause = at_least_every.min(LONGEST_WAIT);
         thread::Builder::new().name("fold".into()).spawn(move || {
             let mut synced = self.ledger.synced();
             let mut behind = false;
             loop {
-                let stopping = runtime.block_on(changed(&mut synced, &stop, behind));
+                let stopping = runtime.block_on(wait(pause, &mut synced, stop.clone(), &self.hurry, behind));
                 let outcome = self.catch_up();
                 behind = outcome.is_err();
                 if let Err(error) = outcome {
@@ -121,18 +165,31 @@ impl Folder {
     }
 }
 
-/// Waits for news of the ledger, or a moment when the last fold failed; answers whether to stop afterwards.
-async fn changed(synced: &mut watch::Receiver<Synced>, stop: &watch::Receiver<bool>, behind: bool) -> bool {
-    let mut stop = stop.clone();
+/// Until there is something to fold and it is time; answers whether to stop afterwards.
+async fn wait(
+    pause: Duration,
+    synced: &mut watch::Receiver<Synced>,
+    mut stop: watch::Receiver<bool>,
+    hurry: &Notify,
+    behind: bool,
+) -> bool {
+    let turn = async {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = hurry.notified() => return false,
+        }
+        // An error means that the ledger is closed: then this is the last turn.
+        !behind && synced.changed().await.is_err()
+    };
     tokio::select! {
-        outcome = synced.changed() => outcome.is_err(),
+        last = turn => last,
         _ = stop.wait_for(|stop| *stop) => true,
-        () = tokio::time::sleep(RETRY_AFTER), if behind => false,
     }
 }
 
-/// Adds one record to the sums of its period and hour.
-fn add(batch: &mut Batch, record: &Record, report: Report) {
+/// Adds one record to the sums of its period and hour, and answers its reportable units by meter.
+fn add(batch: &mut Batch, record: &Record, report: Report) -> SmallVec<[(u32, i64); 2]> {
+    let mut reported = SmallVec::new();
     let hour = record.at_micros.div_euclid(3_600_000_000) * 3_600;
     for draw in &record.draws {
         let reported_included = if report == Report::All { draw.included } else { 0 };
@@ -148,6 +205,7 @@ fn add(batch: &mut Batch, record: &Record, report: Report) {
         total.overage += draw.overage;
         // Units drawn on credits are paid for already.
         total.reportable += reported_included + draw.overage;
+        reported.push((draw.meter, reported_included + draw.overage));
         if record.kind == Kind::Charge {
             // A correction belongs to the instant of what it corrects.
             total.first_at_micros = total.first_at_micros.min(record.at_micros);
@@ -158,4 +216,5 @@ fn add(batch: &mut Batch, record: &Record, report: Report) {
         hourly.units += draw.included + draw.credits + draw.overage;
         hourly.requests += i64::from(record.kind == Kind::Charge);
     }
+    reported
 }

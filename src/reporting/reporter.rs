@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::clock;
 use crate::ledger::Ledger;
 use crate::metrics::METRICS;
-use crate::store::{OutboxCounts, SealPlan, Store, StoreError};
+use crate::store::{OutboxCounts, SealPlan, Store, StoreError, UnitsByMeter};
 use crate::stripe::Transport;
 
 use super::fold::Folded;
@@ -49,6 +49,7 @@ pub struct Reporter {
     store: Arc<Store>,
     ledger: Arc<Ledger>,
     folded: watch::Receiver<Folded>,
+    hurry: Arc<Notify>,
     sender: Sender,
     options: ReporterOptions,
     /// One pass at a time: no row is in flight twice.
@@ -59,13 +60,13 @@ impl Reporter {
     pub fn new(
         store: Arc<Store>,
         ledger: Arc<Ledger>,
-        folded: watch::Receiver<Folded>,
+        (folded, hurry): (watch::Receiver<Folded>, Arc<Notify>),
         transport: Arc<Transport>,
         options: ReporterOptions,
     ) -> Self {
         let identifier_prefix = options.identifier_prefix.clone();
         let sender = Sender { store: store.clone(), transport, identifier_prefix };
-        Self { store, ledger, folded, sender, options, passing: Mutex::new(()) }
+        Self { store, ledger, folded, hurry, sender, options, passing: Mutex::new(()) }
     }
 
     /// Seals at every interval and sends what is due, until told to stop.
@@ -102,10 +103,7 @@ impl Reporter {
 
     /// Everything recorded before this call is sealed and sent once.
     pub async fn flush(&self) -> Result<Flushed, StoreError> {
-        let target = self.ledger.request_sync();
-        let mut folded = self.folded.clone();
-        let waited = folded.wait_for(|folded| folded.next_record >= target);
-        if tokio::time::timeout(FLUSH_WITHIN, waited).await.is_err() {
+        if tokio::time::timeout(FLUSH_WITHIN, self.fold_now()).await.is_err() {
             tracing::warn!("the ledger was not folded in time; what is folded is flushed");
         }
         let _passing = self.passing.lock().await;
@@ -113,6 +111,15 @@ impl Reporter {
         let sent = self.send_due().await?;
         let counts = self.show_outbox().await?;
         Ok(Flushed { sealed, sent, pending: counts.pending, dead: counts.dead })
+    }
+
+    /// Returns once everything recorded before this call is in the totals.
+    async fn fold_now(&self) {
+        let target = self.ledger.request_sync();
+        // Errors mean that ledger or folder have ended: nothing more will come.
+        let _ = self.ledger.synced().wait_for(|synced| synced.next_record >= target).await;
+        self.hurry.notify_one();
+        let _ = self.folded.clone().wait_for(|folded| folded.next_record >= target).await;
     }
 
     async fn seal(&self) -> Result<usize, StoreError> {
@@ -157,14 +164,19 @@ impl Reporter {
         Ok(counts)
     }
 
-    /// Shows what has not been sealed; looked at when sealing, since it reads every such total.
+    /// Shows what has not been sealed, what has not even been folded included: requests add to it meanwhile. Looked at
+    /// when sealing, since it reads every such total.
     async fn show_unsealed(&self) -> Result<(), StoreError> {
+        let folded = |name: &str| METRICS.folded_units.with_label_values(&[name]).get();
+        let before: Vec<i64> = self.options.meters.iter().map(|(_, name, _)| folded(name)).collect();
         let (unsealed, unlinked) = self.store.unsealed_units().await?;
-        for (family, sums) in [(&METRICS.unsealed_units, unsealed), (&METRICS.unlinked_units, unlinked)] {
-            for (number, name, _) in &self.options.meters {
-                let units = sums.iter().find(|(meter, _)| meter == number).map_or(0, |(_, units)| *units);
-                family.with_label_values(&[name]).set(gauge(units));
-            }
+        for ((number, name, _), folded_before) in self.options.meters.iter().zip(before) {
+            let units = |sums: &UnitsByMeter| {
+                sums.iter().find(|(meter, _)| meter == number).map_or(0, |(_, units)| gauge(*units))
+            };
+            METRICS.unlinked_units.with_label_values(&[name]).set(units(&unlinked));
+            let unfolded = METRICS.recorded_units.with_label_values(&[name]).get() - folded_before;
+            METRICS.unsealed_units.with_label_values(&[name]).set(units(&unsealed) + unfolded.max(0));
         }
         Ok(())
     }

@@ -60,7 +60,9 @@ impl State {
         };
         let ledger =
             Arc::new(Ledger::open(Arc::new(disk), ledger_id, resume, options, clock::now().micros())?);
-        let mut folder = Folder::new(ledger.clone(), store.clone(), config.catalogue.report, resume);
+        let names = config.catalogue.meters.iter().map(|meter| meter.name.to_string());
+        let meters = numbers.meters.iter().copied().zip(names).collect();
+        let mut folder = Folder::new(ledger.clone(), store.clone(), config.catalogue.report, resume, meters);
         folder.catch_up()?;
         Ok(Self { store, ledger, ledger_id, folder, numbers })
     }
@@ -125,7 +127,7 @@ impl Rooms {
         let reporter = Arc::new(Reporter::new(
             state.store.clone(),
             state.ledger.clone(),
-            folded.clone(),
+            (folded.clone(), state.folder.hurry()),
             transport.clone(),
             reporter_options(config, state),
         ));

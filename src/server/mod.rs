@@ -97,7 +97,7 @@ impl Server {
         let close = proxy_service::spawn(config, &state, &rooms, flow.clone())?;
         build::spawn_work(config, &state, rooms, &runtime, &stopping);
         let ledger = state.ledger.clone();
-        let fold = state.folder.spawn(runtime.handle().clone(), stopping)?;
+        let fold = state.folder.spawn(config.billing.flush_interval, runtime.handle().clone(), stopping)?;
         let server = Self {
             runtime: Some(runtime),
             drain_timeout: config.server.drain_timeout,
