@@ -13,13 +13,29 @@ use super::context::Context;
 use super::limits;
 use smallvec::SmallVec;
 
-/// Answers with a problem, and with the limits where some were asked. Pingora's own error answers would close the
-/// connection.
-pub(super) async fn problem(
-    session: &mut Session,
-    problem: &Problem,
-    context: &Context,
-) -> pingora::Result<()> {
+impl Parts {
+    /// Answers a problem, counts it and says so in one line of the log, which names no token, path or customer.
+    pub(super) async fn refuse(
+        &self,
+        session: &mut Session,
+        problem: &Problem,
+        context: &Context,
+    ) -> pingora::Result<()> {
+        self.counters.refused(problem.code);
+        tracing::info!(
+            code = problem.code.as_str(),
+            status = problem.status(),
+            route = context.route.map_or("none", |id| &*self.catalogue.routes.get(id).pattern),
+            request_id = %context.request_id,
+            "refused"
+        );
+        keep_connection(session, problem);
+        write_problem(session, problem, context).await
+    }
+}
+
+/// Pingora's own error answers would close the connection.
+async fn write_problem(session: &mut Session, problem: &Problem, context: &Context) -> pingora::Result<()> {
     let request_id = context.shown_request_id();
     let body = Bytes::from(problem.body(&request_id));
     let mut header = ResponseHeader::build(problem.status(), Some(10))?;
@@ -44,7 +60,7 @@ pub(super) async fn problem(
 
 /// Lets pingora read what is left of a refused request's body, instead of closing the connection. Not where the rest
 /// is too much, or where a client that waits for `100 Continue` will not send it.
-pub(super) fn keep_connection(session: &mut Session, problem: &Problem) {
+fn keep_connection(session: &mut Session, problem: &Problem) {
     let waits = session.get_header(header::EXPECT).is_some();
     let too_much = matches!(problem.code, Code::BodyTooLarge | Code::HeadersTooLarge);
     if !waits && !too_much {

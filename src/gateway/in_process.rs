@@ -27,8 +27,7 @@ impl Parts {
     ) -> pingora::Result<()> {
         let Some(body) = read_body(session).await? else {
             let problem = Problem::new(Code::BodyTooLarge, "send at most 1 MiB");
-            self.counters.refused(problem.code);
-            return answer::problem(session, &problem, context).await;
+            return self.refuse(session, &problem, context).await;
         };
         let mut parts = session.req_header().as_owned_parts();
         let normalised = context.forwarded_path.as_deref().and_then(|path| path.parse().ok());
@@ -45,15 +44,14 @@ impl Parts {
         context: &Context,
     ) -> pingora::Result<()> {
         if let Some(problem) = response.extensions().get::<Problem>() {
-            self.counters.refused(problem.code);
-            return answer::problem(session, problem, context).await;
+            return self.refuse(session, problem, context).await;
         }
         let (parts, body) = response.into_parts();
         let body = match to_bytes(body, MAX_ANSWER_BYTES).await {
             Ok(body) => body,
             Err(error) => {
                 tracing::error!(%error, "an endpoint's answer could not be read");
-                return answer::problem(session, &Problem::new(Code::Internal, "try again"), context).await;
+                return self.refuse(session, &Problem::new(Code::Internal, "try again"), context).await;
             }
         };
         let mut header = ResponseHeader::from(parts);

@@ -18,7 +18,7 @@ use super::admission::Destination;
 use super::context::{Charge, Context};
 use super::counters::Counters;
 use super::forwarding::TierHeaders;
-use super::{Parts, RecordNumbers, Rooms, Settings, answer, limits};
+use super::{Parts, RecordNumbers, Rooms, Settings, limits};
 use crate::metrics::METRICS;
 use std::sync::Arc;
 
@@ -54,20 +54,6 @@ impl Gateway {
 
     fn route(&self, context: &Context) -> Option<&Route> {
         context.route.map(|id| self.parts.catalogue.routes.get(id))
-    }
-
-    /// Answers a problem and counts it. The log line names no token, and the customer by number alone.
-    async fn refuse(&self, session: &mut Session, problem: &Problem, context: &Context) -> Result<()> {
-        self.parts.counters.refused(problem.code);
-        tracing::info!(
-            code = problem.code.as_str(),
-            status = problem.status(),
-            route = self.route(context).map_or("none", |route| &*route.pattern),
-            request_id = %context.request_id,
-            "refused"
-        );
-        answer::keep_connection(session, problem);
-        answer::problem(session, problem, context).await
     }
 
     /// Carries a problem through pingora's error path to `fail_to_proxy`.
@@ -119,7 +105,7 @@ impl ProxyHttp for Gateway {
                 Ok(true)
             }
             Err(problem) => {
-                self.refuse(session, &problem, context).await?;
+                self.parts.refuse(session, &problem, context).await?;
                 Ok(true)
             }
         }
@@ -220,7 +206,7 @@ impl ProxyHttp for Gateway {
         // Pingora closes the connection once an upstream was tried and failed: the answer says so.
         session.set_keepalive(None);
         if let (Some(problem), None) = (&problem, session.response_written())
-            && let Err(error) = self.refuse(session, problem, context).await
+            && let Err(error) = self.parts.refuse(session, problem, context).await
         {
             tracing::debug!(%error, "a refusal could not be written");
         }
