@@ -48,7 +48,9 @@ fn accounts(c: &mut Criterion) {
     });
     c.bench_function("the policies of the headers", |b| {
         let mut account = Account::new(entitlement.clone(), window.clone());
-        b.iter(|| account.policies(black_box(&route), Now::from_seconds(NOW)).len());
+        b.iter(|| {
+            account.policies(black_box(&route), config.catalogue.currency, Now::from_seconds(NOW)).len()
+        });
     });
 }
 

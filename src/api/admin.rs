@@ -103,18 +103,23 @@ async fn ready(State(state): State<AdminState>) -> Response {
     (status, text).into_response()
 }
 
+/// A meter event that has waited for so long needs somebody's eyes: a revoked key, for one.
+const OLD_SECONDS: i64 = 900;
+
 /// Degraded while usage waits; 503 only when nothing can be metered.
 async fn billing_health(State(state): State<AdminState>) -> Response {
     let ledger = state.ledger.is_available();
     let circuit_open = state.transport.circuit_open();
     let (pending, dead) = (METRICS.outbox_pending.get(), METRICS.outbox_dead.get());
-    let ok = ledger && !circuit_open && dead == 0;
+    let oldest = METRICS.outbox_oldest_seconds.get();
+    let ok = ledger && !circuit_open && dead == 0 && oldest < OLD_SECONDS;
     let status = if ledger { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = json!({
         "status": if ok { "ok" } else { "degraded" },
         "ledger_available": ledger,
         "stripe_reachable": !circuit_open,
         "outbox_pending": pending,
+        "outbox_oldest_seconds": oldest,
         "outbox_dead": dead,
     });
     (status, Json(body)).into_response()

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use anyhow::Context as _;
+
 use crate::sandbox::{Options, Sandbox, WebhookEndpoint};
 
 use super::{Failure, print};
@@ -34,7 +36,12 @@ impl SandboxArguments {
         };
         let runtime = tokio::runtime::Runtime::new()?;
         runtime.block_on(async {
-            let sandbox = Sandbox::start(options).await?;
+            let sandbox = Sandbox::start(options).await.with_context(|| {
+                format!(
+                    "cannot listen on {}; stop what uses the port, or name another with --listen",
+                    self.listen
+                )
+            })?;
             print(&format!("sandbox: {}\n", sandbox.base_url()))?;
             tokio::signal::ctrl_c().await?;
             sandbox.stop().await;

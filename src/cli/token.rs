@@ -17,8 +17,8 @@ pub(super) struct Token {
     /// The configuration whose secret signs
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// The customer that the token is for
-    #[arg(long, value_name = "ID")]
+    /// The customer that the token is for: 1 to 256 visible ASCII characters
+    #[arg(long, value_name = "ID", value_parser = parse_customer)]
     customer: String,
     /// Their customer at Stripe
     #[arg(long, value_name = "ID")]
@@ -79,6 +79,13 @@ fn put(claims: &mut Map<String, Value>, path: &str, value: &str) {
             }
         }
     }
+}
+
+fn parse_customer(text: &str) -> Result<String, String> {
+    let valid = (1..=256).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    valid
+        .then(|| text.to_owned())
+        .ok_or_else(|| "write 1 to 256 visible ASCII characters, without spaces".to_owned())
 }
 
 fn parse_ttl(text: &str) -> Result<Duration, String> {

@@ -12,11 +12,18 @@ const MASK: &str = "***";
 pub(crate) struct Source<'a> {
     text: &'a str,
     path: String,
+    /// Where each line begins.
+    lines: Vec<usize>,
 }
 
 impl<'a> Source<'a> {
     pub(crate) fn new(text: &'a str, path: &Path) -> Self {
-        Self { text, path: path.display().to_string() }
+        let after_breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+        Self {
+            text,
+            path: path.display().to_string(),
+            lines: std::iter::once(0).chain(after_breaks).collect(),
+        }
     }
 
     /// Every finding with its place, in the order of the file.
@@ -34,14 +41,13 @@ impl<'a> Source<'a> {
     fn diagnostic(&self, finding: &Finding, masked: &[Range<usize>]) -> Diagnostic {
         let span = &finding.place.span;
         let line = self.line_around(span.start);
-        let before = self.slice(&(0..line.start));
         Diagnostic {
             severity: match finding.weight {
                 Weight::Error => Severity::Error,
                 Weight::Warning => Severity::Warning,
             },
             path: self.path.clone(),
-            line: before.matches('\n').count() + 1,
+            line: self.lines.partition_point(|start| *start <= line.start),
             column: self.slice(&(line.start..span.start)).chars().count() + 1,
             excerpt: (!span.is_empty()).then(|| self.excerpt(&line, span, masked)),
             key: printable(&finding.place.key),
@@ -53,8 +59,7 @@ impl<'a> Source<'a> {
     /// The line that holds a byte, without its end.
     fn line_around(&self, at: usize) -> Range<usize> {
         let at = at.min(self.text.len());
-        let start =
-            self.text.as_bytes()[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let start = self.lines[self.lines.partition_point(|start| *start <= at) - 1];
         let length = self.slice(&(start..self.text.len())).lines().next().map_or(0, str::len);
         start..start + length
     }

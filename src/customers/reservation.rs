@@ -5,6 +5,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::domain::account::Policy;
+use crate::domain::money::Currency;
 use crate::domain::period::Period;
 use crate::domain::route::Route;
 use crate::domain::tier::TierId;
@@ -74,7 +75,7 @@ impl Drop for Reservation {
 
 impl Entry {
     /// Every limit that a request on this route is held against, the tightest first.
-    pub fn policies(&self, route: &Route, now: Now) -> SmallVec<[Policy; 4]> {
-        self.hot().account.policies(route, now)
+    pub fn policies(&self, route: &Route, currency: Currency, now: Now) -> SmallVec<[Policy; 4]> {
+        self.hot().account.policies(route, currency, now)
     }
 }

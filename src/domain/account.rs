@@ -6,6 +6,7 @@
 
 use smallvec::{SmallVec, smallvec};
 
+use super::money::Currency;
 use super::period::Period;
 use super::rate::{Bucket, Rate};
 use super::refusal::Refusal;
@@ -185,13 +186,13 @@ impl Account {
     }
 
     /// Every limit that a request on this route is held against, the tightest first.
-    pub fn policies(&mut self, route: &Route, now: Now) -> SmallVec<[Policy; 4]> {
+    pub fn policies(&mut self, route: &Route, currency: Currency, now: Now) -> SmallVec<[Policy; 4]> {
         self.roll(now);
         let mut policies: SmallVec<[Policy; 4]> = SmallVec::new();
         let Some(tier) = self.entitlement.tier.as_deref() else { return policies };
         policies.extend(self.rate_policy(tier, route, now));
         policies.extend(route.cost.iter().filter_map(|(meter, _)| self.quota_policy(tier, meter, now)));
-        policies.extend(self.cap_policy(tier, now));
+        policies.extend(self.cap_policy(tier, currency, now));
         policies.sort_by_key(|policy| share_left(policy.remaining, policy.quota));
         policies
     }
@@ -295,10 +296,11 @@ impl Account {
         })
     }
 
-    /// In whole major units of the currency: the header takes integers only.
-    fn cap_policy(&self, tier: &Tier, now: Now) -> Option<Policy> {
+    /// In minor units of the currency: the header takes integers only.
+    fn cap_policy(&self, tier: &Tier, currency: Currency, now: Now) -> Option<Policy> {
         let Overage::Priced { cap: Some(cap), .. } = &tier.overage else { return None };
-        let whole = |amount: Decimal| u64::try_from(amount.trunc()).unwrap_or(0);
+        let minor = Decimal::from(10_u32.pow(currency.decimals()));
+        let whole = |amount: Decimal| u64::try_from((amount * minor).trunc()).unwrap_or(0);
         Some(Policy {
             name: PolicyName::Cap,
             quota: whole(*cap),

@@ -14,23 +14,39 @@ use super::limits;
 use smallvec::SmallVec;
 
 impl Parts {
-    /// Answers a problem, counts it and says so in one line of the log, which names no token, path or customer.
+    /// Answers a problem, counts it and says so in one line of the log, which names no token, path or body.
     pub(super) async fn refuse(
         &self,
         session: &mut Session,
         problem: &Problem,
-        context: &Context,
+        cause: Option<&pingora::Error>,
+        context: &mut Context,
     ) -> pingora::Result<()> {
+        context.refused = true;
         self.counters.refused(problem.code);
-        tracing::info!(
-            code = problem.code.as_str(),
-            status = problem.status(),
-            route = context.route.map_or("none", |id| &*self.catalogue.routes.get(id).pattern),
-            request_id = %context.request_id,
-            "refused"
-        );
+        self.log_refusal(problem, cause, context);
         keep_connection(session, problem);
         write_problem(session, problem, context).await
+    }
+
+    /// What is our fault or the upstream's is a warning; what is the client's is news.
+    fn log_refusal(&self, problem: &Problem, cause: Option<&pingora::Error>, context: &Context) {
+        let (code, status) = (problem.code.as_str(), problem.status());
+        let route = self.pattern(context);
+        let customer = context.identity.as_ref().map(|identity| &*identity.customer);
+        let request_id = context.request_id;
+        // An error's own text may quote what the upstream sent.
+        let cause = cause.map(|error| error.etype.as_str());
+        if status >= 500 {
+            tracing::warn!(code, status, route, customer, cause, %request_id, "refused");
+        } else {
+            tracing::info!(code, status, route, customer, cause, %request_id, "refused");
+        }
+    }
+
+    /// The route's pattern, as metrics and logs name it.
+    pub(super) fn pattern(&self, context: &Context) -> &str {
+        context.route.map_or("none", |id| &*self.catalogue.routes.get(id).pattern)
     }
 }
 

@@ -56,6 +56,8 @@ pub struct Context {
     pub(super) body_bytes: u64,
     /// `RateLimit` and `RateLimit-Policy`, once they are known.
     pub(super) limit_headers: Vec<(&'static str, HeaderValue)>,
+    /// A problem has been answered.
+    pub(super) refused: bool,
     /// What a later phase answers instead of the upstream's response.
     pub(super) problem: Option<Problem>,
     flow: Arc<Flow>,
@@ -78,6 +80,7 @@ impl Context {
             attempts: 0,
             body_bytes: 0,
             limit_headers: Vec::new(),
+            refused: false,
             problem: None,
             flow,
         }

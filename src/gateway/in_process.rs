@@ -27,7 +27,7 @@ impl Parts {
     ) -> pingora::Result<()> {
         let Some(body) = read_body(session).await? else {
             let problem = Problem::new(Code::BodyTooLarge, "send at most 1 MiB");
-            return self.refuse(session, &problem, context).await;
+            return self.refuse(session, &problem, None, context).await;
         };
         let mut parts = session.req_header().as_owned_parts();
         let normalised = context.forwarded_path.as_deref().and_then(|path| path.parse().ok());
@@ -41,17 +41,17 @@ impl Parts {
         &self,
         session: &mut Session,
         response: Response,
-        context: &Context,
+        context: &mut Context,
     ) -> pingora::Result<()> {
         if let Some(problem) = response.extensions().get::<Problem>() {
-            return self.refuse(session, problem, context).await;
+            return self.refuse(session, problem, None, context).await;
         }
         let (parts, body) = response.into_parts();
         let body = match to_bytes(body, MAX_ANSWER_BYTES).await {
             Ok(body) => body,
             Err(error) => {
                 tracing::error!(%error, "an endpoint's answer could not be read");
-                return self.refuse(session, &Problem::new(Code::Internal, "try again"), context).await;
+                return self.refuse(session, &Problem::new(Code::Internal, "try again"), None, context).await;
             }
         };
         let mut header = ResponseHeader::from(parts);

@@ -105,7 +105,7 @@ impl ProxyHttp for Gateway {
                 Ok(true)
             }
             Err(problem) => {
-                self.parts.refuse(session, &problem, context).await?;
+                self.parts.refuse(session, &problem, None, context).await?;
                 Ok(true)
             }
         }
@@ -185,7 +185,8 @@ impl ProxyHttp for Gateway {
             let cost = limits::usage_cost(&self.parts, &recorded.settled.charge.draws);
             response.insert_header("x-usage-cost", cost)?;
         }
-        for (name, value) in self.parts.limit_headers(&entry.policies(route, context.settle_at())) {
+        let policies = entry.policies(route, self.parts.catalogue.currency, context.settle_at());
+        for (name, value) in self.parts.limit_headers(&policies) {
             response.insert_header(name, value)?;
         }
         Ok(())
@@ -198,17 +199,17 @@ impl ProxyHttp for Gateway {
         context: &mut Context,
     ) -> FailToProxy {
         let problem = context.problem.take().or_else(|| problem_of(error));
-        if session.response_written().is_none() {
+        if answered(session).is_none() {
             // What the client never saw, or sees as a problem, is not charged.
             self.parts.undo(context);
         }
         let error_code = problem.as_ref().map_or(0, Problem::status);
         // Pingora closes the connection once an upstream was tried and failed: the answer says so.
         session.set_keepalive(None);
-        if let (Some(problem), None) = (&problem, session.response_written())
-            && let Err(error) = self.parts.refuse(session, problem, context).await
+        if let (Some(problem), None) = (&problem, answered(session))
+            && let Err(unwritten) = self.parts.refuse(session, problem, Some(error), context).await
         {
-            tracing::debug!(%error, "a refusal could not be written");
+            tracing::debug!(%unwritten, "a refusal could not be written");
         }
         FailToProxy { error_code, can_reuse_downstream: false }
     }
@@ -230,28 +231,38 @@ impl ProxyHttp for Gateway {
 
     /// For what pingora logs all the same: no path and no query, which may hold secrets.
     fn request_summary(&self, session: &Session, context: &Context) -> String {
-        let route = self.route(context).map_or("none", |route| &*route.pattern);
+        let route = self.parts.pattern(context);
         format!("{} {route} {}", session.req_header().method, context.request_id)
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
-        let status = session.response_written().map(|response| response.status.as_u16());
+        let status = answered(session);
         if let Some(error) = error {
             let request_ended = session.as_downstream_mut().is_body_done();
             let upstream_died = error.esource == ErrorSource::Upstream && request_ended;
             if upstream_died || status.is_none() {
                 self.parts.undo(context);
             }
-            tracing::info!(
-                error = %error,
-                route = self.route(context).map_or("none", |route| &*route.pattern),
-                status,
-                request_id = %context.request_id, "request failed"
-            );
+            if !context.refused {
+                tracing::info!(
+                    error = error.etype.as_str(),
+                    source = error.esource.as_str(),
+                    route = self.parts.pattern(context),
+                    status,
+                    request_id = %context.request_id,
+                    "request failed"
+                );
+            }
         }
         let seconds = context.started.elapsed().as_secs_f64();
         self.parts.counters.answered(context.route, status.unwrap_or(499), seconds);
     }
+}
+
+/// The status of the answer that the client sees; an informational one is none, a switch of protocols is.
+fn answered(session: &Session) -> Option<u16> {
+    let status = session.response_written()?.status;
+    (!status.is_informational() || status.as_u16() == 101).then_some(status.as_u16())
 }
 
 /// What an error of pingora means to the client; none when the client itself is gone.

@@ -37,7 +37,7 @@ pub struct ReporterOptions {
 pub struct Flushed {
     /// Rows sealed.
     pub sealed: usize,
-    /// Rows tried.
+    /// Rows that Stripe accepted.
     pub sent: usize,
     /// Rows still waiting.
     pub pending: u64,
@@ -145,9 +145,9 @@ impl Reporter {
     async fn send_due(&self) -> Result<usize, StoreError> {
         let mut sent = 0;
         loop {
-            let tried = self.sender.pass(clock::now().seconds()).await?;
-            sent += tried;
-            if tried == 0 || self.sender.transport.circuit_open() {
+            let pass = self.sender.pass(clock::now().seconds()).await?;
+            sent += pass.delivered;
+            if pass.tried == 0 || self.sender.transport.circuit_open() {
                 return Ok(sent);
             }
         }

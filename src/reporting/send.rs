@@ -20,6 +20,12 @@ const RESEND_WITHIN_SECONDS: i64 = 23 * 3600;
 const UNANSWERED: &str =
     "unanswered for over 23 h: compare with Stripe's meter event summaries before it is sent again";
 
+/// Rows of one pass.
+pub(super) struct Pass {
+    pub tried: usize,
+    pub delivered: usize,
+}
+
 pub(super) struct Sender {
     pub store: Arc<Store>,
     pub transport: Arc<Transport>,
@@ -28,8 +34,8 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    /// Sends what is due. Answers how many rows were tried.
-    pub async fn pass(&self, now: i64) -> Result<usize, StoreError> {
+    /// Sends what is due.
+    pub async fn pass(&self, now: i64) -> Result<Pass, StoreError> {
         // An open circuit lets one probe through: one row is enough for it.
         let window = if self.transport.circuit_open() { 1 } else { WINDOW };
         let due = self.store.claim_due(now, window).await?;
@@ -43,8 +49,10 @@ impl Sender {
             .buffer_unordered(CONCURRENCY)
             .collect()
             .await;
-        self.store.settle_tries(outcomes.into_iter().flatten().collect(), now).await?;
-        Ok(tried)
+        let outcomes: Vec<_> = outcomes.into_iter().flatten().collect();
+        let delivered = outcomes.iter().filter(|(_, outcome)| *outcome == Outcome::Delivered).count();
+        self.store.settle_tries(outcomes, now).await?;
+        Ok(Pass { tried, delivered })
     }
 
     /// Stripe takes one call at a time for a customer and meter.

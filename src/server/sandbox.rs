@@ -29,6 +29,10 @@ pub(super) fn start(config: &Config, runtime: &Runtime) -> Result<Option<Sandbox
     let sandbox = runtime
         .block_on(Sandbox::start(options))
         .map_err(|error| ServerError::Listen { address: listen, error })?;
+    tracing::warn!(
+        address = %listen,
+        "stripe.mode is sandbox: nothing is billed, and what it knows is gone at a restart"
+    );
     for meter in config.catalogue.meter_ids() {
         let seed = catalogue(&config.catalogue, meter);
         sandbox.seed(&seed).map_err(|error| ServerError::Sandbox(format!("{error:?}")))?;

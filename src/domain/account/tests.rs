@@ -210,12 +210,13 @@ fn standing_is_asked_first() {
 fn policies_show_what_is_left_the_tightest_first() {
     let mut account = account(tier(10, priced(2, Some(5_000)), Some(rate(10, 20))));
     charge(&mut account, 9, at(1)).expect("fits");
-    let shown = account.policies(&route(1), at(1));
+    let usd = Currency::parse("usd").expect("a currency");
+    let shown = account.policies(&route(1), usd, at(1));
     let names: Vec<_> = shown.iter().map(|policy| policy.name).collect();
     assert_eq!(names, [PolicyName::Quota(API), PolicyName::Rate, PolicyName::Cap]);
     assert_eq!((shown[0].remaining, shown[0].quota, shown[0].window_seconds), (1, 10, 30 * 86_400));
     assert_eq!((shown[1].remaining, shown[1].quota, shown[1].window_seconds), (19, 20, 2));
-    assert_eq!((shown[2].remaining, shown[2].quota), (50, 50));
+    assert_eq!((shown[2].remaining, shown[2].quota), (5_000, 5_000));
 }
 
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use crate::harness::World;
+use crate::harness::{Behaviour, World};
 
 /// `max_body` of the tests.
 const LIMIT: usize = 64 << 10;
@@ -68,5 +68,21 @@ async fn an_upload_that_the_client_breaks_off_is_uncharged() {
     })
     .await;
     assert_eq!(customer.used().await, 0);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_100_continue_a_failure_is_still_told() {
+    let world = World::builder().config("[upstreams.api]\nread_timeout = \"300ms\"").start().await;
+    let customer = world.customer("uploader");
+    world.upstream.on("/signals", Behaviour::Held);
+    let mut wire = world.wire().await;
+    let head = "POST /signals HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 5";
+    assert_eq!(wire.ask_for_head(&customer, head).await.status, 100);
+    wire.send("hello").await;
+    let reply = wire.read("POST").await.expect("an answer");
+    assert_eq!(reply.refusal(), (504, "upstream_timeout".to_owned()));
+    assert_eq!(customer.used().await, 0);
+    world.upstream.release();
     world.finish().await;
 }
