@@ -109,8 +109,9 @@ async fn answer(State(paths): State<Arc<Paths>>, request: Request) -> Response {
                 .into_response()
         }
         Some(Behaviour::Held) => {
+            let answer = echo(request).await;
             paths.released().await;
-            echo(request).await
+            answer
         }
         Some(Behaviour::CutMidBody) => cut(tokio::task::yield_now()),
         Some(Behaviour::CutLater) => cut(async move { paths.released().await }),
