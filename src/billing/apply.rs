@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::clock;
 use crate::customers::Customers;
 use crate::domain::catalogue::Catalogue;
 use crate::domain::subscription::{Facts, Status, Subscription};
@@ -83,7 +84,8 @@ impl Applier {
             return Ok(());
         };
         self.put(&object, version, now).await?;
-        self.customers.refresh(&object.customer, now).await?;
+        // The call may have taken its time: a window must not be turned back over an edge.
+        self.customers.refresh(&object.customer, clock::now()).await?;
         Ok(())
     }
 
@@ -95,7 +97,7 @@ impl Applier {
             self.put(&object, version, now).await?;
         }
         self.store.set_listed(stripe_customer.to_owned(), now.seconds()).await?;
-        self.customers.refresh(stripe_customer, now).await?;
+        self.customers.refresh(stripe_customer, clock::now()).await?;
         Ok(())
     }
 
@@ -145,7 +147,7 @@ impl Applier {
         }
         let link = NewLink { customer: customer.to_owned(), stripe_customer: stripe_customer.to_owned() };
         if self.store.link(link, now.seconds()).await?.is_some() {
-            self.customers.refresh(stripe_customer, now).await?;
+            self.customers.refresh(stripe_customer, clock::now()).await?;
         }
         Ok(())
     }

@@ -155,15 +155,7 @@ impl Account {
     /// Puts another entitlement in force. `window` is the store's, for a period that [`Self::lacks_window`] named.
     pub fn entitle(&mut self, entitlement: Entitlement, window: Option<Window>, now: Now) {
         let period = entitlement.windows.at(now.seconds());
-        if self.current.period.start != period.start {
-            let place = self.others.iter().position(|known| known.period.start == period.start);
-            let next = place
-                .map(|place| self.others.swap_remove(place))
-                .or(window.filter(|window| window.period.start == period.start))
-                .unwrap_or_else(|| self.empty_window(period));
-            self.others.push(std::mem::replace(&mut self.current, next));
-        }
-        self.current.period = period;
+        self.turn_to(period, window);
         self.others.retain(|window| now.seconds() < window.period.end);
         self.entitlement = entitlement;
     }
@@ -201,12 +193,21 @@ impl Account {
         if now.seconds() < self.current.period.end {
             return;
         }
-        let period = self.entitlement.windows.at(now.seconds());
-        if period.start == self.current.period.start {
-            self.current.period = period;
-        } else {
-            self.current = self.empty_window(period);
+        self.turn_to(self.entitlement.windows.at(now.seconds()), None);
+        self.others.retain(|window| now.seconds() < window.period.end);
+    }
+
+    /// Makes a period current: as it was left, else as the store has it, else empty.
+    fn turn_to(&mut self, period: Period, stored: Option<Window>) {
+        if self.current.period.start != period.start {
+            let place = self.others.iter().position(|known| known.period.start == period.start);
+            let next = place
+                .map(|place| self.others.swap_remove(place))
+                .or(stored.filter(|window| window.period.start == period.start))
+                .unwrap_or_else(|| self.empty_window(period));
+            self.others.push(std::mem::replace(&mut self.current, next));
         }
+        self.current.period = period;
     }
 
     fn empty_window(&self, period: Period) -> Window {

@@ -114,7 +114,9 @@ impl Subscription {
         let tier_of = |item: &ItemFacts| catalogue.tier_of_price(&item.price, item.lookup_key.as_deref());
         let tier = facts.items.iter().filter_map(tier_of).max();
         let tiers_item = facts.items.iter().find(|item| !item.metered && tier_of(item) == tier);
-        let metered = facts.items.iter().find(|item| item.metered && tier_of(item) == tier);
+        let has_period = |item: &&ItemFacts| item.period_end > item.period_start;
+        let metered =
+            facts.items.iter().filter(has_period).find(|item| item.metered && tier_of(item) == tier);
         let paid = tiers_item.or(metered).or(facts.items.first());
         Self {
             status: facts.status,

@@ -1,5 +1,7 @@
 //! Before the upstream: route, identity, customer, reservation. Every way out is a [`Problem`], and costs nothing.
 
+use std::sync::atomic::Ordering;
+
 use http::{HeaderMap, Method};
 use pingora::http::RequestHeader;
 
@@ -38,6 +40,9 @@ impl Parts {
         context: &mut Context,
     ) -> Result<Destination, Problem> {
         check_sizes(request)?;
+        if self.flow.closed.load(Ordering::Acquire) {
+            return Err(Problem::new(Code::Draining, "this gateway is shutting down; try again"));
+        }
         let path = NormalPath::parse(request.uri.path())
             .map_err(|error| Problem::new(Code::BadRequest, error.to_string()))?;
         if self.settings.own_paths.hold(path.matched()) {

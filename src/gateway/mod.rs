@@ -79,6 +79,8 @@ pub struct Settings {
 #[derive(Debug, Default)]
 pub struct Flow {
     pub draining: Arc<AtomicBool>,
+    /// Nothing is admitted any more.
+    pub closed: AtomicBool,
     /// Requests whose answer is not finished.
     pub in_flight: AtomicUsize,
 }

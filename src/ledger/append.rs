@@ -139,7 +139,9 @@ impl Ledger {
     pub fn correct(&self, record: Record) -> Option<Appended> {
         let mut tail = self.shared.tail();
         let appended = self.shared.write(&mut tail, &record).ok();
-        if appended.is_none() {
+        if appended.is_none() && tail.stopping {
+            tracing::error!(?record, "a correction came after the ledger was closed: this charge stands");
+        } else if appended.is_none() {
             tail.owed.push(record);
         }
         appended

@@ -86,13 +86,10 @@ fn sync(shared: &Shared) -> io::Result<()> {
 
 /// Opens the next segment when the current one is large enough.
 fn roll(shared: &Shared) -> io::Result<()> {
-    let segment = {
-        let tail = shared.tail();
-        if tail.position.offset < shared.options.segment_bytes {
-            return Ok(());
-        }
-        tail.position.segment + 1
-    };
+    if shared.tail().position.offset < shared.options.segment_bytes {
+        return Ok(());
+    }
+    let segment = next_segment(&shared.storage)?;
     let file = shared.storage.create(segment)?;
     // Its place in the folder is durable before any record is in it.
     let made = shared.storage.sync_folder();
@@ -119,43 +116,58 @@ fn roll(shared: &Shared) -> io::Result<()> {
 }
 
 /// After a failure: what was written since the last good sync is written again, under the same numbers, into a
-/// new segment. The failed one is left as it is; its records from there on are superseded.
+/// new segment, and the corrections that had to wait behind it. The failed segment is left as it is; its records from
+/// there on are superseded.
 fn repair(shared: &Shared) -> io::Result<()> {
-    let (unsynced, next_record) = {
-        let mut tail = shared.tail();
-        for correction in std::mem::take(&mut tail.owed) {
-            // Synced and told together with what they correct.
-            let number = tail.next_record;
-            correction.encode(number, &mut tail.unsynced);
-            tail.next_record += 1;
-        }
-        (tail.unsynced.clone(), tail.next_record)
-    };
-    let segment = shared.storage.list()?.last().map_or(1, |last| last + 1);
+    let segment = next_segment(&shared.storage)?;
     let first_record = shared.synced.borrow().next_record;
     let new = new_segment(&shared.storage, shared.ledger, segment, first_record, clock::now().micros())?;
-    let written = new
-        .file
-        .write_at(&unsynced, HEADER_BYTES)
-        .and_then(|()| new.file.sync())
-        .and_then(|()| shared.storage.sync_folder());
-    if let Err(error) = written {
+    if let Err(error) = rewrite(shared, &new) {
         // Half a segment must not supersede anything.
         let _ = shared.storage.remove(segment);
         return Err(error);
     }
-    let mut tail = shared.tail();
-    tail.file = new.file;
-    tail.retired = None;
-    tail.position = Position { segment, offset: HEADER_BYTES + unsynced.len() as u64 };
-    tail.unsynced.clear();
-    tail.failed = None;
-    drop(tail);
-    let position = Position { segment, offset: HEADER_BYTES + unsynced.len() as u64 };
-    shared.synced.send_replace(Synced { position, next_record });
     shared.available.store(true, Ordering::Relaxed);
     tracing::info!(segment, "the ledger is available again");
     Ok(())
+}
+
+/// Writes and syncs until nothing more is owed, then makes the new segment the tail. Requests may add corrections
+/// meanwhile: what they correct is told to be synced only together with them.
+fn rewrite(shared: &Shared, new: &NewSegment) -> io::Result<()> {
+    let mut written = 0;
+    loop {
+        let batch = {
+            let mut tail = shared.tail();
+            for correction in std::mem::take(&mut tail.owed) {
+                let number = tail.next_record;
+                correction.encode(number, &mut tail.unsynced);
+                tail.next_record += 1;
+            }
+            tail.unsynced[written..].to_vec()
+        };
+        new.file.write_at(&batch, HEADER_BYTES + written as u64)?;
+        new.file.sync()?;
+        written += batch.len();
+        let mut tail = shared.tail();
+        if !tail.owed.is_empty() {
+            continue;
+        }
+        tail.file = new.file.clone();
+        tail.retired = None;
+        tail.position = Position { offset: HEADER_BYTES + written as u64, ..new.position };
+        tail.unsynced.clear();
+        tail.failed = None;
+        let synced = Synced { position: tail.position, next_record: tail.next_record };
+        drop(tail);
+        shared.synced.send_replace(synced);
+        return Ok(());
+    }
+}
+
+/// Above all that are there, also those that a failure left behind.
+fn next_segment(storage: &Arc<dyn Storage>) -> io::Result<u64> {
+    Ok(storage.list()?.last().map_or(1, |last| last + 1))
 }
 
 /// A segment that has been made.

@@ -3,8 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
-use super::format::{HEADER_BYTES, LedgerId, Position};
-use super::segment::{Item, read_header, read_range, scan, superseded_from};
+use super::format::{HEADER_BYTES, Header, LedgerId, Position};
+use super::segment::{Item, read_header, read_range, scan};
 use super::storage::{SegmentFile, Storage};
 
 /// At start the newest segments are read and checked, up to so many bytes and always back to the folded
@@ -50,17 +50,25 @@ pub fn recover(storage: &Arc<dyn Storage>, ledger: LedgerId, resume: Resume) -> 
     }
     let mut check = Check { ledger, resume, next_record: 0, last: None };
     let checked = checked_range(storage, &segments, folded)?;
-    for (at, segment) in segments.iter().enumerate().skip(checked) {
+    let mut opened = Vec::new();
+    for segment in &segments[checked..] {
         let file = storage.open(*segment)?;
-        let later = Later {
-            superseded_from: superseded_from(storage, &segments[at + 1..])?,
-            is_last: at + 1 == segments.len(),
-        };
-        check.segment(*segment, &*file, later)?;
+        opened.push((*segment, read_header(&*file)?, file));
+    }
+    // Backwards: each segment is bounded by the first records of all that come later.
+    let mut bounds = vec![u64::MAX; opened.len()];
+    for at in (1..opened.len()).rev() {
+        let first = opened[at].1.map_or(u64::MAX, |header: Header| header.first_record);
+        bounds[at - 1] = bounds[at].min(first);
+    }
+    for ((segment, header, file), superseded_from) in opened.iter().zip(bounds) {
+        let later = Later { superseded_from, is_last: Some(segment) == segments.last() };
+        check.segment(*segment, *header, &**file, later)?;
         if *segment >= folded {
             file.sync()?;
         }
     }
+    check.reaches_what_was_folded()?;
     storage.sync_folder()?;
     Ok(Recovered {
         next_segment: segments.last().map_or(1, |last| last + 1),
@@ -98,17 +106,27 @@ struct Check {
 }
 
 impl Check {
-    fn segment(&mut self, segment: u64, file: &dyn SegmentFile, later: Later) -> Result<(), OpenError> {
+    fn segment(
+        &mut self,
+        segment: u64,
+        header: Option<Header>,
+        file: &dyn SegmentFile,
+        later: Later,
+    ) -> Result<(), OpenError> {
+        let folded = self.resume.folded;
+        let length = file.length()?;
+        if segment == folded.segment && length < folded.offset {
+            return Err(OpenError::Damaged { segment, offset: length });
+        }
         if self.last.is_some_and(|last| last + 1 != segment) && segment <= self.resume.folded.segment {
             return Err(OpenError::Missing { segment: segment - 1 });
         }
         self.last = Some(segment);
-        let header = read_header(file)?;
         match header {
             Some(header) if header.ledger != self.ledger => return Err(OpenError::Foreign { segment }),
             Some(header) => self.numbers_reach(header.first_record, segment, 0)?,
             // A kill between making a segment and writing its head: the numbers show whether anything is missing.
-            None if file.length()? <= HEADER_BYTES => {}
+            None if length <= HEADER_BYTES => {}
             None => self.hole(segment, 0, HEADER_BYTES)?,
         }
         self.records(segment, file, later)
@@ -135,6 +153,16 @@ impl Check {
             file.truncate(from)?;
         }
         Ok(())
+    }
+
+    /// Whatever was folded must be there, unless it has been pruned with its segment.
+    fn reaches_what_was_folded(&self) -> Result<(), OpenError> {
+        let Position { segment, offset } = self.resume.folded;
+        match self.next_record {
+            0 => Ok(()),
+            next if next < self.resume.next_record => Err(OpenError::Damaged { segment, offset }),
+            _ => Ok(()),
+        }
     }
 
     /// The next record that exists is `number`: what lies between is lost.

@@ -58,7 +58,7 @@ pub fn read_header(file: &dyn SegmentFile) -> io::Result<Option<Header>> {
 
 /// The number from which on records stand again in a later segment: a failure before the first of them may have
 /// reached back over several.
-pub fn superseded_from(storage: &Arc<dyn Storage>, later: &[u64]) -> io::Result<u64> {
+fn superseded_from(storage: &Arc<dyn Storage>, later: &[u64]) -> io::Result<u64> {
     let mut bound = u64::MAX;
     for segment in later {
         if let Some(header) = read_header(&*storage.open(*segment)?)? {

@@ -26,6 +26,8 @@ struct Faults {
     writes: AtomicBool,
     syncs: AtomicBool,
     synced: AtomicU64,
+    /// Runs once, inside the next sync that works.
+    in_sync: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 #[derive(Default)]
@@ -97,6 +99,10 @@ impl SegmentFile for FakeFile {
     fn sync(&self) -> io::Result<()> {
         if self.faults.syncs.load(Ordering::SeqCst) {
             return Err(io::Error::other("sync failed"));
+        }
+        let meanwhile = self.faults.in_sync.lock().expect("lock").take();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile();
         }
         let bytes = &mut *self.bytes.lock().expect("lock");
         bytes.1.clone_from(&bytes.0);
@@ -192,6 +198,30 @@ fn a_failed_write_refuses_and_leaves_nothing_of_its_record() {
 }
 
 #[test]
+fn a_correction_that_comes_during_the_repair_is_written_with_it() {
+    let disk = Arc::new(FakeDisk::default());
+    let ledger = Arc::new(open(&disk));
+    ledger.append(&record(1, 1)).expect("appends");
+    settled(&ledger);
+    disk.faults.syncs.store(true, Ordering::SeqCst);
+    ledger.append(&record(2, 1)).expect("a write still works");
+    ledger.request_sync();
+    while ledger.is_available() {
+        std::thread::yield_now();
+    }
+    let corrects = ledger.clone();
+    let meanwhile = move || assert!(corrects.correct(record(3, -1)).is_none(), "it has to wait");
+    // The repair makes its segment with one sync, and writes the tail with the next.
+    let made = disk.faults.clone();
+    *disk.faults.in_sync.lock().expect("lock") =
+        Some(Box::new(move || drop(made.in_sync.lock().expect("lock").replace(Box::new(meanwhile)))));
+    disk.faults.syncs.store(false, Ordering::SeqCst);
+    wait_until_available(&ledger);
+    let synced = ledger.synced().borrow().position;
+    assert_eq!(read(&ledger, synced), [1, 2, 3], "told together");
+}
+
+#[test]
 fn after_a_failed_sync_what_was_written_is_written_again() {
     let disk = Arc::new(FakeDisk::default());
     let ledger = open(&disk);
@@ -249,6 +279,26 @@ fn damage_before_the_folded_position_stops_the_start_and_is_named() {
     let mut reader = ledger.reader(first);
     while !reader.read(end, |record| found.lock().expect("lock").push(record.customer)).expect("reads") {}
     assert_eq!(*found.lock().expect("lock"), [0, 2]);
+}
+
+#[test]
+fn a_ledger_that_ends_before_what_was_folded_stops_the_start() {
+    for kept in [0, 128, 128 + 120, 128 + 150] {
+        let disk = Arc::new(FakeDisk::default());
+        let ledger = open(&disk);
+        for customer in 0..3 {
+            ledger.append(&record(customer, 1)).expect("appends");
+        }
+        settled(&ledger);
+        let synced = *ledger.synced().borrow();
+        drop(ledger);
+        let resume = Resume { folded: synced.position, next_record: synced.next_record };
+        disk.change(1, |bytes| bytes.truncate(kept));
+        match open_with(&disk, resume, Durability::Process) {
+            Err(OpenError::Damaged { segment: 1, .. }) => {}
+            other => panic!("{kept}: {:?}", other.err()),
+        }
+    }
 }
 
 #[test]

@@ -14,11 +14,11 @@ use crate::store::{OutboxCounts, SealPlan, Store, StoreError, UnitsByMeter};
 use crate::stripe::Transport;
 
 use super::fold::Folded;
-use super::send::Sender;
+use super::send::{Sender, WINDOW};
 
 /// Rows made by one sealing transaction, so that it stays short.
 const ROWS_PER_SEAL: u32 = 2_000;
-/// A flush waits at most so long for the ledger's sync and the fold.
+/// A flush waits at most so long for the ledger's sync and the fold, and then sends for at most so long.
 const FLUSH_WITHIN: Duration = Duration::from_secs(10);
 /// The outbox is looked at least this often.
 const IDLE: Duration = Duration::from_secs(10);
@@ -85,18 +85,21 @@ impl Reporter {
         }
     }
 
-    /// Seals when it is time, sends everything that is due, and answers when to come back.
+    /// Seals when it is time, sends one window of what is due, and answers when to come back.
     async fn turn(&self, seal_at: &mut Instant) -> Result<Instant, StoreError> {
         let _passing = self.passing.lock().await;
         if *seal_at <= Instant::now() {
             *seal_at = Instant::now() + self.options.flush_interval;
             self.seal().await?;
         }
-        self.send_due().await?;
+        let pass = self.sender.pass(clock::now().seconds()).await?;
         self.show_outbox().await?;
+        if pass.tried == WINDOW as usize {
+            return Ok(Instant::now());
+        }
         let next = self.store.next_due().await?.map_or(IDLE, |at| {
-            Duration::from_secs(u64::try_from(at - clock::now().seconds()).unwrap_or(0))
-                .clamp(Duration::from_millis(200), IDLE)
+            let left = u64::try_from(at - clock::now().seconds()).unwrap_or(0);
+            Duration::from_secs(left).clamp(Duration::from_millis(200), IDLE)
         });
         Ok(Instant::now() + next)
     }
@@ -142,13 +145,16 @@ impl Reporter {
         }
     }
 
+    /// Sends what is due until nothing is, Stripe is away, or a flush has taken long enough. Answers how many rows
+    /// Stripe accepted.
     async fn send_due(&self) -> Result<usize, StoreError> {
-        let mut sent = 0;
+        let deadline = Instant::now() + FLUSH_WITHIN;
+        let mut delivered = 0;
         loop {
             let pass = self.sender.pass(clock::now().seconds()).await?;
-            sent += pass.delivered;
-            if pass.tried == 0 || self.sender.transport.circuit_open() {
-                return Ok(sent);
+            delivered += pass.delivered;
+            if pass.tried == 0 || self.sender.transport.circuit_open() || Instant::now() > deadline {
+                return Ok(delivered);
             }
         }
     }

@@ -7,11 +7,11 @@ use futures_util::StreamExt;
 use futures_util::stream;
 
 use crate::metrics::METRICS;
-use crate::store::{OutboxRow, Outcome, Store, StoreError};
+use crate::store::{NeverArrived, OutboxRow, Outcome, Store, StoreError};
 use crate::stripe::{Backoff, MeterEvent, MeterEventAnswer, Transport, random, send_meter_event};
 
 /// Rows read into memory at once; a backlog of any size passes through this window.
-const WINDOW: u32 = 512;
+pub(super) const WINDOW: u32 = 512;
 /// Calls in flight at once, each for another customer or meter.
 const CONCURRENCY: usize = 32;
 /// Stripe remembers identifiers for at least 24 hours. A row whose first try is older than this and has no answer
@@ -83,37 +83,41 @@ impl Sender {
         match send_meter_event(&self.transport, &event, &key).await {
             MeterEventAnswer::Accepted => Outcome::Delivered,
             MeterEventAnswer::Duplicate if row.first_tried_at.is_some() => Outcome::Delivered,
-            MeterEventAnswer::Duplicate => self.reseal(row),
+            MeterEventAnswer::Duplicate => self.reseal(row, now),
             MeterEventAnswer::Refused { reason } => {
                 tracing::error!(identifier = row.identifier, reason, "Stripe refused a meter event for good");
                 Outcome::Dead { reason }
             }
-            MeterEventAnswer::Retry { reason, answered, unsent } => {
+            MeterEventAnswer::Retry { reason, answered, arrived } => {
                 tracing::warn!(
                     identifier = row.identifier,
                     tries = row.tries + 1,
                     reason,
                     "a meter event waits"
                 );
-                let pause = Backoff::DURABLE.pause(row.tries, random()).as_secs().max(1);
-                let at = now.saturating_add_unsigned(pause);
-                Outcome::Retry { at, answered, unsent, reason }
+                let never_arrived = (!arrived).then_some(NeverArrived { first_tried_at: row.first_tried_at });
+                Outcome::Retry { at: next_try(row, now), answered, never_arrived, reason }
             }
         }
     }
 
     /// Never tried before, and yet Stripe knows the identifier: somebody else used it, so that these units have not
     /// arrived.
-    fn reseal(&self, row: &OutboxRow) -> Outcome {
+    fn reseal(&self, row: &OutboxRow, now: i64) -> Outcome {
         tracing::error!(
             identifier = row.identifier,
             "another meter event already has this identifier: it is sealed anew"
         );
         Outcome::Reseal {
             identifier: format!("{}-{}-r{:08x}", self.identifier_prefix, row.sequence, random()),
+            at: next_try(row, now),
             reason: "the identifier was taken at Stripe".into(),
         }
     }
+}
+
+fn next_try(row: &OutboxRow, now: i64) -> i64 {
+    now.saturating_add_unsigned(Backoff::DURABLE.pause(row.tries, random()).as_secs().max(1))
 }
 
 fn label(outcome: &Outcome) -> &'static str {

@@ -85,6 +85,7 @@ pub struct Server {
 impl Server {
     /// Starts everything, and returns once the public port answers.
     pub fn start(config: &Config) -> Result<Self, ServerError> {
+        proxy_service::check_ports(config)?;
         let lock = lock::Lock::take(&config.server.data_dir)?;
         let state = build::State::open(config)?;
         let runtime = build::runtime()?;
@@ -148,7 +149,17 @@ impl Server {
         self.flow.draining.store(true, Ordering::Relaxed);
         self.close.send_replace(true);
         let deadline = Instant::now() + self.drain_timeout;
-        while self.flow.in_flight.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
+        let hurried = hurry_at_signal(&runtime);
+        let wait = || {
+            let busy = self.flow.in_flight.load(Ordering::Acquire) > 0;
+            busy && Instant::now() < deadline && !hurried.load(Ordering::Relaxed)
+        };
+        while wait() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        // Whoever comes now is told so; whoever has come meanwhile is waited for.
+        self.flow.closed.store(true, Ordering::Release);
+        while wait() {
             std::thread::sleep(Duration::from_millis(2));
         }
         let cut_off = self.flow.in_flight.load(Ordering::Acquire);
@@ -173,6 +184,24 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.shut_down();
     }
+}
+
+/// A second signal ends the drain.
+fn hurry_at_signal(runtime: &Runtime) -> Arc<AtomicBool> {
+    let hurried = Arc::new(AtomicBool::new(false));
+    let told = hurried.clone();
+    runtime.spawn(async move {
+        if let (Ok(mut terminate), Ok(mut interrupt)) =
+            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+        {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            told.store(true, Ordering::Relaxed);
+        }
+    });
+    hurried
 }
 
 /// Lets customers rest who have gone, and segments go that are no longer kept.

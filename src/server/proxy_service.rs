@@ -23,6 +23,11 @@ use super::build::{Rooms, State, listen};
 /// Idle connections to upstreams, kept over all threads.
 const UPSTREAM_POOL: usize = 512;
 
+/// Pingora would panic in its own thread: this says it in words, and lets go of the ports again.
+pub(super) fn check_ports(config: &Config) -> Result<(), ServerError> {
+    config.server.listen.iter().try_for_each(|address| listen(*address).map(drop))
+}
+
 /// Starts the proxy. Setting the answered switch closes its listeners.
 pub(super) fn spawn(
     config: &Config,
@@ -30,10 +35,6 @@ pub(super) fn spawn(
     rooms: &Rooms,
     flow: Arc<Flow>,
 ) -> Result<watch::Sender<bool>, ServerError> {
-    for address in &config.server.listen {
-        // Pingora would panic in its own thread: this says it in words, and lets go of the port again.
-        listen(*address)?;
-    }
     let upstreams = Upstreams::new(resolve(&config.upstreams)?);
     let threads = config.server.threads.or_else(|| thread::available_parallelism().ok());
     let conf = ServerConf {

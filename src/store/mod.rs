@@ -21,7 +21,7 @@ mod worker;
 pub use customers::{CustomerRow, LinkedBy, NewLink};
 pub use inbox::{EventFacts, InboxOutcome, InboxRow, Stored};
 pub use names::NameKind;
-pub use outbox::{Due, OutboxCounts, OutboxRow, Outcome, SealPlan, Sealed};
+pub use outbox::{Due, NeverArrived, OutboxCounts, OutboxRow, Outcome, SealPlan, Sealed};
 pub use subscriptions::{Reread, Upsert};
 pub use totals::{Batch, HourKey, HourUnits, Total, TotalKey, TotalUnits, UnitsByMeter};
 

@@ -51,19 +51,26 @@ pub enum Outcome {
     Dead {
         reason: String,
     },
-    /// Sent again at `at`. `answered`: under another `Idempotency-Key`. `unsent`: nothing left this machine, so that
-    /// it does not count as a try.
+    /// Sent again at `at`. `answered`: under another `Idempotency-Key`. With `never_arrived` the 23 hours in which an
+    /// event may be sent again have not begun with this try.
     Retry {
         at: i64,
         answered: bool,
-        unsent: bool,
+        never_arrived: Option<NeverArrived>,
         reason: String,
     },
     /// Its identifier was taken by somebody else: sealed anew under another one.
     Reseal {
         identifier: String,
+        at: i64,
         reason: String,
     },
+}
+
+/// A try that Stripe certainly did not take, and when the first one that it may have taken was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NeverArrived {
+    pub first_tried_at: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -110,7 +117,7 @@ impl Store {
     }
 
     pub async fn outbox_counts(&self) -> Result<OutboxCounts> {
-        self.read(|db| {
+        self.scan(|db| {
             let mut counts = OutboxCounts::default();
             db.prepare_cached("SELECT count(*), min(sealed_at) FROM outbox WHERE state = 'pending'")?
                 .query_row([], |row| {
@@ -273,20 +280,26 @@ fn settle(db: &Connection, row: i64, outcome: &Outcome, now: i64) -> Result<()> 
         Outcome::Dead { reason } => db
             .prepare_cached("UPDATE outbox SET state = 'dead', settled_at = ?2, reason = ?3 WHERE sequence = ?1")?
             .execute(params![row, now, reason])?,
-        Outcome::Retry { at, answered, unsent, reason } => db
+        Outcome::Retry { at, answered, never_arrived, reason } => db
             .prepare_cached(
                 "UPDATE outbox SET next_try_at = ?2, answers = answers + ?3, reason = ?4,
-                        first_tried_at = iif(?5 AND tries = 1, NULL, first_tried_at),
-                        tries = iif(?5 AND tries = 1, 0, tries)
+                        first_tried_at = iif(?5, ?6, first_tried_at)
                  WHERE sequence = ?1",
             )?
-            .execute(params![row, at, answered, reason, unsent])?,
-        Outcome::Reseal { identifier, reason } => db
+            .execute(params![
+                row,
+                at,
+                answered,
+                reason,
+                never_arrived.is_some(),
+                never_arrived.and_then(|before| before.first_tried_at)
+            ])?,
+        Outcome::Reseal { identifier, at, reason } => db
             .prepare_cached(
-                "UPDATE outbox SET identifier = ?2, first_tried_at = NULL, tries = 0, answers = 0, reason = ?3
+                "UPDATE outbox SET identifier = ?2, first_tried_at = NULL, answers = 0, reason = ?3, next_try_at = ?4
                  WHERE sequence = ?1",
             )?
-            .execute(params![row, identifier, reason])?,
+            .execute(params![row, identifier, reason, at])?,
     };
     Ok(())
 }

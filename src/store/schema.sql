@@ -96,6 +96,7 @@ CREATE TABLE outbox (
     reason          TEXT
 ) STRICT;
 CREATE INDEX outbox_pending ON outbox (next_try_at) WHERE state = 'pending';
+CREATE INDEX outbox_age ON outbox (sealed_at) WHERE state = 'pending';
 CREATE UNIQUE INDEX outbox_one_unanswered ON outbox (customer, meter, period_start) WHERE state = 'pending';
 CREATE INDEX outbox_delivered ON outbox (settled_at) WHERE state = 'delivered';
 CREATE INDEX outbox_dead ON outbox (sequence) WHERE state = 'dead';

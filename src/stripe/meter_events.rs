@@ -49,8 +49,8 @@ pub enum MeterEventAnswer {
         reason: String,
         /// Stripe has stored an answer under this `Idempotency-Key`: the next try needs a new key.
         answered: bool,
-        /// No answer came, or nothing was sent: whether the event counts is unknown.
-        unsent: bool,
+        /// Stripe may have taken the event: no answer came, or one that does not say.
+        arrived: bool,
     },
 }
 
@@ -73,7 +73,7 @@ pub async fn send_meter_event(
         Err(error) => MeterEventAnswer::Retry {
             reason: error.to_string(),
             answered: matches!(error, CallError::Unreadable { .. }),
-            unsent: error.is_unsent(),
+            arrived: !error.is_unsent(),
         },
     }
 }
@@ -106,19 +106,22 @@ fn accepted(event: &MeterEvent, answer: &Answer) -> MeterEventAnswer {
         MeterEventAnswer::Retry {
             reason: format!("the answer {} does not name the event", answer.status),
             answered: true,
-            unsent: false,
+            arrived: true,
         }
     }
 }
 
 fn answer_to_status(error: &StatusError) -> MeterEventAnswer {
     let in_use = error.code.as_deref() == Some("idempotency_key_in_use");
-    let retry = |reason: String, answered| MeterEventAnswer::Retry { reason, answered, unsent: false };
+    let retry = |reason: String, answered| MeterEventAnswer::Retry { reason, answered, arrived: true };
+    // Turned away at the door.
+    let away = |reason: String| MeterEventAnswer::Retry { reason, answered: false, arrived: false };
     match error.status {
         // Neither these nor a twin still in flight are stored under the key.
-        401 | 403 => retry(format!("{error}; check [stripe] secret_key"), false),
-        429 => retry(error.to_string(), false),
+        401 | 403 => away(format!("{error}; check [stripe] secret_key")),
+        429 => away(error.to_string()),
         409 if in_use => retry(error.to_string(), false),
+        _ if is_early(error) => retry(format!("{error}; check this machine's clock"), true),
         _ if is_duplicate(error) => MeterEventAnswer::Duplicate,
         400..500 if is_final(error) => MeterEventAnswer::Refused { reason: error.to_string() },
         _ => retry(error.to_string(), true),
@@ -129,6 +132,14 @@ fn answer_to_status(error: &StatusError) -> MeterEventAnswer {
 fn is_duplicate(error: &StatusError) -> bool {
     let says_so = |message: &str| message.contains("already exists with identifier");
     error.status == 400 && error.message.as_deref().is_some_and(says_so)
+}
+
+/// Our clock is ahead of Stripe's: waiting cures it.
+fn is_early(error: &StatusError) -> bool {
+    let says_so = |message: &str| message.contains("in the future");
+    error.status == 400
+        && (error.code.as_deref() == Some("timestamp_in_future")
+            || error.message.as_deref().is_some_and(says_so))
 }
 
 /// A 4xx that waiting cannot cure.

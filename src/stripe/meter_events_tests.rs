@@ -26,14 +26,15 @@ fn error(status: u16, kind: &str, code: Option<&str>, message: &str) -> Reply {
 
 fn retry(answer: &MeterEventAnswer) -> (bool, bool) {
     match answer {
-        MeterEventAnswer::Retry { answered, unsent, .. } => (*answered, *unsent),
+        MeterEventAnswer::Retry { answered, arrived, .. } => (*answered, *arrived),
         other => panic!("not a retry: {other:?}"),
     }
 }
 
-const STORED: (bool, bool) = (true, false);
-const NOT_STORED: (bool, bool) = (false, false);
-const UNREACHABLE: (bool, bool) = (false, true);
+/// An answer is stored under the key, and the event may have been taken.
+const STORED: (bool, bool) = (true, true);
+const IN_FLIGHT: (bool, bool) = (false, true);
+const TURNED_AWAY: (bool, bool) = (false, false);
 
 #[tokio::test]
 async fn an_event_is_these_bytes_on_every_try() {
@@ -96,7 +97,7 @@ async fn what_will_not_change_is_refused_with_stripes_reason() {
 async fn a_problem_with_the_key_waits_and_says_so() {
     for status in [401, 403] {
         let answer = after(error(status, "invalid_request_error", None, "Invalid API Key")).await;
-        assert_eq!(retry(&answer), NOT_STORED);
+        assert_eq!(retry(&answer), TURNED_AWAY);
         let MeterEventAnswer::Retry { reason, .. } = answer else { unreachable!() };
         assert!(reason.contains("secret_key"), "{reason}");
     }
@@ -113,9 +114,11 @@ async fn stored_answers_need_a_new_key_and_the_others_do_not() {
     let api = "api_error";
     assert_eq!(retry(&after(error(500, api, None, "")).await), STORED);
     assert_eq!(retry(&after(error(409, api, Some("lock_timeout"), "")).await), STORED);
-    assert_eq!(retry(&after(error(429, api, Some("rate_limit"), "")).await), NOT_STORED);
+    let early = error(400, "invalid_request_error", Some("timestamp_in_future"), "");
+    assert_eq!(retry(&after(early).await), STORED, "our clock is ahead: waiting cures it");
+    assert_eq!(retry(&after(error(429, api, Some("rate_limit"), "")).await), TURNED_AWAY);
     let in_use = error(409, "idempotency_error", Some("idempotency_key_in_use"), "");
-    assert_eq!(retry(&after(in_use).await), NOT_STORED);
+    assert_eq!(retry(&after(in_use).await), IN_FLIGHT);
 }
 
 #[tokio::test]
@@ -131,5 +134,5 @@ async fn without_an_answer_the_same_key_is_tried_again() {
     let base = format!("http://{}", listener.local_addr().expect("it is bound"));
     drop(listener);
     let answer = send_meter_event(&transport(&base), &event(), "key-1").await;
-    assert_eq!(retry(&answer), UNREACHABLE);
+    assert_eq!(retry(&answer), TURNED_AWAY);
 }

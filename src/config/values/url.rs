@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::pattern;
 use crate::config::read::{Read, Reader};
-use crate::config::tree::Node;
+use crate::config::tree::{Node, Value};
 
 /// An absolute URL without user, fragment or trailing slash.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +37,10 @@ impl Read for Url {
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
         let help = r#"write an absolute URL, such as "https://api.example.com""#;
+        // A name in a URL comes with a password, a query with a key.
+        if matches!(&node.value, Value::Text(text) if text.contains(['@', '?'])) {
+            node.scalars(&mut reader.found.masked);
+        }
         reader.parse(node, help, |text| parse(text).ok_or_else(|| "this is not an http or https URL".into()))
     }
 }

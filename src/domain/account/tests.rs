@@ -146,6 +146,19 @@ fn a_charge_undone_long_after_its_period_counts_in_the_current_one() {
 }
 
 #[test]
+fn news_that_was_long_on_its_way_over_an_edge_resets_nothing() {
+    let mut account = account(tier(5, Overage::Deny, None));
+    charge(&mut account, 3, at(1)).expect("fits");
+    let (before, after) = (Now::from_seconds(MONTH.end - 2), Now::from_seconds(MONTH.end + 2));
+    charge(&mut account, 4, after).expect("another period");
+    let same = account.entitlement().clone();
+    let stored = Window { period: MONTH, used: smallvec![3] };
+    account.entitle(same, Some(stored), before);
+    assert_eq!(account.window(after).used[0], 4);
+    assert!(account.admit(&route(2), after).is_err());
+}
+
+#[test]
 fn a_period_whose_end_moves_keeps_its_units() {
     let mut account = account(tier(5, Overage::Deny, None));
     charge(&mut account, 4, at(1)).expect("fits");
