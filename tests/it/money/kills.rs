@@ -81,6 +81,9 @@ async fn twenty_kills_under_load_lose_no_charged_unit() {
     );
     world.flush_all().await;
     let metered: u64 = world.stripe.metered().await.values().sum();
+    eprintln!(
+        "{KILLS} kills: clients saw {charged} units charged, Stripe holds {metered}, {doubtful} were in flight"
+    );
     assert!(metered >= charged, "{} charged units never reached Stripe", charged - metered);
     assert!(metered - charged <= doubtful, "{} units too much, {doubtful} in doubt", metered - charged);
     // And the same for every customer alone.

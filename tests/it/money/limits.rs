@@ -34,6 +34,7 @@ async fn racing_connections_get_exactly_the_limit_at_cost_1_and_never_more_at_an
     for (path, cost) in [("/signals", 1), ("/signals/history/ACME", 2), ("/export/pdf", 5)] {
         let customer = world.customer(&format!("racer-{cost}"));
         let charged = race(&customer, path).await;
+        eprintln!("64 connections, cost {cost}: {charged} units of {LIMIT}");
         assert!(charged <= LIMIT, "{charged} units of {LIMIT} at cost {cost}");
         // What is held while others are refused is then charged: in the end the whole limit is used.
         assert_eq!(charged, LIMIT, "at cost {cost}");

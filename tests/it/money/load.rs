@@ -56,6 +56,8 @@ async fn every_unit_that_clients_were_charged_reaches_stripe_customer_by_custome
         let account = (stripe_customer.clone(), "api_calls".to_owned());
         assert_eq!(metered.get(&account).copied().unwrap_or(0), *charged, "{stripe_customer}");
     }
+    let (units, held): (u64, u64) = (charged.iter().sum(), metered.values().sum());
+    eprintln!("{} requests of {CUSTOMERS} customers: {units} units charged, Stripe holds {held}", requests());
     let expected: usize = (0..requests()).map(|request| [1, 2, 3, 5][(request / CUSTOMERS) % 4]).sum();
     assert_eq!(charged.iter().sum::<u64>(), expected as u64, "the configured costs were charged");
     world.finish().await;
