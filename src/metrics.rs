@@ -2,8 +2,8 @@
 //!
 //! Names, labels and meanings are a contract with dashboards and alerts. No label holds a customer, a path
 //! or anything else without a bound. Every metric is there from the start, at zero: families with a label
-//! whose values are known get a child for each of them in [`Metrics::new`]; those whose values come from the
-//! configuration (route, tier, meter) get theirs through [`preset`].
+//! whose values are known get a child for each of them in `Metrics::new`; those whose values come from the
+//! configuration (route, tier, meter) get theirs through [`Metrics::preset`].
 //!
 //! The hot path never looks a label up: it keeps the child (`IntCounter`, `Histogram`) it was given once.
 

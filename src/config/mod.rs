@@ -10,10 +10,10 @@
 //!
 //! # Two steps
 //!
-//! 1. As written ([`written`]): [`tree`] parses the TOML with the place of every value and fills in `${NAME}`; each
-//!    section then asks [`read::Keys`] for its keys, one by one. That one list of questions is the reader, the
+//! 1. As written (`written`): `tree` parses the TOML with the place of every value and fills in `${NAME}`; each
+//!    section then asks `read::Keys` for its keys, one by one. That one list of questions is the reader, the
 //!    catalogue of known names and the JSON Schema, so the three cannot differ. Each value is wrong or right by itself.
-//! 2. As checked ([`checked`]): what must hold between values, and the cross-linked catalogue.
+//! 2. As checked (`checked`): what must hold between values, and the cross-linked catalogue.
 
 use std::io::Read as _;
 use std::path::Path;

@@ -5,7 +5,7 @@
 //! 1. [`fold`]: new records, as far as the ledger is synced, become totals. Position and sums move in one transaction.
 //! 2. Sealing: unreported units of a customer, meter and period become one outbox row, with an identifier, a value and
 //!    a timestamp that never change. The total's sealed sum moves in the same transaction.
-//! 3. [`send`]: a row is marked as tried, then sent until Stripe accepts it. Stripe's complaint about an identifier
+//! 3. Sending: a row is marked as tried, then sent until Stripe accepts it. Stripe's complaint about an identifier
 //!    that it knows means that an earlier try arrived.
 //!
 //! So a crash at any point repeats work, and never a unit. Stripe forgets identifiers after 24 hours: a row that has
