@@ -20,7 +20,7 @@ use super::{Parts, limits};
 const MAX_URI_BYTES: usize = 8 * 1024;
 /// All header names and values together.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
-/// A customer that leaves memory between look-up and admission is loaded again at most so often.
+/// A customer whose tokens disagree about their Stripe customer is loaded again at most so often.
 const LOAD_ATTEMPTS: usize = 3;
 
 /// Where a request goes.
@@ -62,10 +62,10 @@ impl Parts {
         }
         let identity = self.authenticator.identify(&request.headers, context.now.seconds()).await?;
         context.identity = Some(identity.clone());
-        if !route.cost.is_free() && !self.ledger.is_available() {
-            return Err(ledger_unavailable());
-        }
         if !route.cost.is_free() {
+            if !self.ledger.is_available() {
+                return Err(ledger_unavailable());
+            }
             context.member = self.member_number(&identity).await?;
         }
         let reservation = self.reserve(&identity, route, context).await?;

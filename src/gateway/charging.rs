@@ -24,7 +24,7 @@ impl Parts {
         let Charge::Held(mut reservation) = std::mem::take(&mut context.charge) else { return Ok(()) };
         // A switch to another protocol is the success of what was asked for.
         let outcome = if status == 101 { 200 } else { status };
-        if route.cost.is_free() || !route.charge_on.contains(outcome) {
+        if !route.charge_on.contains(outcome) {
             reservation.release();
             return Ok(());
         }

@@ -272,9 +272,10 @@ fn problem_of(error: &Error) -> Option<Problem> {
         (ErrorSource::Upstream, ConnectTimedout | ReadTimedout | WriteTimedout | TLSHandshakeTimedout) => {
             Some(Problem::new(Code::UpstreamTimeout, "the API did not answer in time; nothing was charged"))
         }
-        (ErrorSource::Upstream, _) => {
-            Some(Problem::new(Code::UpstreamFailed, "the API could not be reached; nothing was charged"))
-        }
+        (ErrorSource::Upstream, _) => Some(Problem::new(
+            Code::UpstreamFailed,
+            "the API could not be reached or broke off; nothing was charged",
+        )),
         (ErrorSource::Downstream, ErrorType::HTTPStatus(_)) => {
             Some(Problem::new(Code::BadRequest, "the request could not be read"))
         }

@@ -16,7 +16,7 @@ use crate::stripe::Transport;
 use super::fold::Folded;
 use super::send::{Sender, WINDOW};
 
-/// Rows made by one sealing transaction, so that it stays short.
+/// Totals that one sealing transaction takes up, so that it stays short.
 const ROWS_PER_SEAL: u32 = 2_000;
 /// A flush waits at most so long for the ledger's sync and the fold, and then sends for at most so long.
 const FLUSH_WITHIN: Duration = Duration::from_secs(10);
@@ -138,7 +138,7 @@ impl Reporter {
             };
             let sealed = self.store.seal(plan).await?;
             rows += sealed.rows;
-            if sealed.rows < ROWS_PER_SEAL as usize {
+            if !sealed.more {
                 self.show_unsealed().await?;
                 return Ok(rows);
             }

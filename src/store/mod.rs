@@ -14,6 +14,7 @@ mod customers;
 mod inbox;
 mod names;
 mod outbox;
+mod retention;
 mod subscriptions;
 mod totals;
 mod worker;

@@ -23,6 +23,8 @@ pub struct SealPlan {
 pub struct Sealed {
     pub rows: usize,
     pub units: u64,
+    /// The limit was reached: there may be more.
+    pub more: bool,
 }
 
 /// A row to send.
@@ -82,7 +84,7 @@ pub struct OutboxCounts {
 
 impl Store {
     /// Seals unreported usage of customers with a Stripe customer: one row for each customer, meter and period that
-    /// has no unanswered row. Answers how much; ask again while it reaches the limit.
+    /// has no unanswered row. Answers how much; ask again while there is more.
     pub async fn seal(&self, plan: SealPlan) -> Result<Sealed> {
         self.write(move |db| seal(db, &plan)).await
     }
@@ -133,27 +135,6 @@ impl Store {
         .await
     }
 
-    /// Removes rows and events that were settled before an instant, a slice at a time. Answers whether more are left.
-    pub async fn prune_settled(&self, before: i64) -> Result<bool> {
-        const SLICE: usize = 1_000;
-        self.write(move |db| {
-            let mut removed = 0;
-            for table in ["outbox WHERE state = 'delivered'", "inbox WHERE state IN ('done', 'ignored')"] {
-                let table_name = table.split(' ').next().unwrap_or_default();
-                let key = if table_name == "outbox" { "sequence" } else { "event_id" };
-                removed += db.execute(
-                    &format!(
-                        "DELETE FROM {table_name} WHERE {key} IN
-                         (SELECT {key} FROM {table} AND settled_at < ?1 LIMIT {SLICE})"
-                    ),
-                    [before],
-                )?;
-            }
-            Ok(removed >= SLICE)
-        })
-        .await
-    }
-
     /// When the next row becomes due, if any is pending.
     pub async fn next_due(&self) -> Result<Option<i64>> {
         self.read(|db| {
@@ -178,8 +159,9 @@ struct Unsealed {
 }
 
 fn seal(db: &Connection, plan: &SealPlan) -> Result<Sealed> {
-    let mut sealed = Sealed::default();
-    for mut unsealed in unsealed(db, plan)? {
+    let slice = unsealed(db, plan)?;
+    let mut sealed = Sealed { more: slice.len() >= plan.limit as usize, ..Sealed::default() };
+    for mut unsealed in slice {
         let name = plan.event_names.iter().find(|(meter, _)| *meter == unsealed.meter);
         let Some((_, event_name)) = name else { continue };
         move_sealed(db, &unsealed, unsealed.period_start, unsealed.value)?;

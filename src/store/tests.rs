@@ -77,7 +77,7 @@ async fn every_unit_is_sealed_once_and_waits_while_a_row_is_unanswered() {
     let store = Temporary::new();
     let customer = linked(&store).await;
     store.fold(batch(customer, 5, 6)).expect("folds");
-    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed { rows: 1, units: 5 });
+    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed { rows: 1, units: 5, more: false });
     store.fold(batch(customer, 3, 7)).expect("folds");
     assert_eq!(store.seal(plan()).await.expect("seals"), Sealed::default());
 
@@ -90,7 +90,7 @@ async fn every_unit_is_sealed_once_and_waits_while_a_row_is_unanswered() {
     assert_eq!((again[0].first_tried_at, again[0].tries), (Some(NOW), 1));
 
     store.settle_tries(vec![(due[0].sequence, Outcome::Delivered)], NOW).await.expect("settles");
-    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed { rows: 1, units: 3 });
+    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed { rows: 1, units: 3, more: false });
     assert_eq!(store.outbox_counts().await.expect("counts").pending, 1);
 }
 
@@ -99,13 +99,11 @@ async fn a_refund_after_the_batch_has_left_is_carried_against_the_next() {
     let store = Temporary::new();
     let customer = linked(&store).await;
     store.fold(batch(customer, 5, 6)).expect("folds");
-    store.seal(plan()).await.expect("seals");
-    let row = store.claim_due(NOW, 1).await.expect("claims")[0].sequence;
-    store.settle_tries(vec![(row, Outcome::Delivered)], NOW).await.expect("settles");
+    deliver(&store).await;
     store.fold(batch(customer, -2, 7)).expect("folds");
     assert_eq!(store.seal(plan()).await.expect("seals"), Sealed::default());
     store.fold(batch(customer, 3, 8)).expect("folds");
-    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed { rows: 1, units: 1 });
+    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed { rows: 1, units: 1, more: false });
 }
 
 #[tokio::test]
@@ -113,9 +111,7 @@ async fn a_refund_of_an_ended_period_comes_off_the_next_batch() {
     let store = Temporary::new();
     let customer = linked(&store).await;
     store.fold(batch(customer, 5, 6)).expect("folds");
-    store.seal(plan()).await.expect("seals");
-    let row = store.claim_due(NOW, 1).await.expect("claims")[0].sequence;
-    store.settle_tries(vec![(row, Outcome::Delivered)], NOW).await.expect("settles");
+    deliver(&store).await;
     store.fold(batch(customer, -4, 7)).expect("folds");
     let mut next = batch(customer, 3, 8);
     let units = next.totals.drain().next().expect("one").1;
@@ -126,8 +122,27 @@ async fn a_refund_of_an_ended_period_comes_off_the_next_batch() {
     next.from = (1, 800);
     next.offset = 900;
     store.fold(next).expect("folds");
-    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed { rows: 1, units: 2 });
+    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed { rows: 1, units: 2, more: false });
     assert_eq!(store.unsealed_units().await.expect("reads").0, vec![]);
+}
+
+#[tokio::test]
+async fn a_total_that_credit_uses_up_does_not_end_the_sealing() {
+    let store = Temporary::new();
+    let customer = linked(&store).await;
+    store.fold(batch(customer, 5, 6)).expect("folds");
+    deliver(&store).await;
+    store.fold(batch(customer, -5, 7)).expect("folds");
+    let mut next = batch(customer, 3, 8);
+    let units = TotalUnits { period_end: NOW + 300, ..next.totals.drain().next().expect("one").1 };
+    for period_start in [NOW + 100, NOW + 200] {
+        next.totals.insert(TotalKey { customer, meter: 1, period_start }, units);
+    }
+    store.fold(next).expect("folds");
+    let one_at_a_time = || store.seal(SealPlan { limit: 1, ..plan() });
+    let first = one_at_a_time().await.expect("seals");
+    assert_eq!(first, Sealed { rows: 0, units: 0, more: true }, "3 of the 5 are used up, and there is more");
+    assert_eq!(one_at_a_time().await.expect("seals").units, 1);
 }
 
 #[tokio::test]
@@ -185,7 +200,7 @@ async fn usage_without_a_stripe_customer_waits_for_the_link() {
     let link = NewLink { customer: "acme".into(), stripe_customer: "cus_9".into() };
     assert_eq!(store.link(link, NOW).await.expect("links"), Some(customer));
     assert_eq!(store.unsealed_units().await.expect("reads"), (vec![(1, 5)], vec![(1, 0)]));
-    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed { rows: 1, units: 5 });
+    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed { rows: 1, units: 5, more: false });
 }
 
 #[tokio::test]
@@ -231,6 +246,13 @@ async fn an_event_is_stored_once() {
     store.settle_event("evt_1".into(), InboxOutcome::Done, NOW).await.expect("settles");
     assert_eq!(receive().await.expect("stores"), Stored::Duplicate);
     assert_eq!(store.next_event_due().await.expect("reads"), None);
+}
+
+/// Seals one row and has Stripe accept it.
+async fn deliver(store: &Store) {
+    store.seal(plan()).await.expect("seals");
+    let row = store.claim_due(NOW, 1).await.expect("claims")[0].sequence;
+    store.settle_tries(vec![(row, Outcome::Delivered)], NOW).await.expect("settles");
 }
 
 fn facts(status: Status) -> Facts {
