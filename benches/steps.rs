@@ -110,6 +110,7 @@ fn ledger(c: &mut Criterion) {
         status: 200,
         method: 1,
         draws: smallvec::smallvec![RecordDraw { meter: 1, included: 1, credits: 0, overage: 0 }],
+        key: None,
         foreign_request: None,
     };
     c.bench_function("append a record", |b| b.iter(|| ledger.append(black_box(&record)).is_ok()));

@@ -92,6 +92,7 @@ impl Parts {
             status,
             method: methods::number(method),
             draws: draws.collect(),
+            key: None,
             foreign_request: context.foreign_request_id.as_deref().map(|id| id.as_bytes().into()),
         }
     }

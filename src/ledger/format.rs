@@ -16,8 +16,11 @@ const LINK: std::ops::Range<usize> = 64..96;
 pub const FRAME_BYTES: usize = 8;
 const FIXED_BODY_BYTES: usize = 84;
 const DRAW_BYTES: usize = 28;
-/// No record is longer: 255 draws and 255 bytes of foreign request id.
-pub const MAX_BODY_BYTES: usize = FIXED_BODY_BYTES + 255 * DRAW_BYTES + 255;
+const KEY_BYTES: usize = 16;
+/// No record is longer: 255 draws, an idempotency key and 255 bytes of foreign request id.
+pub const MAX_BODY_BYTES: usize = FIXED_BODY_BYTES + 255 * DRAW_BYTES + KEY_BYTES + 255;
+/// The bit of a record's flags that says that an idempotency key follows the draws.
+const HAS_KEY: u8 = 1;
 
 /// The random identity of a ledger; every Stripe identifier carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +94,8 @@ impl Header {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Charge,
+    /// A charge whose true units only the end of the response tells; a correction follows.
+    Estimate,
     /// Undoes or changes the charge of an earlier record.
     Correction {
         of: u64,
@@ -125,6 +130,8 @@ pub struct Record {
     /// 0: a method without a number of its own.
     pub method: u8,
     pub draws: SmallVec<[RecordDraw; 2]>,
+    /// A digest of the client's `Idempotency-Key` and of the request that it came with.
+    pub key: Option<[u8; KEY_BYTES]>,
     /// The id that a trusted proxy sent; at most 255 bytes.
     pub foreign_request: Option<Box<[u8]>>,
 }
@@ -145,19 +152,22 @@ impl Record {
         let (kind, corrects) = match self.kind {
             Kind::Charge => (1, 0),
             Kind::Correction { of } => (2, of),
+            Kind::Estimate => (3, 0),
         };
         into.extend_from_slice(&corrects.to_le_bytes());
         into.extend_from_slice(&self.status.to_le_bytes());
         let foreign = self.foreign_request.as_deref().unwrap_or_default();
         let foreign = &foreign[..foreign.len().min(255)];
         let draws = &self.draws[..self.draws.len().min(255)];
-        into.extend_from_slice(&[kind, self.method, count(draws.len()), count(foreign.len()), 0, 0]);
+        let flags = if self.key.is_some() { HAS_KEY } else { 0 };
+        into.extend_from_slice(&[kind, self.method, count(draws.len()), count(foreign.len()), flags, 0]);
         for draw in draws {
             into.extend_from_slice(&draw.meter.to_le_bytes());
             for units in [draw.included, draw.credits, draw.overage] {
                 into.extend_from_slice(&units.to_le_bytes());
             }
         }
+        into.extend(self.key.into_iter().flatten());
         into.extend_from_slice(foreign);
 
         let body = start + FRAME_BYTES;
@@ -212,15 +222,17 @@ impl Record {
             status: 0,
             method: 0,
             draws: SmallVec::new(),
+            key: None,
             foreign_request: None,
         };
         let corrects = fields.u64()?;
         record.status = u16::from_le_bytes(fields.take()?);
-        let [kind, method, draws, foreign, _, _] = fields.take()?;
+        let [kind, method, draws, foreign, flags, _] = fields.take()?;
         record.method = method;
         record.kind = match kind {
             1 => Kind::Charge,
             2 => Kind::Correction { of: corrects },
+            3 => Kind::Estimate,
             _ => return None,
         };
         for _ in 0..draws {
@@ -230,6 +242,9 @@ impl Record {
                 credits: fields.i64()?,
                 overage: fields.i64()?,
             });
+        }
+        if flags & HAS_KEY != 0 {
+            record.key = Some(fields.take()?);
         }
         let foreign = fields.0.get(..usize::from(foreign))?;
         record.foreign_request = (!foreign.is_empty()).then(|| foreign.into());
@@ -286,6 +301,7 @@ pub(super) mod tests {
             status: 200,
             method: 1,
             draws: smallvec![RecordDraw { meter: 1, included: units, credits: 0, overage: 0 }],
+            key: None,
             foreign_request: None,
         }
     }
@@ -293,17 +309,23 @@ pub(super) mod tests {
     #[test]
     fn the_layout_is_the_documented_one() {
         let mut bytes = Vec::new();
-        Record { kind: Kind::Correction { of: 9 }, foreign_request: Some((*b"abc").into()), ..record(5, -2) }
-            .encode(11, &mut bytes);
-        assert_eq!(bytes.len(), 92 + 28 + 3);
+        let record = Record {
+            kind: Kind::Correction { of: 9 },
+            key: Some([8; 16]),
+            foreign_request: Some((*b"abc").into()),
+            ..record(5, -2)
+        };
+        record.encode(11, &mut bytes);
+        assert_eq!(bytes.len(), 92 + 28 + 16 + 3);
         assert_eq!(bytes[8..16], 11u64.to_le_bytes());
         assert_eq!(bytes[24..40], [7; 16]);
         assert_eq!(bytes[40..44], 5u32.to_le_bytes());
         assert_eq!(bytes[60..68], 1_798_761_600i64.to_le_bytes());
         assert_eq!(bytes[76..84], 9u64.to_le_bytes());
-        assert_eq!(bytes[84..92], [200, 0, 2, 1, 1, 3, 0, 0]);
+        assert_eq!(bytes[84..92], [200, 0, 2, 1, 1, 3, 1, 0]);
         assert_eq!(bytes[96..104], (-2i64).to_le_bytes());
-        assert_eq!(&bytes[120..], b"abc");
+        assert_eq!(bytes[120..136], [8; 16]);
+        assert_eq!(&bytes[136..], b"abc");
     }
 
     #[test]
@@ -322,9 +344,11 @@ pub(super) mod tests {
     proptest! {
         #[test]
         fn a_record_reads_back_and_no_changed_byte_goes_unseen(
-            customer in any::<u32>(), units in any::<i64>(), number in any::<u64>(), at in 0usize..120, bit in 0u8..8,
+            customer in any::<u32>(), units in any::<i64>(), number in any::<u64>(), key in any::<Option<[u8; 16]>>(),
+            at in 0usize..120, bit in 0u8..8,
         ) {
             let mut bytes = Vec::new();
+            let record = |customer, units| Record { key, kind: Kind::Estimate, ..record(customer, units) };
             record(customer, units).encode(number, &mut bytes);
             let (read, length) = Record::decode(&bytes).expect("whole");
             prop_assert_eq!(length, bytes.len());

@@ -206,7 +206,8 @@ fn add(batch: &mut Batch, record: &Record, report: Report) -> SmallVec<[(u32, i6
         // Units drawn on credits are paid for already.
         total.reportable += reported_included + draw.overage;
         reported.push((draw.meter, reported_included + draw.overage));
-        if record.kind == Kind::Charge {
+        let is_charge = !matches!(record.kind, Kind::Correction { .. });
+        if is_charge {
             // A correction belongs to the instant of what it corrects.
             total.first_at_micros = total.first_at_micros.min(record.at_micros);
             total.last_at_micros = total.last_at_micros.max(record.at_micros);
@@ -214,7 +215,7 @@ fn add(batch: &mut Batch, record: &Record, report: Report) -> SmallVec<[(u32, i6
         let key = HourKey { customer: record.customer, hour, route: record.route, meter: draw.meter };
         let hourly = batch.hours.entry(key).or_default();
         hourly.units += draw.included + draw.credits + draw.overage;
-        hourly.requests += i64::from(record.kind == Kind::Charge);
+        hourly.requests += i64::from(is_charge);
     }
     reported
 }

@@ -58,7 +58,8 @@ pub struct Store {
     scanner: Worker,
 }
 
-const SCHEMA_VERSION: i64 = 1;
+/// What leads from each version of the tables to the next, the first from none.
+const MIGRATIONS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
 impl Store {
     /// Opens `tollgate.db` in `data_dir`, and makes or migrates its tables.
@@ -125,17 +126,15 @@ fn connect(path: &Path) -> Result<Connection> {
 
 fn migrate(connection: &Connection) -> Result<()> {
     let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    match version {
-        0 => {
-            let script = format!(
-                "BEGIN IMMEDIATE;\n{}\nPRAGMA user_version = {SCHEMA_VERSION};\nCOMMIT;",
-                include_str!("schema.sql")
-            );
-            Ok(connection.execute_batch(&script)?)
-        }
-        SCHEMA_VERSION => Ok(()),
-        newer => Err(StoreError::Newer(newer)),
+    let known = usize::try_from(version).ok().filter(|known| *known <= MIGRATIONS.len());
+    let known = known.ok_or(StoreError::Newer(version))?;
+    for (at, migration) in MIGRATIONS.iter().enumerate().skip(known) {
+        let reached = at + 1;
+        connection.execute_batch(&format!(
+            "BEGIN IMMEDIATE;\n{migration}\nPRAGMA user_version = {reached};\nCOMMIT;"
+        ))?;
     }
+    Ok(())
 }
 
 /// `SQLite`'s integers are signed; counts of units fit by far.
