@@ -161,7 +161,7 @@ impl Metrics {
     fn preset_known_labels(&self) {
         for (family, values) in [
             (&self.auth, &["ok", "token_missing", "token_invalid", "token_expired", "auth_unavailable"][..]),
-            (&self.meter_events, &["delivered", "duplicate", "retried", "dead"]),
+            (&self.meter_events, &["delivered", "duplicate", "retried", "resealed", "dead"]),
             (&self.payments, &["succeeded", "failed"]),
             (&self.checkouts, &["completed"]),
             (&self.credits, &["granted", "spent"]),

@@ -33,18 +33,20 @@ const REREAD_AGAIN_SECONDS: i64 = 60;
 pub struct Billing {
     applier: Arc<Applier>,
     arrived: Arc<Notify>,
+    usage_due: Arc<Notify>,
 }
 
 impl Billing {
-    /// `arrived` is notified when an event has been stored.
+    /// `arrived` is notified when an event has been stored; `usage_due` notifies that usage should be sent soon.
     pub fn new(
         store: Arc<Store>,
         customers: Arc<Customers>,
         catalogue: Arc<Catalogue>,
         transport: Arc<Transport>,
-        arrived: Arc<Notify>,
+        (arrived, usage_due): (Arc<Notify>, Arc<Notify>),
     ) -> Result<Self, StoreError> {
-        Ok(Self { applier: Arc::new(Applier::new(store, customers, catalogue, transport)?), arrived })
+        let applier = Arc::new(Applier::new(store, customers, catalogue, transport)?);
+        Ok(Self { applier, arrived, usage_due })
     }
 
     /// Works until told to stop. `unknown` brings Stripe customers of whom nothing is known.
@@ -129,6 +131,10 @@ impl Billing {
 
     /// Applies one event, notes what became of it, and gives its id back.
     async fn apply(&self, event: InboxRow) -> String {
+        if event.kind == "customer.subscription.deleted" {
+            // Its last invoice is being drawn up.
+            self.usage_due.notify_one();
+        }
         let outcome = match self.applier.event(&event.facts, clock::now()).await {
             Ok(()) => {
                 tracing::info!(

@@ -11,9 +11,9 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
 use crate::domain::catalogue::Report;
-use crate::ledger::{Kind, Ledger, Position, Reader, Record, Resume, Synced};
+use crate::ledger::{Kind, Ledger, Position, Reader, Record, RecordDraw, Resume, Synced};
 use crate::metrics::METRICS;
-use crate::store::{Batch, HourKey, Store, StoreError, TotalKey, TotalUnits};
+use crate::store::{Batch, Estimate, HourKey, Store, StoreError, TotalKey, TotalUnits};
 
 /// Records that go into one transaction, at most: it must not hold up the other writers.
 const RECORDS_PER_BATCH: u64 = 20_000;
@@ -190,32 +190,48 @@ async fn wait(
 /// Adds one record to the sums of its period and hour, and answers its reportable units by meter.
 fn add(batch: &mut Batch, record: &Record, report: Report) -> SmallVec<[(u32, i64); 2]> {
     let mut reported = SmallVec::new();
-    let hour = record.at_micros.div_euclid(3_600_000_000) * 3_600;
     for draw in &record.draws {
         let reported_included = if report == Report::All { draw.included } else { 0 };
-        let key =
-            TotalKey { customer: record.customer, meter: draw.meter, period_start: record.period.start };
-        let total = batch
-            .totals
-            .entry(key)
-            .or_insert(TotalUnits { first_at_micros: i64::MAX, ..TotalUnits::default() });
-        total.period_end = record.period.end;
-        total.included += draw.included;
-        total.credits += draw.credits;
-        total.overage += draw.overage;
         // Units drawn on credits are paid for already.
-        total.reportable += reported_included + draw.overage;
-        reported.push((draw.meter, reported_included + draw.overage));
-        let is_charge = !matches!(record.kind, Kind::Correction { .. });
-        if is_charge {
-            // A correction belongs to the instant of what it corrects.
-            total.first_at_micros = total.first_at_micros.min(record.at_micros);
-            total.last_at_micros = total.last_at_micros.max(record.at_micros);
+        let reportable = reported_included + draw.overage;
+        let total =
+            TotalKey { customer: record.customer, meter: draw.meter, period_start: record.period.start };
+        add_total(batch, total, record, draw, reportable);
+        add_hour(batch, record, draw);
+        if record.kind == Kind::Estimate {
+            batch.estimates.push(Estimate { record: record.number, total, reportable });
         }
-        let key = HourKey { customer: record.customer, hour, route: record.route, meter: draw.meter };
-        let hourly = batch.hours.entry(key).or_default();
-        hourly.units += draw.included + draw.credits + draw.overage;
-        hourly.requests += i64::from(is_charge);
+        reported.push((draw.meter, reportable));
+    }
+    if let Kind::Correction { of } = record.kind {
+        batch.corrected.push(of);
     }
     reported
+}
+
+fn add_total(batch: &mut Batch, key: TotalKey, record: &Record, draw: &RecordDraw, reportable: i64) {
+    let new = TotalUnits { first_at_micros: i64::MAX, ..TotalUnits::default() };
+    let total = batch.totals.entry(key).or_insert(new);
+    total.period_end = record.period.end;
+    total.included += draw.included;
+    total.credits += draw.credits;
+    total.overage += draw.overage;
+    total.reportable += reportable;
+    if !is_correction(record) {
+        // A correction belongs to the instant of what it corrects.
+        total.first_at_micros = total.first_at_micros.min(record.at_micros);
+        total.last_at_micros = total.last_at_micros.max(record.at_micros);
+    }
+}
+
+fn add_hour(batch: &mut Batch, record: &Record, draw: &RecordDraw) {
+    let hour = record.at_micros.div_euclid(3_600_000_000) * 3_600;
+    let key = HourKey { customer: record.customer, hour, route: record.route, meter: draw.meter };
+    let hourly = batch.hours.entry(key).or_default();
+    hourly.units += draw.included + draw.credits + draw.overage;
+    hourly.requests += i64::from(!is_correction(record));
+}
+
+fn is_correction(record: &Record) -> bool {
+    matches!(record.kind, Kind::Correction { .. })
 }

@@ -1,4 +1,7 @@
-//! The reporter: seals at intervals, sends what is due, and shows the backlog.
+//! The reporter: seals at intervals and at the edges of periods, sends what is due, and shows the backlog.
+//!
+//! Usage is at Stripe before its invoice closes: what counts in a period is sealed shortly before the period's end,
+//! and what was left just after it; all usage when a subscription ends, and when the gateway stops.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::clock;
 use crate::ledger::Ledger;
 use crate::metrics::METRICS;
-use crate::store::{OutboxCounts, SealPlan, Store, StoreError, UnitsByMeter};
+use crate::store::{OutboxCounts, SealPlan, SealScope, Store, StoreError, UnitsByMeter};
 use crate::stripe::Transport;
 
 use super::fold::Folded;
@@ -20,8 +23,17 @@ use super::send::{Sender, WINDOW};
 const ROWS_PER_SEAL: u32 = 2_000;
 /// A flush waits at most so long for the ledger's sync and the fold, and then sends for at most so long.
 const FLUSH_WITHIN: Duration = Duration::from_secs(10);
+/// So many seconds before a period's end its usage is sealed, so that nearly all of it is at Stripe when the invoice
+/// is drawn up; and so many after it the rest.
+const BEFORE_EDGE: i64 = 30;
+const AFTER_EDGE: i64 = 2;
+/// Periods that ended so long ago have been looked at after their end.
+const EDGE_SECONDS: i64 = 120;
+/// When the gateway stops, what is left gets so long to reach Stripe.
+const LAST_SEND_WITHIN: Duration = Duration::from_secs(5);
 /// The outbox is looked at least this often.
 const IDLE: Duration = Duration::from_secs(10);
+const A_MOMENT: Duration = Duration::from_millis(200);
 
 #[derive(Clone, Debug)]
 pub struct ReporterOptions {
@@ -50,10 +62,18 @@ pub struct Reporter {
     ledger: Arc<Ledger>,
     folded: watch::Receiver<Folded>,
     hurry: Arc<Notify>,
+    /// Somebody's usage should be at Stripe soon.
+    due: Arc<Notify>,
     sender: Sender,
     options: ReporterOptions,
     /// One pass at a time: no row is in flight twice.
     passing: Mutex<()>,
+}
+
+/// When to seal next.
+struct Schedule {
+    all: Instant,
+    edge: Instant,
 }
 
 impl Reporter {
@@ -66,54 +86,107 @@ impl Reporter {
     ) -> Self {
         let identifier_prefix = options.identifier_prefix.clone();
         let sender = Sender { store: store.clone(), transport, identifier_prefix };
-        Self { store, ledger, folded, hurry, sender, options, passing: Mutex::new(()) }
+        let due = Arc::default();
+        Self { store, ledger, folded, hurry, due, sender, options, passing: Mutex::new(()) }
     }
 
-    /// Seals at every interval and sends what is due, until told to stop.
+    /// Flushes when notified: a subscription has ended, say.
+    pub fn due(&self) -> Arc<Notify> {
+        self.due.clone()
+    }
+
+    /// Seals when it is time and sends what is due, until told to stop.
     pub async fn run(&self, mut stop: watch::Receiver<bool>) {
-        let mut seal_at = Instant::now();
+        let mut schedule = Schedule { all: Instant::now(), edge: Instant::now() };
         loop {
-            let outcome = self.turn(&mut seal_at).await;
+            let outcome = self.turn(&mut schedule).await;
             let wake_at = outcome.unwrap_or_else(|error| {
                 tracing::error!(%error, "reporting failed; it is tried again");
                 Instant::now() + Duration::from_secs(1)
             });
-            tokio::select! {
-                () = sleep_until(wake_at.min(seal_at)) => {}
+            let asked = tokio::select! {
+                () = sleep_until(wake_at.min(schedule.all).min(schedule.edge)) => false,
+                () = self.due.notified() => true,
                 _ = stop.wait_for(|stop| *stop) => return,
+            };
+            if asked {
+                self.flush_now().await;
             }
         }
     }
 
     /// Seals when it is time, sends one window of what is due, and answers when to come back.
-    async fn turn(&self, seal_at: &mut Instant) -> Result<Instant, StoreError> {
+    async fn turn(&self, schedule: &mut Schedule) -> Result<Instant, StoreError> {
+        if schedule.edge <= Instant::now() {
+            self.fold_soon().await;
+        }
         let _passing = self.passing.lock().await;
-        if *seal_at <= Instant::now() {
-            *seal_at = Instant::now() + self.options.flush_interval;
-            self.seal().await?;
+        if schedule.edge <= Instant::now() {
+            let now = clock::now().seconds();
+            self.seal(SealScope::Ending { from: now - EDGE_SECONDS, to: now + BEFORE_EDGE }).await?;
+            schedule.edge = self.next_edge().await?;
+        }
+        if schedule.all <= Instant::now() {
+            schedule.all = Instant::now() + self.options.flush_interval;
+            self.seal(SealScope::All).await?;
+            self.show_unsealed().await?;
         }
         let pass = self.sender.pass(clock::now().seconds()).await?;
         self.show_outbox().await?;
         if pass.tried == WINDOW as usize {
             return Ok(Instant::now());
         }
-        let next = self.store.next_due().await?.map_or(IDLE, |at| {
-            let left = u64::try_from(at - clock::now().seconds()).unwrap_or(0);
-            Duration::from_secs(left).clamp(Duration::from_millis(200), IDLE)
-        });
+        let next = self.store.next_due().await?.map_or(IDLE, |at| until(at).clamp(A_MOMENT, IDLE));
         Ok(Instant::now() + next)
     }
 
     /// Everything recorded before this call is sealed and sent once.
     pub async fn flush(&self) -> Result<Flushed, StoreError> {
+        self.fold_soon().await;
+        self.flush_within(FLUSH_WITHIN).await
+    }
+
+    /// The last flush: ledger and fold have ended, and everything is in the totals.
+    pub async fn flush_last(&self) {
+        match tokio::time::timeout(LAST_SEND_WITHIN, self.flush_within(LAST_SEND_WITHIN)).await {
+            Ok(Ok(flushed)) => tracing::info!(
+                sent = flushed.sent,
+                pending = flushed.pending,
+                "usage was flushed; what is pending follows after the next start"
+            ),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the last flush failed; it follows after the next start")
+            }
+            Err(_) => tracing::warn!("Stripe did not answer in time: usage follows after the next start"),
+        }
+    }
+
+    async fn flush_now(&self) {
+        if let Err(error) = self.flush().await {
+            tracing::error!(%error, "a flush failed; it follows at the next interval");
+        }
+    }
+
+    async fn flush_within(&self, patience: Duration) -> Result<Flushed, StoreError> {
+        let _passing = self.passing.lock().await;
+        let sealed = self.seal(SealScope::All).await?;
+        self.show_unsealed().await?;
+        let sent = self.send_due(patience).await?;
+        let counts = self.show_outbox().await?;
+        Ok(Flushed { sealed, sent, pending: counts.pending, dead: counts.dead })
+    }
+
+    /// When the next period is about to end, or has just ended.
+    async fn next_edge(&self) -> Result<Instant, StoreError> {
+        let now = clock::now().seconds();
+        let end = self.store.next_period_end(now - AFTER_EDGE + 1).await?;
+        Ok(Instant::now() + end.map_or(IDLE, |end| edge_in(end, now)))
+    }
+
+    async fn fold_soon(&self) {
         if tokio::time::timeout(FLUSH_WITHIN, self.fold_now()).await.is_err() {
             tracing::warn!("the ledger was not folded in time; what is folded is flushed");
         }
-        let _passing = self.passing.lock().await;
-        let sealed = self.seal().await?;
-        let sent = self.send_due().await?;
-        let counts = self.show_outbox().await?;
-        Ok(Flushed { sealed, sent, pending: counts.pending, dead: counts.dead })
     }
 
     /// Returns once everything recorded before this call is in the totals.
@@ -125,21 +198,24 @@ impl Reporter {
         let _ = self.folded.clone().wait_for(|folded| folded.next_record >= target).await;
     }
 
-    async fn seal(&self) -> Result<usize, StoreError> {
+    async fn seal(&self, scope: SealScope) -> Result<usize, StoreError> {
         let mut rows = 0;
+        let mut after = None;
         loop {
             let event_names =
                 self.options.meters.iter().map(|(number, _, event)| (*number, event.clone())).collect();
             let plan = SealPlan {
                 identifier_prefix: self.options.identifier_prefix.clone(),
                 event_names,
+                scope,
                 now: clock::now().seconds(),
                 limit: ROWS_PER_SEAL,
+                after,
             };
             let sealed = self.store.seal(plan).await?;
             rows += sealed.rows;
-            if !sealed.more {
-                self.show_unsealed().await?;
+            after = sealed.next;
+            if after.is_none() {
                 return Ok(rows);
             }
         }
@@ -147,8 +223,8 @@ impl Reporter {
 
     /// Sends what is due until nothing is, Stripe is away, or a flush has taken long enough. Answers how many rows
     /// Stripe accepted.
-    async fn send_due(&self) -> Result<usize, StoreError> {
-        let deadline = Instant::now() + FLUSH_WITHIN;
+    async fn send_due(&self, patience: Duration) -> Result<usize, StoreError> {
+        let deadline = Instant::now() + patience;
         let mut delivered = 0;
         loop {
             let pass = self.sender.pass(clock::now().seconds()).await?;
@@ -186,6 +262,21 @@ impl Reporter {
         }
         Ok(())
     }
+}
+
+/// Before the edge if there is time, else after it; looked up anew at least every so often, since periods come and go.
+fn edge_in(end: i64, now: i64) -> Duration {
+    let before = end - BEFORE_EDGE;
+    let at = if now < before { before } else { end + AFTER_EDGE };
+    until_from(at, now).clamp(A_MOMENT, IDLE)
+}
+
+fn until(at: i64) -> Duration {
+    until_from(at, clock::now().seconds())
+}
+
+fn until_from(at: i64, now: i64) -> Duration {
+    Duration::from_secs(u64::try_from(at - now).unwrap_or(0))
 }
 
 fn gauge(units: u64) -> i64 {

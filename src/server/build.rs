@@ -64,6 +64,10 @@ impl State {
         let meters = numbers.meters.iter().copied().zip(names).collect();
         let mut folder = Folder::new(ledger.clone(), store.clone(), config.catalogue.report, resume, meters);
         folder.catch_up()?;
+        let standing = store.let_estimates_stand()?;
+        if standing > 0 {
+            tracing::warn!(standing, "estimates were open when the last run ended: they stand as charges");
+        }
         Ok(Self { store, ledger, ledger_id, folder, numbers })
     }
 }
@@ -115,14 +119,6 @@ impl Rooms {
             state.numbers.meters.clone(),
             ask,
         ));
-        let arrived = Arc::new(Notify::new());
-        let billing = Billing::new(
-            state.store.clone(),
-            customers.clone(),
-            catalogue.clone(),
-            transport.clone(),
-            arrived.clone(),
-        )?;
         let folded = state.folder.folded();
         let reporter = Arc::new(Reporter::new(
             state.store.clone(),
@@ -131,6 +127,14 @@ impl Rooms {
             transport.clone(),
             reporter_options(config, state),
         ));
+        let arrived = Arc::new(Notify::new());
+        let billing = Billing::new(
+            state.store.clone(),
+            customers.clone(),
+            catalogue.clone(),
+            transport.clone(),
+            (arrived.clone(), reporter.due()),
+        )?;
         let public = Public {
             catalogue,
             authenticator: authenticator.clone(),

@@ -1,8 +1,8 @@
 //! The server: wires the rooms, starts them from the bottom up, and stops them from the top down.
 //!
 //! Before the port opens the store is migrated, the ledger checked, and everything in it folded: the first request
-//! sees the totals that the last one left. On the way down requests end first, then the ledger is synced and folded;
-//! what has not been sent to Stripe goes out after the next start.
+//! sees the totals that the last one left. On the way down requests end first, then the ledger is synced and folded,
+//! and what is left is sealed, and sent if Stripe answers; else it goes out after the next start.
 
 mod build;
 mod lock;
@@ -25,7 +25,7 @@ use crate::config::Config;
 use crate::customers::Customers;
 use crate::gateway::Flow;
 use crate::ledger::Ledger;
-use crate::reporting::Folded;
+use crate::reporting::{Folded, Reporter};
 use crate::sandbox::Sandbox;
 use crate::store::Store;
 
@@ -70,8 +70,10 @@ pub enum ServerError {
 /// A running gateway with everything beside it.
 pub struct Server {
     runtime: Option<Runtime>,
+    drain_delay: Duration,
     drain_timeout: Duration,
     ledger: Arc<Ledger>,
+    reporter: Arc<Reporter>,
     fold: Option<JoinHandle<()>>,
     flow: Arc<Flow>,
     /// Ends the background work.
@@ -96,13 +98,16 @@ impl Server {
         let started = Arc::new(AtomicBool::new(false));
         build::serve_admin(config, &rooms, &flow, &started, &runtime, &stopping)?;
         let close = proxy_service::spawn(config, &state, &rooms, flow.clone())?;
+        let reporter = rooms.reporter.clone();
         build::spawn_work(config, &state, rooms, &runtime, &stopping);
         let ledger = state.ledger.clone();
         let fold = state.folder.spawn(config.billing.flush_interval, runtime.handle().clone(), stopping)?;
         let server = Self {
             runtime: Some(runtime),
+            drain_delay: config.server.drain_delay,
             drain_timeout: config.server.drain_timeout,
             ledger,
+            reporter,
             fold: Some(fold),
             flow,
             stop,
@@ -147,9 +152,13 @@ impl Server {
         let Some(runtime) = self.runtime.take() else { return };
         tracing::info!("draining");
         self.flow.draining.store(true, Ordering::Relaxed);
+        let hurried = hurry_at_signal(&runtime);
+        let closes_at = Instant::now() + self.drain_delay;
+        while Instant::now() < closes_at && !hurried.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
         self.close.send_replace(true);
         let deadline = Instant::now() + self.drain_timeout;
-        let hurried = hurry_at_signal(&runtime);
         let wait = || {
             let busy = self.flow.in_flight.load(Ordering::Acquire) > 0;
             busy && Instant::now() < deadline && !hurried.load(Ordering::Relaxed)
@@ -171,6 +180,9 @@ impl Server {
         self.stop.send_replace(true);
         if self.fold.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the folding thread panicked");
+        }
+        if !hurried.load(Ordering::Relaxed) {
+            runtime.block_on(self.reporter.flush_last());
         }
         if let Some(sandbox) = self.sandbox.take() {
             runtime.block_on(sandbox.stop());

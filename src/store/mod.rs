@@ -11,18 +11,22 @@
 
 mod audit;
 mod customers;
+mod estimates;
 mod inbox;
 mod names;
 mod outbox;
 mod retention;
+mod sealing;
 mod subscriptions;
 mod totals;
 mod worker;
 
 pub use customers::{CustomerRow, LinkedBy, NewLink};
+pub use estimates::Estimate;
 pub use inbox::{EventFacts, InboxOutcome, InboxRow, Stored};
 pub use names::NameKind;
-pub use outbox::{Due, NeverArrived, OutboxCounts, OutboxRow, Outcome, SealPlan, Sealed};
+pub use outbox::{Due, NeverArrived, OutboxCounts, OutboxRow, Outcome};
+pub use sealing::{SealCursor, SealPlan, SealScope, Sealed};
 pub use subscriptions::{Reread, Upsert};
 pub use totals::{Batch, HourKey, HourUnits, Total, TotalKey, TotalUnits, UnitsByMeter};
 

@@ -1,31 +1,10 @@
 //! The outbox: sealed usage that Stripe has not accepted yet.
 //!
-//! Sealing moves a total's `sealed` sum and makes the row in one transaction, so that every unit is in exactly one
-//! row. Identifier, value and timestamp never change afterwards.
+//! A row is marked as tried, durably, before it is sent. Identifier, value and timestamp never change.
 
 use rusqlite::{Connection, Row, params};
 
 use super::{Result, Store, unsigned};
-
-/// What sealing needs to know.
-#[derive(Clone, Debug)]
-pub struct SealPlan {
-    /// Begins every identifier: the ledger's id.
-    pub identifier_prefix: String,
-    /// Meter number and the name of its events at Stripe.
-    pub event_names: Vec<(u32, String)>,
-    pub now: i64,
-    /// At most so many rows in one go.
-    pub limit: u32,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sealed {
-    pub rows: usize,
-    pub units: u64,
-    /// The limit was reached: there may be more.
-    pub more: bool,
-}
 
 /// A row to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,25 +27,17 @@ pub type Due = Vec<OutboxRow>;
 /// What became of a try.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    Delivered,
-    /// Kept and shown, not sent again by itself.
-    Dead {
-        reason: String,
+    Delivered {
+        /// What Stripe said.
+        answer: String,
     },
+    /// Kept and shown, not sent again by itself.
+    Dead { reason: String },
     /// Sent again at `at`. `answered`: under another `Idempotency-Key`. With `never_arrived` the 23 hours in which an
     /// event may be sent again have not begun with this try.
-    Retry {
-        at: i64,
-        answered: bool,
-        never_arrived: Option<NeverArrived>,
-        reason: String,
-    },
+    Retry { at: i64, answered: bool, never_arrived: Option<NeverArrived>, reason: String },
     /// Its identifier was taken by somebody else: sealed anew under another one.
-    Reseal {
-        identifier: String,
-        at: i64,
-        reason: String,
-    },
+    Reseal { identifier: String, at: i64, reason: String },
 }
 
 /// A try that Stripe certainly did not take, and when the first one that it may have taken was.
@@ -83,12 +54,6 @@ pub struct OutboxCounts {
 }
 
 impl Store {
-    /// Seals unreported usage of customers with a Stripe customer: one row for each customer, meter and period that
-    /// has no unanswered row. Answers how much; ask again while there is more.
-    pub async fn seal(&self, plan: SealPlan) -> Result<Sealed> {
-        self.write(move |db| seal(db, &plan)).await
-    }
-
     /// The next rows to try, those due longest first, marked as tried, durably, before they are sent.
     pub async fn claim_due(&self, now: i64, limit: u32) -> Result<Due> {
         self.write(move |db| {
@@ -101,7 +66,8 @@ impl Store {
             let due: Due =
                 query.query_map(params![now, limit], read_row)?.collect::<rusqlite::Result<_>>()?;
             let mut mark = db.prepare_cached(
-                "UPDATE outbox SET tries = tries + 1, first_tried_at = coalesce(first_tried_at, ?2)
+                "UPDATE outbox SET tries = tries + 1, first_tried_at = coalesce(first_tried_at, ?2),
+                                   last_tried_at = ?2
                  WHERE sequence = ?1",
             )?;
             for row in &due {
@@ -147,118 +113,14 @@ impl Store {
     }
 }
 
-/// A total that has something to seal.
-struct Unsealed {
-    customer: u32,
-    meter: u32,
-    period_start: i64,
-    stripe_customer: String,
-    value: i64,
-    last_at_micros: i64,
-    period_end: i64,
-}
-
-fn seal(db: &Connection, plan: &SealPlan) -> Result<Sealed> {
-    let slice = unsealed(db, plan)?;
-    let mut sealed = Sealed { more: slice.len() >= plan.limit as usize, ..Sealed::default() };
-    for mut unsealed in slice {
-        let name = plan.event_names.iter().find(|(meter, _)| *meter == unsealed.meter);
-        let Some((_, event_name)) = name else { continue };
-        move_sealed(db, &unsealed, unsealed.period_start, unsealed.value)?;
-        unsealed.value -= use_credit(db, &unsealed)?;
-        if unsealed.value > 0 {
-            insert(db, plan, &unsealed, event_name)?;
-            sealed.rows += 1;
-            sealed.units += unsigned(unsealed.value);
-        }
-    }
-    Ok(sealed)
-}
-
-/// What was taken back after it had been sealed, in whatever period, comes off the next batch. Answers how much.
-fn use_credit(db: &Connection, unsealed: &Unsealed) -> Result<i64> {
-    let mut in_credit = db.prepare_cached(
-        "SELECT period_start, sealed - reportable FROM totals
-         WHERE customer = ?1 AND meter = ?2 AND sealed > reportable",
-    )?;
-    let credits: Vec<(i64, i64)> = in_credit
-        .query_map(params![unsealed.customer, unsealed.meter], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<rusqlite::Result<_>>()?;
-    let mut used = 0;
-    for (period_start, credit) in credits {
-        let part = credit.min(unsealed.value - used);
-        move_sealed(db, unsealed, period_start, -part)?;
-        used += part;
-    }
-    Ok(used)
-}
-
-fn move_sealed(db: &Connection, unsealed: &Unsealed, period_start: i64, units: i64) -> Result<()> {
-    db.prepare_cached(
-        "UPDATE totals SET sealed = sealed + ?4 WHERE customer = ?1 AND meter = ?2 AND period_start = ?3",
-    )?
-    .execute(params![unsealed.customer, unsealed.meter, period_start, units])?;
-    Ok(())
-}
-
-fn unsealed(db: &Connection, plan: &SealPlan) -> Result<Vec<Unsealed>> {
-    let meters: Vec<String> = plan.event_names.iter().map(|(meter, _)| meter.to_string()).collect();
-    let mut query = db.prepare_cached(&format!(
-        "SELECT t.customer, t.meter, t.period_start, c.stripe_customer, t.reportable - t.sealed, t.last_at_micros,
-                t.period_end
-         FROM totals t JOIN customers c ON c.number = t.customer
-         WHERE t.sealable AND t.reportable > t.sealed AND t.meter IN ({})
-           AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.state = 'pending' AND o.customer = t.customer
-                           AND o.meter = t.meter AND o.period_start = t.period_start)
-         LIMIT ?1",
-        meters.join(", ")
-    ))?;
-    let rows = query.query_map([plan.limit], |row| {
-        Ok(Unsealed {
-            customer: row.get(0)?,
-            meter: row.get(1)?,
-            period_start: row.get(2)?,
-            stripe_customer: row.get(3)?,
-            value: row.get(4)?,
-            last_at_micros: row.get(5)?,
-            period_end: row.get(6)?,
-        })
-    })?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
-}
-
-fn insert(db: &Connection, plan: &SealPlan, unsealed: &Unsealed, event_name: &str) -> Result<()> {
-    let sequence: i64 = db
-        .prepare_cached("SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'outbox'")?
-        .query_row([], |row| row.get(0))?;
-    db.prepare_cached(
-        "INSERT INTO outbox (sequence, identifier, customer, meter, period_start, stripe_customer, event_name,
-                             value, timestamp, sealed_at, next_try_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10)",
-    )?
-    .execute(params![
-        sequence,
-        format!("{}-{sequence}", plan.identifier_prefix),
-        unsealed.customer,
-        unsealed.meter,
-        unsealed.period_start,
-        unsealed.stripe_customer,
-        event_name,
-        unsealed.value,
-        // Of its last unit, so that a batch sealed just after the edge still lies in the old period.
-        unsealed.last_at_micros.div_euclid(1_000_000).min(unsealed.period_end - 1),
-        plan.now,
-    ])?;
-    Ok(())
-}
-
 fn settle(db: &Connection, row: i64, outcome: &Outcome, now: i64) -> Result<()> {
     match outcome {
-        Outcome::Delivered => db
+        Outcome::Delivered { answer } => db
             .prepare_cached(
-                "UPDATE outbox SET state = 'delivered', settled_at = ?2, reason = NULL WHERE sequence = ?1",
+                "UPDATE outbox SET state = 'delivered', settled_at = ?2, answer = ?3, reason = NULL
+                 WHERE sequence = ?1",
             )?
-            .execute(params![row, now])?,
+            .execute(params![row, now, answer])?,
         Outcome::Dead { reason } => db
             .prepare_cached("UPDATE outbox SET state = 'dead', settled_at = ?2, reason = ?3 WHERE sequence = ?1")?
             .execute(params![row, now, reason])?,

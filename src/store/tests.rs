@@ -52,9 +52,15 @@ fn plan() -> SealPlan {
     SealPlan {
         identifier_prefix: "tg-x".into(),
         event_names: vec![(1, "api_calls".into())],
+        scope: SealScope::All,
         now: NOW,
         limit: 100,
+        after: None,
     }
+}
+
+fn delivered() -> Outcome {
+    Outcome::Delivered { answer: "200 accepted".into() }
 }
 
 async fn linked(store: &Store) -> u32 {
@@ -77,7 +83,7 @@ async fn every_unit_is_sealed_once_and_waits_while_a_row_is_unanswered() {
     let store = Temporary::new();
     let customer = linked(&store).await;
     store.fold(batch(customer, 5, 6)).expect("folds");
-    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed { rows: 1, units: 5, more: false });
+    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed { rows: 1, units: 5, next: None });
     store.fold(batch(customer, 3, 7)).expect("folds");
     assert_eq!(store.seal(plan()).await.expect("seals"), Sealed::default());
 
@@ -89,8 +95,8 @@ async fn every_unit_is_sealed_once_and_waits_while_a_row_is_unanswered() {
     let again = store.claim_due(NOW, 10).await.expect("claims");
     assert_eq!((again[0].first_tried_at, again[0].tries), (Some(NOW), 1));
 
-    store.settle_tries(vec![(due[0].sequence, Outcome::Delivered)], NOW).await.expect("settles");
-    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed { rows: 1, units: 3, more: false });
+    store.settle_tries(vec![(due[0].sequence, delivered())], NOW).await.expect("settles");
+    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed { rows: 1, units: 3, next: None });
     assert_eq!(store.outbox_counts().await.expect("counts").pending, 1);
 }
 
@@ -103,7 +109,7 @@ async fn a_refund_after_the_batch_has_left_is_carried_against_the_next() {
     store.fold(batch(customer, -2, 7)).expect("folds");
     assert_eq!(store.seal(plan()).await.expect("seals"), Sealed::default());
     store.fold(batch(customer, 3, 8)).expect("folds");
-    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed { rows: 1, units: 1, more: false });
+    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed { rows: 1, units: 1, next: None });
 }
 
 #[tokio::test]
@@ -122,7 +128,7 @@ async fn a_refund_of_an_ended_period_comes_off_the_next_batch() {
     next.from = (1, 800);
     next.offset = 900;
     store.fold(next).expect("folds");
-    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed { rows: 1, units: 2, more: false });
+    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed { rows: 1, units: 2, next: None });
     assert_eq!(store.unsealed_units().await.expect("reads").0, vec![]);
 }
 
@@ -139,10 +145,11 @@ async fn a_total_that_credit_uses_up_does_not_end_the_sealing() {
         next.totals.insert(TotalKey { customer, meter: 1, period_start }, units);
     }
     store.fold(next).expect("folds");
-    let one_at_a_time = || store.seal(SealPlan { limit: 1, ..plan() });
-    let first = one_at_a_time().await.expect("seals");
-    assert_eq!(first, Sealed { rows: 0, units: 0, more: true }, "3 of the 5 are used up, and there is more");
-    assert_eq!(one_at_a_time().await.expect("seals").units, 1);
+    let one_after = |after| store.seal(SealPlan { limit: 1, after, ..plan() });
+    let first = one_after(None).await.expect("seals");
+    assert_eq!((first.rows, first.units), (0, 0), "3 of the 5 are used up");
+    assert!(first.next.is_some(), "there is more");
+    assert_eq!(one_after(first.next).await.expect("seals").units, 1);
 }
 
 #[tokio::test]
@@ -186,7 +193,7 @@ async fn what_was_settled_long_ago_is_removed() {
     assert_eq!(store.outbox_counts().await.expect("counts").pending, 1, "unsettled rows stay");
     let again = || store.receive("evt_1".into(), "else".into(), NOW, None, NOW);
     assert_eq!(again().await.expect("stores"), Stored::New, "an ignored event has gone");
-    store.settle_tries(vec![(row, Outcome::Delivered)], NOW).await.expect("settles");
+    store.settle_tries(vec![(row, delivered())], NOW).await.expect("settles");
     assert!(!store.prune_settled(NOW + 1).await.expect("prunes"), "nothing is left to remove");
 }
 
@@ -200,7 +207,7 @@ async fn usage_without_a_stripe_customer_waits_for_the_link() {
     let link = NewLink { customer: "acme".into(), stripe_customer: "cus_9".into() };
     assert_eq!(store.link(link, NOW).await.expect("links"), Some(customer));
     assert_eq!(store.unsealed_units().await.expect("reads"), (vec![(1, 5)], vec![(1, 0)]));
-    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed { rows: 1, units: 5, more: false });
+    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed { rows: 1, units: 5, next: None });
 }
 
 #[tokio::test]
@@ -252,7 +259,7 @@ async fn an_event_is_stored_once() {
 async fn deliver(store: &Store) {
     store.seal(plan()).await.expect("seals");
     let row = store.claim_due(NOW, 1).await.expect("claims")[0].sequence;
-    store.settle_tries(vec![(row, Outcome::Delivered)], NOW).await.expect("settles");
+    store.settle_tries(vec![(row, delivered())], NOW).await.expect("settles");
 }
 
 fn facts(status: Status) -> Facts {

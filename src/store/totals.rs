@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, params};
 
+use super::estimates::{self, Estimate};
 use super::{Result, Store, StoreError, signed, unsigned};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,6 +45,10 @@ pub struct HourUnits {
 pub struct Batch {
     pub totals: HashMap<TotalKey, TotalUnits>,
     pub hours: HashMap<HourKey, HourUnits>,
+    /// Charges whose truth is still to come.
+    pub estimates: Vec<Estimate>,
+    /// Records that have been corrected: estimates among them are settled.
+    pub corrected: Vec<u64>,
     /// Segment and offset at which it begins.
     pub from: (u64, u64),
     pub segment: u64,
@@ -97,7 +102,8 @@ impl Store {
             for (key, units) in &batch.hours {
                 add_hour(db, key, units)?;
             }
-            Ok(())
+            batch.estimates.iter().try_for_each(|estimate| estimates::open(db, estimate))?;
+            batch.corrected.iter().try_for_each(|record| estimates::close(db, *record))
         })
     }
 

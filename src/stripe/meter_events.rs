@@ -37,13 +37,14 @@ pub struct MeterEvent {
 /// What became of one try.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MeterEventAnswer {
-    Accepted,
+    Accepted {
+        /// Status and `Request-Id`, for the receipt.
+        answer: String,
+    },
     /// Stripe knows the identifier: an earlier try arrived.
     Duplicate,
     /// Stripe will say the same tomorrow: no such meter or customer, too old.
-    Refused {
-        reason: String,
-    },
+    Refused { reason: String },
     /// Try again later.
     Retry {
         reason: String,
@@ -101,7 +102,8 @@ fn accepted(event: &MeterEvent, answer: &Answer) -> MeterEventAnswer {
     let body = answer.json().ok().filter(serde_json::Value::is_object);
     let ours = |body| loose::text(body, "/identifier").is_none_or(|echoed| echoed == event.identifier);
     if body.as_ref().is_some_and(ours) {
-        MeterEventAnswer::Accepted
+        let request = answer.request_id.as_deref().map(|id| format!(", {id}")).unwrap_or_default();
+        MeterEventAnswer::Accepted { answer: format!("{} accepted{request}", answer.status) }
     } else {
         MeterEventAnswer::Retry {
             reason: format!("the answer {} does not name the event", answer.status),

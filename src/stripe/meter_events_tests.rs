@@ -59,7 +59,7 @@ async fn an_event_is_these_bytes_on_every_try() {
 #[tokio::test]
 async fn stripes_receipt_for_the_identifier_is_acceptance() {
     let receipt = json!({ "object": "billing.meter_event", "identifier": "tg-7f-1" });
-    assert_eq!(after(says(200, receipt)).await, MeterEventAnswer::Accepted);
+    assert_eq!(after(says(200, receipt)).await, MeterEventAnswer::Accepted { answer: "200 accepted".into() });
 }
 
 #[tokio::test]

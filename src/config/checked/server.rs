@@ -25,6 +25,7 @@ pub struct Server {
     /// Without a trailing slash.
     pub public_url: Option<String>,
     pub max_body_bytes: u64,
+    pub drain_delay: Duration,
     pub drain_timeout: Duration,
     pub keepalive_timeout: Duration,
     pub trusted_proxies: Vec<Cidr>,
@@ -47,6 +48,7 @@ pub(crate) fn check(server: &written::Server, found: &mut Findings) -> Option<Se
         data_dir: PathBuf::from(&server.data_dir.value.0),
         public_url: server.public_url.get().map(Url::to_text),
         max_body_bytes: server.max_body.value.0,
+        drain_delay: server.drain_delay.value.0,
         drain_timeout: server.drain_timeout.value.0,
         keepalive_timeout: server.keepalive_timeout.value.0,
         trusted_proxies: server.trusted_proxies.value.iter().map(|range| range.value).collect(),

@@ -26,6 +26,7 @@ pub(crate) struct Server {
     pub data_dir: At<Text>,
     pub public_url: Given<Url>,
     pub max_body: At<Size>,
+    pub drain_delay: At<Span<0>>,
     pub drain_timeout: At<Span<0>>,
     pub keepalive_timeout: At<Span<1>>,
     pub trusted_proxies: At<Vec<At<Cidr>>>,
@@ -52,6 +53,11 @@ impl Section for Server {
             ),
             public_url: keys.optional("public_url", "The URL under which clients reach the gateway."),
             max_body: keys.or("max_body", "The largest request body.", "10MiB"),
+            drain_delay: keys.or(
+                "drain_delay",
+                "How long the port stays open at a stop, unready, until load balancers have noticed.",
+                "0s",
+            ),
             drain_timeout: keys.or(
                 "drain_timeout",
                 "How long requests in flight may take to finish at a stop.",

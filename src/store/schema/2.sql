@@ -17,6 +17,7 @@ CREATE INDEX outbox_by_time ON outbox (stripe_customer, event_name, timestamp);
 
 -- Reportable units of estimates whose truth has not come yet: they are not sealed.
 ALTER TABLE totals ADD COLUMN open INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX totals_open ON totals (customer) WHERE open <> 0;
 CREATE INDEX totals_by_end ON totals (period_end);
 CREATE TABLE estimates (
     record       INTEGER NOT NULL,

@@ -1,0 +1,220 @@
+//! Sealing: unreported usage becomes rows of the outbox.
+//!
+//! A total's `sealed` sum moves and its row is made in one transaction, so that every unit is in exactly one row.
+//! A row never spans two periods, and its timestamp lies in the period that it counts in.
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, Row, params, params_from_iter};
+
+use super::{Result, Store, unsigned};
+
+/// What sealing needs to know.
+#[derive(Clone, Debug)]
+pub struct SealPlan {
+    /// Begins every identifier: the ledger's id.
+    pub identifier_prefix: String,
+    /// Meter number and the name of its events at Stripe.
+    pub event_names: Vec<(u32, String)>,
+    pub scope: SealScope,
+    pub now: i64,
+    /// So many totals are looked at in one transaction.
+    pub limit: u32,
+    /// Where the slice before has ended.
+    pub after: Option<SealCursor>,
+}
+
+/// Which totals are sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SealScope {
+    All,
+    /// Those whose period ends between two instants.
+    Ending {
+        from: i64,
+        to: i64,
+    },
+}
+
+/// The last total that a slice has looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SealCursor {
+    customer: u32,
+    meter: u32,
+    period_start: i64,
+    period_end: i64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sealed {
+    pub rows: usize,
+    pub units: u64,
+    /// There may be more behind it.
+    pub next: Option<SealCursor>,
+}
+
+impl Store {
+    /// Seals unreported usage of customers with a Stripe customer: one row for each customer, meter and period that
+    /// has no unanswered row. Answers how much, and where to go on.
+    pub async fn seal(&self, plan: SealPlan) -> Result<Sealed> {
+        self.write(move |db| seal(db, &plan)).await
+    }
+
+    /// The first end of a period at or after `at`.
+    pub async fn next_period_end(&self, at: i64) -> Result<Option<i64>> {
+        self.read(move |db| {
+            let end = db
+                .prepare_cached("SELECT min(period_end) FROM totals WHERE period_end >= ?1")?
+                .query_row([at], |row| row.get(0))?;
+            Ok(end)
+        })
+        .await
+    }
+}
+
+/// A total that has something to seal.
+struct Unsealed {
+    total: SealCursor,
+    stripe_customer: String,
+    value: i64,
+    last_at_micros: i64,
+    /// An earlier row has no answer yet: units wait and merge.
+    waits: bool,
+}
+
+fn seal(db: &Connection, plan: &SealPlan) -> Result<Sealed> {
+    let slice = unsealed(db, plan)?;
+    let full = slice.len() >= plan.limit as usize;
+    let mut sealed =
+        Sealed { next: slice.last().map(|last| last.total).filter(|_| full), ..Sealed::default() };
+    let next_record: i64 =
+        db.prepare_cached("SELECT next_record FROM fold")?.query_row([], |row| row.get(0))?;
+    for mut unsealed in slice {
+        let name = plan.event_names.iter().find(|(meter, _)| *meter == unsealed.total.meter);
+        let Some((_, event_name)) = name.filter(|_| !unsealed.waits && unsealed.value > 0) else { continue };
+        move_sealed(db, &unsealed.total, unsealed.total.period_start, unsealed.value)?;
+        unsealed.value -= use_credit(db, &unsealed)?;
+        if unsealed.value > 0 {
+            insert(db, plan, &unsealed, event_name, next_record)?;
+            sealed.rows += 1;
+            sealed.units += unsigned(unsealed.value);
+        }
+    }
+    Ok(sealed)
+}
+
+/// What was taken back after it had been sealed, in whatever period, comes off the next batch. Answers how much.
+fn use_credit(db: &Connection, unsealed: &Unsealed) -> Result<i64> {
+    let mut in_credit = db.prepare_cached(
+        "SELECT period_start, sealed - reportable FROM totals
+         WHERE customer = ?1 AND meter = ?2 AND sealed > reportable",
+    )?;
+    let total = &unsealed.total;
+    let credits: Vec<(i64, i64)> = in_credit
+        .query_map(params![total.customer, total.meter], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut used = 0;
+    for (period_start, credit) in credits {
+        let part = credit.min(unsealed.value - used);
+        move_sealed(db, total, period_start, -part)?;
+        used += part;
+    }
+    Ok(used)
+}
+
+fn move_sealed(db: &Connection, total: &SealCursor, period_start: i64, units: i64) -> Result<()> {
+    db.prepare_cached(
+        "UPDATE totals SET sealed = sealed + ?4 WHERE customer = ?1 AND meter = ?2 AND period_start = ?3",
+    )?
+    .execute(params![total.customer, total.meter, period_start, units])?;
+    Ok(())
+}
+
+/// The next totals with something to seal, in an order that goes on behind a cursor. A total that has to wait is
+/// looked at all the same: so a slice is bounded, however many wait.
+fn unsealed(db: &Connection, plan: &SealPlan) -> Result<Vec<Unsealed>> {
+    let (within, order) = match plan.scope {
+        SealScope::All => ("", "t.customer, t.meter, t.period_start"),
+        SealScope::Ending { .. } => {
+            ("AND t.period_end BETWEEN ? AND ?", "t.period_end, t.customer, t.meter, t.period_start")
+        }
+    };
+    let behind = match (plan.after, plan.scope) {
+        (None, _) => String::new(),
+        (Some(_), SealScope::All) => format!("AND ({order}) > (?, ?, ?)"),
+        (Some(_), SealScope::Ending { .. }) => format!("AND ({order}) > (?, ?, ?, ?)"),
+    };
+    let mut query = db.prepare_cached(&format!(
+        "SELECT t.customer, t.meter, t.period_start, t.period_end, c.stripe_customer,
+                t.reportable - t.sealed - t.open, t.last_at_micros,
+                EXISTS (SELECT 1 FROM outbox o WHERE o.state = 'pending' AND o.customer = t.customer
+                        AND o.meter = t.meter AND o.period_start = t.period_start)
+         FROM totals t JOIN customers c ON c.number = t.customer
+         WHERE t.sealable AND t.reportable > t.sealed {within} {behind} ORDER BY {order} LIMIT ?"
+    ))?;
+    let rows = query.query_map(params_from_iter(arguments(plan)), read_unsealed)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// In the order of the question marks above.
+fn arguments(plan: &SealPlan) -> Vec<Value> {
+    let mut values: Vec<i64> = Vec::new();
+    if let SealScope::Ending { from, to } = plan.scope {
+        values.extend([from, to]);
+    }
+    if let Some(after) = plan.after {
+        values.extend(matches!(plan.scope, SealScope::Ending { .. }).then_some(after.period_end));
+        values.extend([after.customer.into(), after.meter.into(), after.period_start]);
+    }
+    values.push(plan.limit.into());
+    values.into_iter().map(Value::from).collect()
+}
+
+fn read_unsealed(row: &Row<'_>) -> rusqlite::Result<Unsealed> {
+    Ok(Unsealed {
+        total: SealCursor {
+            customer: row.get(0)?,
+            meter: row.get(1)?,
+            period_start: row.get(2)?,
+            period_end: row.get(3)?,
+        },
+        stripe_customer: row.get(4)?,
+        value: row.get(5)?,
+        last_at_micros: row.get(6)?,
+        waits: row.get(7)?,
+    })
+}
+
+fn insert(
+    db: &Connection,
+    plan: &SealPlan,
+    unsealed: &Unsealed,
+    event_name: &str,
+    next_record: i64,
+) -> Result<()> {
+    let sequence: i64 = db
+        .prepare_cached("SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'outbox'")?
+        .query_row([], |row| row.get(0))?;
+    let total = &unsealed.total;
+    // Of its last unit, so that a batch sealed just after the edge still lies in the old period; inside the period,
+    // whatever the clock did.
+    let last_at = unsealed.last_at_micros.div_euclid(1_000_000);
+    let timestamp = last_at.min(total.period_end - 1).max(total.period_start);
+    db.prepare_cached(
+        "INSERT INTO outbox (sequence, identifier, customer, meter, period_start, stripe_customer, event_name,
+                             value, timestamp, next_record, sealed_at, next_try_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11)",
+    )?
+    .execute(params![
+        sequence,
+        format!("{}-{sequence}", plan.identifier_prefix),
+        total.customer,
+        total.meter,
+        total.period_start,
+        unsealed.stripe_customer,
+        event_name,
+        unsealed.value,
+        timestamp,
+        next_record,
+        plan.now,
+    ])?;
+    Ok(())
+}
