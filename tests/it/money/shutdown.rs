@@ -1,6 +1,9 @@
 //! SIGTERM: what is in flight finishes and is billed.
 
-use crate::harness::{Behaviour, World};
+use http::Method;
+use serde_json::json;
+
+use crate::harness::{Behaviour, PATIENCE, World, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_in_flight_at_sigterm_finish_and_are_charged_and_the_exit_is_clean() {
@@ -15,11 +18,11 @@ async fn requests_in_flight_at_sigterm_finish_and_are_charged_and_the_exit_is_cl
         .collect();
     world.upstream.arrived("/export/pdf", 8).await;
     world.gateway.terminate();
-    crate::harness::until("the port closes", crate::harness::PATIENCE, async || {
+    until("the port closes", PATIENCE, async || {
         tokio::net::TcpStream::connect(world.gateway.public).await.is_err().then_some(())
     })
     .await;
-    let ready = world.admin(http::Method::GET, "/readyz", None).await;
+    let ready = world.admin(Method::GET, "/readyz", None).await;
     assert_eq!((ready.status, ready.text().trim()), (503, "draining"));
     world.upstream.release();
     for request in in_flight {
@@ -53,15 +56,49 @@ async fn requests_that_outlast_the_drain_timeout_are_cut_off_uncharged_and_the_e
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn usage_that_was_not_sent_before_the_stop_is_sent_after_the_start() {
+async fn a_stop_seals_what_was_used_and_sends_it() {
     let mut world = World::builder().config("[billing]\nflush_interval = \"1h\"").start().await;
     let (customer, subscribed) = world.subscriber("acme", "pro").await;
     assert_eq!(customer.get("/export/pdf").await.charged(), 5);
     world.gateway.stop().await;
+    assert_eq!(world.stripe.units_of(&subscribed.customer).await, 5);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn usage_that_could_not_be_sent_before_the_stop_is_sent_after_the_start() {
+    let mut world = World::builder().config("[billing]\nflush_interval = \"1h\"").start().await;
+    let (customer, subscribed) = world.subscriber("acme", "pro").await;
+    assert_eq!(customer.get("/export/pdf").await.charged(), 5);
+    world.stripe.break_meter_events(json!({ "status": 503, "times": 1_000 })).await;
+    world.gateway.stop().await;
     let kept = world.kept("acme");
-    assert_eq!((kept.units, kept.sealed), (5, 0), "the stop folded the ledger to its end");
+    assert_eq!((kept.units, kept.sealed), (5, 5), "the stop folded the ledger to its end and sealed");
+    assert_eq!(world.stripe.units_of(&subscribed.customer).await, 0);
+    world.stripe.forget_faults().await;
     world.gateway.restart().await;
     world.flush_all().await;
     assert_eq!(world.stripe.units_of(&subscribed.customer).await, 5);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_port_stays_open_unready_for_the_drain_delay() {
+    let mut world = World::builder().config("[server]\ndrain_delay = \"1h\"").start().await;
+    let customer = world.customer("still-welcome");
+    world.gateway.terminate();
+    until("the gateway says that it drains", PATIENCE, async || {
+        let ready = world.admin(Method::GET, "/readyz", None).await;
+        (ready.status == 503 && ready.text().trim() == "draining").then_some(())
+    })
+    .await;
+    let reply = customer.get("/signals").await;
+    assert_eq!((reply.charged(), reply.header("connection")), (1, Some("close")));
+    // A second signal ends the wait.
+    world.gateway.terminate();
+    assert_eq!(world.gateway.ended().await, Some(0), "{}", world.gateway.log());
+    world.gateway.restart().await;
+    assert_eq!(customer.used().await, 1);
+    world.gateway.kill9();
     world.finish().await;
 }

@@ -50,3 +50,42 @@ async fn at_the_periods_end_the_quota_begins_anew_by_itself_and_stripe_gets_both
     assert_eq!((batches[0].0, batches[1].0), (5, 3));
     world.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn usage_of_a_period_reaches_stripe_around_its_end_however_long_the_interval_is() {
+    let world =
+        World::builder().without_webhooks().config("[billing]\nflush_interval = \"24h\"").start().await;
+    let subscribed = world.stripe.subscribe("pro", Some("acme"));
+    let end = unix_now() + 6;
+    let period = format!("subscriptions/{}/period", subscribed.subscription);
+    world.stripe.hook(&period, json!({ "start": end - 86_400, "end": end })).await;
+    let customer = world.claiming("acme", Some(&subscribed.customer));
+    customer.until_status("tier", "pro").await;
+    assert_eq!(customer.get("/export/pdf").await.charged(), 5);
+    until("the window rolls", PATIENCE, async || (customer.used().await == 0).then_some(())).await;
+    assert_eq!(customer.get("/export/csv").await.charged(), 3);
+    until("the old period's usage is at Stripe", PATIENCE, async || {
+        (world.stripe.units_of(&subscribed.customer).await == 5).then_some(())
+    })
+    .await;
+    assert!(
+        world.batches().iter().all(|(units, at)| (*units, *at < end) == (5, true)),
+        "{:?}",
+        world.batches()
+    );
+    world.flush_all().await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn usage_is_sent_at_once_when_the_subscription_is_deleted() {
+    let world = World::builder().config("[billing]\nflush_interval = \"24h\"").start().await;
+    let (customer, subscribed) = world.subscriber("acme", "pro").await;
+    assert_eq!(customer.get("/export/pdf").await.charged(), 5);
+    world.stripe.delete(&format!("/v1/subscriptions/{}", subscribed.subscription)).await;
+    until("its usage is at Stripe", PATIENCE, async || {
+        (world.stripe.units_of(&subscribed.customer).await == 5).then_some(())
+    })
+    .await;
+    world.finish().await;
+}
