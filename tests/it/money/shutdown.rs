@@ -84,7 +84,7 @@ async fn usage_that_could_not_be_sent_before_the_stop_is_sent_after_the_start() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_port_stays_open_unready_for_the_drain_delay() {
-    let mut world = World::builder().config("[server]\ndrain_delay = \"1h\"").start().await;
+    let mut world = World::builder().config("[server]\ndrain_delay = \"4s\"").start().await;
     let customer = world.customer("still-welcome");
     world.gateway.terminate();
     until("the gateway says that it drains", PATIENCE, async || {
@@ -99,6 +99,5 @@ async fn the_port_stays_open_unready_for_the_drain_delay() {
     assert_eq!(world.gateway.ended().await, Some(0), "{}", world.gateway.log());
     world.gateway.restart().await;
     assert_eq!(customer.used().await, 1);
-    world.gateway.kill9();
     world.finish().await;
 }
