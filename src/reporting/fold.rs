@@ -15,8 +15,10 @@ use crate::ledger::{Kind, Ledger, Position, Reader, Record, RecordDraw, Resume, 
 use crate::metrics::METRICS;
 use crate::store::{Batch, Estimate, HourKey, Store, StoreError, TotalKey, TotalUnits};
 
-/// Records that go into one transaction, at most: it must not hold up the other writers.
-const RECORDS_PER_BATCH: u64 = 20_000;
+/// Sums that change in one transaction, give or take a segment's: beside the requests it must not hold up the other
+/// writers; before them nobody waits for those, and the more records share a change the sooner the port opens.
+const SUMS_PER_BATCH: usize = 20_000;
+const SUMS_PER_BATCH_AT_START: usize = 500_000;
 /// Many records of a customer become one change of a total: the longer the wait, the cheaper each.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
@@ -82,10 +84,14 @@ impl Folder {
         self.folded.subscribe()
     }
 
-    /// Folds everything that is on disk now.
+    /// Folds everything that is on disk, before anything else uses the store.
     pub fn catch_up(&mut self) -> Result<(), FoldError> {
+        self.fold_synced(SUMS_PER_BATCH_AT_START)
+    }
+
+    fn fold_synced(&mut self, sums_per_batch: usize) -> Result<(), FoldError> {
         let synced = *self.ledger.synced().borrow();
-        self.fold_to(synced.position).inspect_err(|_| {
+        self.fold_to(synced.position, sums_per_batch).inspect_err(|_| {
             // What was read and not stored is read again.
             let folded = *self.folded.borrow();
             let resume = Resume { folded: folded.position, next_record: folded.next_record };
@@ -100,14 +106,14 @@ impl Folder {
         Ok(())
     }
 
-    fn fold_to(&mut self, end: Position) -> Result<(), FoldError> {
+    fn fold_to(&mut self, end: Position, sums_per_batch: usize) -> Result<(), FoldError> {
         loop {
             let from = self.folded.borrow().position;
             let mut batch = Batch { from: (from.segment, from.offset), ..Batch::default() };
             let (mut records, mut reached) = (0, false);
             let mut own: HashMap<u32, i64> = HashMap::new();
             let (report, own_from) = (self.report, self.own_from);
-            while !reached && records < RECORDS_PER_BATCH {
+            while !reached && batch.totals.len() + batch.hours.len() < sums_per_batch {
                 reached = self.reader.read(end, |record| {
                     records += 1;
                     for (meter, units) in add(&mut batch, record, report) {
@@ -152,7 +158,7 @@ impl Folder {
             let mut behind = false;
             loop {
                 let stopping = runtime.block_on(wait(pause, &mut synced, stop.clone(), &self.hurry, behind));
-                let outcome = self.catch_up();
+                let outcome = self.fold_synced(SUMS_PER_BATCH);
                 behind = outcome.is_err();
                 if let Err(error) = outcome {
                     tracing::error!(%error, "folding failed; it is tried again");

@@ -20,7 +20,7 @@ use super::fold::Folded;
 use super::send::{Sender, WINDOW};
 
 /// Totals that one sealing transaction takes up, so that it stays short.
-const ROWS_PER_SEAL: u32 = 2_000;
+const ROWS_PER_SEAL: u32 = 1_000;
 /// A flush waits at most so long for the ledger's sync and the fold, and then sends for at most so long.
 const FLUSH_WITHIN: Duration = Duration::from_secs(10);
 /// So many seconds before a period's end its usage is sealed, so that nearly all of it is at Stripe when the invoice

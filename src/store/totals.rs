@@ -7,7 +7,7 @@ use rusqlite::{Connection, params};
 use super::estimates::{self, Estimate};
 use super::{Result, Store, StoreError, signed, unsigned};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TotalKey {
     pub customer: u32,
     pub meter: u32,
@@ -26,7 +26,7 @@ pub struct TotalUnits {
     pub last_at_micros: i64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HourKey {
     pub customer: u32,
     pub hour: i64,
@@ -96,10 +96,10 @@ impl Store {
             if moved != 1 {
                 return Err(StoreError::Unreadable("the ledger was folded by somebody else".into()));
             }
-            for (key, units) in &batch.totals {
+            for (key, units) in in_order(&batch.totals) {
                 add_total(db, key, units)?;
             }
-            for (key, units) in &batch.hours {
+            for (key, units) in in_order(&batch.hours) {
                 add_hour(db, key, units)?;
             }
             batch.estimates.iter().try_for_each(|estimate| estimates::open(db, estimate))?;
@@ -132,6 +132,13 @@ impl Store {
         })
         .await
     }
+}
+
+/// Neighbours in the table are changed one after the other: each of its pages is visited once.
+fn in_order<K: Ord, V>(sums: &HashMap<K, V>) -> Vec<(&K, &V)> {
+    let mut sums: Vec<_> = sums.iter().collect();
+    sums.sort_unstable_by(|a, b| a.0.cmp(b.0));
+    sums
 }
 
 fn add_total(db: &Connection, key: &TotalKey, units: &TotalUnits) -> Result<()> {
