@@ -27,6 +27,7 @@ pub struct Segment {
 /// Everything that was there at one moment.
 pub struct Survey {
     storage: Arc<dyn Storage>,
+    ledger: LedgerId,
     segments: Vec<Segment>,
 }
 
@@ -47,7 +48,7 @@ impl Survey {
             superseded_from = superseded_from.min(ours.map_or(u64::MAX, |header| header.first_record));
         }
         segments.reverse();
-        Ok(Self { storage, segments })
+        Ok(Self { storage, ledger, segments })
     }
 
     /// Ascending.
@@ -79,6 +80,9 @@ impl Survey {
 
     /// Shows each record of a segment that does not stand again in a later one, with the offset behind it.
     pub fn records(&self, segment: &Segment, mut visit: impl FnMut(&Record, u64)) -> io::Result<()> {
+        if segment.header.is_some_and(|header| header.ledger != self.ledger) {
+            return Ok(());
+        }
         let bytes = self.read(segment)?.unwrap_or_default();
         let header = usize::try_from(HEADER_BYTES).map_err(io::Error::other)?;
         for item in scan(bytes.get(header..).unwrap_or_default(), HEADER_BYTES) {

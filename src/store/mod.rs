@@ -14,24 +14,34 @@ mod customers;
 mod inbox;
 mod names;
 mod outbox;
+mod outbox_list;
+mod outbox_retry;
+mod reading;
+mod receipts;
 mod retention;
 mod subscriptions;
 mod totals;
+mod totals_check;
 mod worker;
 
 pub use customers::{CustomerRow, LinkedBy, NewLink};
 pub use inbox::{EventFacts, InboxOutcome, InboxRow, Stored};
 pub use names::NameKind;
 pub use outbox::{Due, NeverArrived, OutboxCounts, OutboxRow, Outcome, SealPlan, Sealed};
+pub use outbox_list::{OutboxFilter, WaitingEvent};
+pub use outbox_retry::{Retried, RetryOutcome, retry_dead_in};
+pub use reading::StoreReader;
+pub use receipts::{MeterEventReceipt, TotalReceipt};
 pub use subscriptions::{Reread, Upsert};
 pub use totals::{Batch, HourKey, HourUnits, Total, TotalKey, TotalUnits, UnitsByMeter};
+pub use totals_check::{TotalDifference, TotalsCheck};
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::Connection;
 
-use worker::Worker;
+use worker::{Access, Worker};
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -45,6 +55,12 @@ pub enum StoreError {
         "the store was written by a newer version of tollgate (schema {0}); upgrade, or use another data_dir"
     )]
     Newer(i64),
+    #[error(
+        "the store was written by an older version of tollgate (schema {0}): start the gateway once, which migrates it"
+    )]
+    Older(i64),
+    #[error("there is no store at {0}: check server.data_dir; the gateway makes it at its first start")]
+    Missing(PathBuf),
     #[error("the store holds something unreadable: {0}")]
     Unreadable(String),
 }
@@ -68,9 +84,9 @@ impl Store {
         let writer = connect(&path)?;
         migrate(&writer)?;
         Ok(Self {
-            writer: Worker::spawn("store", writer)?,
-            reader: Worker::spawn("store-read", connect(&path)?)?,
-            scanner: Worker::spawn("store-scan", connect(&path)?)?,
+            writer: Worker::spawn("store", writer, Access::Write)?,
+            reader: Worker::spawn("store-read", connect(&path)?, Access::Read)?,
+            scanner: Worker::spawn("store-scan", connect(&path)?, Access::Read)?,
         })
     }
 

@@ -15,17 +15,26 @@ const JOBS_PER_COMMIT: usize = 256;
 type Job = Box<dyn FnOnce(&Connection) -> Answer + Send>;
 type Answer = Box<dyn FnOnce(std::result::Result<(), String>) + Send>;
 
+/// What a worker's transactions do.
+#[derive(Clone, Copy)]
+pub(super) enum Access {
+    Read,
+    /// Takes the write lock at the start: a transaction that has read before somebody else commits (a command beside the
+    /// gateway) could not begin to write any more.
+    Write,
+}
+
 pub(super) struct Worker {
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Worker {
-    pub fn spawn(name: &str, connection: Connection) -> Result<Self> {
+    pub fn spawn(name: &str, connection: Connection, access: Access) -> Result<Self> {
         let (jobs, queue) = channel();
         let thread = thread::Builder::new()
             .name(name.into())
-            .spawn(move || work(&connection, &queue))
+            .spawn(move || work(&connection, &queue, access))
             .map_err(|error| StoreError::Commit(error.to_string()))?;
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
@@ -92,9 +101,13 @@ fn in_savepoint<T>(connection: &Connection, job: impl FnOnce(&Connection) -> Res
     result
 }
 
-fn work(connection: &Connection, queue: &Receiver<Job>) {
+fn work(connection: &Connection, queue: &Receiver<Job>, access: Access) {
+    let begin = match access {
+        Access::Read => "BEGIN",
+        Access::Write => "BEGIN IMMEDIATE",
+    };
     while let Ok(first) = queue.recv() {
-        let begun = connection.execute_batch("BEGIN");
+        let begun = connection.execute_batch(begin);
         let answers: Vec<Answer> = std::iter::once(first)
             .chain(queue.try_iter().take(JOBS_PER_COMMIT - 1))
             .map(|job| job(connection))
