@@ -66,15 +66,15 @@ impl Books {
         named: Named,
         read: impl FnOnce() -> Result<Option<String>, StoreError>,
     ) -> Result<Option<Rc<str>>, StoreError> {
-        let mut names = self.names.borrow_mut();
-        if let Some(known) = names.get(&named) {
-            return Ok(known.clone());
+        let mut known = self.names.borrow_mut();
+        if let Some(name) = known.get(&named) {
+            return Ok(name.clone());
         }
-        if names.len() >= MAX_NAMES {
-            names.clear();
+        if known.len() >= MAX_NAMES {
+            known.clear();
         }
         let name: Option<Rc<str>> = read()?.map(Into::into);
-        names.insert(named, name.clone());
+        known.insert(named, name.clone());
         Ok(name)
     }
 }

@@ -56,5 +56,5 @@ pub(super) fn progress(bytes: u64) -> ProgressBar {
 /// A label and what it says, one a line, aligned.
 pub(super) fn facts(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
-    rows.iter().map(|(label, value)| format!("{label:width$}  {value}\n")).collect()
+    rows.iter().fold(String::new(), |text, (label, value)| text + &format!("{label:width$}  {value}\n"))
 }

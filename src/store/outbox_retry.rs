@@ -119,12 +119,11 @@ fn retry_row(db: &Connection, sequence: i64, now: i64) -> Result<Retried> {
          WHERE sequence = ?1",
     )?
     .execute(params![sequence, now])?;
+    // Ignored where the total has an unanswered row.
     let pending = db
         .prepare_cached(
-            "UPDATE outbox SET state = 'pending', retry_at = NULL, settled_at = NULL, next_try_at = ?2
-             WHERE sequence = ?1 AND NOT EXISTS
-                 (SELECT 1 FROM outbox o WHERE o.state = 'pending' AND o.customer = outbox.customer
-                    AND o.meter = outbox.meter AND o.period_start = outbox.period_start)",
+            "UPDATE OR IGNORE outbox SET state = 'pending', retry_at = NULL, settled_at = NULL, next_try_at = ?2
+             WHERE sequence = ?1",
         )?
         .execute(params![sequence, now])?;
     let mut row =
@@ -153,3 +152,7 @@ impl RetryOutcome {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "outbox_retry_tests.rs"]
+mod tests;

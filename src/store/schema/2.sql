@@ -57,11 +57,11 @@ CREATE INDEX outbox_queued ON outbox (customer, meter, period_start, sequence)
 CREATE TRIGGER outbox_next_in_queue AFTER UPDATE OF state ON outbox
 WHEN OLD.state = 'pending' AND NEW.state <> 'pending'
 BEGIN
-    UPDATE outbox
+    UPDATE OR IGNORE outbox
     SET state = 'pending', retry_at = NULL, settled_at = NULL, next_try_at = unixepoch()
     WHERE sequence = (SELECT sequence FROM outbox
                       WHERE state = 'dead' AND retry_at IS NOT NULL AND customer = NEW.customer
-                        AND meter = NEW.meter AND period_start = NEW.period_start
+                        AND meter = NEW.meter AND period_start = NEW.period_start AND kind = NEW.kind
                       ORDER BY sequence LIMIT 1);
 END;
 -- What Stripe has not accepted, in the order in which it was sealed.
