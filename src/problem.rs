@@ -45,6 +45,7 @@ codes! {
     RouteNotFound "route_not_found" 404 "There is no such route",
     NotFound "not_found" 404 "There is no such resource",
     MethodNotAllowed "method_not_allowed" 405 "The method is not allowed here",
+    Conflict "conflict" 409 "The request does not fit the current state",
     BodyTooLarge "body_too_large" 413 "The body is too large",
     UriTooLong "uri_too_long" 414 "The URI is too long",
     RateLimited "rate_limited" 429 "Too many requests",

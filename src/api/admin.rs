@@ -16,14 +16,16 @@ use crate::ledger::Ledger;
 use crate::metrics::METRICS;
 use crate::problem::{Code, Problem};
 use crate::reporting::{Flushed, Reporter};
+use crate::store::Store;
 use crate::stripe::Transport;
 
-use super::{Failed, not_found, only};
+use super::{Failed, not_found, only, outbox};
 
 /// What the operator's endpoints reach.
 #[derive(Clone)]
 pub struct AdminState {
     pub ledger: Arc<Ledger>,
+    pub store: Arc<Store>,
     pub reporter: Arc<Reporter>,
     pub transport: Arc<Transport>,
     pub draining: Arc<AtomicBool>,
@@ -43,6 +45,8 @@ impl Admin {
 
     pub fn router(state: AdminState) -> Router {
         let protected = Router::new()
+            .route("/outbox", get(outbox::list).fallback(|| async { only("GET, HEAD") }))
+            .route("/outbox/{identifier}/retry", post(outbox::retry).fallback(|| async { only("POST") }))
             .route("/outbox/flush", post(flush).fallback(|| async { only("POST") }))
             .fallback(|| async { not_found() })
             .layer(middleware::from_fn_with_state(state.clone(), authorize));

@@ -6,6 +6,7 @@
 mod admin;
 mod caller;
 mod failed;
+mod outbox;
 mod pricing;
 mod status;
 mod webhook;
@@ -24,6 +25,7 @@ use crate::store::Store;
 
 pub use admin::{Admin, AdminState};
 pub use failed::Failed;
+pub use outbox::waiting_event_json;
 pub use webhook::{WebhookLimits, WebhookSettings};
 
 /// What the public endpoints reach.

@@ -2,14 +2,26 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 usage, 64 bad configuration. Results go to stdout, diagnostics to stderr.
 
+mod books;
 mod check;
+mod csv;
 mod demo;
+mod explain;
+mod export;
+mod instants;
+mod ledger;
 mod logging;
+mod outbox;
+mod output;
+mod receipt;
+mod receipt_json;
+mod receipt_text;
 mod run;
 mod sample_api;
 mod sandbox;
 mod schema;
 mod token;
+mod verify;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -39,6 +51,14 @@ enum Command {
     Schema,
     /// Sign a development token with the configuration's secret
     Token(token::Token),
+    /// Show the receipt of one request
+    Explain(explain::Explain),
+    /// Check the usage records, or write them out
+    #[command(subcommand)]
+    Ledger(ledger::LedgerCommand),
+    /// Show what Stripe has not accepted, or try it again
+    #[command(subcommand)]
+    Outbox(outbox::OutboxCommand),
     /// Run the local Stripe alone
     Sandbox(sandbox::SandboxArguments),
 }
@@ -74,6 +94,9 @@ pub fn main() -> ExitCode {
         Command::Check(file) => check::check(&file.config),
         Command::Schema => schema::schema(),
         Command::Token(token) => token.run(),
+        Command::Explain(explain) => explain.run(),
+        Command::Ledger(ledger) => ledger.run(),
+        Command::Outbox(outbox) => outbox.run(),
         Command::Sandbox(sandbox) => sandbox.run(),
     };
     match outcome {

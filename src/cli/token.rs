@@ -24,7 +24,7 @@ pub(super) struct Token {
     #[arg(long, value_name = "ID")]
     stripe_customer: Option<String>,
     /// How long the token is valid, such as 30s, 15m, 1h, 7d
-    #[arg(long, default_value = "1h", value_parser = parse_ttl)]
+    #[arg(long, default_value = "1h", value_parser = parse_span)]
     ttl: Duration,
 }
 
@@ -88,7 +88,7 @@ fn parse_customer(text: &str) -> Result<String, String> {
         .ok_or_else(|| "write 1 to 256 visible ASCII characters, without spaces".to_owned())
 }
 
-fn parse_ttl(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_span(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no duration; write 30s, 15m, 1h or 7d");
     let split = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
     let seconds = match &text[split..] {

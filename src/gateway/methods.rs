@@ -18,3 +18,8 @@ const NUMBERED: [(Method, u8); 9] = [
 pub(super) fn number(method: &Method) -> u8 {
     NUMBERED.iter().find(|(known, _)| known == method).map_or(0, |(_, number)| *number)
 }
+
+/// `None` for those without a number.
+pub fn name(number: u8) -> Option<&'static str> {
+    NUMBERED.iter().find(|(_, known)| *known == number).map(|(method, _)| method.as_str())
+}

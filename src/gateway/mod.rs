@@ -20,7 +20,7 @@ mod counters;
 mod forwarding;
 mod in_process;
 mod limits;
-mod methods;
+pub mod methods;
 pub mod proxy;
 mod request_id;
 mod upstreams;

@@ -60,12 +60,16 @@ mod keeper;
 mod recovery;
 mod segment;
 mod storage;
+mod survey;
+mod verify;
 
 pub use append::{Appended, Durability, Ledger, LedgerError, Options, Synced};
-pub use format::{Kind, LedgerId, Position, Record, RecordDraw};
+pub use format::{Header, Kind, LedgerId, Position, Record, RecordDraw};
 pub use recovery::{OpenError, Resume};
 pub use segment::Reader;
 pub use storage::{Disk, SegmentFile, Storage};
+pub use survey::{Segment, Survey};
+pub use verify::{Damage, Expected, Fault, Lost, Verified, Verifier};
 
 #[cfg(test)]
 mod tests;

@@ -33,6 +33,7 @@ pub trait SegmentFile: Send + Sync {
 /// A folder of a real file system.
 pub struct Disk {
     folder: PathBuf,
+    writable: bool,
 }
 
 impl Disk {
@@ -40,7 +41,14 @@ impl Disk {
     pub fn open(folder: impl Into<PathBuf>) -> io::Result<Self> {
         let folder = folder.into();
         fs::create_dir_all(&folder)?;
-        Ok(Self { folder })
+        Ok(Self { folder, writable: true })
+    }
+
+    /// To read what is there: makes and changes nothing.
+    pub fn open_read_only(folder: impl Into<PathBuf>) -> io::Result<Self> {
+        let folder = folder.into();
+        fs::read_dir(&folder)?;
+        Ok(Self { folder, writable: false })
     }
 
     fn path(&self, segment: u64) -> PathBuf {
@@ -67,7 +75,7 @@ impl Storage for Disk {
     }
 
     fn open(&self, segment: u64) -> io::Result<Arc<dyn SegmentFile>> {
-        let file = OpenOptions::new().read(true).write(true).open(self.path(segment))?;
+        let file = OpenOptions::new().read(true).write(self.writable).open(self.path(segment))?;
         Ok(Arc::new(file))
     }
 

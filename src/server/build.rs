@@ -79,11 +79,13 @@ fn number_names(store: &Store, config: &Config) -> Result<RecordNumbers, ServerE
     let tiers = names(&mut catalogue.tiers.iter().map(|tier| tier.name.to_string()));
     let meters = names(&mut catalogue.meters.iter().map(|meter| meter.name.to_string()));
     let digest = Sha256::digest(format!("{catalogue:?}"));
+    let configuration = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
+    store.note_configuration(configuration, clock::now().seconds())?;
     Ok(RecordNumbers {
         routes: store.number_names(NameKind::Route, routes)?,
         tiers: store.number_names(NameKind::Tier, tiers)?,
         meters: store.number_names(NameKind::Meter, meters)?,
-        configuration: u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]),
+        configuration,
     })
 }
 
@@ -162,6 +164,7 @@ pub(super) fn serve_admin(
     listener.set_nonblocking(true)?;
     let router = Admin::router(AdminState {
         ledger: rooms.ledger.clone(),
+        store: rooms.public.store.clone(),
         reporter: rooms.reporter.clone(),
         transport: rooms.transport.clone(),
         draining: flow.draining.clone(),

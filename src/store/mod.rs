@@ -6,8 +6,8 @@
 //!
 //! One thread writes: it takes all jobs that wait, runs each in a savepoint of one transaction, commits with a sync
 //! (`synchronous = FULL`), and only then answers them. A job that fails changes nothing; if the commit fails, all of
-//! its jobs fail. Two threads read, one of them what takes long, on connections of their own: the writer holds up
-//! neither.
+//! its jobs fail. Commands of other processes write too: a transaction takes the right to write before it reads. Two
+//! threads read, one of them what takes long, on connections of their own: the writer holds up neither.
 
 mod audit;
 mod customers;
@@ -15,10 +15,15 @@ mod estimates;
 mod inbox;
 mod names;
 mod outbox;
+mod outbox_list;
+mod outbox_retry;
+mod reading;
+mod receipts;
 mod retention;
 mod sealing;
 mod subscriptions;
 mod totals;
+mod totals_check;
 mod worker;
 
 pub use customers::{CustomerRow, LinkedBy, NewLink};
@@ -26,16 +31,21 @@ pub use estimates::Estimate;
 pub use inbox::{EventFacts, InboxOutcome, InboxRow, Stored};
 pub use names::NameKind;
 pub use outbox::{Due, NeverArrived, OutboxCounts, OutboxRow, Outcome};
+pub use outbox_list::{OutboxFilter, WaitingEvent};
+pub use outbox_retry::{Retried, RetryOutcome, retry_dead_in};
+pub use reading::StoreReader;
+pub use receipts::{MeterEventReceipt, TotalReceipt};
 pub use sealing::{SealCursor, SealPlan, SealScope, Sealed};
 pub use subscriptions::{Reread, Upsert};
 pub use totals::{Batch, HourKey, HourUnits, Total, TotalKey, TotalUnits, UnitsByMeter};
+pub use totals_check::{TotalDifference, TotalsCheck};
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::Connection;
 
-use worker::Worker;
+use worker::{Begin, Worker};
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -49,6 +59,12 @@ pub enum StoreError {
         "the store was written by a newer version of tollgate (schema {0}); upgrade, or use another data_dir"
     )]
     Newer(i64),
+    #[error(
+        "the store was written by an older version of tollgate (schema {0}): start the gateway once, which migrates it"
+    )]
+    Older(i64),
+    #[error("there is no store at {0}: check server.data_dir; the gateway makes it at its first start")]
+    Missing(PathBuf),
     #[error("the store holds something unreadable: {0}")]
     Unreadable(String),
 }
@@ -72,9 +88,9 @@ impl Store {
         let writer = connect(&path)?;
         migrate(&writer)?;
         Ok(Self {
-            writer: Worker::spawn("store", writer)?,
-            reader: Worker::spawn("store-read", connect(&path)?)?,
-            scanner: Worker::spawn("store-scan", connect(&path)?)?,
+            writer: Worker::spawn("store", writer, Begin::Write)?,
+            reader: Worker::spawn("store-read", connect(&path)?, Begin::Read)?,
+            scanner: Worker::spawn("store-scan", connect(&path)?, Begin::Read)?,
         })
     }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use rusqlite::{Connection, params};
 
 use super::estimates::{self, Estimate};
+use super::reading::folded;
 use super::{Result, Store, StoreError, signed, unsigned};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,12 +71,7 @@ pub type UnitsByMeter = Vec<(u32, u64)>;
 impl Store {
     /// Segment, offset and next record number of what has been folded.
     pub fn folded(&self) -> Result<(u64, u64, u64)> {
-        self.read_blocking(|db| {
-            let row = db.query_row("SELECT segment, offset, next_record FROM fold", [], |row| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
-            })?;
-            Ok((unsigned(row.0), unsigned(row.1), unsigned(row.2)))
-        })
+        self.read_blocking(folded)
     }
 
     /// Adds a batch and moves the position, in one transaction. Refused when the position is not where the batch

@@ -49,3 +49,21 @@ CREATE TABLE reconciled (
     difference INTEGER NOT NULL,
     at         INTEGER NOT NULL
 ) STRICT;
+
+-- An operator asked for another try of a dead row while a newer one of its total was unanswered: it follows that one.
+-- A total never has two unanswered rows, and what was asked for is not forgotten, whoever settles the newer one.
+ALTER TABLE outbox ADD COLUMN retry_at INTEGER;
+CREATE INDEX outbox_queued ON outbox (customer, meter, period_start, sequence)
+    WHERE state = 'dead' AND retry_at IS NOT NULL;
+CREATE TRIGGER outbox_next_in_queue AFTER UPDATE OF state ON outbox
+WHEN OLD.state = 'pending' AND NEW.state <> 'pending'
+BEGIN
+    UPDATE OR IGNORE outbox
+    SET state = 'pending', retry_at = NULL, settled_at = NULL, next_try_at = unixepoch()
+    WHERE sequence = (SELECT sequence FROM outbox
+                      WHERE state = 'dead' AND retry_at IS NOT NULL AND customer = NEW.customer
+                        AND meter = NEW.meter AND period_start = NEW.period_start AND kind = NEW.kind
+                      ORDER BY sequence LIMIT 1);
+END;
+-- What Stripe has not accepted, in the order in which it was sealed.
+CREATE INDEX outbox_open ON outbox (sequence) WHERE state <> 'delivered';

@@ -1,0 +1,78 @@
+//! A receipt for people.
+
+use crate::domain::period::rfc3339;
+use crate::store::MeterEventReceipt;
+
+use super::output::{facts, instant, segment_file};
+use super::receipt::{MeterCharge, NoEvent, Receipt};
+
+pub(super) fn render(receipt: &Receipt) -> String {
+    let word = |name: &Option<std::rc::Rc<str>>| name.as_deref().unwrap_or("-").to_owned();
+    let mut rows = vec![("request", receipt.request.to_string())];
+    if let Some(foreign) = &receipt.foreign_request {
+        rows.push(("sent as", foreign.clone()));
+    }
+    rows.extend([
+        ("at", instant(receipt.at_micros)),
+        ("route", format!("{} {} → {}", receipt.method.unwrap_or("?"), word(&receipt.route), receipt.status)),
+        ("customer", receipt.customer.clone()),
+        ("member", word(&receipt.member)),
+        ("tier", word(&receipt.tier)),
+        ("cost", cost(receipt)),
+    ]);
+    rows.extend(receipt.charges.iter().map(|charge| ("drew on", drawn(charge))));
+    rows.push(("corrected", corrected(receipt)));
+    rows.push(("period", format!("{} to {}", rfc3339(receipt.period.start), rfc3339(receipt.period.end))));
+    rows.extend(receipt.charges.iter().map(|charge| ("used", used(receipt, charge))));
+    rows.extend(receipt.charges.iter().map(|charge| ("meter event", event(&charge.event))));
+    let since = receipt.configuration_since.map_or("-".into(), rfc3339);
+    rows.extend([
+        ("configuration", format!("{:08x}, first in force {since}", receipt.configuration)),
+        ("idempotency key", if receipt.has_key { "yes" } else { "no" }.to_owned()),
+        ("record", format!("{} in {}", receipt.record, segment_file(receipt.segment))),
+    ]);
+    rows.extend(receipt.others.iter().map(|other| ("earlier request", other.to_string())));
+    facts(&rows)
+}
+
+fn cost(receipt: &Receipt) -> String {
+    let costs: Vec<_> =
+        receipt.charges.iter().map(|charge| format!("{}={}", charge.meter, charge.units())).collect();
+    let estimate = if receipt.is_estimate { " (estimate)" } else { "" };
+    format!("{}{estimate}", costs.join(", "))
+}
+
+fn drawn(charge: &MeterCharge) -> String {
+    let MeterCharge { meter, included, credits, overage, .. } = charge;
+    format!("{meter}: {included} included, {credits} credits, {overage} overage")
+}
+
+fn corrected(receipt: &Receipt) -> String {
+    let Some(last) = receipt.corrected_at.last() else {
+        return if receipt.is_estimate { "not yet".into() } else { "no".into() };
+    };
+    let costs: Vec<_> = receipt
+        .charges
+        .iter()
+        .map(|charge| format!("{}={}", charge.meter, charge.units() + charge.correction))
+        .collect();
+    let estimate = if receipt.is_estimate { "estimate, corrected" } else { "yes," };
+    format!("{estimate} to {} at {}", costs.join(", "), instant(*last))
+}
+
+fn used(receipt: &Receipt, charge: &MeterCharge) -> String {
+    let (before, after) = (charge.used_before, charge.used_before + charge.units());
+    let pruned = if receipt.totals_complete { "" } else { " (without the period's first records: pruned)" };
+    format!("{}: {before} before, {after} after{pruned}", charge.meter)
+}
+
+fn event(event: &Result<MeterEventReceipt, NoEvent>) -> String {
+    let event = match event {
+        Ok(event) => event,
+        Err(reason) => return format!("none: {reason}"),
+    };
+    let MeterEventReceipt { identifier, value, timestamp, state, answer, tries, .. } = event;
+    let settled = event.settled_at.map_or(String::new(), |at| format!(" at {}", rfc3339(at)));
+    let answer = answer.as_ref().map_or(String::new(), |answer| format!("; Stripe: {answer}"));
+    format!("{identifier}, value {value}, timestamp {timestamp}: {state}{settled}, tries: {tries}{answer}")
+}
