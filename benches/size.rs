@@ -114,6 +114,7 @@ fn draining() {
             identifier_prefix: format!("tg-{ID}"),
             meters: vec![(1, "api_calls".into(), "api_calls".into())],
             flush_interval: Duration::from_hours(1),
+            report: Report::All,
         },
     );
     let (stop, stopping) = watch::channel(false);

@@ -118,8 +118,11 @@ impl Applier {
         if let Some(customer) = named {
             self.link(customer, &object.customer, now).await?;
         }
-        let stored =
-            self.store.upsert_subscription(Upsert { facts, version, reread_at }, now.seconds()).await?;
+        let read = Subscription::read(&facts, &self.catalogue);
+        let counts = read.tier.is_some() && read.status.entitles();
+        let window = counts.then(|| read.windows.at(now.seconds()));
+        let upsert = Upsert { facts, version, reread_at, window };
+        let stored = self.store.upsert_subscription(upsert, now.seconds()).await?;
         if stored {
             let event =
                 if status == Status::Active { "subscription_activated" } else { "subscription_updated" };

@@ -85,7 +85,7 @@ impl World {
             past_due_since: None,
         };
         self.store
-            .upsert_subscription(Upsert { facts, version, reread_at: None }, NOW)
+            .upsert_subscription(Upsert { facts, version, reread_at: None, window: None }, NOW)
             .await
             .expect("stores");
         self.customers.refresh("cus_1", now()).await.expect("refreshes");

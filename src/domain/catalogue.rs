@@ -16,6 +16,16 @@ pub enum Report {
     Overage,
 }
 
+impl Report {
+    /// Of what was drawn; units drawn on credits are paid for already.
+    pub fn reportable(self, included: i64, overage: i64) -> i64 {
+        match self {
+            Self::All => included + overage,
+            Self::Overage => overage,
+        }
+    }
+}
+
 /// Everything that prices and limits a request.
 #[derive(Clone, Debug)]
 pub struct Catalogue {

@@ -64,8 +64,9 @@ impl Counters {
     /// Counts what Stripe shall hear of: `sign` is 1 for a charge, -1 for its correction.
     pub fn recorded(&self, draws: &[Draw], sign: i64) {
         for draw in draws {
-            let included = if self.report == Report::All { draw.included } else { 0 };
-            let units = sign * i64::try_from(included + draw.overage).unwrap_or(i64::MAX);
+            let [included, overage] =
+                [draw.included, draw.overage].map(|units| i64::try_from(units).unwrap_or(i64::MAX));
+            let units = sign * self.report.reportable(included, overage);
             self.recorded[draw.meter.index()].iter().for_each(|gauge| gauge.add(units));
         }
     }

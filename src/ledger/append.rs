@@ -13,6 +13,7 @@ use super::keeper;
 use super::recovery::{OpenError, Resume, recover};
 use super::segment::Reader;
 use super::storage::{SegmentFile, Storage};
+use super::survey::Survey;
 use crate::metrics::METRICS;
 
 /// Written and not yet synced records are kept to be written again; a disk that stands still for longer than it
@@ -181,6 +182,11 @@ impl Ledger {
     /// Reads from what has been folded.
     pub fn reader(&self, resume: Resume) -> Reader {
         Reader::new(self.shared.storage.clone(), resume.folded, resume.next_record)
+    }
+
+    /// Everything that is there now, for those who read far back.
+    pub fn survey(&self) -> io::Result<Survey> {
+        Survey::new(self.shared.storage.clone(), self.shared.ledger)
     }
 
     /// Removes segments that ended before `before_micros` and lie before the folded position.

@@ -197,9 +197,7 @@ async fn wait(
 fn add(batch: &mut Batch, record: &Record, report: Report) -> SmallVec<[(u32, i64); 2]> {
     let mut reported = SmallVec::new();
     for draw in &record.draws {
-        let reported_included = if report == Report::All { draw.included } else { 0 };
-        // Units drawn on credits are paid for already.
-        let reportable = reported_included + draw.overage;
+        let reportable = report.reportable(draw.included, draw.overage);
         let total =
             TotalKey { customer: record.customer, meter: draw.meter, period_start: record.period.start };
         add_total(batch, total, record, draw, reportable);

@@ -14,6 +14,7 @@
 pub mod fold;
 pub mod reporter;
 mod send;
+mod split;
 
 pub use fold::{Folded, Folder};
 pub use reporter::{Flushed, Reporter, ReporterOptions};

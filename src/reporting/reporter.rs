@@ -11,6 +11,7 @@ use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::clock;
+use crate::domain::catalogue::Report;
 use crate::ledger::Ledger;
 use crate::metrics::METRICS;
 use crate::store::{OutboxCounts, SealPlan, SealScope, Store, StoreError, UnitsByMeter};
@@ -18,6 +19,7 @@ use crate::stripe::Transport;
 
 use super::fold::Folded;
 use super::send::{Sender, WINDOW};
+use super::split::split;
 
 /// Totals that one sealing transaction takes up, so that it stays short.
 const ROWS_PER_SEAL: u32 = 1_000;
@@ -42,6 +44,7 @@ pub struct ReporterOptions {
     /// Meter number, meter name, and the name of its events at Stripe.
     pub meters: Vec<(u32, String, String)>,
     pub flush_interval: Duration,
+    pub report: Report,
 }
 
 /// What a flush did.
@@ -214,6 +217,15 @@ impl Reporter {
             };
             let sealed = self.store.seal(plan).await?;
             rows += sealed.rows;
+            if !sealed.spanning.is_empty() {
+                // What has been split is sealed in the same slice, looked at again.
+                let now = clock::now().seconds();
+                let split =
+                    split(&self.store, &self.ledger, self.options.report, sealed.spanning, now).await?;
+                if split > 0 {
+                    continue;
+                }
+            }
             after = sealed.next;
             if after.is_none() {
                 return Ok(rows);

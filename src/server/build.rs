@@ -260,6 +260,7 @@ fn reporter_options(config: &Config, state: &State) -> ReporterOptions {
             .map(|(m, number)| (*number, m.name.to_string(), m.stripe_event_name.to_string()))
             .collect(),
         flush_interval: config.billing.flush_interval,
+        report: config.catalogue.report,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::store::{Batch, Outcome, SealPlan, TotalKey, TotalUnits};
+use crate::store::{Batch, Outcome, SealPlan, SealScope, TotalKey, TotalUnits};
 
 use super::*;
 

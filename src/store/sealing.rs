@@ -6,6 +6,8 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params, params_from_iter};
 
+use super::splitting::{EDGE, Spanning, spanning};
+use super::totals::TotalKey;
 use super::{Result, Store, unsigned};
 
 /// What sealing needs to know.
@@ -43,12 +45,14 @@ pub struct SealCursor {
     period_end: i64,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sealed {
     pub rows: usize,
     pub units: u64,
     /// There may be more behind it.
     pub next: Option<SealCursor>,
+    /// Not sealed before they have been split.
+    pub spanning: Vec<Spanning>,
 }
 
 impl Store {
@@ -78,6 +82,8 @@ struct Unsealed {
     last_at_micros: i64,
     /// An earlier row has no answer yet: units wait and merge.
     waits: bool,
+    /// Another period begins inside of it.
+    spans: bool,
 }
 
 fn seal(db: &Connection, plan: &SealPlan) -> Result<Sealed> {
@@ -88,6 +94,11 @@ fn seal(db: &Connection, plan: &SealPlan) -> Result<Sealed> {
     let next_record: i64 =
         db.prepare_cached("SELECT next_record FROM fold")?.query_row([], |row| row.get(0))?;
     for mut unsealed in slice {
+        if unsealed.spans {
+            let SealCursor { customer, meter, period_start, .. } = unsealed.total;
+            sealed.spanning.push(spanning(db, TotalKey { customer, meter, period_start })?);
+            continue;
+        }
         let name = plan.event_names.iter().find(|(meter, _)| *meter == unsealed.total.meter);
         let Some((_, event_name)) = name.filter(|_| !unsealed.waits && unsealed.value > 0) else { continue };
         move_sealed(db, &unsealed.total, unsealed.total.period_start, unsealed.value)?;
@@ -146,7 +157,8 @@ fn unsealed(db: &Connection, plan: &SealPlan) -> Result<Vec<Unsealed>> {
         "SELECT t.customer, t.meter, t.period_start, t.period_end, c.stripe_customer,
                 t.reportable - t.sealed - t.open, t.last_at_micros,
                 EXISTS (SELECT 1 FROM outbox o WHERE o.state = 'pending' AND o.customer = t.customer
-                        AND o.meter = t.meter AND o.period_start = t.period_start)
+                        AND o.meter = t.meter AND o.period_start = t.period_start),
+                EXISTS (SELECT 1 FROM subscriptions s WHERE {EDGE})
          FROM totals t JOIN customers c ON c.number = t.customer
          WHERE t.sealable AND t.reportable > t.sealed {within} {behind} ORDER BY {order} LIMIT ?"
     ))?;
@@ -180,6 +192,7 @@ fn read_unsealed(row: &Row<'_>) -> rusqlite::Result<Unsealed> {
         value: row.get(5)?,
         last_at_micros: row.get(6)?,
         waits: row.get(7)?,
+        spans: row.get(8)?,
     })
 }
 

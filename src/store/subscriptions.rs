@@ -6,6 +6,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Result, Store, StoreError, audit, unsigned};
+use crate::domain::period::Period;
 use crate::domain::subscription::{Facts, Status};
 
 /// A subscription as read, and when it should be read again.
@@ -14,6 +15,8 @@ pub struct Upsert {
     pub facts: Facts,
     pub version: u64,
     pub reread_at: Option<i64>,
+    /// The period in which usage counts now; none if it gives no tier.
+    pub window: Option<Period>,
 }
 
 /// A subscription whose period has ended and of which no news came.
@@ -123,8 +126,16 @@ fn upsert(db: &Connection, mut read: Upsert, now: i64) -> Result<bool> {
     };
     let text =
         serde_json::to_string(&read.facts).map_err(|error| StoreError::Unreadable(error.to_string()))?;
-    db.prepare_cached("INSERT OR REPLACE INTO subscriptions VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(
-        params![read.facts.id, read.facts.stripe_customer, text, super::signed(read.version), read.reread_at],
+    db.prepare_cached("INSERT OR REPLACE INTO subscriptions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(
+        params![
+            read.facts.id,
+            read.facts.stripe_customer,
+            text,
+            super::signed(read.version),
+            read.reread_at,
+            read.window.map(|window| window.start),
+            read.window.map(|window| window.end),
+        ],
     )?;
     let status = before.as_ref().map(|facts| facts.status);
     if status != Some(read.facts.status) {

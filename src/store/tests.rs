@@ -83,7 +83,7 @@ async fn every_unit_is_sealed_once_and_waits_while_a_row_is_unanswered() {
     let store = Temporary::new();
     let customer = linked(&store).await;
     store.fold(batch(customer, 5, 6)).expect("folds");
-    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed { rows: 1, units: 5, next: None });
+    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed { rows: 1, units: 5, ..Sealed::default() });
     store.fold(batch(customer, 3, 7)).expect("folds");
     assert_eq!(store.seal(plan()).await.expect("seals"), Sealed::default());
 
@@ -96,7 +96,7 @@ async fn every_unit_is_sealed_once_and_waits_while_a_row_is_unanswered() {
     assert_eq!((again[0].first_tried_at, again[0].tries), (Some(NOW), 1));
 
     store.settle_tries(vec![(due[0].sequence, delivered())], NOW).await.expect("settles");
-    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed { rows: 1, units: 3, next: None });
+    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed { rows: 1, units: 3, ..Sealed::default() });
     assert_eq!(store.outbox_counts().await.expect("counts").pending, 1);
 }
 
@@ -109,7 +109,7 @@ async fn a_refund_after_the_batch_has_left_is_carried_against_the_next() {
     store.fold(batch(customer, -2, 7)).expect("folds");
     assert_eq!(store.seal(plan()).await.expect("seals"), Sealed::default());
     store.fold(batch(customer, 3, 8)).expect("folds");
-    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed { rows: 1, units: 1, next: None });
+    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed { rows: 1, units: 1, ..Sealed::default() });
 }
 
 #[tokio::test]
@@ -128,7 +128,7 @@ async fn a_refund_of_an_ended_period_comes_off_the_next_batch() {
     next.from = (1, 800);
     next.offset = 900;
     store.fold(next).expect("folds");
-    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed { rows: 1, units: 2, next: None });
+    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed { rows: 1, units: 2, ..Sealed::default() });
     assert_eq!(store.unsealed_units().await.expect("reads").0, vec![]);
 }
 
@@ -207,7 +207,7 @@ async fn usage_without_a_stripe_customer_waits_for_the_link() {
     let link = NewLink { customer: "acme".into(), stripe_customer: "cus_9".into() };
     assert_eq!(store.link(link, NOW).await.expect("links"), Some(customer));
     assert_eq!(store.unsealed_units().await.expect("reads"), (vec![(1, 5)], vec![(1, 0)]));
-    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed { rows: 1, units: 5, next: None });
+    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed { rows: 1, units: 5, ..Sealed::default() });
 }
 
 #[tokio::test]
@@ -279,7 +279,8 @@ fn facts(status: Status) -> Facts {
 async fn an_older_read_never_replaces_a_newer_one() {
     let store = Temporary::new();
     let put = |status, version| {
-        store.upsert_subscription(Upsert { facts: facts(status), version, reread_at: None }, NOW)
+        store
+            .upsert_subscription(Upsert { facts: facts(status), version, reread_at: None, window: None }, NOW)
     };
     assert!(put(Status::Active, 5).await.expect("stores"));
     assert!(!put(Status::Canceled, 4).await.expect("asks"));
@@ -293,7 +294,8 @@ async fn an_older_read_never_replaces_a_newer_one() {
 async fn grace_runs_from_the_first_sight_of_past_due() {
     let store = Temporary::new();
     let put = |status, version, now| {
-        store.upsert_subscription(Upsert { facts: facts(status), version, reread_at: None }, now)
+        store
+            .upsert_subscription(Upsert { facts: facts(status), version, reread_at: None, window: None }, now)
     };
     let since = async || store.subscriptions_of("cus_1".into()).await.expect("reads")[0].past_due_since;
     put(Status::PastDue, 1, NOW).await.expect("stores");
@@ -335,4 +337,63 @@ async fn a_job_that_fails_changes_nothing_and_harms_no_other() {
         .await
         .expect("reads");
     assert_eq!(kept, 1);
+}
+
+#[tokio::test]
+async fn a_period_that_ends_soon_is_sealed_alone() {
+    let store = Temporary::new();
+    let customer = linked(&store).await;
+    let mut both = batch(customer, 5, 6);
+    let later = TotalUnits {
+        period_end: NOW + 10_000,
+        included: 2,
+        reportable: 2,
+        ..both.totals.values().copied().next().expect("one")
+    };
+    both.totals.insert(TotalKey { customer, meter: 1, period_start: NOW + 100 }, later);
+    store.fold(both).expect("folds");
+    assert_eq!(store.next_period_end(NOW).await.expect("reads"), Some(NOW + 100));
+    assert_eq!(store.next_period_end(NOW + 101).await.expect("reads"), Some(NOW + 10_000));
+    let soon = SealScope::Ending { from: NOW - 100, to: NOW + 130 };
+    let sealed = store.seal(SealPlan { scope: soon, ..plan() }).await.expect("seals");
+    assert_eq!((sealed.rows, sealed.units), (1, 5));
+    assert_eq!(store.seal(plan()).await.expect("seals").units, 2);
+}
+
+#[tokio::test]
+async fn an_estimate_is_sealed_once_its_truth_is_known_or_nobody_can_tell_it_any_more() {
+    let store = Temporary::new();
+    let customer = linked(&store).await;
+    let total = TotalKey { customer, meter: 1, period_start: START };
+    let mut first = batch(customer, 5, 6);
+    first.estimates.push(Estimate { record: 5, total, reportable: 5 });
+    store.fold(first).expect("folds");
+    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed::default());
+    let mut truth = batch(customer, -2, 7);
+    truth.corrected.push(5);
+    store.fold(truth).expect("folds");
+    assert_eq!(store.seal(plan()).await.expect("seals").units, 3);
+
+    let mut unanswered = batch(customer, 4, 8);
+    unanswered.estimates.push(Estimate { record: 7, total, reportable: 4 });
+    store.fold(unanswered).expect("folds");
+    deliver(&store).await;
+    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed::default());
+    assert_eq!(store.let_estimates_stand().expect("settles"), 1);
+    assert_eq!(store.seal(plan()).await.expect("seals").units, 4);
+}
+
+#[tokio::test]
+async fn the_tables_of_the_first_version_are_brought_up_to_date_with_what_they_hold() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let db = Connection::open(folder.path().join("tollgate.db")).expect("opens");
+    db.execute_batch(&format!("{}; PRAGMA user_version = 1", MIGRATIONS[0])).expect("version 1");
+    db.execute_batch("INSERT INTO totals VALUES (1, 1, 0, 9, 7, 0, 0, 7, 7, 1, 0, 0)").expect("a total");
+    drop(db);
+    let store = Store::open(folder.path()).expect("migrates");
+    assert_eq!(store.totals(1, 0).await.expect("reads")[0].used, 7);
+    drop(store);
+    let db = Connection::open(folder.path().join("tollgate.db")).expect("opens");
+    db.execute_batch("PRAGMA user_version = 3").expect("a later version");
+    assert!(matches!(Store::open(folder.path()), Err(StoreError::Newer(3))));
 }

@@ -28,6 +28,11 @@ CREATE TABLE estimates (
     PRIMARY KEY (record, meter)
 ) STRICT, WITHOUT ROWID;
 
+-- The period in which a subscription's usage counts now: totals that hold usage from before and after its start are
+-- split there.
+ALTER TABLE subscriptions ADD COLUMN window_start INTEGER;
+ALTER TABLE subscriptions ADD COLUMN window_end INTEGER;
+
 -- Idempotency keys of charged requests: a digest of key and request.
 CREATE TABLE idempotency (
     customer INTEGER NOT NULL,

@@ -89,3 +89,31 @@ async fn usage_is_sent_at_once_when_the_subscription_is_deleted() {
     .await;
     world.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edge_that_is_learned_late_splits_what_was_not_sealed_yet() {
+    let world =
+        World::builder().without_webhooks().config("[billing]\nflush_interval = \"24h\"").start().await;
+    let unlinked = world.customer("acme");
+    assert_eq!(unlinked.get("/export/csv").await.charged(), 3);
+    let before = unix_now();
+    until("the next second", PATIENCE, async || (unix_now() > before).then_some(())).await;
+    // Stripe's period begins here, and nobody tells the gateway.
+    let edge = unix_now();
+    let subscribed = world.stripe.subscribe("pro", None);
+    let period = format!("subscriptions/{}/period", subscribed.subscription);
+    world.stripe.hook(&period, json!({ "start": edge, "end": edge + 30 * 86_400 })).await;
+    assert_eq!(unlinked.get("/export/pdf").await.charged(), 5);
+    let customer = world.claiming("acme", Some(&subscribed.customer));
+    customer.until_status("tier", "pro").await;
+    assert_eq!(customer.get("/signals").await.charged(), 1);
+    // What moves to a period with an unanswered batch follows in the next one.
+    world.flush_all().await;
+    world.flush_all().await;
+    let units = |behind: bool| {
+        let side = world.batches().into_iter().filter(|(_, at)| (*at >= edge) == behind);
+        side.map(|(units, _)| units).sum::<i64>()
+    };
+    assert_eq!((units(false), units(true)), (3, 6), "the edge is at {edge}: {:?}", world.batches());
+    world.finish().await;
+}

@@ -1,0 +1,88 @@
+//! Splitting totals at edges that were learned late, by reading the ledger again.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::domain::catalogue::Report;
+use crate::ledger::{Kind, Ledger, Record};
+use crate::store::{Moved, Spanning, SplitBase, Store, StoreError, TotalKey};
+
+/// What the ledger says of one total that spans an edge.
+struct Part {
+    spanning: Spanning,
+    base: SplitBase,
+    moved: Moved,
+    /// The records that move; their corrections move with them.
+    records: HashSet<u64>,
+}
+
+/// Splits totals; one that changes meanwhile is left for the next time. Answers how many were split.
+pub(super) async fn split(
+    store: &Store,
+    ledger: &Arc<Ledger>,
+    report: Report,
+    spanning: Vec<Spanning>,
+    now: i64,
+) -> Result<usize, StoreError> {
+    let mut parts: HashMap<TotalKey, Part> = HashMap::new();
+    for spanning in spanning {
+        if let Some(base) = store.split_base(spanning.total).await? {
+            let part = Part { spanning, base, moved: Moved::default(), records: HashSet::new() };
+            parts.insert(spanning.total, part);
+        }
+    }
+    let ledger = ledger.clone();
+    let read = tokio::task::spawn_blocking(move || collect(&ledger, report, parts));
+    let parts = read.await.map_err(|error| StoreError::Unreadable(error.to_string()))?;
+    let parts = parts.map_err(|error| StoreError::Unreadable(format!("the ledger: {error}")))?;
+    let mut split = 0;
+    for part in parts.into_values() {
+        let moved = store.split(part.spanning, part.base, part.moved, now).await?;
+        split += usize::from(moved);
+        tracing::info!(
+            customer = part.spanning.total.customer,
+            edge = part.spanning.start,
+            moved,
+            "a period's edge was learned late: usage behind it belongs to the new period"
+        );
+    }
+    Ok(split)
+}
+
+fn collect(
+    ledger: &Ledger,
+    report: Report,
+    mut parts: HashMap<TotalKey, Part>,
+) -> std::io::Result<HashMap<TotalKey, Part>> {
+    let Some(first_edge) = parts.values().map(|part| part.spanning.start).min() else { return Ok(parts) };
+    let survey = ledger.survey()?;
+    for segment in survey.since(first_edge.saturating_mul(1_000_000)) {
+        survey.records(segment, |record, _| add(&mut parts, record, report))?;
+    }
+    Ok(parts)
+}
+
+fn add(parts: &mut HashMap<TotalKey, Part>, record: &Record, report: Report) {
+    for draw in &record.draws {
+        let total =
+            TotalKey { customer: record.customer, meter: draw.meter, period_start: record.period.start };
+        let Some(part) = parts.get_mut(&total).filter(|part| record.number < part.base.next_record) else {
+            continue;
+        };
+        let lies_behind = match record.kind {
+            Kind::Correction { of } => part.records.contains(&of),
+            Kind::Charge | Kind::Estimate => {
+                record.at_micros >= part.spanning.start.saturating_mul(1_000_000)
+            }
+        };
+        if !lies_behind {
+            continue;
+        }
+        part.records.insert(record.number);
+        part.moved.included += draw.included;
+        part.moved.credits += draw.credits;
+        part.moved.overage += draw.overage;
+        part.moved.reportable += report.reportable(draw.included, draw.overage);
+        part.moved.last_at_micros = part.moved.last_at_micros.max(record.at_micros);
+    }
+}

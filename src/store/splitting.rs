@@ -1,0 +1,137 @@
+//! Splitting: news of a period's edge that comes late may find usage from both sides of it in one total. What lies
+//! behind the edge moves to the period that begins there, before any of it is sealed.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::totals::TotalKey;
+use super::{Result, Store, unsigned};
+
+/// The period of a customer's subscription that begins inside what the total `t` holds.
+pub(super) const EDGE: &str = "s.stripe_customer = c.stripe_customer
+    AND s.window_start > t.period_start AND s.window_start < t.period_end
+    AND s.window_start * 1000000 > t.first_at_micros AND s.window_start * 1000000 <= t.last_at_micros";
+
+/// A total that holds usage from both sides of an edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spanning {
+    pub total: TotalKey,
+    /// The period that begins inside of it.
+    pub start: i64,
+    pub end: i64,
+}
+
+/// A total as it stood when the ledger was read for its split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SplitBase {
+    /// It holds the records below this number.
+    pub next_record: u64,
+    included: i64,
+    credits: i64,
+    overage: i64,
+}
+
+/// The part of a total behind the edge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    pub included: i64,
+    pub credits: i64,
+    pub overage: i64,
+    pub reportable: i64,
+    pub last_at_micros: i64,
+}
+
+impl Store {
+    /// None while an estimate in it is open, or when there is no such total.
+    pub async fn split_base(&self, total: TotalKey) -> Result<Option<SplitBase>> {
+        self.read(move |db| base(db, total)).await
+    }
+
+    /// Moves what lies behind the edge, unless the total has changed since `base`. Answers whether it was moved.
+    pub async fn split(&self, spanning: Spanning, base: SplitBase, moved: Moved, now: i64) -> Result<bool> {
+        self.write(move |db| split(db, spanning, base, moved, now)).await
+    }
+}
+
+/// The first edge inside a total.
+pub(super) fn spanning(db: &Connection, total: TotalKey) -> Result<Spanning> {
+    let mut edge = db.prepare_cached(&format!(
+        "SELECT s.window_start, s.window_end
+         FROM totals t JOIN customers c ON c.number = t.customer JOIN subscriptions s
+         WHERE t.customer = ?1 AND t.meter = ?2 AND t.period_start = ?3 AND {EDGE}
+         ORDER BY s.window_start LIMIT 1"
+    ))?;
+    let of_total = params![total.customer, total.meter, total.period_start];
+    Ok(edge.query_row(of_total, |row| Ok(Spanning { total, start: row.get(0)?, end: row.get(1)? }))?)
+}
+
+fn base(db: &Connection, total: TotalKey) -> Result<Option<SplitBase>> {
+    let found = db
+        .prepare_cached(
+            "SELECT fold.next_record, included, credits, overage FROM totals, fold
+             WHERE customer = ?1 AND meter = ?2 AND period_start = ?3 AND open = 0",
+        )?
+        .query_row(params![total.customer, total.meter, total.period_start], |row| {
+            Ok(SplitBase {
+                next_record: unsigned(row.get(0)?),
+                included: row.get(1)?,
+                credits: row.get(2)?,
+                overage: row.get(3)?,
+            })
+        })
+        .optional()?;
+    Ok(found)
+}
+
+fn split(db: &Connection, spanning: Spanning, read: SplitBase, moved: Moved, now: i64) -> Result<bool> {
+    let Spanning { total, start, end } = spanning;
+    let found = base(db, total)?;
+    if found.map(|found| SplitBase { next_record: read.next_record, ..found }) != Some(read) {
+        return Ok(false);
+    }
+    let edge_micros = start.saturating_mul(1_000_000);
+    db.prepare_cached(
+        "UPDATE totals SET included = included - ?4, credits = credits - ?5, overage = overage - ?6,
+                           reportable = reportable - ?7, last_at_micros = ?8
+         WHERE customer = ?1 AND meter = ?2 AND period_start = ?3",
+    )?
+    .execute(params![
+        total.customer,
+        total.meter,
+        total.period_start,
+        moved.included,
+        moved.credits,
+        moved.overage,
+        moved.reportable,
+        edge_micros - 1,
+    ])?;
+    db.prepare_cached(
+        "INSERT INTO totals (customer, meter, period_start, period_end, included, credits, overage, reportable,
+                             first_at_micros, last_at_micros, sealable)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 1)
+         ON CONFLICT DO UPDATE SET
+             included = included + excluded.included,
+             credits = credits + excluded.credits,
+             overage = overage + excluded.overage,
+             reportable = reportable + excluded.reportable,
+             first_at_micros = min(first_at_micros, excluded.first_at_micros),
+             last_at_micros = max(last_at_micros, excluded.last_at_micros)",
+    )?
+    .execute(params![
+        total.customer,
+        total.meter,
+        start,
+        end,
+        moved.included,
+        moved.credits,
+        moved.overage,
+        moved.reportable,
+        edge_micros,
+        moved.last_at_micros.max(edge_micros),
+    ])?;
+    let detail = format!(
+        "{} units used since {start} moved to the period that began then",
+        moved.included + moved.credits + moved.overage
+    );
+    super::audit::add(db, now, "period_split", Some(total.customer), &detail)?;
+    Ok(true)
+}
