@@ -239,3 +239,5 @@ impl Entitlement {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod windows_tests;
