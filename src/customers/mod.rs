@@ -22,6 +22,7 @@ use dashmap::DashMap;
 use tokio::sync::mpsc;
 
 use crate::domain::catalogue::Catalogue;
+use crate::domain::idempotency::Limits;
 use crate::domain::usage::Now;
 use crate::metrics::METRICS;
 use crate::store::Store;
@@ -41,6 +42,7 @@ pub struct Customers {
     store: Arc<Store>,
     /// The store's number of each meter.
     meter_numbers: Vec<u32>,
+    key_limits: Limits,
     entries: DashMap<Arc<str>, Arc<Entry>>,
     stripes: [tokio::sync::Mutex<()>; STRIPES],
     hasher: RandomState,
@@ -53,12 +55,14 @@ impl Customers {
         catalogue: Arc<Catalogue>,
         store: Arc<Store>,
         meter_numbers: Vec<u32>,
+        key_limits: Limits,
         unknown: mpsc::UnboundedSender<String>,
     ) -> Self {
         Self {
             catalogue,
             store,
             meter_numbers,
+            key_limits,
             entries: DashMap::new(),
             stripes: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
             hasher: RandomState::new(),

@@ -60,7 +60,8 @@ impl World {
             past_due_grace: 100,
         };
         let (ask, unknown) = mpsc::unbounded_channel();
-        let customers = Customers::new(Arc::new(catalogue), store.clone(), vec![1], ask);
+        let limits = Limits { keys: 100, repeats: 2 };
+        let customers = Customers::new(Arc::new(catalogue), store.clone(), vec![1], limits, ask);
         Self { customers, store, unknown, _folder: folder }
     }
 
@@ -117,7 +118,7 @@ async fn sixty_four_threads_never_pass_a_hard_limit() {
                 let (entry, route, charged) = (&entry, &route, &charged);
                 scope.spawn(move || {
                     for turn in 0..20 {
-                        let Ok(mut reservation) = entry.admit(None, route, now()) else { continue };
+                        let Ok(mut reservation) = entry.admit(None, route, None, now()) else { continue };
                         // Some settle, some are dropped: those give their units back.
                         if (thread + turn) % 3 != 0 && reservation.settle(now()).is_some() {
                             charged.fetch_add(cost, Ordering::Relaxed);
@@ -127,7 +128,7 @@ async fn sixty_four_threads_never_pass_a_hard_limit() {
             }
         });
         // What was given back can still be used: up to the last unit that fits.
-        while let Ok(mut reservation) = entry.admit(None, &route, now()) {
+        while let Ok(mut reservation) = entry.admit(None, &route, None, now()) {
             reservation.settle(now()).expect("held");
             charged.fetch_add(cost, Ordering::Relaxed);
         }
@@ -139,13 +140,13 @@ async fn sixty_four_threads_never_pass_a_hard_limit() {
 async fn a_reservation_counts_once_however_it_ends() {
     let world = World::new();
     let entry = world.customers.load("acme", None, now()).await.expect("loads");
-    let mut reservation = entry.admit(None, &route(60), now()).expect("fits");
+    let mut reservation = entry.admit(None, &route(60), None, now()).expect("fits");
     let settled = reservation.settle(now()).expect("held");
     assert!(reservation.settle(now()).is_none());
     reservation.release();
     drop(reservation);
     assert_eq!(world.customers.snapshot(&entry, now()).usage[0].current, 60);
-    let reservation = entry.admit(None, &route(40), now()).expect("the rest");
+    let reservation = entry.admit(None, &route(40), None, now()).expect("the rest");
     reservation.undo(&settled, now());
     assert_eq!(world.customers.snapshot(&entry, now()).usage[0].current, 0);
 }
@@ -175,10 +176,13 @@ async fn news_before_the_first_token_waits_for_it() {
 async fn a_token_with_another_stripe_customer_makes_the_entry_stale() {
     let world = World::new();
     let entry = world.customers.load("acme", Some("cus_1"), now()).await.expect("loads");
-    assert!(entry.admit(None, &route(1), now()).is_ok(), "a token without the claim goes with any link");
-    assert!(matches!(entry.admit(Some("cus_2"), &route(1), now()), Err(Denied::Stale)));
+    assert!(
+        entry.admit(None, &route(1), None, now()).is_ok(),
+        "a token without the claim goes with any link"
+    );
+    assert!(matches!(entry.admit(Some("cus_2"), &route(1), None, now()), Err(Denied::Stale)));
     let entry = world.customers.load("acme", Some("cus_2"), now()).await.expect("loads");
-    assert!(entry.admit(Some("cus_2"), &route(1), now()).is_ok());
+    assert!(entry.admit(Some("cus_2"), &route(1), None, now()).is_ok());
 }
 
 #[tokio::test]
@@ -186,7 +190,7 @@ async fn an_entry_leaves_only_when_nobody_holds_it_at_rest_and_folded() {
     let world = World::new();
     let entry = world.customers.load("acme", None, now()).await.expect("loads");
     let much_later = Now::from_seconds(NOW + 7_200);
-    let mut reservation = entry.admit(None, &route(5), now()).expect("fits");
+    let mut reservation = entry.admit(None, &route(5), None, now()).expect("fits");
     world.customers.evict(100, much_later);
     assert!(world.customers.get("acme").is_some(), "units are in flight");
     reservation.settle(now()).expect("held");

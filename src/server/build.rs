@@ -113,6 +113,7 @@ impl Rooms {
             catalogue.clone(),
             state.store.clone(),
             state.numbers.meters.clone(),
+            config.billing.idempotency,
             ask,
         ));
         let arrived = Arc::new(Notify::new());

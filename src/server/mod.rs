@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use crate::clock;
 use crate::config::Config;
 use crate::customers::Customers;
+use crate::domain::idempotency::REMEMBERED_SECONDS;
 use crate::gateway::Flow;
 use crate::ledger::Ledger;
 use crate::reporting::Folded;
@@ -219,7 +220,7 @@ async fn keep_house(
         let reached = *folded.borrow();
         customers.evict(reached.next_record, now);
         let kept = i64::try_from(retention.as_micros()).unwrap_or(i64::MAX);
-        prune_settled(&store, now.seconds().saturating_sub(kept / 1_000_000)).await;
+        prune_store(&store, now.seconds(), kept / 1_000_000).await;
         match ledger.prune(now.micros().saturating_sub(kept), reached.position) {
             Ok(0) => {}
             Ok(removed) => tracing::info!(removed, "segments older than ledger.retention were removed"),
@@ -228,14 +229,16 @@ async fn keep_house(
     }
 }
 
-/// Sent meter events and applied webhooks are kept as long as the receipts.
-async fn prune_settled(store: &Store, before: i64) {
+/// Sent meter events and applied webhooks are kept as long as the receipts, idempotency keys as long as they count.
+async fn prune_store(store: &Store, now: i64, kept_seconds: i64) {
     loop {
-        match store.prune_settled(before).await {
+        let settled = store.prune_settled(now.saturating_sub(kept_seconds)).await;
+        let keys = store.prune_keys(now.saturating_sub(REMEMBERED_SECONDS)).await;
+        match settled.and_then(|settled| Ok(keys? || settled)) {
             Ok(true) => {}
             Ok(false) => return,
             Err(error) => {
-                tracing::warn!(%error, "settled rows could not be removed");
+                tracing::warn!(%error, "what is no longer kept could not be removed");
                 return;
             }
         }

@@ -11,6 +11,7 @@
 
 mod audit;
 mod customers;
+mod idempotency;
 mod inbox;
 mod names;
 mod outbox;
@@ -20,6 +21,7 @@ mod totals;
 mod worker;
 
 pub use customers::{CustomerRow, LinkedBy, NewLink};
+pub use idempotency::{KeyChange, KeyNews, KeyRow};
 pub use inbox::{EventFacts, InboxOutcome, InboxRow, Stored};
 pub use names::NameKind;
 pub use outbox::{Due, NeverArrived, OutboxCounts, OutboxRow, Outcome, SealPlan, Sealed};

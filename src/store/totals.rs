@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, params};
 
+use super::idempotency::{self, KeyNews};
 use super::{Result, Store, StoreError, signed, unsigned};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,6 +45,8 @@ pub struct HourUnits {
 pub struct Batch {
     pub totals: HashMap<TotalKey, TotalUnits>,
     pub hours: HashMap<HourKey, HourUnits>,
+    /// In the order of the records.
+    pub keys: Vec<KeyNews>,
     /// Segment and offset at which it begins.
     pub from: (u64, u64),
     pub segment: u64,
@@ -96,6 +99,9 @@ impl Store {
             }
             for (key, units) in &batch.hours {
                 add_hour(db, key, units)?;
+            }
+            for news in &batch.keys {
+                idempotency::apply(db, news)?;
             }
             Ok(())
         })
