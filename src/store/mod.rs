@@ -149,4 +149,6 @@ fn unsigned(value: i64) -> u64 {
 }
 
 #[cfg(test)]
+mod idempotency_tests;
+#[cfg(test)]
 mod tests;
