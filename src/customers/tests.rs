@@ -218,10 +218,10 @@ async fn sixty_four_twins_are_charged_once_and_never_hold_more_than_one_of_them_
     for uncharged in [0, 63, 64] {
         let world = World::with_keys(Limits { keys: 100, repeats: 100 });
         let entry = world.customers.load("acme", None, now()).await.expect("loads");
-        let (route, charges) = (route(100), AtomicU64::new(0));
+        let (route, counted) = (route(100), AtomicU64::new(0));
         std::thread::scope(|scope| {
             for thread in 0..64 {
-                let (entry, route, charges) = (&entry, &route, &charges);
+                let (entry, route, counted) = (&entry, &route, &counted);
                 scope.spawn(move || {
                     // All of the quota: two reservations would not fit.
                     let key = Some(Digest([1; 16]));
@@ -229,13 +229,13 @@ async fn sixty_four_twins_are_charged_once_and_never_hold_more_than_one_of_them_
                     // Some end uncharged, in one case all.
                     if thread >= uncharged {
                         let settled = twin.settle(now()).expect("held");
-                        charges.fetch_add(u64::from(!settled.charge.is_repeat()), Ordering::Relaxed);
+                        counted.fetch_add(u64::from(!settled.charge.is_repeat()), Ordering::Relaxed);
                     }
                 });
             }
         });
         let charged = u64::from(uncharged < 64);
-        assert_eq!(charges.into_inner(), charged);
+        assert_eq!(counted.into_inner(), charged);
         assert_eq!(world.customers.snapshot(&entry, now()).usage[0].current, 100 * charged);
         let other = entry.admit(None, &route, Some(Digest([2; 16])), now());
         assert_eq!(other.is_ok(), charged == 0, "the units of uncharged twins came back");

@@ -143,8 +143,8 @@ impl Parts {
         key: Option<Digest>,
         context: &mut Context,
     ) -> Result<Reservation, Problem> {
-        // A request whose body was read first may have taken long to come.
-        let now = if key.is_some() { context.settle_at() } else { context.now };
+        // A body that was read first may have taken long to come.
+        let now = if context.read_ahead { context.settle_at() } else { context.now };
         let claimed = identity.stripe_customer.as_deref();
         let mut known = self.customers.get(&identity.customer);
         for _ in 0..LOAD_ATTEMPTS {

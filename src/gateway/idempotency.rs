@@ -8,7 +8,8 @@
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, header};
+use http::header::{self, HeaderName};
+use http::{HeaderMap, Method};
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 use sha2::{Digest as _, Sha256};
@@ -20,9 +21,10 @@ use crate::problem::{Code, Problem};
 
 use super::Parts;
 use super::admission::{Stopped, with_query};
+use super::answer::ask_for_body;
 use super::context::{Charge, Context};
 
-const HEADER: &str = "idempotency-key";
+const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 const MAX_KEY_BYTES: usize = 255;
 /// What pingora keeps of a body that was read, and sends to the upstream.
 const READ_AHEAD_BYTES: usize = 64 * 1024;
@@ -65,9 +67,7 @@ impl Parts {
     /// Reads the body up to its end, or a little beyond what can be read ahead.
     async fn read_ahead(&self, session: &mut Session, hash: &mut Sha256) -> Result<BytesMut, Stopped> {
         let broken_off = |error: Box<pingora::Error>| Stopped::BrokenOff(error.into_down());
-        if session.get_header(header::EXPECT).is_some() {
-            session.write_continue_response().await.map_err(broken_off)?;
-        }
+        ask_for_body(session).await.map_err(broken_off)?;
         session.as_downstream_mut().enable_retry_buffering();
         let mut ahead = BytesMut::new();
         while let Some(chunk) = session.read_request_body().await.map_err(broken_off)? {
@@ -118,12 +118,12 @@ impl PassingBody {
 
 /// The key of a request that may be charged and can be repeated.
 fn key_of<'a>(request: &'a RequestHeader, route: &Route) -> Result<Option<&'a [u8]>, Problem> {
-    let mut keys = request.headers.get_all(HEADER).iter();
-    let Some(key) = keys.next() else { return Ok(None) };
     let repeatable = [Method::POST, Method::PUT, Method::PATCH, Method::DELETE].contains(&request.method);
     if route.cost.is_free() || !repeatable {
         return Ok(None);
     }
+    let mut keys = request.headers.get_all(HEADER).iter();
+    let Some(key) = keys.next() else { return Ok(None) };
     let detail = if keys.next().is_some() {
         "send one Idempotency-Key"
     } else if !(1..=MAX_KEY_BYTES).contains(&key.len()) || !key.as_bytes().iter().all(u8::is_ascii_graphic) {

@@ -212,6 +212,7 @@ async fn keep_house(
     store: Arc<Store>,
     folded: watch::Receiver<Folded>,
     retention: Duration,
+    keys: usize,
 ) {
     const EVERY: Duration = Duration::from_mins(1);
     loop {
@@ -220,7 +221,7 @@ async fn keep_house(
         let reached = *folded.borrow();
         customers.evict(reached.next_record, now);
         let kept = i64::try_from(retention.as_micros()).unwrap_or(i64::MAX);
-        prune_store(&store, now.seconds(), kept / 1_000_000).await;
+        prune_store(&store, now.seconds(), kept / 1_000_000, keys).await;
         match ledger.prune(now.micros().saturating_sub(kept), reached.position) {
             Ok(0) => {}
             Ok(removed) => tracing::info!(removed, "segments older than ledger.retention were removed"),
@@ -230,11 +231,11 @@ async fn keep_house(
 }
 
 /// Sent meter events and applied webhooks are kept as long as the receipts, idempotency keys as long as they count.
-async fn prune_store(store: &Store, now: i64, kept_seconds: i64) {
+async fn prune_store(store: &Store, now: i64, kept_seconds: i64, keys: usize) {
     loop {
         let settled = store.prune_settled(now.saturating_sub(kept_seconds)).await;
-        let keys = store.prune_keys(now.saturating_sub(REMEMBERED_SECONDS)).await;
-        match settled.and_then(|settled| Ok(keys? || settled)) {
+        let forgotten = store.prune_keys(now.saturating_sub(REMEMBERED_SECONDS), keys).await;
+        match settled.and_then(|more| Ok(forgotten? || more)) {
             Ok(true) => {}
             Ok(false) => return,
             Err(error) => {

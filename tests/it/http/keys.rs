@@ -15,16 +15,16 @@ async fn upload(world: &World, customer: &Customer, key: &str, body: &str, chunk
         let head = format!("{head}\r\ncontent-length: {}", body.len());
         return wire.ask_with(customer, &head, body).await;
     }
-    let (mut chunked, mut rest) = (String::new(), body);
+    let (mut chunked, mut rest) = (Vec::new(), body);
     for length in chunks.iter().cycle() {
         let (chunk, left) = rest.split_at((*length).min(rest.len()));
-        chunked += &format!("{:x}\r\n{chunk}\r\n", chunk.len());
+        chunked.push(format!("{:x}\r\n{chunk}\r\n", chunk.len()));
         rest = left;
         if chunk.is_empty() {
             break;
         }
     }
-    wire.ask_with(customer, &format!("{head}\r\ntransfer-encoding: chunked"), &chunked).await
+    wire.ask_with(customer, &format!("{head}\r\ntransfer-encoding: chunked"), &chunked.concat()).await
 }
 
 /// Every byte tells where it stands.
