@@ -6,7 +6,8 @@
 //!   pass a hard limit, under any concurrency.
 //! - A [`Reservation`] settles or is released exactly once; one that is dropped is released.
 //! - An entry is loaded from the store on first use. It leaves memory only when nobody holds it, nothing of it is in
-//!   flight, its rates are earned back, and the fold has passed its last record: what is loaded next is what was there.
+//!   flight, its rates are earned back, and the fold has passed its last record: what is loaded next is what was there,
+//!   idempotency keys included.
 //! - Loading and refreshing one customer never overlap, so that no load brings back what a refresh replaced.
 
 mod entry;

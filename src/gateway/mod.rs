@@ -4,7 +4,7 @@
 //!
 //! - Nothing is forwarded on a charged route without a [`crate::customers::Reservation`], and no charged response's
 //!   header goes out before its usage record is in the ledger.
-//! - A refusal is never charged and never closes the client's connection.
+//! - A refusal is never charged and never closes the client's connection. A repeat of a charged request is not charged.
 //! - What may run again on a retry (`upstream_peer`, `upstream_request_filter`) counts nothing.
 //! - The upstream hears of a customer only what a verified token says.
 //!

@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use crate::harness::{Customer, PATIENCE, Reply, World, until};
+use crate::harness::{Behaviour, Customer, PATIENCE, Reply, World, until};
 
 /// What is read ahead of the decision.
 const READ_AHEAD: usize = 64 << 10;
@@ -91,6 +91,24 @@ async fn a_long_body_is_charged_once_but_needs_free_quota() {
         assert_eq!(customer.used().await, 3);
     }
     assert_eq!(customer.used().await, 0);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_before_the_end_of_a_long_body_is_charged_by_itself() {
+    let world = World::builder().config("[server]\nmax_body = \"1MiB\"").start().await;
+    let customer = world.customer("impatient");
+    world.upstream.in_turn("/export/csv", [Behaviour::Status(200)]);
+    let long = body(READ_AHEAD + 1);
+    let head = format!("POST /export/csv HTTP/1.1\r\nidempotency-key: k\r\ncontent-length: {}", long.len());
+    let early = world.wire().await.ask_with(&customer, &head, &long[1..]).await;
+    assert_eq!((early.status, early.charged()), (200, 3));
+    assert_eq!(
+        upload(&world, &customer, "k", &long, &[]).await.charged(),
+        3,
+        "nobody knew what the first was"
+    );
+    assert_eq!(upload(&world, &customer, "k", &long, &[]).await.charged(), 0);
     world.finish().await;
 }
 
