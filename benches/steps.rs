@@ -41,8 +41,8 @@ fn accounts(c: &mut Criterion) {
         let mut now = Now::from_seconds(NOW);
         b.iter(|| {
             now = Now(now.nanos() + 20_000_000);
-            account.admit(black_box(&route), now).expect("within the limits");
-            let charge = account.settle(&route.cost, now);
+            account.admit(black_box(&route), None, now).expect("within the limits");
+            let charge = account.settle(&route.cost, None, now);
             account.undo(&charge, now)
         });
     });

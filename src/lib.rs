@@ -29,7 +29,8 @@
 //! A *subject* calls; a *customer* pays. A *tier* is a set of limits; a *subscription* is a customer's live state.
 //! A *route* has a *cost* in *units* of a *meter*. A *quota* holds for a *period*; beyond it is *overage*. Units in
 //! flight are a *reservation*, *settled* or *released*. Settled units are *usage records* in the *ledger*. Sealed
-//! but unaccepted usage is the *outbox*, sent as *meter events* with *identifiers*. A typed no is a *refusal*.
+//! but unaccepted usage is the *outbox*, sent as *meter events* with *identifiers*. A typed no is a *refusal*. A
+//! *repeat* is a charged request that came again under its idempotency key; it costs nothing.
 
 pub mod api;
 pub mod auth;

@@ -56,6 +56,8 @@ metrics! {
     gateway_seconds: Histogram = histogram("gateway_seconds", GATEWAY_SECONDS);
     /// Units charged, by what they were drawn on; corrections are not taken off.
     units: IntCounterVec = counters("units_total", &["meter", "tier", "drawn"]);
+    /// Answers that repeated a charged request under its `Idempotency-Key` and cost nothing.
+    repeats: IntCounter = counter("repeats_total");
     /// Token checks, by result.
     auth: IntCounterVec = counters("auth_total", &["result"]);
     /// Tokens found among the verified ones.

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::domain::account::Account;
+use crate::domain::idempotency::Digest;
 use crate::domain::refusal::Refusal;
 use crate::domain::route::Route;
 use crate::domain::subscription::Subscription;
@@ -50,11 +51,12 @@ impl Entry {
         Self { name, number, hot: Mutex::new(hot), next_record: AtomicU64::new(0) }
     }
 
-    /// Reserves the cost of one request, or says why not and spends nothing.
+    /// Reserves the cost of one request, or says why not and spends nothing. `key` is its idempotency key.
     pub fn admit(
         self: &Arc<Self>,
         claimed: Option<&str>,
         route: &Route,
+        key: Option<Digest>,
         now: Now,
     ) -> Result<Reservation, Denied> {
         let mut hot = self.hot();
@@ -62,9 +64,9 @@ impl Entry {
             return Err(Denied::Stale);
         }
         hot.last_seen = now;
-        let tier = hot.account.admit(route, now).map_err(Denied::Refused)?;
+        let admitted = hot.account.admit(route, key, now).map_err(Denied::Refused)?;
         drop(hot);
-        Ok(Reservation::new(self.clone(), tier, route.cost.clone()))
+        Ok(Reservation::new(self.clone(), admitted, route.cost.clone()))
     }
 
     /// Notes that a record of this customer has been appended.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use smallvec::smallvec;
 
 use crate::domain::account::{Account, ByMeter, Window};
+use crate::domain::idempotency::{Charged, Digest, Keys, REMEMBERED_SECONDS};
 use crate::domain::period::Period;
 use crate::domain::subscription::{Entitlement, Subscription};
 use crate::domain::usage::Now;
@@ -32,11 +33,12 @@ impl Customers {
         let subscription = self.best_subscription(row.stripe_customer.as_deref()).await?;
         let entitlement = Entitlement::of(subscription.as_ref(), &self.catalogue);
         let window = self.window(row.number, entitlement.windows.at(now.seconds())).await?;
+        let keys = self.keys(row.number, now).await?;
         let name: Arc<str> = row.name.into();
         let entry = Arc::new(Entry::new(
             name.clone(),
             row.number,
-            Account::new(entitlement, window),
+            Account::new(entitlement, window).with_keys(keys),
             row.stripe_customer.map(Into::into),
             subscription,
             now,
@@ -109,6 +111,17 @@ impl Customers {
         let facts = self.store.subscriptions_of(stripe_customer.to_owned()).await?;
         let all: Vec<_> = facts.iter().map(|facts| Subscription::read(facts, &self.catalogue)).collect();
         Ok(Subscription::best(&all).cloned())
+    }
+
+    /// The idempotency keys that the store remembers.
+    async fn keys(&self, number: u32, now: Now) -> Result<Keys, StoreError> {
+        let mut keys = Keys::new(self.key_limits);
+        let after = now.seconds().saturating_sub(REMEMBERED_SECONDS);
+        for row in self.store.keys(number, after, self.key_limits.keys).await? {
+            let charged = Charged { at: Now::from_seconds(row.at), repeats: row.repeats };
+            keys.remember(Digest(row.key), charged);
+        }
+        Ok(keys)
     }
 
     /// What the store knows of a period. Everything of this customer that is not folded yet is in memory.

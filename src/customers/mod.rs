@@ -6,7 +6,8 @@
 //!   pass a hard limit, under any concurrency.
 //! - A [`Reservation`] settles or is released exactly once; one that is dropped is released.
 //! - An entry is loaded from the store on first use. It leaves memory only when nobody holds it, nothing of it is in
-//!   flight, its rates are earned back, and the fold has passed its last record: what is loaded next is what was there.
+//!   flight, its rates are earned back, and the fold has passed its last record: what is loaded next is what was there,
+//!   idempotency keys included.
 //! - Loading and refreshing one customer never overlap, so that no load brings back what a refresh replaced.
 
 mod entry;
@@ -22,6 +23,7 @@ use dashmap::DashMap;
 use tokio::sync::mpsc;
 
 use crate::domain::catalogue::Catalogue;
+use crate::domain::idempotency::Limits;
 use crate::domain::usage::Now;
 use crate::metrics::METRICS;
 use crate::store::Store;
@@ -41,6 +43,7 @@ pub struct Customers {
     store: Arc<Store>,
     /// The store's number of each meter.
     meter_numbers: Vec<u32>,
+    key_limits: Limits,
     entries: DashMap<Arc<str>, Arc<Entry>>,
     stripes: [tokio::sync::Mutex<()>; STRIPES],
     hasher: RandomState,
@@ -53,12 +56,14 @@ impl Customers {
         catalogue: Arc<Catalogue>,
         store: Arc<Store>,
         meter_numbers: Vec<u32>,
+        key_limits: Limits,
         unknown: mpsc::UnboundedSender<String>,
     ) -> Self {
         Self {
             catalogue,
             store,
             meter_numbers,
+            key_limits,
             entries: DashMap::new(),
             stripes: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
             hasher: RandomState::new(),

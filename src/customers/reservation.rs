@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::domain::account::Policy;
+use crate::domain::account::{Admitted, Policy};
+use crate::domain::idempotency::Digest;
 use crate::domain::money::Currency;
 use crate::domain::period::Period;
 use crate::domain::route::Route;
@@ -18,7 +19,7 @@ use super::entry::Entry;
 #[must_use = "dropping a reservation releases it"]
 pub struct Reservation {
     entry: Arc<Entry>,
-    tier: TierId,
+    admitted: Admitted,
     cost: Cost,
     held: bool,
 }
@@ -31,8 +32,8 @@ pub struct Settled {
 }
 
 impl Reservation {
-    pub(super) fn new(entry: Arc<Entry>, tier: TierId, cost: Cost) -> Self {
-        Self { entry, tier, cost, held: true }
+    pub(super) fn new(entry: Arc<Entry>, admitted: Admitted, cost: Cost) -> Self {
+        Self { entry, admitted, cost, held: true }
     }
 
     pub fn entry(&self) -> &Arc<Entry> {
@@ -41,16 +42,23 @@ impl Reservation {
 
     /// The tier in force when the request was admitted.
     pub fn tier(&self) -> TierId {
-        self.tier
+        self.admitted.tier
     }
 
-    /// Turns the reserved units into used ones. A second call, or one after a release, charges nothing.
+    /// The idempotency key, where it could not be known before the whole body was. What is settled or released stays.
+    pub fn identify(&mut self, key: Digest, now: Now) {
+        if self.held && self.entry.hot().account.identify(&self.cost, key, now) {
+            self.admitted.key = Some(key);
+        }
+    }
+
+    /// Turns the reserved units into used ones; nothing for a repeat of what has been charged. A second call, or one after a release, charges nothing.
     pub fn settle(&mut self, now: Now) -> Option<Settled> {
         if !std::mem::take(&mut self.held) {
             return None;
         }
         let mut hot = self.entry.hot();
-        let charge = hot.account.settle(&self.cost, now);
+        let charge = hot.account.settle(&self.cost, self.admitted.key, now);
         Some(Settled { charge, tier: hot.account.entitlement().tier.as_ref().map(|tier| tier.id) })
     }
 
@@ -62,7 +70,7 @@ impl Reservation {
     /// Gives the units back. What has settled stays settled.
     pub fn release(&mut self) {
         if std::mem::take(&mut self.held) {
-            self.entry.hot().account.release(&self.cost);
+            self.entry.hot().account.release(&self.cost, self.admitted.key);
         }
     }
 }

@@ -7,13 +7,14 @@ use rust_decimal::Decimal;
 
 use super::*;
 use crate::domain::catalogue::Report;
+use crate::domain::idempotency::Digest;
 use crate::domain::money::Currency;
 use crate::domain::rate::Rate;
 use crate::domain::route::{Methods, Route, RouteId, RouteTable, StatusSet, UpstreamId};
 use crate::domain::subscription::{Facts, ItemFacts, Status};
 use crate::domain::tier::{Allowance, FeatureSet, Overage, Price, Tier, TierId};
 use crate::domain::units::{Cost, Meter, MeterId};
-use crate::store::Upsert;
+use crate::store::{Batch, KeyChange, KeyNews, Upsert};
 
 const NOW: i64 = 1_795_174_000;
 
@@ -46,6 +47,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with_keys(Limits { keys: 100, repeats: 2 })
+    }
+
+    fn with_keys(limits: Limits) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let store = Arc::new(Store::open(folder.path()).expect("opens"));
         let overage = Overage::Priced { unit_amounts: vec![Decimal::new(2, 2)], cap: None };
@@ -60,7 +65,7 @@ impl World {
             past_due_grace: 100,
         };
         let (ask, unknown) = mpsc::unbounded_channel();
-        let customers = Customers::new(Arc::new(catalogue), store.clone(), vec![1], ask);
+        let customers = Customers::new(Arc::new(catalogue), store.clone(), vec![1], limits, ask);
         Self { customers, store, unknown, _folder: folder }
     }
 
@@ -117,7 +122,7 @@ async fn sixty_four_threads_never_pass_a_hard_limit() {
                 let (entry, route, charged) = (&entry, &route, &charged);
                 scope.spawn(move || {
                     for turn in 0..20 {
-                        let Ok(mut reservation) = entry.admit(None, route, now()) else { continue };
+                        let Ok(mut reservation) = entry.admit(None, route, None, now()) else { continue };
                         // Some settle, some are dropped: those give their units back.
                         if (thread + turn) % 3 != 0 && reservation.settle(now()).is_some() {
                             charged.fetch_add(cost, Ordering::Relaxed);
@@ -127,7 +132,7 @@ async fn sixty_four_threads_never_pass_a_hard_limit() {
             }
         });
         // What was given back can still be used: up to the last unit that fits.
-        while let Ok(mut reservation) = entry.admit(None, &route, now()) {
+        while let Ok(mut reservation) = entry.admit(None, &route, None, now()) {
             reservation.settle(now()).expect("held");
             charged.fetch_add(cost, Ordering::Relaxed);
         }
@@ -139,13 +144,13 @@ async fn sixty_four_threads_never_pass_a_hard_limit() {
 async fn a_reservation_counts_once_however_it_ends() {
     let world = World::new();
     let entry = world.customers.load("acme", None, now()).await.expect("loads");
-    let mut reservation = entry.admit(None, &route(60), now()).expect("fits");
+    let mut reservation = entry.admit(None, &route(60), None, now()).expect("fits");
     let settled = reservation.settle(now()).expect("held");
     assert!(reservation.settle(now()).is_none());
     reservation.release();
     drop(reservation);
     assert_eq!(world.customers.snapshot(&entry, now()).usage[0].current, 60);
-    let reservation = entry.admit(None, &route(40), now()).expect("the rest");
+    let reservation = entry.admit(None, &route(40), None, now()).expect("the rest");
     reservation.undo(&settled, now());
     assert_eq!(world.customers.snapshot(&entry, now()).usage[0].current, 0);
 }
@@ -175,10 +180,13 @@ async fn news_before_the_first_token_waits_for_it() {
 async fn a_token_with_another_stripe_customer_makes_the_entry_stale() {
     let world = World::new();
     let entry = world.customers.load("acme", Some("cus_1"), now()).await.expect("loads");
-    assert!(entry.admit(None, &route(1), now()).is_ok(), "a token without the claim goes with any link");
-    assert!(matches!(entry.admit(Some("cus_2"), &route(1), now()), Err(Denied::Stale)));
+    assert!(
+        entry.admit(None, &route(1), None, now()).is_ok(),
+        "a token without the claim goes with any link"
+    );
+    assert!(matches!(entry.admit(Some("cus_2"), &route(1), None, now()), Err(Denied::Stale)));
     let entry = world.customers.load("acme", Some("cus_2"), now()).await.expect("loads");
-    assert!(entry.admit(Some("cus_2"), &route(1), now()).is_ok());
+    assert!(entry.admit(Some("cus_2"), &route(1), None, now()).is_ok());
 }
 
 #[tokio::test]
@@ -186,7 +194,7 @@ async fn an_entry_leaves_only_when_nobody_holds_it_at_rest_and_folded() {
     let world = World::new();
     let entry = world.customers.load("acme", None, now()).await.expect("loads");
     let much_later = Now::from_seconds(NOW + 7_200);
-    let mut reservation = entry.admit(None, &route(5), now()).expect("fits");
+    let mut reservation = entry.admit(None, &route(5), None, now()).expect("fits");
     world.customers.evict(100, much_later);
     assert!(world.customers.get("acme").is_some(), "units are in flight");
     reservation.settle(now()).expect("held");
@@ -203,4 +211,51 @@ async fn an_entry_leaves_only_when_nobody_holds_it_at_rest_and_folded() {
     drop(entry);
     world.customers.evict(42, much_later);
     assert!(world.customers.get("acme").is_none());
+}
+
+#[tokio::test]
+async fn sixty_four_twins_are_charged_once_and_never_hold_more_than_one_of_them_needs() {
+    for uncharged in [0, 63, 64] {
+        let world = World::with_keys(Limits { keys: 100, repeats: 100 });
+        let entry = world.customers.load("acme", None, now()).await.expect("loads");
+        let (route, counted) = (route(100), AtomicU64::new(0));
+        std::thread::scope(|scope| {
+            for thread in 0..64 {
+                let (entry, route, counted) = (&entry, &route, &counted);
+                scope.spawn(move || {
+                    // All of the quota: two reservations would not fit.
+                    let key = Some(Digest([1; 16]));
+                    let mut twin = entry.admit(None, route, key, now()).expect("shares or takes the units");
+                    // Some end uncharged, in one case all.
+                    if thread >= uncharged {
+                        let settled = twin.settle(now()).expect("held");
+                        counted.fetch_add(u64::from(!settled.charge.is_repeat()), Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+        let charged = u64::from(uncharged < 64);
+        assert_eq!(counted.into_inner(), charged);
+        assert_eq!(world.customers.snapshot(&entry, now()).usage[0].current, 100 * charged);
+        let other = entry.admit(None, &route, Some(Digest([2; 16])), now());
+        assert_eq!(other.is_ok(), charged == 0, "the units of uncharged twins came back");
+    }
+}
+
+#[tokio::test]
+async fn a_customer_who_has_left_memory_comes_back_with_their_keys() {
+    let world = World::new();
+    let key = KeyNews { customer: 1, key: [1; 16], what: KeyChange::Charged { at: NOW, record: 1 } };
+    let again = KeyNews { what: KeyChange::Repeated, ..key };
+    let old = KeyNews { key: [2; 16], what: KeyChange::Charged { at: NOW - 86_400, record: 0 }, ..key };
+    world.store.fold(Batch { keys: vec![old, key, again], ..Batch::default() }).expect("folds");
+    let entry = world.customers.load("acme", None, now()).await.expect("loads");
+    assert_eq!(entry.number, 1);
+    let ask = |key: u8| {
+        let mut reservation = entry.admit(None, &route(1), Some(Digest([key; 16])), now()).expect("fits");
+        reservation.settle(now()).expect("held").charge.is_repeat()
+    };
+    assert!(ask(1), "the second of two repeats");
+    assert!(!ask(1), "the third is charged");
+    assert!(!ask(2), "this one was charged 24 hours ago");
 }

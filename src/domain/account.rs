@@ -3,19 +3,26 @@
 //! [`Account::admit`] asks state, feature, rate, quota and cap in this order, and spends only when all of them
 //! agree: a refusal costs nothing. What is admitted is *reserved* until it is settled or released, so that
 //! `used + reserved` never passes a hard limit, whatever comes at once.
+//!
+//! What a request with an idempotency key holds is in [`keyed`], what clients are shown of the limits in [`policies`].
 
+mod keyed;
+mod policies;
+
+use rust_decimal::Decimal;
 use smallvec::{SmallVec, smallvec};
 
-use super::money::Currency;
+use super::idempotency::{Digest, Keys, Limits, Role};
 use super::period::Period;
-use super::rate::{Bucket, Rate};
+use super::rate::Bucket;
 use super::refusal::Refusal;
 use super::route::{Route, RouteId};
 use super::subscription::{Entitlement, Standing};
-use super::tier::{Allowance, Overage, Tier, TierId};
+use super::tier::{Overage, Tier, TierId};
 use super::units::{Cost, MeterId};
 use super::usage::{Charge, Draw, Draws, Now};
-use rust_decimal::Decimal;
+
+pub use policies::{Policy, PolicyName};
 
 /// Stripe finalises an invoice this long after its period, unless told otherwise
 /// (<https://docs.stripe.com/billing/subscriptions/usage-based/configure-grace-period>).
@@ -43,25 +50,15 @@ pub struct Account {
     reserved: ByMeter,
     rate: Bucket,
     route_rates: Vec<(RouteId, Bucket)>,
+    keys: Keys,
 }
 
-/// One limit as the `RateLimit` headers show it.
+/// The answer to a request that may pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Policy {
-    pub name: PolicyName,
-    /// The most that a window allows.
-    pub quota: u64,
-    pub window_seconds: u64,
-    pub remaining: u64,
-    /// Seconds until more remains than now.
-    pub resets_in: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PolicyName {
-    Rate,
-    Quota(MeterId),
-    Cap,
+pub struct Admitted {
+    pub tier: TierId,
+    /// The key that the request goes by; to be given again when it settles or is released.
+    pub key: Option<Digest>,
 }
 
 impl Account {
@@ -75,11 +72,13 @@ impl Account {
             reserved: smallvec![0; meters],
             rate: Bucket::default(),
             route_rates: Vec::new(),
+            keys: Keys::new(Limits { keys: 0, repeats: 0 }),
         }
     }
 
-    /// Reserves the cost of one request under the tier that is answered, or says why not and changes nothing.
-    pub fn admit(&mut self, route: &Route, now: Now) -> Result<TierId, Refusal> {
+    /// Reserves the cost of one request under the tier that is answered, or says why not and changes nothing. A
+    /// repeat of what has been charged or holds units already needs none.
+    pub fn admit(&mut self, route: &Route, key: Option<Digest>, now: Now) -> Result<Admitted, Refusal> {
         self.roll(now);
         let tier = self.tier_in_force(now)?;
         if let Some(feature) = tier.features.first_missing(route.requires) {
@@ -90,7 +89,10 @@ impl Account {
         let by_tier = tier.rate.map(|rate| self.rate.ask(rate, nanos)).transpose().map_err(limited)?;
         let route_bucket = self.route_bucket(route.id);
         let by_route = route.rate.map(|rate| route_bucket.ask(rate, nanos)).transpose().map_err(limited)?;
-        self.ask_units(tier, &route.cost)?;
+        let role = key.map_or(Role::Unkeyed, |key| self.keys.role(key, now));
+        if role != Role::Repeat {
+            self.ask_units(tier, &route.cost)?;
+        }
         let tier = tier.id;
 
         if let Some(permission) = by_tier {
@@ -99,15 +101,28 @@ impl Account {
         if let Some(permission) = by_route {
             self.spend_route(route.id, |bucket| bucket.spend(permission));
         }
-        for (meter, units) in route.cost.iter() {
-            self.reserved[meter.index()] += units;
-        }
-        Ok(tier)
+        self.hold(&route.cost, key, role);
+        Ok(Admitted { tier, key: key.filter(|_| role != Role::Unkeyed) })
     }
 
-    /// Turns reserved units into used ones of the window that holds `now`.
-    pub fn settle(&mut self, cost: &Cost, now: Now) -> Charge {
-        self.release(cost);
+    /// Turns reserved units into used ones of the window that holds `now`; nothing for a repeat.
+    pub fn settle(&mut self, cost: &Cost, key: Option<Digest>, now: Now) -> Charge {
+        match key {
+            Some(key) => self.settle_keyed(key, now),
+            None => self.charge(cost, now),
+        }
+    }
+
+    /// Gives reserved units back, unless others of the same key are in flight.
+    pub fn release(&mut self, cost: &Cost, key: Option<Digest>) {
+        match key {
+            Some(key) => self.release_keyed(key),
+            None => self.give_back(cost),
+        }
+    }
+
+    fn charge(&mut self, cost: &Cost, now: Now) -> Charge {
+        self.give_back(cost);
         self.roll(now);
         let mut draws = Draws::new();
         for (meter, units) in cost.iter() {
@@ -117,11 +132,16 @@ impl Account {
             *used = used.saturating_add(units);
             draws.push(Draw { meter, included, credits: 0, overage: units - included });
         }
-        Charge { period: self.current.period, draws }
+        Charge { period: self.current.period, at: now, draws, key: None }
     }
 
-    /// Gives reserved units back.
-    pub fn release(&mut self, cost: &Cost) {
+    fn reserve(&mut self, cost: &Cost) {
+        for (meter, units) in cost.iter() {
+            self.reserved[meter.index()] += units;
+        }
+    }
+
+    fn give_back(&mut self, cost: &Cost) {
         for (meter, units) in cost.iter() {
             let reserved = &mut self.reserved[meter.index()];
             *reserved = reserved.saturating_sub(units);
@@ -140,6 +160,9 @@ impl Account {
                 let used = &mut window.used[draw.meter.index()];
                 *used = used.saturating_sub(draw.units());
             }
+        }
+        if let Some(key) = charge.key {
+            self.undo_keyed(key, charge);
         }
         period
     }
@@ -173,20 +196,9 @@ impl Account {
     /// Holds nothing that the store does not: no units in flight, and every rate has been earned back.
     pub fn is_at_rest(&self, now: Now) -> bool {
         self.reserved.iter().all(|units| *units == 0)
+            && self.keys.is_at_rest()
             && self.rate.is_full(now.nanos())
             && self.route_rates.iter().all(|(_, bucket)| bucket.is_full(now.nanos()))
-    }
-
-    /// Every limit that a request on this route is held against, the tightest first.
-    pub fn policies(&mut self, route: &Route, currency: Currency, now: Now) -> SmallVec<[Policy; 4]> {
-        self.roll(now);
-        let mut policies: SmallVec<[Policy; 4]> = SmallVec::new();
-        let Some(tier) = self.entitlement.tier.as_deref() else { return policies };
-        policies.extend(self.rate_policy(tier, route, now));
-        policies.extend(route.cost.iter().filter_map(|(meter, _)| self.quota_policy(tier, meter, now)));
-        policies.extend(self.cap_policy(tier, currency, now));
-        policies.sort_by_key(|policy| share_left(policy.remaining, policy.quota));
-        policies
     }
 
     fn roll(&mut self, now: Now) {
@@ -268,54 +280,9 @@ impl Account {
         });
         spend(&mut self.route_rates[place].1);
     }
-
-    /// The tighter of the tier's and the route's rate.
-    fn rate_policy(&self, tier: &Tier, route: &Route, now: Now) -> Option<Policy> {
-        let show = |rate: Rate, bucket: Bucket| Policy {
-            name: PolicyName::Rate,
-            quota: u64::from(rate.burst()),
-            window_seconds: rate.window_seconds(),
-            remaining: bucket.remaining(rate, now.nanos()),
-            resets_in: bucket.next_in(rate, now.nanos()).div_ceil(1_000_000_000),
-        };
-        let by_tier = tier.rate.map(|rate| show(rate, self.rate));
-        let by_route = route.rate.map(|rate| show(rate, self.route_bucket(route.id)));
-        by_tier.into_iter().chain(by_route).min_by_key(|policy| policy.remaining)
-    }
-
-    fn quota_policy(&self, tier: &Tier, meter: MeterId, now: Now) -> Option<Policy> {
-        let quota = match tier.included(meter) {
-            Allowance::Units(units) => units,
-            Allowance::Unlimited => return None,
-        };
-        Some(Policy {
-            name: PolicyName::Quota(meter),
-            quota,
-            window_seconds: self.current.period.length_seconds(),
-            remaining: quota.saturating_sub(self.taken(meter)),
-            resets_in: self.current.period.seconds_left(now.seconds()),
-        })
-    }
-
-    /// In minor units of the currency: the header takes integers only.
-    fn cap_policy(&self, tier: &Tier, currency: Currency, now: Now) -> Option<Policy> {
-        let Overage::Priced { cap: Some(cap), .. } = &tier.overage else { return None };
-        let minor = Decimal::from(10_u32.pow(currency.decimals()));
-        let whole = |amount: Decimal| u64::try_from((amount * minor).trunc()).unwrap_or(0);
-        Some(Policy {
-            name: PolicyName::Cap,
-            quota: whole(*cap),
-            window_seconds: self.current.period.length_seconds(),
-            remaining: whole((*cap - self.overage(tier, |_| 0)).max(Decimal::ZERO)),
-            resets_in: self.current.period.seconds_left(now.seconds()),
-        })
-    }
 }
 
-/// What is left of a limit in parts of 2^32: the order of tightness.
-fn share_left(remaining: u64, quota: u64) -> u64 {
-    u64::try_from((u128::from(remaining) << 32) / u128::from(quota.max(1))).unwrap_or(u64::MAX)
-}
-
+#[cfg(test)]
+mod keyed_tests;
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use super::idempotency::Digest;
 use super::period::Period;
 use super::units::MeterId;
 
@@ -23,11 +24,20 @@ impl Draw {
 /// What one request drew, by meter.
 pub type Draws = SmallVec<[Draw; 2]>;
 
-/// A charge that has been settled: what it drew, in which period.
+/// A charge that has been settled: what it drew, in which period. A repeat of a charged request drew nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Charge {
     pub period: Period,
+    pub at: Now,
     pub draws: Draws,
+    /// The idempotency key that it goes by.
+    pub key: Option<Digest>,
+}
+
+impl Charge {
+    pub fn is_repeat(&self) -> bool {
+        self.draws.is_empty()
+    }
 }
 
 /// An instant as everything here takes it: nanoseconds since the epoch.

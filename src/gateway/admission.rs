@@ -4,9 +4,11 @@ use std::sync::atomic::Ordering;
 
 use http::{HeaderMap, Method};
 use pingora::http::RequestHeader;
+use pingora::proxy::Session;
 
 use crate::auth::Identity;
 use crate::customers::{Denied, Entry, Reservation};
+use crate::domain::idempotency::Digest;
 use crate::domain::path::NormalPath;
 use crate::domain::refusal::Refusal;
 use crate::domain::route::{Found, Route};
@@ -32,13 +34,38 @@ pub(super) enum Destination {
     Own,
 }
 
+/// Why a request goes nowhere.
+#[derive(Debug)]
+pub(super) enum Stopped {
+    Refused(Problem),
+    /// The client broke off before it had sent what the decision needs.
+    BrokenOff(Box<pingora::Error>),
+}
+
+impl From<Problem> for Stopped {
+    fn from(problem: Problem) -> Self {
+        Self::Refused(problem)
+    }
+}
+
 impl Parts {
     /// Decides over a request, and leaves what later phases need in the context.
     pub(super) async fn admit(
         &self,
-        request: &RequestHeader,
+        session: &mut Session,
         context: &mut Context,
-    ) -> Result<Destination, Problem> {
+    ) -> Result<Destination, Stopped> {
+        let destination = self.identify(session.req_header(), context).await?;
+        if let (Some(route), Some(identity)) = (context.route, context.identity.clone()) {
+            let route = self.catalogue.routes.get(route);
+            let key = self.idempotency_key(session, route, context).await?;
+            context.charge = Charge::Held(self.reserve(&identity, route, key, context).await?);
+        }
+        Ok(destination)
+    }
+
+    /// Who asks for which route.
+    async fn identify(&self, request: &RequestHeader, context: &mut Context) -> Result<Destination, Problem> {
         check_sizes(request)?;
         if self.flow.closed.load(Ordering::Acquire) {
             return Err(Problem::new(Code::Draining, "this gateway is shutting down; try again"));
@@ -68,8 +95,6 @@ impl Parts {
             }
             context.member = self.member_number(&identity).await?;
         }
-        let reservation = self.reserve(&identity, route, context).await?;
-        context.charge = Charge::Held(reservation);
         Ok(Destination::Upstream)
     }
 
@@ -115,9 +140,11 @@ impl Parts {
         &self,
         identity: &Identity,
         route: &Route,
+        key: Option<Digest>,
         context: &mut Context,
     ) -> Result<Reservation, Problem> {
-        let now = context.now;
+        // A body that was read first may have taken long to come.
+        let now = if context.read_ahead { context.settle_at() } else { context.now };
         let claimed = identity.stripe_customer.as_deref();
         let mut known = self.customers.get(&identity.customer);
         for _ in 0..LOAD_ATTEMPTS {
@@ -129,7 +156,7 @@ impl Parts {
                     .await
                     .map_err(|error| store_problem(&error))?,
             };
-            match entry.admit(claimed, route, now) {
+            match entry.admit(claimed, route, key, now) {
                 Ok(reservation) => return Ok(reservation),
                 Err(Denied::Refused(refusal)) => return Err(self.refused(&entry, route, &refusal, context)),
                 Err(Denied::Stale) => {}
@@ -169,7 +196,7 @@ fn asked_for_by_preflight(request: &RequestHeader) -> Option<Method> {
     Method::from_bytes(asked.as_bytes()).ok()
 }
 
-fn with_query(path: &str, query: Option<&str>) -> String {
+pub(super) fn with_query(path: &str, query: Option<&str>) -> String {
     query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"))
 }
 

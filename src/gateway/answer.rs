@@ -84,6 +84,17 @@ fn keep_connection(session: &mut Session, problem: &Problem) {
     }
 }
 
+/// Tells a client that waits for it to send the body. To pingora an answer before the body's end, even this one, is a
+/// reason to close the connection afterwards.
+pub(super) async fn ask_for_body(session: &mut Session) -> pingora::Result<()> {
+    if session.get_header(header::EXPECT).is_some() {
+        let keepalive = session.get_keepalive();
+        session.write_continue_response().await?;
+        session.set_keepalive(keepalive);
+    }
+    Ok(())
+}
+
 /// Writes a whole answer.
 pub(super) async fn write(session: &mut Session, header: ResponseHeader, body: Bytes) -> pingora::Result<()> {
     let no_body = body.is_empty() || session.req_header().method == Method::HEAD;

@@ -51,6 +51,9 @@ impl Parts {
     pub(super) fn undo(&self, context: &mut Context) {
         let Charge::Recorded(recorded) = std::mem::take(&mut context.charge) else { return };
         let Recorded { reservation, settled, record } = recorded;
+        if settled.charge.is_repeat() {
+            return;
+        }
         let now = context.settle_at();
         let period = reservation.undo(&settled, now);
         self.counters.recorded(&settled.charge.draws, -1);
@@ -92,7 +95,7 @@ impl Parts {
             status,
             method: methods::number(method),
             draws: draws.collect(),
-            key: None,
+            key: settled.charge.key.map(|key| key.0),
             foreign_request: context.foreign_request_id.as_deref().map(|id| id.as_bytes().into()),
         }
     }

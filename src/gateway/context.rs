@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 
@@ -14,6 +14,7 @@ use crate::domain::usage::Now;
 use crate::ledger::Record;
 use crate::problem::Problem;
 
+use super::idempotency::PassingBody;
 use super::{Flow, RequestId};
 
 /// How far the charge of a request has come.
@@ -54,6 +55,11 @@ pub struct Context {
     /// Attempts at an upstream.
     pub(super) attempts: usize,
     pub(super) body_bytes: u64,
+    /// The body was asked for and read before the decision, and how long the client took for it.
+    pub(super) read_ahead: bool,
+    pub(super) waited: Duration,
+    /// A body that gives the idempotency key its digest while it passes.
+    pub(super) passing: Option<Box<PassingBody>>,
     /// `RateLimit` and `RateLimit-Policy`, once they are known.
     pub(super) limit_headers: Vec<(&'static str, HeaderValue)>,
     /// A problem has been answered.
@@ -79,6 +85,9 @@ impl Context {
             forwarded_path: None,
             attempts: 0,
             body_bytes: 0,
+            read_ahead: false,
+            waited: Duration::ZERO,
+            passing: None,
             limit_headers: Vec::new(),
             refused: false,
             problem: None,

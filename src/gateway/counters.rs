@@ -74,6 +74,9 @@ impl Counters {
     /// Counts the units of the context's charge.
     pub fn drawn(&self, context: &Context) {
         let Charge::Recorded(recorded) = &context.charge else { return };
+        if recorded.settled.charge.is_repeat() {
+            METRICS.repeats.inc();
+        }
         let Some(tier) = recorded.settled.tier else { return };
         for draw in &recorded.settled.charge.draws {
             let [included, credits, overage] = &self.units[tier.index()][draw.meter.index()];

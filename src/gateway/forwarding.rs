@@ -64,6 +64,10 @@ impl Parts {
         context: &Context,
     ) -> pingora::Result<()> {
         remove_what_only_we_say(request, self.settings.forward_token);
+        if context.read_ahead {
+            // The client has been told to go on.
+            request.remove_header(&header::EXPECT);
+        }
         if let Some(path) = &context.forwarded_path {
             request.set_raw_path(path.as_bytes())?;
         }

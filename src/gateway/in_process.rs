@@ -73,9 +73,7 @@ fn client_address(session: &Session) -> Extensions {
 
 /// The whole body; none if it is too large.
 async fn read_body(session: &mut Session) -> pingora::Result<Option<Bytes>> {
-    if session.get_header(header::EXPECT).is_some() {
-        session.write_continue_response().await?;
-    }
+    answer::ask_for_body(session).await?;
     let mut body = BytesMut::new();
     while let Some(chunk) = session.read_request_body().await? {
         if body.len() + chunk.len() > MAX_BODY_BYTES {

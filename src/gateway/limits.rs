@@ -9,7 +9,9 @@ use smallvec::SmallVec;
 use crate::domain::account::{Policy, PolicyName};
 use crate::domain::period;
 use crate::domain::refusal::Refusal;
-use crate::domain::usage::{Draw, Now};
+use crate::domain::route::Route;
+use crate::domain::units::MeterId;
+use crate::domain::usage::{Charge, Now};
 use crate::problem::{Code, Problem};
 
 use super::Parts;
@@ -41,14 +43,18 @@ pub(super) fn headers(parts: &Parts, policies: &SmallVec<[Policy; 4]>) -> Option
     Some(headers)
 }
 
-/// The value of `x-usage-cost`: a structured-field dictionary of what was charged.
-pub(super) fn usage_cost(parts: &Parts, draws: &[Draw]) -> String {
+/// The value of `x-usage-cost`: a structured-field dictionary of what was charged; of a repeat, that it was nothing.
+pub(super) fn usage_cost(parts: &Parts, route: &Route, charge: &Charge) -> String {
     let mut cost = String::with_capacity(24);
-    for draw in draws {
+    let mut add = |meter: MeterId, units: u64| {
         let separator = if cost.is_empty() { "" } else { ", " };
-        let meter = &parts.catalogue.meter(draw.meter).name;
-        let _ = write!(cost, "{separator}{meter}={}", bounded(draw.units()));
+        let meter = &parts.catalogue.meter(meter).name;
+        let _ = write!(cost, "{separator}{meter}={}", bounded(units));
+    };
+    if charge.is_repeat() {
+        route.cost.iter().for_each(|(meter, _)| add(meter, 0));
     }
+    charge.draws.iter().for_each(|draw| add(draw.meter, draw.units()));
     cost
 }
 

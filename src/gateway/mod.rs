@@ -4,13 +4,13 @@
 //!
 //! - Nothing is forwarded on a charged route without a [`crate::customers::Reservation`], and no charged response's
 //!   header goes out before its usage record is in the ledger.
-//! - A refusal is never charged and never closes the client's connection.
+//! - A refusal is never charged and never closes the client's connection. A repeat of a charged request is not charged.
 //! - What may run again on a retry (`upstream_peer`, `upstream_request_filter`) counts nothing.
 //! - The upstream hears of a customer only what a verified token says.
 //!
-//! Read [`proxy`] first: one phase, one call. Then `admission` (before the upstream), `charging` (at the response),
-//! `forwarding` (what the upstream gets), `limits` (what the client is told of its limits), `answer` (what the
-//! gateway itself says).
+//! Read [`proxy`] first: one phase, one call. Then `admission` (before the upstream), `idempotency` (which requests
+//! repeat one that was charged), `charging` (at the response), `forwarding` (what the upstream gets), `limits` (what
+//! the client is told of its limits), `answer` (what the gateway itself says).
 
 mod admission;
 mod answer;
@@ -18,6 +18,7 @@ mod charging;
 mod context;
 mod counters;
 mod forwarding;
+mod idempotency;
 mod in_process;
 mod limits;
 pub mod methods;

@@ -14,7 +14,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use crate::domain::route::Route;
 use crate::problem::{Code, Problem};
 
-use super::admission::Destination;
+use super::admission::{Destination, Stopped};
 use super::context::{Charge, Context};
 use super::counters::Counters;
 use super::forwarding::TierHeaders;
@@ -95,19 +95,21 @@ impl ProxyHttp for Gateway {
     }
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
-        match self.parts.admit(session.req_header(), context).await {
+        match self.parts.admit(session, context).await {
             Ok(Destination::Upstream) => {
-                METRICS.gateway_seconds.observe(context.started.elapsed().as_secs_f64());
+                let own = context.started.elapsed().saturating_sub(context.waited);
+                METRICS.gateway_seconds.observe(own.as_secs_f64());
                 Ok(false)
             }
             Ok(Destination::Own) => {
                 self.parts.answer_in_process(session, context).await?;
                 Ok(true)
             }
-            Err(problem) => {
+            Err(Stopped::Refused(problem)) => {
                 self.parts.refuse(session, &problem, None, context).await?;
                 Ok(true)
             }
+            Err(Stopped::BrokenOff(error)) => Err(error),
         }
     }
 
@@ -115,13 +117,19 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         body: &mut Option<Bytes>,
-        _end: bool,
+        end: bool,
         context: &mut Context,
     ) -> Result<()> {
+        if let Some(passing) = &mut context.passing {
+            passing.pass(body);
+        }
         context.body_bytes += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
         if context.body_bytes > self.parts.settings.max_body {
             let problem = self.parts.body_too_large();
             return Err(Self::fail(context, problem).into_down());
+        }
+        if end {
+            Parts::body_has_passed(context);
         }
         Ok(())
     }
@@ -153,8 +161,11 @@ impl ProxyHttp for Gateway {
         request: &mut RequestHeader,
         context: &mut Context,
     ) -> Result<()> {
-        // Counted anew on each attempt.
+        // Counted and digested anew on each attempt.
         context.body_bytes = 0;
+        if let Some(passing) = &mut context.passing {
+            passing.rewind();
+        }
         let client = session.client_addr().and_then(|address| Some(address.as_inet()?.ip()));
         self.parts.forward(request, client, context)
     }
@@ -182,7 +193,7 @@ impl ProxyHttp for Gateway {
             return Err(Self::fail(context, problem));
         }
         if let Charge::Recorded(recorded) = &context.charge {
-            let cost = limits::usage_cost(&self.parts, &recorded.settled.charge.draws);
+            let cost = limits::usage_cost(&self.parts, route, &recorded.settled.charge);
             response.insert_header("x-usage-cost", cost)?;
         }
         let policies = entry.policies(route, self.parts.catalogue.currency, context.settle_at());

@@ -130,7 +130,8 @@ pub struct Record {
     /// 0: a method without a number of its own.
     pub method: u8,
     pub draws: SmallVec<[RecordDraw; 2]>,
-    /// A digest of the client's `Idempotency-Key` and of the request that it came with.
+    /// A digest of the client's `Idempotency-Key` and of the request that it came with. A charge without draws is a
+    /// free repeat of an earlier one; a correction with a key takes back the charge that the key stands for.
     pub key: Option<[u8; KEY_BYTES]>,
     /// The id that a trusted proxy sent; at most 255 bytes.
     pub foreign_request: Option<Box<[u8]>>,

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use crate::domain::catalogue::Report;
 use crate::ledger::{Kind, Ledger, Position, Reader, Record, RecordDraw, Resume, Synced};
 use crate::metrics::METRICS;
-use crate::store::{Batch, Estimate, HourKey, Store, StoreError, TotalKey, TotalUnits};
+use crate::store::{Batch, Estimate, HourKey, KeyChange, KeyNews, Store, StoreError, TotalKey, TotalUnits};
 
 /// Sums that change in one transaction, give or take a segment's: beside the requests it must not hold up the other
 /// writers; before them nobody waits for those, and the more records share a change the sooner the port opens.
@@ -193,8 +193,19 @@ async fn wait(
     }
 }
 
+/// What a record says of the idempotency key that it goes by.
+fn key_news(record: &Record) -> Option<KeyNews> {
+    let what = match record.kind {
+        Kind::Correction { of } => KeyChange::Undone { record: of },
+        _ if record.draws.is_empty() => KeyChange::Repeated,
+        _ => KeyChange::Charged { at: record.at_micros.div_euclid(1_000_000), record: record.number },
+    };
+    Some(KeyNews { customer: record.customer, key: record.key?, what })
+}
+
 /// Adds one record to the sums of its period and hour, and answers its reportable units by meter.
 fn add(batch: &mut Batch, record: &Record, report: Report) -> SmallVec<[(u32, i64); 2]> {
+    batch.keys.extend(key_news(record));
     let mut reported = SmallVec::new();
     for draw in &record.draws {
         let reportable = report.reportable(draw.included, draw.overage);

@@ -119,6 +119,7 @@ impl Rooms {
             catalogue.clone(),
             state.store.clone(),
             state.numbers.meters.clone(),
+            config.billing.idempotency,
             ask,
         ));
         let folded = state.folder.folded();
@@ -200,7 +201,8 @@ pub(super) fn spawn_work(
     let stop = stopping.clone();
     runtime.spawn(async move { reporter.run(stop).await });
     let (ledger, retention) = (state.ledger.clone(), config.ledger.retention);
-    runtime.spawn(super::keep_house(customers, ledger, state.store.clone(), folded, retention));
+    let keys = config.billing.idempotency.keys;
+    runtime.spawn(super::keep_house(customers, ledger, state.store.clone(), folded, retention, keys));
 }
 
 /// Binds with an error that names the address.

@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use crate::clock;
 use crate::config::Config;
 use crate::customers::Customers;
+use crate::domain::idempotency::REMEMBERED_SECONDS;
 use crate::gateway::Flow;
 use crate::ledger::Ledger;
 use crate::reporting::{Folded, Reporter};
@@ -223,6 +224,7 @@ async fn keep_house(
     store: Arc<Store>,
     folded: watch::Receiver<Folded>,
     retention: Duration,
+    keys: usize,
 ) {
     const EVERY: Duration = Duration::from_mins(1);
     loop {
@@ -231,7 +233,7 @@ async fn keep_house(
         let reached = *folded.borrow();
         customers.evict(reached.next_record, now);
         let kept = i64::try_from(retention.as_micros()).unwrap_or(i64::MAX);
-        prune_settled(&store, now.seconds().saturating_sub(kept / 1_000_000)).await;
+        prune_store(&store, now.seconds(), kept / 1_000_000, keys).await;
         match ledger.prune(now.micros().saturating_sub(kept), reached.position) {
             Ok(0) => {}
             Ok(removed) => tracing::info!(removed, "segments older than ledger.retention were removed"),
@@ -240,14 +242,16 @@ async fn keep_house(
     }
 }
 
-/// Sent meter events and applied webhooks are kept as long as the receipts.
-async fn prune_settled(store: &Store, before: i64) {
+/// Sent meter events and applied webhooks are kept as long as the receipts, idempotency keys as long as they count.
+async fn prune_store(store: &Store, now: i64, kept_seconds: i64, keys: usize) {
     loop {
-        match store.prune_settled(before).await {
+        let settled = store.prune_settled(now.saturating_sub(kept_seconds)).await;
+        let forgotten = store.prune_keys(now.saturating_sub(REMEMBERED_SECONDS), keys).await;
+        match settled.and_then(|more| Ok(forgotten? || more)) {
             Ok(true) => {}
             Ok(false) => return,
             Err(error) => {
-                tracing::warn!(%error, "settled rows could not be removed");
+                tracing::warn!(%error, "what is no longer kept could not be removed");
                 return;
             }
         }

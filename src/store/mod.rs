@@ -12,6 +12,7 @@
 mod audit;
 mod customers;
 mod estimates;
+mod idempotency;
 mod inbox;
 mod names;
 mod outbox;
@@ -29,6 +30,7 @@ mod worker;
 
 pub use customers::{CustomerRow, LinkedBy, NewLink};
 pub use estimates::Estimate;
+pub use idempotency::{KeyChange, KeyNews, KeyRow};
 pub use inbox::{EventFacts, InboxOutcome, InboxRow, Stored};
 pub use names::NameKind;
 pub use outbox::{Due, NeverArrived, OutboxCounts, OutboxRow, Outcome};
@@ -168,5 +170,7 @@ fn unsigned(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }
 
+#[cfg(test)]
+mod idempotency_tests;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use rusqlite::params;
 
-use super::{Result, Store};
+use super::{Result, Store, signed};
 
 /// Rows of a table that one transaction removes at most.
 const SLICE: u32 = 1_000;
@@ -12,7 +12,35 @@ const DELIVERED: &str = "DELETE FROM outbox WHERE sequence IN
 const APPLIED: &str = "DELETE FROM inbox WHERE event_id IN
     (SELECT event_id FROM inbox WHERE state IN ('done', 'ignored') AND settled_at < ?1 LIMIT ?2)";
 
+const OLD_KEYS: &str = "DELETE FROM idempotency WHERE (customer, key) IN
+    (SELECT customer, key FROM idempotency WHERE at < ?1 LIMIT ?2)";
+const CROWDED: &str = "SELECT customer FROM idempotency GROUP BY customer HAVING count(*) > ?1";
+const KEYS_BEYOND: &str = "DELETE FROM idempotency WHERE (customer, key) IN
+    (SELECT customer, key FROM idempotency WHERE customer = ?1 ORDER BY at DESC LIMIT ?2 OFFSET ?3)";
+
 impl Store {
+    /// Removes idempotency keys that were charged before an instant, and of each customer all but the latest `most`,
+    /// a slice at a time. Answers whether more may be left.
+    pub async fn prune_keys(&self, before: i64, most: usize) -> Result<bool> {
+        let most = signed(most as u64);
+        let crowded: Vec<u32> = self
+            .scan(move |db| {
+                let mut query = db.prepare_cached(CROWDED)?;
+                let customers = query.query_map([most], |row| row.get(0))?;
+                Ok(customers.collect::<rusqlite::Result<_>>()?)
+            })
+            .await?;
+        self.write(move |db| {
+            let mut more = db.prepare_cached(OLD_KEYS)?.execute(params![before, SLICE])? == SLICE as usize;
+            for customer in crowded {
+                let removed = db.prepare_cached(KEYS_BEYOND)?.execute(params![customer, SLICE, most])?;
+                more |= removed == SLICE as usize;
+            }
+            Ok(more)
+        })
+        .await
+    }
+
     /// Removes meter events and webhook events that were settled before an instant, a slice at a time. Answers
     /// whether more may be left.
     pub async fn prune_settled(&self, before: i64) -> Result<bool> {

@@ -3,22 +3,22 @@
 use super::*;
 use crate::domain::subscription::{Facts, Status};
 
-const NOW: i64 = 1_800_000_000;
+pub(super) const NOW: i64 = 1_800_000_000;
 const START: i64 = NOW - 100;
 
-struct Temporary {
+pub(super) struct Temporary {
     store: Option<Store>,
     folder: tempfile::TempDir,
 }
 
 impl Temporary {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let store = Some(Store::open(folder.path()).expect("opens"));
         Self { store, folder }
     }
 
-    fn reopened(mut self) -> Self {
+    pub fn reopened(mut self) -> Self {
         self.store = None;
         self.store = Some(Store::open(self.folder.path()).expect("opens again"));
         self
@@ -32,7 +32,7 @@ impl std::ops::Deref for Temporary {
     }
 }
 
-fn batch(customer: u32, units: i64, next_record: u64) -> Batch {
+pub(super) fn batch(customer: u32, units: i64, next_record: u64) -> Batch {
     let from = if next_record == 6 { (0, 0) } else { (1, (next_record - 1) * 100) };
     let mut batch = Batch { from, segment: 1, offset: next_record * 100, next_record, ..Batch::default() };
     let key = TotalKey { customer, meter: 1, period_start: START };

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use rusqlite::{Connection, params};
 
 use super::estimates::{self, Estimate};
+use super::idempotency::{self, KeyNews};
 use super::reading::folded;
 use super::{Result, Store, StoreError, signed, unsigned};
 
@@ -50,6 +51,8 @@ pub struct Batch {
     pub estimates: Vec<Estimate>,
     /// Records that have been corrected: estimates among them are settled.
     pub corrected: Vec<u64>,
+    /// In the order of the records.
+    pub keys: Vec<KeyNews>,
     /// Segment and offset at which it begins.
     pub from: (u64, u64),
     pub segment: u64,
@@ -99,7 +102,8 @@ impl Store {
                 add_hour(db, key, units)?;
             }
             batch.estimates.iter().try_for_each(|estimate| estimates::open(db, estimate))?;
-            batch.corrected.iter().try_for_each(|record| estimates::close(db, *record))
+            batch.corrected.iter().try_for_each(|record| estimates::close(db, *record))?;
+            batch.keys.iter().try_for_each(|news| idempotency::apply(db, news))
         })
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::config::findings::Findings;
 use crate::config::written;
+use crate::domain::idempotency::Limits;
 use crate::domain::rate::Rate;
 
 #[derive(Clone, Debug)]
@@ -11,6 +12,7 @@ pub struct Billing {
     pub flush_interval: Duration,
     pub paths: Paths,
     pub webhook_rate: Rate,
+    pub idempotency: Limits,
 }
 
 /// Paths that Tollgate answers itself: in normal form, without a trailing slash, none below another.
@@ -32,6 +34,10 @@ pub(crate) fn check(billing: &written::Billing, found: &mut Findings) -> Billing
             webhook: paths.webhook.value.0.clone(),
         },
         webhook_rate: billing.webhook_rate.value.rate(),
+        idempotency: Limits {
+            keys: usize::try_from(billing.idempotency_keys.value.0).unwrap_or(usize::MAX),
+            repeats: u32::try_from(billing.idempotency_repeats.value.0).unwrap_or(u32::MAX),
+        },
     }
 }
 

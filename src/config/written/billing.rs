@@ -5,6 +5,7 @@ use serde_json::Value as Json;
 use crate::config::findings::At;
 use crate::config::read::{Given, Keys, Read, Reader, Section};
 use crate::config::tree::Node;
+use crate::config::values::number::Number;
 use crate::config::values::pace::Pace;
 use crate::config::values::path::FixedPath;
 use crate::config::values::span::Span;
@@ -20,6 +21,8 @@ pub(crate) struct Billing {
     pub past_due_grace: At<Span<0>>,
     pub paths: At<Paths>,
     pub webhook_rate: At<Pace>,
+    pub idempotency_keys: At<Number<1, 1_000_000>>,
+    pub idempotency_repeats: At<Number<0, 1_000_000>>,
 }
 
 impl Section for Billing {
@@ -37,6 +40,16 @@ impl Section for Billing {
             past_due_grace: keys.or("past_due_grace", "How long a failed payment leaves the tier.", "7d"),
             paths: keys.section("paths"),
             webhook_rate: keys.or("webhook_rate", "The most webhooks.", "100/s"),
+            idempotency_keys: keys.or(
+                "idempotency_keys",
+                "How many charged Idempotency-Keys are remembered per customer, for 24 hours.",
+                10_000,
+            ),
+            idempotency_repeats: keys.or(
+                "idempotency_repeats",
+                "How many repeats of a charged request are free.",
+                100,
+            ),
         }
     }
 }

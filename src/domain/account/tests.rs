@@ -7,18 +7,20 @@ use proptest::prelude::*;
 use smallvec::smallvec;
 
 use super::*;
+use crate::domain::money::Currency;
+use crate::domain::rate::Rate;
 use crate::domain::route::{Methods, StatusSet, UpstreamId};
 use crate::domain::subscription::Windows;
-use crate::domain::tier::{FeatureSet, Price};
+use crate::domain::tier::{Allowance, FeatureSet, Price};
 
-const API: MeterId = MeterId(0);
+pub(super) const API: MeterId = MeterId(0);
 const MONTH: Period = Period { start: 1_793_491_200, end: 1_796_083_200 };
 
-fn at(second: i64) -> Now {
+pub(super) fn at(second: i64) -> Now {
     Now::from_seconds(MONTH.start + second)
 }
 
-fn tier(included: u64, overage: Overage, rate: Option<Rate>) -> Arc<Tier> {
+pub(super) fn tier(included: u64, overage: Overage, rate: Option<Rate>) -> Arc<Tier> {
     Arc::new(Tier {
         id: TierId(0),
         name: "t".into(),
@@ -37,12 +39,12 @@ fn priced(cents: i64, cap: Option<i64>) -> Overage {
     Overage::Priced { unit_amounts: vec![Decimal::new(cents, 2)], cap: cap.map(|cap| Decimal::new(cap, 2)) }
 }
 
-fn rate(count: u32, burst: u32) -> Rate {
+pub(super) fn rate(count: u32, burst: u32) -> Rate {
     let nz = |n| NonZeroU32::new(n).expect("not zero");
     Rate::new(nz(count), nz(1), nz(burst))
 }
 
-fn route(cost: u64) -> Route {
+pub(super) fn route(cost: u64) -> Route {
     Route {
         id: RouteId(0),
         pattern: "/r".into(),
@@ -60,12 +62,12 @@ fn entitlement(tier: Arc<Tier>) -> Entitlement {
     Entitlement { standing: Standing::Admitted, tier: Some(tier), windows: Windows::CalendarMonth }
 }
 
-fn account(tier: Arc<Tier>) -> Account {
+pub(super) fn account(tier: Arc<Tier>) -> Account {
     Account::new(entitlement(tier), Window { period: MONTH, used: smallvec![0] })
 }
 
 fn charge(account: &mut Account, cost: u64, now: Now) -> Result<Charge, Refusal> {
-    account.admit(&route(cost), now).map(|_| account.settle(&route(cost).cost, now))
+    account.admit(&route(cost), None, now).map(|_| account.settle(&route(cost).cost, None, now))
 }
 
 #[test]
@@ -82,10 +84,10 @@ fn a_hard_limit_is_reached_exactly_and_never_passed() {
 #[test]
 fn units_in_flight_count_and_come_back_when_released() {
     let mut account = account(tier(5, Overage::Deny, None));
-    account.admit(&route(3), at(1)).expect("fits");
-    assert!(account.admit(&route(3), at(1)).is_err());
-    account.release(&route(3).cost);
-    account.admit(&route(5), at(1)).expect("all of it again");
+    account.admit(&route(3), None, at(1)).expect("fits");
+    assert!(account.admit(&route(3), None, at(1)).is_err());
+    account.release(&route(3).cost, None);
+    account.admit(&route(5), None, at(1)).expect("all of it again");
 }
 
 #[test]
@@ -96,19 +98,19 @@ fn a_refusal_spends_nothing() {
         assert_eq!(charge(&mut account, 1, at(1)), Err(Refusal::QuotaExceeded { meter: API }));
     }
     let free = Route { cost: Cost::default(), ..route(0) };
-    account.admit(&free, at(1)).expect("the quota's refusals took nothing of the rate");
-    assert!(matches!(account.admit(&free, at(1)), Err(Refusal::RateLimited { .. })));
+    account.admit(&free, None, at(1)).expect("the quota's refusals took nothing of the rate");
+    assert!(matches!(account.admit(&free, None, at(1)), Err(Refusal::RateLimited { .. })));
 }
 
 #[test]
 fn a_routes_own_rate_is_asked_before_the_tiers_is_spent() {
     let mut account = account(tier(100, Overage::Deny, Some(rate(1, 2))));
     let limited = Route { rate: Some(rate(1, 1)), ..route(1) };
-    account.admit(&limited, at(1)).expect("first");
+    account.admit(&limited, None, at(1)).expect("first");
     for _ in 0..3 {
-        assert!(matches!(account.admit(&limited, at(1)), Err(Refusal::RateLimited { .. })));
+        assert!(matches!(account.admit(&limited, None, at(1)), Err(Refusal::RateLimited { .. })));
     }
-    account.admit(&route(1), at(1)).expect("the tier's rate still has one");
+    account.admit(&route(1), None, at(1)).expect("the tier's rate still has one");
 }
 
 #[test]
@@ -155,7 +157,7 @@ fn news_that_was_long_on_its_way_over_an_edge_resets_nothing() {
     let stored = Window { period: MONTH, used: smallvec![3] };
     account.entitle(same, Some(stored), before);
     assert_eq!(account.window(after).used[0], 4);
-    assert!(account.admit(&route(2), after).is_err());
+    assert!(account.admit(&route(2), None, after).is_err());
 }
 
 #[test]
@@ -169,18 +171,18 @@ fn a_period_whose_end_moves_keeps_its_units() {
     assert_eq!(account.lacks_window(&extended, at(2)), None);
     account.entitle(extended, None, at(2));
     assert_eq!(account.window(at(2)), &Window { period: longer, used: smallvec![4] });
-    assert!(account.admit(&route(2), at(2)).is_err());
+    assert!(account.admit(&route(2), None, at(2)).is_err());
 }
 
 #[test]
 fn a_reservation_that_settles_after_the_edge_counts_in_the_new_window() {
     let mut account = account(tier(5, Overage::Deny, None));
-    account.admit(&route(4), at(1)).expect("fits");
+    account.admit(&route(4), None, at(1)).expect("fits");
     let later = Now::from_seconds(MONTH.end + 5);
-    let settled = account.settle(&route(4).cost, later);
+    let settled = account.settle(&route(4).cost, None, later);
     assert_eq!(settled.period.start, MONTH.end);
     assert_eq!(account.window(later).used[0], 4);
-    assert!(account.admit(&route(2), later).is_err());
+    assert!(account.admit(&route(2), None, later).is_err());
 }
 
 #[test]
@@ -210,7 +212,7 @@ fn standing_is_asked_first() {
     let refused = |standing: Standing, now: Now| {
         let mut account = account(tier(5, Overage::Deny, None));
         account.entitlement.standing = standing;
-        account.admit(&route(1), now).err()
+        account.admit(&route(1), None, now).err()
     };
     assert_eq!(refused(Standing::Paused, at(1)), Some(Refusal::SubscriptionPaused));
     assert_eq!(refused(Standing::PaymentRequired, at(1)), Some(Refusal::PaymentRequired));
@@ -262,14 +264,14 @@ proptest! {
             match action {
                 Action::Admit(cost) => {
                     let fits = used + flying.iter().sum::<u64>() + cost <= included;
-                    prop_assert_eq!(account.admit(&route(cost), at(1)).is_ok(), fits);
+                    prop_assert_eq!(account.admit(&route(cost), None, at(1)).is_ok(), fits);
                     if fits { flying.push(cost); }
                 }
                 Action::Settle => if let Some(cost) = flying.pop() {
-                    last = Some((account.settle(&route(cost).cost, at(1)), cost));
+                    last = Some((account.settle(&route(cost).cost, None, at(1)), cost));
                     used += cost;
                 },
-                Action::Release => if let Some(cost) = flying.pop() { account.release(&route(cost).cost); },
+                Action::Release => if let Some(cost) = flying.pop() { account.release(&route(cost).cost, None); },
                 Action::UndoLast => if let Some((charge, cost)) = last.take() {
                     account.undo(&charge, at(1));
                     used -= cost;

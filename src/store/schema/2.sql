@@ -38,9 +38,14 @@ CREATE TABLE idempotency (
     customer INTEGER NOT NULL,
     key      BLOB NOT NULL,
     at       INTEGER NOT NULL,
+    -- The charge's record: a correction of it takes the key away, one of an earlier charge does not.
+    record   INTEGER NOT NULL,
+    -- How often it has been repeated for nothing.
+    repeats  INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (customer, key)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX idempotency_by_age ON idempotency (at);
+CREATE INDEX idempotency_latest ON idempotency (customer, at);
 
 -- Configurations that records were made under, by their fingerprint.
 CREATE TABLE configurations (

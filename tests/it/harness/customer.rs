@@ -73,7 +73,8 @@ impl Customer {
         self.try_ask(Method::GET, path, |request| request).await
     }
 
-    async fn try_ask(
+    /// Asks, and notes the doubt when the answer is not whole.
+    pub async fn try_ask(
         &self,
         method: Method,
         path: &str,
@@ -113,6 +114,12 @@ impl Customer {
     /// Units that `/billing/status` shows as used.
     pub async fn used(&self) -> u64 {
         self.status().await["usage"]["api_calls"]["current"].as_u64().expect("units")
+    }
+
+    /// Waits until `/billing/status` shows so many units as used.
+    pub async fn until_used(&self, units: u64) {
+        let what = format!("{} has used {units}", self.name);
+        until(&what, PATIENCE, async || (self.used().await == units).then_some(())).await;
     }
 
     /// Waits until `/billing/status` says `value` under `key`.

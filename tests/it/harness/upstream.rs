@@ -1,6 +1,6 @@
 //! The fake API behind the gateway: echoes what it gets, and misbehaves on request.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::{StatusCode, header};
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -38,6 +39,8 @@ pub enum Behaviour {
 #[derive(Default)]
 struct Paths {
     behaviours: Mutex<HashMap<String, Behaviour>>,
+    /// What the next requests of a path meet, each one of these.
+    turns: Mutex<HashMap<String, VecDeque<Behaviour>>>,
     hits: Mutex<HashMap<String, u64>>,
     released: watch::Sender<bool>,
 }
@@ -62,6 +65,11 @@ impl Upstream {
     /// From now on, requests of `path` meet this.
     pub fn on(&self, path: &str, behaviour: Behaviour) {
         lock(&self.paths.behaviours).insert(path.to_owned(), behaviour);
+    }
+
+    /// The next requests of `path` meet these, one each; those after them what [`Self::on`] says.
+    pub fn in_turn(&self, path: &str, behaviours: impl IntoIterator<Item = Behaviour>) {
+        lock(&self.paths.turns).entry(path.to_owned()).or_default().extend(behaviours);
     }
 
     /// Requests of a path so far.
@@ -101,7 +109,8 @@ impl Drop for Upstream {
 async fn answer(State(paths): State<Arc<Paths>>, request: Request) -> Response {
     let path = request.uri().path().to_owned();
     *lock(&paths.hits).entry(path.clone()).or_default() += 1;
-    let behaviour = lock(&paths.behaviours).get(&path).cloned();
+    let turn = lock(&paths.turns).get_mut(&path).and_then(VecDeque::pop_front);
+    let behaviour = turn.or_else(|| lock(&paths.behaviours).get(&path).cloned());
     match behaviour {
         None => echo(request).await,
         Some(Behaviour::Status(status)) => {
@@ -163,6 +172,7 @@ async fn echo(request: Request) -> Response {
         "query": parts.uri.query(),
         "headers": headers,
         "body_bytes": body.len(),
+        "body_sha256": Sha256::digest(&body).to_vec(),
     });
     axum::Json(told).into_response()
 }

@@ -32,16 +32,42 @@ impl Wire {
 
     /// Sends a request of a customer: the request line and headers as written, without the last empty line.
     pub async fn ask(&mut self, customer: &Customer, head: &str) -> Reply {
+        self.ask_with(customer, head, "").await
+    }
+
+    /// The same with a body, which is sent as it is.
+    pub async fn ask_with(&mut self, customer: &Customer, head: &str, body: &str) -> Reply {
         let method = head.split(' ').next().unwrap_or_default().to_owned();
-        let mut reply = self.ask_for_head(customer, head).await;
-        reply.body = self.read_body(&method, &reply).await.expect("a whole answer");
+        self.send_head(customer, head).await;
+        self.send(body).await;
+        self.whole_answer(customer, &method).await
+    }
+
+    /// Sends the body of a request whose head was answered with 100.
+    pub async fn go_on(&mut self, customer: &Customer, body: &str) -> Reply {
+        self.send(body).await;
+        self.whole_answer(customer, "").await
+    }
+
+    async fn whole_answer(&mut self, customer: &Customer, method: &str) -> Reply {
+        let mut reply = self.answer(customer).await;
+        reply.body = self.read_body(method, &reply).await.expect("a whole answer");
         reply
     }
 
-    /// The same, and leaves the answer's body unread.
+    /// The same without a body, and leaves the answer's body unread.
     pub async fn ask_for_head(&mut self, customer: &Customer, head: &str) -> Reply {
+        self.send_head(customer, head).await;
+        self.answer(customer).await
+    }
+
+    /// Sends the head of a request and waits for nothing.
+    pub async fn send_head(&mut self, customer: &Customer, head: &str) {
         let token = &customer.token;
         self.send(&format!("{head}\r\nhost: api.test\r\nauthorization: Bearer {token}\r\n\r\n")).await;
+    }
+
+    async fn answer(&mut self, customer: &Customer) -> Reply {
         let reply = self.read_head().await.expect("an answer");
         if let Some(cost) = reply.header("x-usage-cost") {
             self.seen.charged(&customer.name, cost);

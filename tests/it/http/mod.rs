@@ -2,6 +2,7 @@
 
 mod bodies;
 mod forwarding;
+mod keys;
 mod limits_shown;
 mod own;
 mod paths;

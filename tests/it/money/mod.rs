@@ -6,5 +6,6 @@ mod limits;
 mod links;
 mod load;
 mod meters;
+mod repeats;
 mod shutdown;
 mod uncharged;

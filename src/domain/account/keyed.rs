@@ -1,0 +1,70 @@
+//! Requests with an idempotency key: [`Keys`] says what each is among its like, the account moves the units.
+//!
+//! Units of a key go from reserved to used and back in one step, so that no limit can be overrun between.
+
+use super::Account;
+use crate::domain::idempotency::{Digest, Keys, Role};
+use crate::domain::units::Cost;
+use crate::domain::usage::{Charge, Draws, Now};
+
+impl Account {
+    /// The same account, which knows these keys.
+    #[must_use]
+    pub fn with_keys(self, keys: Keys) -> Self {
+        Self { keys, ..self }
+    }
+
+    /// The key of a request that has been admitted without one, since its body was not known yet. Answers whether it
+    /// goes by the key from now on: its own units then belong to the key, or are given back where it is a repeat.
+    pub fn identify(&mut self, cost: &Cost, key: Digest, now: Now) -> bool {
+        match self.keys.role(key, now) {
+            Role::First => self.keys.begin(key, cost.clone()),
+            Role::Repeat => {
+                self.keys.join(key);
+                self.give_back(cost);
+            }
+            Role::Unkeyed => return false,
+        }
+        true
+    }
+
+    pub(super) fn hold(&mut self, cost: &Cost, key: Option<Digest>, role: Role) {
+        match (key, role) {
+            (Some(key), Role::Repeat) => return self.keys.join(key),
+            (Some(key), Role::First) => self.keys.begin(key, cost.clone()),
+            _ => {}
+        }
+        self.reserve(cost);
+    }
+
+    pub(super) fn settle_keyed(&mut self, key: Digest, now: Now) -> Charge {
+        let charge = match self.keys.settle(key, now) {
+            Some(reserved) => self.charge(&reserved, now),
+            None => Charge { period: self.window(now).period, at: now, draws: Draws::new(), key: None },
+        };
+        Charge { key: Some(key), ..charge }
+    }
+
+    pub(super) fn release_keyed(&mut self, key: Digest) {
+        if let Some(reserved) = self.keys.release(key) {
+            self.give_back(&reserved);
+        }
+    }
+
+    /// After the units of a charge have been taken back: whoever is in flight under its key holds them from now on.
+    /// Where they no longer fit, those stay repeats: what they get is free, and no limit is overrun.
+    pub(super) fn undo_keyed(&mut self, key: Digest, charge: &Charge) {
+        if !self.keys.is_charged_at(key, charge.at) {
+            return;
+        }
+        let cost = Cost::new(charge.draws.iter().map(|draw| (draw.meter, draw.units())));
+        if self.keys.is_in_flight(key) {
+            let tier = self.entitlement.tier.as_deref();
+            if tier.is_none_or(|tier| self.ask_units(tier, &cost).is_err()) {
+                return;
+            }
+            self.reserve(&cost);
+        }
+        self.keys.undo(key, cost);
+    }
+}

@@ -1,0 +1,92 @@
+//! The limits of an account as clients are shown them.
+
+use rust_decimal::Decimal;
+use smallvec::SmallVec;
+
+use super::Account;
+use crate::domain::money::Currency;
+use crate::domain::rate::{Bucket, Rate};
+use crate::domain::route::Route;
+use crate::domain::tier::{Allowance, Overage, Tier};
+use crate::domain::units::MeterId;
+use crate::domain::usage::Now;
+
+/// One limit as the `RateLimit` headers show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    pub name: PolicyName,
+    /// The most that a window allows.
+    pub quota: u64,
+    pub window_seconds: u64,
+    pub remaining: u64,
+    /// Seconds until more remains than now.
+    pub resets_in: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PolicyName {
+    Rate,
+    Quota(MeterId),
+    Cap,
+}
+
+impl Account {
+    /// Every limit that a request on this route is held against, the tightest first.
+    pub fn policies(&mut self, route: &Route, currency: Currency, now: Now) -> SmallVec<[Policy; 4]> {
+        self.roll(now);
+        let mut policies: SmallVec<[Policy; 4]> = SmallVec::new();
+        let Some(tier) = self.entitlement.tier.as_deref() else { return policies };
+        policies.extend(self.rate_policy(tier, route, now));
+        policies.extend(route.cost.iter().filter_map(|(meter, _)| self.quota_policy(tier, meter, now)));
+        policies.extend(self.cap_policy(tier, currency, now));
+        policies.sort_by_key(|policy| share_left(policy.remaining, policy.quota));
+        policies
+    }
+
+    /// The tighter of the tier's and the route's rate.
+    fn rate_policy(&self, tier: &Tier, route: &Route, now: Now) -> Option<Policy> {
+        let show = |rate: Rate, bucket: Bucket| Policy {
+            name: PolicyName::Rate,
+            quota: u64::from(rate.burst()),
+            window_seconds: rate.window_seconds(),
+            remaining: bucket.remaining(rate, now.nanos()),
+            resets_in: bucket.next_in(rate, now.nanos()).div_ceil(1_000_000_000),
+        };
+        let by_tier = tier.rate.map(|rate| show(rate, self.rate));
+        let by_route = route.rate.map(|rate| show(rate, self.route_bucket(route.id)));
+        by_tier.into_iter().chain(by_route).min_by_key(|policy| policy.remaining)
+    }
+
+    fn quota_policy(&self, tier: &Tier, meter: MeterId, now: Now) -> Option<Policy> {
+        let quota = match tier.included(meter) {
+            Allowance::Units(units) => units,
+            Allowance::Unlimited => return None,
+        };
+        Some(Policy {
+            name: PolicyName::Quota(meter),
+            quota,
+            window_seconds: self.current.period.length_seconds(),
+            remaining: quota.saturating_sub(self.taken(meter)),
+            resets_in: self.current.period.seconds_left(now.seconds()),
+        })
+    }
+
+    /// In minor units of the currency: the header takes integers only.
+    fn cap_policy(&self, tier: &Tier, currency: Currency, now: Now) -> Option<Policy> {
+        let Overage::Priced { cap: Some(cap), .. } = &tier.overage else { return None };
+        let minor = Decimal::from(10_u32.pow(currency.decimals()));
+        let whole = |amount: Decimal| u64::try_from((amount * minor).trunc()).unwrap_or(0);
+        Some(Policy {
+            name: PolicyName::Cap,
+            quota: whole(*cap),
+            window_seconds: self.current.period.length_seconds(),
+            remaining: whole((*cap - self.overage(tier, |_| 0)).max(Decimal::ZERO)),
+            resets_in: self.current.period.seconds_left(now.seconds()),
+        })
+    }
+}
+
+/// What is left of a limit in parts of 2^32: the order of tightness.
+fn share_left(remaining: u64, quota: u64) -> u64 {
+    u64::try_from((u128::from(remaining) << 32) / u128::from(quota.max(1))).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,61 @@
+//! Idempotency keys in a real file, as batches of records tell of them.
+
+use super::tests::{NOW, Temporary, batch};
+use super::*;
+
+const KEY: [u8; 16] = [1; 16];
+const OTHER: [u8; 16] = [2; 16];
+
+/// Folds one batch with these news of customer 7's keys.
+fn fold(store: &Store, next_record: u64, news: &[([u8; 16], KeyChange)]) {
+    let keys = news.iter().map(|(key, what)| KeyNews { customer: 7, key: *key, what: *what });
+    store.fold(Batch { keys: keys.collect(), ..batch(7, 1, next_record) }).expect("folds");
+}
+
+fn charged(at: i64, record: u64) -> KeyChange {
+    KeyChange::Charged { at, record }
+}
+
+async fn kept(store: &Store) -> Vec<KeyRow> {
+    store.keys(7, NOW - 1_000, 10).await.expect("reads")
+}
+
+#[tokio::test]
+async fn charged_keys_and_their_repeats_survive_a_restart_the_latest_first() {
+    let store = Temporary::new();
+    fold(&store, 6, &[(KEY, charged(NOW, 4)), (OTHER, charged(NOW + 1, 5))]);
+    fold(&store, 7, &[(KEY, KeyChange::Repeated), (KEY, KeyChange::Repeated)]);
+    let store = store.reopened();
+    let [first, last] =
+        [KeyRow { key: KEY, at: NOW, repeats: 2 }, KeyRow { key: OTHER, at: NOW + 1, repeats: 0 }];
+    assert_eq!(kept(&store).await, [last, first]);
+    assert_eq!(store.keys(7, NOW - 1_000, 1).await.expect("reads"), [last], "not more than asked for");
+    assert_eq!(store.keys(7, NOW, 10).await.expect("reads"), [last], "not older than asked for");
+    assert_eq!(store.keys(8, NOW - 1_000, 10).await.expect("reads"), [], "of one customer");
+}
+
+#[tokio::test]
+async fn a_correction_takes_away_the_key_of_its_own_charge_only() {
+    let store = Temporary::new();
+    fold(&store, 6, &[(KEY, charged(NOW, 4)), (KEY, KeyChange::Undone { record: 4 })]);
+    assert_eq!(kept(&store).await, []);
+    // The next request was charged and recorded before the correction of the first was.
+    fold(
+        &store,
+        7,
+        &[(KEY, charged(NOW, 6)), (KEY, charged(NOW + 1, 7)), (KEY, KeyChange::Undone { record: 6 })],
+    );
+    assert_eq!(kept(&store).await, [KeyRow { key: KEY, at: NOW + 1, repeats: 0 }]);
+}
+
+#[tokio::test]
+async fn keys_that_no_longer_count_and_the_oldest_of_too_many_are_removed() {
+    let store = Temporary::new();
+    fold(&store, 6, &[(KEY, charged(NOW - 10, 4)), (OTHER, charged(NOW, 5))]);
+    assert!(!store.prune_keys(NOW, 2).await.expect("prunes"), "one slice was enough");
+    assert_eq!(kept(&store).await, [KeyRow { key: OTHER, at: NOW, repeats: 0 }]);
+    fold(&store, 7, &[(KEY, charged(NOW + 1, 6)), ([3; 16], charged(NOW + 2, 7))]);
+    store.prune_keys(NOW, 2).await.expect("prunes");
+    let kept: Vec<_> = kept(&store).await.iter().map(|row| row.key).collect();
+    assert_eq!(kept, [[3; 16], KEY], "the latest two");
+}
