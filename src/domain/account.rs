@@ -4,7 +4,7 @@
 //! agree: a refusal costs nothing. What is admitted is *reserved* until it is settled or released, so that
 //! `used + reserved` never passes a hard limit, whatever comes at once.
 //!
-//! What a request with an idempotency key holds is in [`keyed`], what clients are shown of the limits in [`policies`].
+//! What a request with an idempotency key holds is in `keyed`, what clients are shown of the limits in `policies`.
 
 mod keyed;
 mod policies;
