@@ -12,6 +12,7 @@
 mod audit;
 mod customers;
 mod inbox;
+mod lost;
 mod names;
 mod outbox;
 mod outbox_list;
@@ -26,6 +27,7 @@ mod worker;
 
 pub use customers::{CustomerRow, LinkedBy, NewLink};
 pub use inbox::{EventFacts, InboxOutcome, InboxRow, Stored};
+pub use lost::LostRecords;
 pub use names::NameKind;
 pub use outbox::{Due, NeverArrived, OutboxCounts, OutboxRow, Outcome, SealPlan, Sealed};
 pub use outbox_list::{OutboxFilter, WaitingEvent};
