@@ -44,8 +44,8 @@ fn parse_id(text: &str) -> Result<String, String> {
 /// The records of one request.
 pub(super) struct Found {
     pub charge: Record,
-    /// The segment that holds the charge, and the offset behind it.
-    pub place: (u64, u64),
+    /// The segment that holds the charge.
+    pub segment: u64,
     pub corrections: Vec<Record>,
     /// Our ids of earlier requests that came under the same foreign id.
     pub others: Vec<Uuid>,
@@ -90,22 +90,22 @@ fn of_request(survey: &Survey, request: Uuid) -> anyhow::Result<Option<Found>> {
         |segment: &&Segment| segment.header.is_none_or(|header| header.made_at_micros <= at + WITHIN_MICROS);
     let near: Vec<Segment> = survey.since(at).iter().take_while(made_within).copied().collect();
     let (mut charge, mut corrections) = (None, Vec::new());
-    read(survey, &near, |segment, record, end| {
+    read(survey, &near, |segment, record| {
         if record.request != *request.as_bytes() {
             return;
         }
         match record.kind {
             Kind::Correction { .. } => corrections.push(record.clone()),
-            _ => charge = Some((record.clone(), (segment.number, end))),
+            _ => charge = Some((record.clone(), segment.number)),
         }
     })?;
-    Ok(charge.map(|(charge, place)| Found { charge, place, corrections, others: Vec::new() }))
+    Ok(charge.map(|(charge, segment)| Found { charge, segment, corrections, others: Vec::new() }))
 }
 
 /// Our ids of the latest requests that came under a foreign id, oldest first.
 fn of_foreign(survey: &Survey, id: &str) -> anyhow::Result<Vec<Uuid>> {
     let mut requests = Vec::new();
-    read(survey, survey.segments(), |_, record, _| {
+    read(survey, survey.segments(), |_, record| {
         let is_charge = !matches!(record.kind, Kind::Correction { .. });
         if is_charge && record.foreign_request.as_deref() == Some(id.as_bytes()) {
             requests.push(Uuid::from_bytes(record.request));
@@ -123,7 +123,7 @@ fn totals(survey: &Survey, charge: &Record) -> anyhow::Result<Totals> {
     let from = period_start.saturating_mul(1_000_000);
     let mut before = vec![0; charge.draws.len()];
     let segments = survey.since(from);
-    read(survey, segments, |_, record, _| {
+    read(survey, segments, |_, record| {
         let counts = record.number < charge.number
             && record.customer == charge.customer
             && record.period.start == period_start;
@@ -143,11 +143,12 @@ fn totals(survey: &Survey, charge: &Record) -> anyhow::Result<Totals> {
 fn read(
     survey: &Survey,
     segments: &[Segment],
-    mut visit: impl FnMut(&Segment, &Record, u64),
+    mut visit: impl FnMut(&Segment, &Record),
 ) -> anyhow::Result<()> {
     let bar = progress(segments.iter().map(|segment| segment.length).sum());
+    let mut next = 0;
     for segment in segments {
-        survey.records(segment, |record, end| visit(segment, record, end))?;
+        next = survey.records(segment, next, |record| visit(segment, record))?;
         bar.inc(segment.length);
     }
     bar.finish_and_clear();

@@ -82,9 +82,10 @@ impl Export {
         let bar = progress(segments.iter().map(|segment| segment.length).sum());
         let mut out = Output::new();
         let mut reading = self.format == Format::Jsonl || out.write(CSV_HEADER)?;
+        let mut next = 0;
         for segment in segments {
             let mut failed = None;
-            survey.records(segment, |record, _| {
+            next = survey.records(segment, next, |record| {
                 if reading && self.wants(record, customer) {
                     match self.write(&books, record, &mut out) {
                         Ok(still) => reading = still,

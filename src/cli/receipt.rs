@@ -83,7 +83,7 @@ impl MeterCharge {
 
 impl Receipt {
     pub fn new(books: &Books, found: Found, totals: Totals) -> Result<Self, Failure> {
-        let Found { charge: record, place: (segment, _), corrections, others } = found;
+        let Found { charge: record, segment, corrections, others } = found;
         let charges = record.draws.iter().zip(totals.before).map(|(draw, used_before)| {
             let correction = correction_of(&corrections, draw.meter);
             MeterCharge::new(books, &record, draw, correction, used_before)

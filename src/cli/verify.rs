@@ -7,8 +7,8 @@ use anyhow::anyhow;
 use serde_json::{Value, json};
 
 use crate::clock;
-use crate::ledger::{Expected, Kind, Position, Record, Resume, Survey, Verified, Verifier};
-use crate::store::{TotalDifference, TotalKey, TotalUnits, TotalsCheck};
+use crate::ledger::{Expected, Kind, Lost, Position, Record, Resume, Survey, Verified, Verifier};
+use crate::store::{LostRecords, TotalDifference, TotalKey, TotalUnits, TotalsCheck};
 
 use super::books::Books;
 use super::output::{Output, facts, instant, progress, segment_file};
@@ -72,7 +72,9 @@ fn read_all(
 ) -> Result<Verified, Failure> {
     let (segment, offset, next_record) = check.folded;
     let retention = i64::try_from(books.config.ledger.retention.as_micros()).unwrap_or(i64::MAX);
+    let lost: Vec<Lost> = books.store.lost()?.into_iter().map(known_loss).collect();
     let expected = Expected {
+        lost: &lost,
         ledger: books.ledger,
         resume: Resume { folded: Position { segment, offset }, next_record },
         kept_since_micros: clock::now().micros().saturating_sub(retention),
@@ -94,6 +96,11 @@ fn read_all(
     }
     bar.finish_and_clear();
     Ok(verifier.finish())
+}
+
+fn known_loss(lost: LostRecords) -> Lost {
+    let LostRecords { from, to, segment, offset } = lost;
+    Lost { segment, offset, from, to }
 }
 
 fn add(sums: &mut HashMap<TotalKey, TotalUnits>, record: &Record) {

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::format::{LedgerId, Position, Record};
 use super::keeper;
-use super::recovery::{OpenError, Resume, recover};
+use super::recovery::{Lost, OpenError, Resume, recover};
 use super::segment::Reader;
 use super::storage::{SegmentFile, Storage};
 use super::survey::Survey;
@@ -93,7 +93,7 @@ pub(super) struct Tail {
 }
 
 impl Ledger {
-    /// Checks what is on disk and opens a new segment behind it.
+    /// Checks what is on disk and opens a new segment behind it. Nothing is known to be lost.
     pub fn open(
         storage: Arc<dyn Storage>,
         ledger: LedgerId,
@@ -101,7 +101,20 @@ impl Ledger {
         options: Options,
         now_micros: i64,
     ) -> Result<Self, OpenError> {
-        let recovered = recover(&storage, ledger, resume)?;
+        Self::open_after_losses(storage, ledger, resume, &[], options, now_micros).map(|(ledger, _)| ledger)
+    }
+
+    /// The same where earlier starts found records lost. Answers what is found lost now: the caller keeps it, durably,
+    /// before anything is folded, since behind the folded position it would be damage.
+    pub fn open_after_losses(
+        storage: Arc<dyn Storage>,
+        ledger: LedgerId,
+        resume: Resume,
+        known: &[Lost],
+        options: Options,
+        now_micros: i64,
+    ) -> Result<(Self, Vec<Lost>), OpenError> {
+        let recovered = recover(&storage, ledger, resume, known)?;
         let first =
             keeper::new_segment(&storage, ledger, recovered.next_segment, recovered.next_record, now_micros)?;
         keeper::link(&storage, &*first.file, recovered.next_segment)?;
@@ -126,7 +139,7 @@ impl Ledger {
             available: AtomicBool::new(true),
         });
         let keeper = keeper::spawn(shared.clone())?;
-        Ok(Self { shared, keeper: Mutex::new(Some(keeper)) })
+        Ok((Self { shared, keeper: Mutex::new(Some(keeper)) }, recovered.lost))
     }
 
     /// Writes one record. After an error nothing of it counts.

@@ -52,7 +52,8 @@
 //! - Records at or after the first record number of a later segment are superseded: they stand there again.
 //! - Names are never in the ledger, so that erasing a person breaks no checksum.
 //! - Up to the last recorded sync (the position that the store has folded) every record is whole: anything else is
-//!   damage. Behind it, after a loss of power, records may be torn or missing: good ones count, holes are logged.
+//!   damage. Behind it, after a loss of power, records may be torn or missing: good ones count, and the holes are told
+//!   at the start, to be kept in the store, so that they are not taken for damage once the fold has passed them.
 
 mod append;
 mod format;
@@ -65,11 +66,11 @@ mod verify;
 
 pub use append::{Appended, Durability, Ledger, LedgerError, Options, Synced};
 pub use format::{Header, Kind, LedgerId, Position, Record, RecordDraw};
-pub use recovery::{OpenError, Resume};
+pub use recovery::{Lost, OpenError, Resume};
 pub use segment::Reader;
 pub use storage::{Disk, SegmentFile, Storage};
 pub use survey::{Segment, Survey};
-pub use verify::{Damage, Expected, Fault, Lost, Verified, Verifier};
+pub use verify::{Damage, Expected, Fault, Verified, Verifier};
 
 #[cfg(test)]
 mod tests;

@@ -34,21 +34,39 @@ pub enum OpenError {
     Foreign { segment: u64 },
 }
 
+/// Records that a loss of power took before they were synced, and the place where they are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost {
+    pub segment: u64,
+    pub offset: u64,
+    /// The first and the last of them.
+    pub from: u64,
+    pub to: u64,
+}
+
 /// Where to go on.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Recovered {
     pub next_segment: u64,
     pub next_record: u64,
+    /// Found missing now, behind what was folded.
+    pub lost: Vec<Lost>,
 }
 
-/// Checks what is there, cuts a torn tail, and makes everything that will be folded durable.
-pub fn recover(storage: &Arc<dyn Storage>, ledger: LedgerId, resume: Resume) -> Result<Recovered, OpenError> {
+/// Checks what is there, cuts a torn tail, and makes everything that will be folded durable. What was found lost by an
+/// earlier start (`known`) is no damage once the fold has passed it.
+pub fn recover(
+    storage: &Arc<dyn Storage>,
+    ledger: LedgerId,
+    resume: Resume,
+    known: &[Lost],
+) -> Result<Recovered, OpenError> {
     let segments = storage.list()?;
     let folded = resume.folded.segment;
     if folded > 0 && !segments.contains(&folded) {
         return Err(OpenError::Missing { segment: folded });
     }
-    let mut check = Check { ledger, resume, next_record: 0, last: None };
+    let mut check = Check { ledger, resume, known, lost: Vec::new(), next_record: 0, last: None };
     let checked = checked_range(storage, &segments, folded)?;
     let mut opened = Vec::new();
     for segment in &segments[checked..] {
@@ -73,6 +91,7 @@ pub fn recover(storage: &Arc<dyn Storage>, ledger: LedgerId, resume: Resume) -> 
     Ok(Recovered {
         next_segment: segments.last().map_or(1, |last| last + 1),
         next_record: check.next_record.max(resume.next_record).max(1),
+        lost: check.lost,
     })
 }
 
@@ -96,16 +115,18 @@ struct Later {
     is_last: bool,
 }
 
-struct Check {
+struct Check<'a> {
     ledger: LedgerId,
     resume: Resume,
+    known: &'a [Lost],
+    lost: Vec<Lost>,
     /// Behind the last good record; 0 before the first.
     next_record: u64,
     /// The segment checked last.
     last: Option<u64>,
 }
 
-impl Check {
+impl Check<'_> {
     fn segment(
         &mut self,
         segment: u64,
@@ -173,10 +194,14 @@ impl Check {
         }
         let expected = self.next_record;
         if number > expected {
-            if expected < self.resume.next_record {
+            let is_known = self.known.iter().any(|lost| lost.from == expected && lost.to + 1 == number);
+            if expected < self.resume.next_record && !is_known {
                 return Err(OpenError::Damaged { segment, offset });
             }
-            tracing::error!(segment, offset, from = expected, to = number, "usage records are lost");
+            if !is_known {
+                tracing::error!(segment, offset, from = expected, to = number - 1, "usage records are lost");
+                self.lost.push(Lost { segment, offset, from: expected, to: number - 1 });
+            }
             self.next_record = number;
         }
         Ok(())

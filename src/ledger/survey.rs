@@ -78,20 +78,28 @@ impl Survey {
         }
     }
 
-    /// Shows each record of a segment that does not stand again in a later one, with the offset behind it.
-    pub fn records(&self, segment: &Segment, mut visit: impl FnMut(&Record, u64)) -> io::Result<()> {
+    /// Shows each record of a segment from a number on that does not stand again in a later one. Answers from which
+    /// number to go on in the next segment: none is shown twice.
+    pub fn records(
+        &self,
+        segment: &Segment,
+        from_number: u64,
+        mut visit: impl FnMut(&Record),
+    ) -> io::Result<u64> {
+        let mut next = from_number;
         if segment.header.is_some_and(|header| header.ledger != self.ledger) {
-            return Ok(());
+            return Ok(next);
         }
         let bytes = self.read(segment)?.unwrap_or_default();
         let header = usize::try_from(HEADER_BYTES).map_err(io::Error::other)?;
         for item in scan(bytes.get(header..).unwrap_or_default(), HEADER_BYTES) {
-            if let Item::Record(record, end) = item
-                && record.number < segment.superseded_from
+            if let Item::Record(record, _) = item
+                && (next..segment.superseded_from).contains(&record.number)
             {
-                visit(&record, end);
+                next = record.number + 1;
+                visit(&record);
             }
         }
-        Ok(())
+        Ok(next)
     }
 }

@@ -11,34 +11,34 @@ use proptest::prelude::*;
 use super::format::tests::record;
 use super::*;
 
-pub(super) const ID: LedgerId = LedgerId([9; 16]);
+const ID: LedgerId = LedgerId([9; 16]);
 
 /// A disk in memory that keeps written and durable bytes apart and fails on demand.
 #[derive(Default)]
-pub(super) struct FakeDisk {
+struct FakeDisk {
     segments: Mutex<BTreeMap<u64, Arc<FakeFile>>>,
-    pub(super) faults: Arc<Faults>,
+    faults: Arc<Faults>,
 }
 
 #[derive(Default)]
-pub(super) struct Faults {
+struct Faults {
     /// Writes fail while set, after writing half.
     writes: AtomicBool,
-    pub(super) syncs: AtomicBool,
+    syncs: AtomicBool,
     synced: AtomicU64,
     /// Runs once, inside the next sync that works.
     in_sync: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 #[derive(Default)]
-pub(super) struct FakeFile {
+struct FakeFile {
     bytes: Mutex<(Vec<u8>, Vec<u8>)>,
-    pub(super) faults: Arc<Faults>,
+    faults: Arc<Faults>,
 }
 
 impl FakeDisk {
     /// What is left after a loss of power.
-    pub(super) fn after_power_loss(&self) -> Arc<Self> {
+    fn after_power_loss(&self) -> Arc<Self> {
         let disk = Self::default();
         for (number, file) in self.segments.lock().expect("lock").iter() {
             let durable = file.bytes.lock().expect("lock").1.clone();
@@ -49,7 +49,7 @@ impl FakeDisk {
         Arc::new(disk)
     }
 
-    pub(super) fn change(&self, segment: u64, change: impl FnOnce(&mut Vec<u8>)) {
+    fn change(&self, segment: u64, change: impl FnOnce(&mut Vec<u8>)) {
         change(&mut self.segments.lock().expect("lock")[&segment].bytes.lock().expect("lock").0);
     }
 }
@@ -123,12 +123,12 @@ fn open_with(disk: &Arc<FakeDisk>, resume: Resume, durability: Durability) -> Re
     Ledger::open(disk.clone(), ID, resume, options, 0)
 }
 
-pub(super) fn open(disk: &Arc<FakeDisk>) -> Ledger {
+fn open(disk: &Arc<FakeDisk>) -> Ledger {
     open_with(disk, Resume::default(), Durability::Process).expect("opens")
 }
 
 /// Waits until everything appended is durable, and reads it all.
-pub(super) fn settled(ledger: &Ledger) -> Vec<u32> {
+fn settled(ledger: &Ledger) -> Vec<u32> {
     let target = ledger.request_sync();
     let mut synced = ledger.synced();
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
@@ -152,7 +152,7 @@ fn read(ledger: &Ledger, end: Position) -> Vec<u32> {
     customers
 }
 
-pub(super) fn wait_until_available(ledger: &Ledger) {
+fn wait_until_available(ledger: &Ledger) {
     while !ledger.is_available() {
         std::thread::yield_now();
     }

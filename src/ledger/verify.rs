@@ -10,7 +10,7 @@ use std::io;
 use sha2::{Digest, Sha256};
 
 use super::format::{HEADER_BYTES, Header, LedgerId, Position, Record};
-use super::recovery::Resume;
+use super::recovery::{Lost, Resume};
 use super::segment::{Item, scan};
 use super::survey::{Segment, Survey};
 
@@ -21,10 +21,12 @@ const LINK: std::ops::Range<usize> = 64..100;
 
 /// What the ledger is checked against.
 #[derive(Clone, Copy, Debug)]
-pub struct Expected {
+pub struct Expected<'a> {
     pub ledger: LedgerId,
     /// Read from the store before the survey: what it has counted must be there.
     pub resume: Resume,
+    /// What starts of the gateway found lost.
+    pub lost: &'a [Lost],
     /// Segments that ended before this instant may have been pruned.
     pub kept_since_micros: i64,
 }
@@ -61,15 +63,6 @@ pub struct Fault {
     pub damage: Damage,
 }
 
-/// Records that a loss of power took before they were synced and counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lost {
-    pub segment: u64,
-    pub offset: u64,
-    pub from: u64,
-    pub to: u64,
-}
-
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verified {
@@ -80,6 +73,7 @@ pub struct Verified {
     pub unlinked: u64,
     /// Bytes that are no record and where none is missing.
     pub torn_bytes: u64,
+    /// Taken by a loss of power before they were synced.
     pub lost: Vec<Lost>,
     pub faults: Vec<Fault>,
     /// Beyond those that are listed.
@@ -97,7 +91,7 @@ impl Verified {
 /// Goes through a survey, segment by segment.
 pub struct Verifier<'a> {
     survey: &'a Survey,
-    expected: Expected,
+    expected: Expected<'a>,
     found: Verified,
     /// The index of the segment that comes next.
     at: usize,
@@ -108,6 +102,15 @@ pub struct Verifier<'a> {
     before: Option<Before>,
 }
 
+/// What a segment's header says of its records.
+enum Head {
+    Ours,
+    /// A kill before it was written: at the making of the segment, or while it was filled to replace a failed one. The
+    /// numbers show whether anything is missing.
+    NotWritten,
+    Foreign,
+}
+
 /// The segment before.
 #[derive(Clone, Copy)]
 struct Before {
@@ -116,7 +119,7 @@ struct Before {
 }
 
 impl<'a> Verifier<'a> {
-    pub fn new(survey: &'a Survey, expected: Expected) -> Self {
+    pub fn new(survey: &'a Survey, expected: Expected<'a>) -> Self {
         let starts_at_one = survey.segments().first().is_some_and(|segment| segment.number == 1);
         Self {
             survey,
@@ -145,9 +148,13 @@ impl<'a> Verifier<'a> {
         if segment.number == folded.segment && (bytes.len() as u64) < folded.offset {
             self.fault(segment.number, bytes.len() as u64, Damage::Truncated);
         }
-        if self.header(segment, &bytes) {
-            self.link(segment.number, &bytes);
-            self.records(segment, &bytes, visit);
+        match self.header(segment, &bytes) {
+            Head::Ours => {
+                self.link(segment.number, &bytes);
+                self.records(segment, &bytes, false, visit);
+            }
+            Head::NotWritten => self.records(segment, &bytes, true, visit),
+            Head::Foreign => {}
         }
         self.before = Some(Before { number: segment.number, hash: Sha256::digest(&bytes).into() });
         Ok(Some(segment.length))
@@ -189,21 +196,19 @@ impl<'a> Verifier<'a> {
         self.before = self.before.filter(|before| before.number + 1 == number);
     }
 
-    /// Answers whether the records behind it are worth reading.
-    fn header(&mut self, segment: &Segment, bytes: &[u8]) -> bool {
+    fn header(&mut self, segment: &Segment, bytes: &[u8]) -> Head {
         let number = segment.number;
         let Some(header) = Header::decode(bytes) else {
-            // A kill between making a segment and writing its head; the numbers show whether anything is missing.
-            let begun =
-                bytes.len() > HEADER || (bytes.len() == HEADER && bytes.iter().any(|byte| *byte != 0));
-            if begun {
-                self.fault(number, 0, Damage::Header);
+            let written = bytes.get(..HEADER).is_some_and(|head| head.iter().any(|byte| *byte != 0));
+            if !written {
+                return Head::NotWritten;
             }
-            return begun;
+            self.fault(number, 0, Damage::Header);
+            return Head::Ours;
         };
         if header.ledger != self.expected.ledger {
             self.fault(number, 0, Damage::Foreign);
-            return false;
+            return Head::Foreign;
         }
         if header.segment != number {
             self.fault(number, 0, Damage::Misnumbered { holds: header.segment });
@@ -213,7 +218,7 @@ impl<'a> Verifier<'a> {
         }
         self.reach(header.first_record);
         self.good_until = Position { segment: number, offset: HEADER_BYTES };
-        true
+        Head::Ours
     }
 
     fn link(&mut self, number: u64, bytes: &[u8]) {
@@ -230,14 +235,16 @@ impl<'a> Verifier<'a> {
         }
     }
 
-    fn records(&mut self, segment: &Segment, bytes: &[u8], mut visit: impl FnMut(&Record)) {
+    /// With `again`, records may be those of an earlier segment once more.
+    fn records(&mut self, segment: &Segment, bytes: &[u8], again: bool, mut visit: impl FnMut(&Record)) {
         let number = segment.number;
         self.good_until = Position { segment: number, offset: HEADER_BYTES };
         for item in scan(bytes.get(HEADER..).unwrap_or_default(), HEADER_BYTES) {
             match item {
                 Item::Hole(from, to) => self.found.torn_bytes += to - from,
                 Item::Record(record, end) => {
-                    if record.number < segment.superseded_from && self.reach(record.number) {
+                    let known = again && self.next_record.is_some_and(|next| record.number < next);
+                    if record.number < segment.superseded_from && !known && self.reach(record.number) {
                         self.next_record = Some(record.number + 1);
                         self.found.records += 1;
                         visit(&record);
@@ -257,11 +264,12 @@ impl<'a> Verifier<'a> {
             return false;
         }
         if number > expected {
-            let to = number - 1;
-            if expected < self.expected.resume.next_record {
-                self.fault(segment, offset, Damage::Records { from: expected, to });
+            let (from, to) = (expected, number - 1);
+            let is_known = self.expected.lost.iter().any(|lost| (lost.from, lost.to) == (from, to));
+            if is_known || from >= self.expected.resume.next_record {
+                self.found.lost.push(Lost { segment, offset, from, to });
             } else {
-                self.found.lost.push(Lost { segment, offset, from: expected, to });
+                self.fault(segment, offset, Damage::Records { from, to });
             }
             self.next_record = Some(number);
         }

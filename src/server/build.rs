@@ -18,11 +18,11 @@ use crate::config::{self, Config};
 use crate::customers::Customers;
 use crate::domain::catalogue::Catalogue;
 use crate::gateway::{Flow, RecordNumbers};
-use crate::ledger::{Disk, Durability, Ledger, LedgerId, Options, Position, Resume};
+use crate::ledger::{Disk, Durability, Ledger, LedgerId, Lost, Options, Position, Resume};
 use crate::metrics::METRICS;
 use crate::problem::Code;
 use crate::reporting::{Folded, Folder, Reporter, ReporterOptions};
-use crate::store::{NameKind, Store};
+use crate::store::{LostRecords, NameKind, Store};
 use crate::stripe::{Secret, Transport, TransportOptions};
 
 use super::ServerError;
@@ -58,8 +58,7 @@ impl State {
             sync_interval: config.ledger.sync_interval,
             segment_bytes: SEGMENT_BYTES,
         };
-        let ledger =
-            Arc::new(Ledger::open(Arc::new(disk), ledger_id, resume, options, clock::now().micros())?);
+        let ledger = open_ledger(disk, ledger_id, resume, &store, options)?;
         let names = config.catalogue.meters.iter().map(|meter| meter.name.to_string());
         let meters = numbers.meters.iter().copied().zip(names).collect();
         let mut folder = Folder::new(ledger.clone(), store.clone(), config.catalogue.report, resume, meters);
@@ -70,6 +69,34 @@ impl State {
         }
         Ok(Self { store, ledger, ledger_id, folder, numbers })
     }
+}
+
+/// What the last loss of power took is kept in the store before anything more is folded.
+fn open_ledger(
+    disk: Disk,
+    id: LedgerId,
+    resume: Resume,
+    store: &Store,
+    options: Options,
+) -> Result<Arc<Ledger>, ServerError> {
+    let known: Vec<_> = store
+        .lost()?
+        .into_iter()
+        .map(|LostRecords { from, to, segment, offset }| Lost { segment, offset, from, to })
+        .collect();
+    let now = clock::now();
+    let (ledger, found) =
+        Ledger::open_after_losses(Arc::new(disk), id, resume, &known, options, now.micros())?;
+    if !found.is_empty() {
+        let found = found.into_iter().map(|Lost { segment, offset, from, to }| LostRecords {
+            from,
+            to,
+            segment,
+            offset,
+        });
+        store.note_lost(found.collect(), now.seconds())?;
+    }
+    Ok(Arc::new(ledger))
 }
 
 fn number_names(store: &Store, config: &Config) -> Result<RecordNumbers, ServerError> {

@@ -77,3 +77,13 @@ BEGIN
 END;
 -- What Stripe has not accepted, in the order in which it was sealed.
 CREATE INDEX outbox_open ON outbox (sequence) WHERE state <> 'delivered';
+
+-- Usage records that a loss of power took before they were synced: the holes that a start found in the ledger, kept
+-- before the fold passed them, so that they are not taken for damage.
+CREATE TABLE lost (
+    first_record INTEGER PRIMARY KEY,
+    last_record  INTEGER NOT NULL,
+    segment      INTEGER NOT NULL,
+    offset       INTEGER NOT NULL,
+    found_at     INTEGER NOT NULL
+) STRICT;
