@@ -6,8 +6,8 @@
 //!
 //! One thread writes: it takes all jobs that wait, runs each in a savepoint of one transaction, commits with a sync
 //! (`synchronous = FULL`), and only then answers them. A job that fails changes nothing; if the commit fails, all of
-//! its jobs fail. Two threads read, one of them what takes long, on connections of their own: the writer holds up
-//! neither.
+//! its jobs fail. Commands of other processes write too: a transaction takes the right to write before it reads. Two
+//! threads read, one of them what takes long, on connections of their own: the writer holds up neither.
 
 mod audit;
 mod customers;
@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use worker::Worker;
+use worker::{Begin, Worker};
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -68,9 +68,9 @@ impl Store {
         let writer = connect(&path)?;
         migrate(&writer)?;
         Ok(Self {
-            writer: Worker::spawn("store", writer)?,
-            reader: Worker::spawn("store-read", connect(&path)?)?,
-            scanner: Worker::spawn("store-scan", connect(&path)?)?,
+            writer: Worker::spawn("store", writer, Begin::Write)?,
+            reader: Worker::spawn("store-read", connect(&path)?, Begin::Read)?,
+            scanner: Worker::spawn("store-scan", connect(&path)?, Begin::Read)?,
         })
     }
 

@@ -329,3 +329,24 @@ async fn a_job_that_fails_changes_nothing_and_harms_no_other() {
         .expect("reads");
     assert_eq!(kept, 1);
 }
+
+#[tokio::test]
+async fn two_processes_write_by_turns_and_neither_fails() {
+    let here = Temporary::new();
+    let there = Store::open(here.folder.path()).expect("opens beside");
+    let add = |store: &Store| {
+        store.write_blocking(|db| {
+            let read: i64 = db.query_row("SELECT count(*) FROM audit", [], |row| row.get(0))?;
+            audit::add(db, NOW, "test", None, &read.to_string())
+        })
+    };
+    std::thread::scope(|scope| {
+        for store in [&*here, &there] {
+            scope.spawn(move || (0..100).for_each(|_| add(store).expect("writes")));
+        }
+    });
+    let distinct = |db: &Connection| {
+        Ok(db.query_row("SELECT count(DISTINCT detail) FROM audit", [], |row| row.get::<_, i64>(0))?)
+    };
+    assert_eq!(here.read_blocking(distinct).expect("reads"), 200, "each saw what the others had written");
+}

@@ -15,17 +15,36 @@ const JOBS_PER_COMMIT: usize = 256;
 type Job = Box<dyn FnOnce(&Connection) -> Answer + Send>;
 type Answer = Box<dyn FnOnce(std::result::Result<(), String>) + Send>;
 
+/// How a worker's transactions begin.
+#[derive(Clone, Copy)]
+pub(super) enum Begin {
+    /// A view of the database that no writer changes.
+    Read,
+    /// With the right to write: a transaction that has read could not get it any more once another process has
+    /// written, and would fail.
+    Write,
+}
+
+impl Begin {
+    fn sql(self) -> &'static str {
+        match self {
+            Self::Read => "BEGIN",
+            Self::Write => "BEGIN IMMEDIATE",
+        }
+    }
+}
+
 pub(super) struct Worker {
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Worker {
-    pub fn spawn(name: &str, connection: Connection) -> Result<Self> {
+    pub fn spawn(name: &str, connection: Connection, begin: Begin) -> Result<Self> {
         let (jobs, queue) = channel();
         let thread = thread::Builder::new()
             .name(name.into())
-            .spawn(move || work(&connection, &queue))
+            .spawn(move || work(&connection, &queue, begin))
             .map_err(|error| StoreError::Commit(error.to_string()))?;
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
@@ -92,9 +111,9 @@ fn in_savepoint<T>(connection: &Connection, job: impl FnOnce(&Connection) -> Res
     result
 }
 
-fn work(connection: &Connection, queue: &Receiver<Job>) {
+fn work(connection: &Connection, queue: &Receiver<Job>, begin: Begin) {
     while let Ok(first) = queue.recv() {
-        let begun = connection.execute_batch("BEGIN");
+        let begun = connection.execute_batch(begin.sql());
         let answers: Vec<Answer> = std::iter::once(first)
             .chain(queue.try_iter().take(JOBS_PER_COMMIT - 1))
             .map(|job| job(connection))
