@@ -129,7 +129,7 @@ impl Billing {
 
     /// Applies one event, notes what became of it, and gives its id back.
     async fn apply(&self, event: InboxRow) -> String {
-        let outcome = match self.applier.event(&event.facts, clock::now()).await {
+        let outcome = match self.applier.event(&event, clock::now()).await {
             Ok(()) => {
                 tracing::info!(
                     event = event.event_id,

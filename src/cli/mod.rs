@@ -5,10 +5,12 @@
 mod check;
 mod demo;
 mod logging;
+mod reconcile;
 mod run;
 mod sample_api;
 mod sandbox;
 mod schema;
+mod table;
 mod token;
 
 use std::path::{Path, PathBuf};
@@ -39,6 +41,8 @@ enum Command {
     Schema,
     /// Sign a development token with the configuration's secret
     Token(token::Token),
+    /// Compare the ledger with what Stripe's meters hold, customer by customer
+    Reconcile(reconcile::Reconcile),
     /// Run the local Stripe alone
     Sandbox(sandbox::SandboxArguments),
 }
@@ -56,6 +60,8 @@ enum Failure {
     Failed(anyhow::Error),
     /// Exit code 64; the text says everything.
     BadConfiguration(String),
+    /// Exit code 1; the output says everything.
+    Told,
 }
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {
@@ -74,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Check(file) => check::check(&file.config),
         Command::Schema => schema::schema(),
         Command::Token(token) => token.run(),
+        Command::Reconcile(reconcile) => reconcile.run(),
         Command::Sandbox(sandbox) => sandbox.run(),
     };
     match outcome {
@@ -82,6 +89,7 @@ pub fn main() -> ExitCode {
             eprintln!("tollgate: {error:#}");
             ExitCode::FAILURE
         }
+        Err(Failure::Told) => ExitCode::FAILURE,
         Err(Failure::BadConfiguration(text)) => {
             eprintln!("{text}");
             ExitCode::from(BAD_CONFIGURATION)

@@ -30,6 +30,8 @@ pub struct ReporterOptions {
     /// Meter number, meter name, and the name of its events at Stripe.
     pub meters: Vec<(u32, String, String)>,
     pub flush_interval: Duration,
+    /// How long Stripe gets to add up what it has accepted.
+    pub reconcile_settle: Duration,
 }
 
 /// What a flush did.
@@ -64,8 +66,8 @@ impl Reporter {
         transport: Arc<Transport>,
         options: ReporterOptions,
     ) -> Self {
-        let identifier_prefix = options.identifier_prefix.clone();
-        let sender = Sender { store: store.clone(), transport, identifier_prefix };
+        let settle = i64::try_from(options.reconcile_settle.as_secs()).unwrap_or(i64::MAX);
+        let sender = Sender::new(store.clone(), transport, options.identifier_prefix.clone(), settle);
         Self { store, ledger, folded, hurry, sender, options, passing: Mutex::new(()) }
     }
 
@@ -140,6 +142,7 @@ impl Reporter {
             rows += sealed.rows;
             if !sealed.more {
                 self.show_unsealed().await?;
+                self.show_reconciled().await?;
                 return Ok(rows);
             }
         }
@@ -183,6 +186,16 @@ impl Reporter {
             METRICS.unlinked_units.with_label_values(&[name]).set(units(&unlinked));
             let unfolded = METRICS.recorded_units.with_label_values(&[name]).get() - folded_before;
             METRICS.unsealed_units.with_label_values(&[name]).set(units(&unsealed) + unfolded.max(0));
+        }
+        Ok(())
+    }
+
+    /// Shows what the last comparison with Stripe has found, in whichever process it ran.
+    async fn show_reconciled(&self) -> Result<(), StoreError> {
+        let found = self.store.reconciled().await?;
+        for (number, name, _) in &self.options.meters {
+            let difference = found.iter().find(|(meter, _)| meter == number).map_or(0, |(_, units)| *units);
+            METRICS.reconcile_difference_units.with_label_values(&[name]).set(difference);
         }
         Ok(())
     }

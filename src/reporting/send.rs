@@ -7,19 +7,16 @@ use futures_util::StreamExt;
 use futures_util::stream;
 
 use crate::metrics::METRICS;
-use crate::store::{NeverArrived, OutboxRow, Outcome, Store, StoreError};
+use crate::store::{Due, NeverArrived, OutboxRow, Outcome, Store, StoreError};
 use crate::stripe::{Backoff, MeterEvent, MeterEventAnswer, Transport, random, send_meter_event};
+
+use super::stripe_sums::StripeSums;
+use super::unanswered::Comparer;
 
 /// Rows read into memory at once; a backlog of any size passes through this window.
 pub(super) const WINDOW: u32 = 512;
 /// Calls in flight at once, each for another customer or meter.
 const CONCURRENCY: usize = 32;
-/// Stripe remembers identifiers for at least 24 hours. A row whose first try is older than this and has no answer
-/// may have arrived: sending it again could bill it twice.
-const RESEND_WITHIN_SECONDS: i64 = 23 * 3600;
-const UNANSWERED: &str =
-    "unanswered for over 23 h: compare with Stripe's meter event summaries before it is sent again";
-
 /// Rows of one pass.
 pub(super) struct Pass {
     pub tried: usize,
@@ -30,15 +27,33 @@ pub(super) struct Sender {
     pub store: Arc<Store>,
     pub transport: Arc<Transport>,
     /// Begins every identifier.
-    pub identifier_prefix: String,
+    identifier_prefix: String,
+    comparer: Comparer,
 }
 
 impl Sender {
+    /// `settle_seconds`: how long Stripe gets to add up what it has accepted.
+    pub fn new(
+        store: Arc<Store>,
+        transport: Arc<Transport>,
+        identifier_prefix: String,
+        settle_seconds: i64,
+    ) -> Self {
+        let comparer =
+            Comparer { store: store.clone(), sums: StripeSums::new(transport.clone()), settle_seconds };
+        Self { store, transport, identifier_prefix, comparer }
+    }
+
     /// Sends what is due.
     pub async fn pass(&self, now: i64) -> Result<Pass, StoreError> {
         // An open circuit lets one probe through: one row is enough for it.
         let window = if self.transport.circuit_open() { 1 } else { WINDOW };
         let due = self.store.claim_due(now, window).await?;
+        self.send_all(due, now).await
+    }
+
+    /// Sends rows that have been marked as tried.
+    pub async fn send_all(&self, due: Due, now: i64) -> Result<Pass, StoreError> {
         let tried = due.len();
         let mut lanes: HashMap<(String, String), Vec<OutboxRow>> = HashMap::new();
         for row in due {
@@ -50,7 +65,8 @@ impl Sender {
             .collect()
             .await;
         let outcomes: Vec<_> = outcomes.into_iter().flatten().collect();
-        let delivered = outcomes.iter().filter(|(_, outcome)| *outcome == Outcome::Delivered).count();
+        let delivered =
+            outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Delivered { .. })).count();
         self.store.settle_tries(outcomes, now).await?;
         Ok(Pass { tried, delivered })
     }
@@ -67,9 +83,8 @@ impl Sender {
     }
 
     async fn send(&self, row: &OutboxRow, now: i64) -> Outcome {
-        if row.first_tried_at.is_some_and(|first| now - first > RESEND_WITHIN_SECONDS) {
-            tracing::error!(identifier = row.identifier, reason = UNANSWERED, "a meter event is held back");
-            return Outcome::Dead { reason: UNANSWERED.into() };
+        if row.is_unanswered(now) {
+            return self.comparer.look(row, now).await;
         }
         let event = MeterEvent {
             event_name: row.event_name.clone(),
@@ -81,8 +96,11 @@ impl Sender {
         // Stripe replays a stored answer under its key: after one, the same event goes under another key.
         let key = format!("{}-{}", row.identifier, row.answers);
         match send_meter_event(&self.transport, &event, &key).await {
-            MeterEventAnswer::Accepted => Outcome::Delivered,
-            MeterEventAnswer::Duplicate if row.first_tried_at.is_some() => Outcome::Delivered,
+            MeterEventAnswer::Accepted => Outcome::Delivered { answer: "accepted".into() },
+            MeterEventAnswer::Duplicate if row.rejected_at.is_some() => remembered(row),
+            MeterEventAnswer::Duplicate if row.first_tried_at.is_some() => {
+                Outcome::Delivered { answer: "known to Stripe: an earlier try arrived".into() }
+            }
             MeterEventAnswer::Duplicate => self.reseal(row, now),
             MeterEventAnswer::Refused { reason } => {
                 tracing::error!(identifier = row.identifier, reason, "Stripe refused a meter event for good");
@@ -116,15 +134,28 @@ impl Sender {
     }
 }
 
+/// Stripe knows the identifier of an event that it has rejected: that it does says nothing of whether it counts.
+fn remembered(row: &OutboxRow) -> Outcome {
+    let reason = if row.first_tried_at.is_none() {
+        "rejected by Stripe, which remembers the identifier for 24 h: retry after that"
+    } else {
+        "rejected by Stripe, and a try since then was left without an answer: run `tollgate reconcile`, and retry \
+         this only if its units are missing"
+    };
+    tracing::error!(identifier = row.identifier, reason, "a rejected meter event was not taken again");
+    Outcome::Dead { reason: reason.into() }
+}
+
 fn next_try(row: &OutboxRow, now: i64) -> i64 {
     now.saturating_add_unsigned(Backoff::DURABLE.pause(row.tries, random()).as_secs().max(1))
 }
 
 fn label(outcome: &Outcome) -> &'static str {
     match outcome {
-        Outcome::Delivered => "delivered",
+        Outcome::Delivered { .. } => "delivered",
         Outcome::Dead { .. } => "dead",
-        Outcome::Retry { .. } => "retried",
+        Outcome::Retry { .. } | Outcome::Resend { .. } => "retried",
+        Outcome::Compared { .. } => "compared",
         Outcome::Reseal { .. } => "duplicate",
     }
 }

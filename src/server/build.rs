@@ -43,9 +43,7 @@ impl State {
     pub fn open(config: &Config) -> Result<Self, ServerError> {
         let data_dir = &config.server.data_dir;
         let store = Arc::new(Store::open(data_dir)?);
-        let mut fresh = [0; 16];
-        getrandom::fill(&mut fresh).map_err(|error| std::io::Error::other(error.to_string()))?;
-        let ledger_id = LedgerId(store.ledger_id(fresh)?);
+        let ledger_id = ledger_id(&store)?;
         let numbers = number_names(&store, config)?;
         let (segment, offset, next_record) = store.folded()?;
         let resume = Resume { folded: Position { segment, offset }, next_record };
@@ -66,6 +64,13 @@ impl State {
         folder.catch_up()?;
         Ok(Self { store, ledger, ledger_id, folder, numbers })
     }
+}
+
+/// The ledger's id, made with the first start.
+pub(super) fn ledger_id(store: &Store) -> Result<LedgerId, ServerError> {
+    let mut fresh = [0; 16];
+    getrandom::fill(&mut fresh).map_err(|error| std::io::Error::other(error.to_string()))?;
+    Ok(LedgerId(store.ledger_id(fresh)?))
 }
 
 fn number_names(store: &Store, config: &Config) -> Result<RecordNumbers, ServerError> {
@@ -226,7 +231,7 @@ pub(super) fn auth_settings(config: &Config) -> Result<auth::Settings, ServerErr
     })
 }
 
-fn transport_options(config: &Config) -> TransportOptions {
+pub(super) fn transport_options(config: &Config) -> TransportOptions {
     let stripe = &config.stripe;
     let at_least_one = |rate| NonZeroU32::new(rate).unwrap_or(NonZeroU32::MIN);
     TransportOptions {
@@ -253,6 +258,7 @@ fn reporter_options(config: &Config, state: &State) -> ReporterOptions {
             .map(|(m, number)| (*number, m.name.to_string(), m.stripe_event_name.to_string()))
             .collect(),
         flush_interval: config.billing.flush_interval,
+        reconcile_settle: config.billing.reconcile_settle,
     }
 }
 

@@ -10,19 +10,27 @@
 //! threads read, one of them what takes long, on connections of their own: the writer holds up neither.
 
 mod audit;
+mod comparison;
 mod customers;
 mod inbox;
 mod names;
 mod outbox;
+mod rejections;
+mod repairs;
 mod retention;
 mod subscriptions;
 mod totals;
 mod worker;
 
+pub use comparison::{Account, Holdings, MinuteHoldings, Unanswered};
 pub use customers::{CustomerRow, LinkedBy, NewLink};
 pub use inbox::{EventFacts, InboxOutcome, InboxRow, Stored};
 pub use names::NameKind;
-pub use outbox::{Due, NeverArrived, OutboxCounts, OutboxRow, Outcome, SealPlan, Sealed};
+pub use outbox::{
+    Due, NeverArrived, OutboxCounts, OutboxRow, Outcome, RESEND_WITHIN_SECONDS, Reading, SealPlan, Sealed,
+};
+pub use rejections::Rejection;
+pub use repairs::{Repair, RepairState};
 pub use subscriptions::{Reread, Upsert};
 pub use totals::{Batch, HourKey, HourUnits, Total, TotalKey, TotalUnits, UnitsByMeter};
 

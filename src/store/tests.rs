@@ -57,6 +57,10 @@ fn plan() -> SealPlan {
     }
 }
 
+fn accepted() -> Outcome {
+    Outcome::Delivered { answer: "accepted".into() }
+}
+
 async fn linked(store: &Store) -> u32 {
     store.customer("acme".into(), Some("cus_1".into()), NOW).await.expect("a customer").number
 }
@@ -89,7 +93,7 @@ async fn every_unit_is_sealed_once_and_waits_while_a_row_is_unanswered() {
     let again = store.claim_due(NOW, 10).await.expect("claims");
     assert_eq!((again[0].first_tried_at, again[0].tries), (Some(NOW), 1));
 
-    store.settle_tries(vec![(due[0].sequence, Outcome::Delivered)], NOW).await.expect("settles");
+    store.settle_tries(vec![(due[0].sequence, accepted())], NOW).await.expect("settles");
     assert_eq!(store.seal(plan()).await.expect("seals"), Sealed { rows: 1, units: 3, more: false });
     assert_eq!(store.outbox_counts().await.expect("counts").pending, 1);
 }
@@ -186,7 +190,7 @@ async fn what_was_settled_long_ago_is_removed() {
     assert_eq!(store.outbox_counts().await.expect("counts").pending, 1, "unsettled rows stay");
     let again = || store.receive("evt_1".into(), "else".into(), NOW, None, NOW);
     assert_eq!(again().await.expect("stores"), Stored::New, "an ignored event has gone");
-    store.settle_tries(vec![(row, Outcome::Delivered)], NOW).await.expect("settles");
+    store.settle_tries(vec![(row, accepted())], NOW).await.expect("settles");
     assert!(!store.prune_settled(NOW + 1).await.expect("prunes"), "nothing is left to remove");
 }
 
@@ -252,7 +256,7 @@ async fn an_event_is_stored_once() {
 async fn deliver(store: &Store) {
     store.seal(plan()).await.expect("seals");
     let row = store.claim_due(NOW, 1).await.expect("claims")[0].sequence;
-    store.settle_tries(vec![(row, Outcome::Delivered)], NOW).await.expect("settles");
+    store.settle_tries(vec![(row, accepted())], NOW).await.expect("settles");
 }
 
 fn facts(status: Status) -> Facts {

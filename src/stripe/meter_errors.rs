@@ -45,8 +45,7 @@ pub async fn retrieve_meter_errors(
 
 fn read(error: &Value) -> MeterError {
     let identifier = |sample: &Value| text(sample, "/request/identifier");
-    let identifiers: Vec<String> =
-        elements(error, "/sample_errors").iter().filter_map(identifier).collect();
+    let identifiers: Vec<String> = elements(error, "/sample_errors").iter().filter_map(identifier).collect();
     MeterError {
         code: text(error, "/code").unwrap_or_else(|| "unknown".to_owned()),
         count: integer(error, "/error_count").unwrap_or(i64::try_from(identifiers.len()).unwrap_or(0)),

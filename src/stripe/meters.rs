@@ -74,8 +74,7 @@ pub async fn summed_units(
     let mut units = 0_i64;
     let mut last: Option<String> = None;
     for _ in 0..MOST_PAGES {
-        let mut request =
-            ListIdBillingMeterEventSummary::new(meter, stripe_customer, end, start).limit(PAGE);
+        let mut request = ListIdBillingMeterEventSummary::new(meter, stripe_customer, end, start).limit(PAGE);
         if let Some(last) = &last {
             request = request.starting_after(last);
         }
@@ -180,9 +179,7 @@ mod tests {
 
     #[tokio::test]
     async fn meters_are_read_to_the_last_page_and_after_an_error_of_a_moment() {
-        let meter = |id: &str| {
-            json!({ "id": id, "event_name": "api_calls", "default_aggregation": { "formula": "sum" } })
-        };
+        let meter = |id: &str| json!({ "id": id, "event_name": "api_calls", "default_aggregation": { "formula": "sum" } });
         let server = TestServer::start([
             says(200, json!({ "data": [meter("mtr_1")], "has_more": true })),
             says(503, ""),

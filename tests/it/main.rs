@@ -5,11 +5,13 @@
 //! - [`webhooks`] a tier ends equal to Stripe's truth, whatever the news' order
 //! - [`http`] routes, tokens, headers, refusals, our own endpoints
 //! - [`cli`] commands and exit codes
+//! - [`reconcile`] what Stripe holds, against what it should hold
 //! - [`recovery`] what a start makes of what the last run left
 
 mod cli;
 mod harness;
 mod http;
 mod money;
+mod reconcile;
 mod recovery;
 mod webhooks;
