@@ -293,11 +293,12 @@ fn settle(db: &Connection, row: i64, outcome: &Outcome, now: i64) -> Result<()> 
                  WHERE sequence = ?1",
             )?
             .execute(params![row, now, answer])?,
-        // What Stripe has rejected did not arrive by the tries so far.
+        // Stripe's no would be replayed under its key. What Stripe has rejected did not arrive by the tries so far.
         Outcome::Dead { reason } => db
             .prepare_cached(
-                "UPDATE outbox SET state = 'dead', settled_at = ?2, reason = ?3, compared_units = NULL,
-                        compared_at = NULL, first_tried_at = iif(rejected_at IS NULL, first_tried_at, NULL)
+                "UPDATE outbox SET state = 'dead', settled_at = ?2, reason = ?3, answers = answers + 1,
+                        compared_units = NULL, compared_at = NULL,
+                        first_tried_at = iif(rejected_at IS NULL, first_tried_at, NULL)
                  WHERE sequence = ?1",
             )?
             .execute(params![row, now, reason])?,
@@ -310,7 +311,7 @@ fn settle(db: &Connection, row: i64, outcome: &Outcome, now: i64) -> Result<()> 
         Outcome::Resend { reason } => db
             .prepare_cached(
                 "UPDATE outbox SET compared_units = NULL, compared_at = NULL, first_tried_at = ?2,
-                        next_try_at = ?2, reason = ?3
+                        answers = answers + 1, next_try_at = ?2, reason = ?3
                  WHERE sequence = ?1",
             )?
             .execute(params![row, now, reason])?,

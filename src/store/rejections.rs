@@ -38,6 +38,8 @@ impl Store {
 
 const REJECTED: &str = "meter_events_rejected";
 
+/// Sent again, it goes under another `Idempotency-Key`: Stripe would only replay its acceptance.
+///
 /// A row that has been rejected before and accepted since then is not meant by an older report; one that a repair
 /// stands in for must not be sent again. One without an answer is left pending, but Stripe's knowledge of its
 /// identifier is no longer a sign of success.
@@ -45,7 +47,7 @@ fn reject(db: &Connection, identifier: &str, code: &str, reported_at: i64, now: 
     let dead = db
         .prepare_cached(
             "UPDATE outbox SET state = 'dead', reason = ?2, rejected_at = ?3, settled_at = ?3, answer = NULL,
-                    first_tried_at = NULL
+                    first_tried_at = NULL, answers = answers + 1
              WHERE identifier = ?1 AND state = 'delivered' AND (rejected_at IS NULL OR settled_at < ?4)
                AND NOT EXISTS (
                    SELECT 1 FROM outbox r
@@ -57,7 +59,7 @@ fn reject(db: &Connection, identifier: &str, code: &str, reported_at: i64, now: 
         .execute(params![identifier, format!("rejected by Stripe: {code}"), now, reported_at])?;
     let unanswered = db
         .prepare_cached(
-            "UPDATE outbox SET rejected_at = ?2, first_tried_at = NULL
+            "UPDATE outbox SET rejected_at = ?2, first_tried_at = NULL, answers = answers + 1
              WHERE identifier = ?1 AND state = 'pending' AND rejected_at IS NULL AND first_tried_at IS NOT NULL",
         )?
         .execute(params![identifier, now])?;

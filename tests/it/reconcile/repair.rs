@@ -29,8 +29,12 @@ async fn one_missing_unit_among_many_customers_is_found_and_repaired_without_a_g
     world.gateway.stop().await;
     let many = customers(&world, (0..how_many()).map(|n| format!("customer-{n}")).collect()).await;
     let rows = seal(&world, &many, "delivered", &[(3, minutes_ago(300)), (4, minutes_ago(200) + 7)]);
-    stream::iter(rows.iter().enumerate())
-        .for_each_concurrent(64, async |(at, row)| accept(&world, &many[at / 2], row).await)
+    stream::iter(rows.chunks(2).zip(&many))
+        .for_each_concurrent(64, async |(rows, account)| {
+            for row in rows {
+                accept(&world, account, row).await;
+            }
+        })
         .await;
     let unlucky = &many[many.len() / 3];
     let lost =
