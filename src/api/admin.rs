@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::ledger::Ledger;
 use crate::metrics::METRICS;
 use crate::problem::{Code, Problem};
-use crate::reporting::{Flushed, Reporter};
+use crate::reporting::{Flushed, Reconciler, Reporter};
 use crate::stripe::Transport;
 
 use super::{Failed, not_found, only};
@@ -25,6 +25,7 @@ use super::{Failed, not_found, only};
 pub struct AdminState {
     pub ledger: Arc<Ledger>,
     pub reporter: Arc<Reporter>,
+    pub reconciler: Arc<Reconciler>,
     pub transport: Arc<Transport>,
     pub draining: Arc<AtomicBool>,
     /// SHA-256 of the admin token; without one `/admin/*` is closed.
@@ -44,6 +45,7 @@ impl Admin {
     pub fn router(state: AdminState) -> Router {
         let protected = Router::new()
             .route("/outbox/flush", post(flush).fallback(|| async { only("POST") }))
+            .route("/reconcile", post(super::reconcile::reconcile).fallback(|| async { only("POST") }))
             .fallback(|| async { not_found() })
             .layer(middleware::from_fn_with_state(state.clone(), authorize));
         Router::new()

@@ -7,6 +7,7 @@ mod admin;
 mod caller;
 mod failed;
 mod pricing;
+mod reconcile;
 mod status;
 mod webhook;
 

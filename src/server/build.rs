@@ -21,7 +21,7 @@ use crate::gateway::{Flow, RecordNumbers};
 use crate::ledger::{Disk, Durability, Ledger, LedgerId, Options, Position, Resume};
 use crate::metrics::METRICS;
 use crate::problem::Code;
-use crate::reporting::{Folded, Folder, Reporter, ReporterOptions};
+use crate::reporting::{Folded, Folder, Reconciler, Reporter, ReporterOptions};
 use crate::store::{NameKind, Store};
 use crate::stripe::{Secret, Transport, TransportOptions};
 
@@ -100,6 +100,7 @@ pub(super) struct Rooms {
     pub customers: Arc<Customers>,
     pub transport: Arc<Transport>,
     pub reporter: Arc<Reporter>,
+    pub reconciler: Arc<Reconciler>,
     pub public: Public,
     pub ledger: Arc<Ledger>,
     pub folded: watch::Receiver<Folded>,
@@ -136,6 +137,12 @@ impl Rooms {
             transport.clone(),
             reporter_options(config, state),
         ));
+        let reconciler = super::reconcile::build_reconciler(
+            config,
+            state.store.clone(),
+            transport.clone(),
+            state.ledger_id,
+        );
         let public = Public {
             catalogue,
             authenticator: authenticator.clone(),
@@ -145,7 +152,19 @@ impl Rooms {
             arrived,
         };
         let ledger = state.ledger.clone();
-        Ok(Self { authenticator, customers, transport, reporter, public, ledger, folded, billing, unknown })
+        let reconciler = Arc::new(reconciler);
+        Ok(Self {
+            authenticator,
+            customers,
+            transport,
+            reporter,
+            reconciler,
+            public,
+            ledger,
+            folded,
+            billing,
+            unknown,
+        })
     }
 }
 
@@ -164,6 +183,7 @@ pub(super) fn serve_admin(
     let router = Admin::router(AdminState {
         ledger: rooms.ledger.clone(),
         reporter: rooms.reporter.clone(),
+        reconciler: rooms.reconciler.clone(),
         transport: rooms.transport.clone(),
         draining: flow.draining.clone(),
         token_digest: config.server.admin_token.as_ref().map(|token| Admin::digest(token.expose())),

@@ -65,3 +65,87 @@ fn reject(db: &Connection, identifier: &str, code: &str, reported_at: i64, now: 
         .execute(params![identifier, now])?;
     Ok(u64::try_from(dead + unanswered).unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Account, OutboxRow, Repair};
+
+    const NOW: i64 = 1_800_000_000;
+
+    /// A store with one row, `tg-1` of 5 units, that Stripe accepted a minute ago.
+    async fn accepted() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path()).expect("opens");
+        store
+            .write(|db| {
+                db.execute(
+                    "INSERT INTO outbox (identifier, customer, meter, period_start, stripe_customer, event_name,
+                                         value, timestamp, state, sealed_at, first_tried_at, next_try_at, settled_at)
+                     VALUES ('tg-1', 1, 1, 0, 'cus_1', 'api_calls', 5, ?1 - 90, 'delivered', 0, ?1 - 80, 0, ?1 - 60)",
+                    [NOW],
+                )?;
+                Ok(())
+            })
+            .await
+            .expect("a row");
+        (folder, store)
+    }
+
+    async fn change(store: &Store, set: &'static str) {
+        let changed = store.write(move |db| Ok(db.execute(&format!("UPDATE outbox SET {set}"), [])?));
+        changed.await.expect("a row");
+    }
+
+    async fn report(store: &Store, reported_at: i64) -> u64 {
+        let rows = vec![("tg-1".to_owned(), "no_meter".to_owned()), ("not-ours".to_owned(), "x".to_owned())];
+        store.reject(Rejection { reported_at, rows, detail: "evt_1".into() }, NOW).await.expect("applies")
+    }
+
+    /// The row as it is sent next.
+    async fn retried(store: &Store) -> OutboxRow {
+        change(store, "state = 'pending', next_try_at = 0").await;
+        store.claim_due(NOW, 1).await.expect("claims").remove(0)
+    }
+
+    #[tokio::test]
+    async fn a_rejected_row_is_sent_again_under_another_key_as_if_it_had_not_been_tried() {
+        let (_folder, store) = accepted().await;
+        assert_eq!(report(&store, NOW).await, 1);
+        let row = retried(&store).await;
+        assert_eq!((row.answers, row.first_tried_at, row.rejected_at), (1, None, Some(NOW)));
+    }
+
+    #[tokio::test]
+    async fn a_report_from_before_the_row_was_accepted_again_changes_nothing() {
+        let (_folder, store) = accepted().await;
+        assert_eq!(report(&store, NOW - 50).await, 1);
+        change(&store, "state = 'delivered', settled_at = 1800000000 + 90000").await;
+        assert_eq!(report(&store, NOW - 50).await, 0, "that was about the first time");
+        assert_eq!(report(&store, NOW + 90_010).await, 1, "and this about the second");
+    }
+
+    #[tokio::test]
+    async fn what_a_repair_stands_in_for_is_not_brought_back() {
+        let (_folder, store) = accepted().await;
+        let account = Account { stripe_customer: "cus_1".into(), event_name: "api_calls".into() };
+        let start = (NOW - 90).div_euclid(60) * 60;
+        let minute = crate::domain::period::Period { start, end: start + 60 };
+        let seen = store.holdings(account.clone(), minute).await.expect("reads");
+        let repair = Repair { account, minute, seen, units: 5, identifier_prefix: "tg-x".into() };
+        let twin = repair.clone();
+        assert!(store.repair(repair, NOW).await.expect("repairs").is_some());
+        assert_eq!(store.repair(twin, NOW).await.expect("asks"), None, "the minute is no longer as it was");
+        assert_eq!(report(&store, NOW).await, 0);
+    }
+
+    #[tokio::test]
+    async fn a_row_without_an_answer_waits_on_but_stripes_memory_no_longer_counts() {
+        let (_folder, store) = accepted().await;
+        change(&store, "state = 'pending'").await;
+        assert_eq!(report(&store, NOW).await, 1);
+        assert_eq!(report(&store, NOW).await, 0, "once");
+        let row = store.claim_due(NOW, 1).await.expect("claims").remove(0);
+        assert_eq!((row.first_tried_at, row.rejected_at), (None, Some(NOW)));
+    }
+}

@@ -129,13 +129,18 @@ pub async fn lose(world: &World, row: &Row) {
     world.stripe.post("/v1/billing/meter_event_adjustments", &form).await;
 }
 
+/// The last day, as a period.
+pub fn last_day() -> String {
+    format!("{}..{}", rfc3339(unix_now() - 86_400), rfc3339(unix_now()))
+}
+
 /// A run of `tollgate reconcile` over the last day.
 pub async fn reconcile(world: &World, more: &[&str]) -> Ended {
     reconcile_with(world.gateway.config.clone(), more).await
 }
 
 pub async fn reconcile_with(config: PathBuf, more: &[&str]) -> Ended {
-    let period = format!("{}..{}", rfc3339(unix_now() - 86_400), rfc3339(unix_now()));
+    let period = last_day();
     let more: Vec<String> = more.iter().map(|argument| (*argument).to_owned()).collect();
     let run = move || {
         let file = config.display().to_string();

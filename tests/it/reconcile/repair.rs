@@ -1,6 +1,7 @@
 //! What is missing is sent, once, and nothing else.
 
 use futures_util::{StreamExt, stream};
+use serde_json::json;
 
 use super::past::{
     accept, ask, customer, customers, differences, lose, minutes_ago, note, reconcile, reconcile_with, seal,
@@ -185,5 +186,27 @@ async fn what_stripe_may_not_have_added_up_yet_is_not_repaired() {
     let quick = super::past::with_settle(&world, "0s");
     assert_eq!(told(&reconcile_with(quick, &["--repair", "--json"]).await).0, OK);
     assert_eq!(world.stripe.units_of(&acme.stripe_customer).await, 10);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operators_port_compares_and_repairs_too() {
+    let world = world().await;
+    let acme = customer(&world, "acme").await;
+    let rows = used(&world, &acme, &[(5, minutes_ago(90)), (7, minutes_ago(80))]).await;
+    lose(&world, &rows[0]).await;
+    let period = super::past::last_day();
+    let found = world.operate("/admin/reconcile", &json!({ "period": period })).await;
+    assert_eq!((found.status, sums(&found.json()["differences"][0])), (200, ("acme", [12, 7, 5, 0])));
+    let repaired = world.operate("/admin/reconcile", &json!({ "period": period, "repair": true })).await;
+    assert_eq!(sums(&repaired.json()["differences"][0]), ("acme", [12, 7, 5, 5]));
+    assert_eq!(world.stripe.units_of(&acme.stripe_customer).await, 12);
+    for wrong in [json!({ "period": "yesterday" }), json!({ "fix": true }), json!({ "repair": "yes" })] {
+        let refused = world.operate("/admin/reconcile", &wrong).await;
+        assert_eq!((refused.status, refused.code()), (400, "bad_request".to_owned()), "{wrong}");
+    }
+    let empty = world.admin(http::Method::POST, "/admin/reconcile", Some(crate::harness::ADMIN_TOKEN)).await;
+    assert_eq!((empty.status, &empty.json()["differences"]), (200, &json!([])));
+    assert_eq!(world.admin(http::Method::POST, "/admin/reconcile", None).await.status, 401);
     world.finish().await;
 }
