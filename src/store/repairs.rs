@@ -118,3 +118,66 @@ fn insert(db: &Connection, repair: &Repair, now: i64) -> Result<Option<i64>> {
     }
     Ok(customer.map(|_| sequence))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Outcome;
+
+    const NOW: i64 = 1_800_000_000;
+    const MINUTE: Period = Period { start: NOW - 7_200, end: NOW - 7_140 };
+
+    /// Usage of 5 units that Stripe has accepted.
+    const ROW: &str = "
+        INSERT INTO outbox (identifier, customer, meter, period_start, stripe_customer, event_name, value, timestamp,
+                            state, sealed_at, next_try_at, settled_at)
+        VALUES ('tg-1', 7, 1, 0, 'cus_1', 'api_calls', 5, 1800000000 - 7170, 'delivered', 0, 0, 0)";
+
+    async fn change(store: &Store, change: &'static str) {
+        store.write(move |db| Ok(db.execute_batch(change)?)).await.expect("changes");
+    }
+
+    #[tokio::test]
+    async fn of_two_that_see_one_gap_only_the_first_repairs_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path()).expect("opens");
+        change(&store, ROW).await;
+        let account = Account { stripe_customer: "cus_1".into(), event_name: "api_calls".into() };
+        let seen = store.holdings(account.clone(), MINUTE).await.expect("reads");
+        let repair = || Repair {
+            account: account.clone(),
+            minute: MINUTE,
+            seen,
+            units: 5,
+            identifier_prefix: "tg-x".into(),
+        };
+        let row = store.repair(repair(), NOW).await.expect("repairs").expect("the minute is as it was");
+        assert_eq!(store.repair(repair(), NOW).await.expect("asks"), None, "while the first is under way");
+        let due = store.claim_repairs(NOW, 9).await.expect("claims");
+        assert_eq!((due.len(), due[0].value, due[0].timestamp), (1, 5, NOW - 7_170));
+        assert_eq!(due[0].identifier, format!("tg-x-repair-{row}"));
+        let accepted = Outcome::Delivered { answer: "accepted".into() };
+        store.settle_tries(vec![(row, accepted)], NOW).await.expect("settles");
+        assert_eq!(store.repair(repair(), NOW).await.expect("asks"), None, "once it has arrived");
+        assert_eq!(store.repair_state(row).await.expect("reads"), (RepairState::Delivered, 5));
+    }
+
+    #[tokio::test]
+    async fn a_minute_that_has_changed_since_it_was_compared_is_not_repaired() {
+        for changed in [
+            "UPDATE outbox SET state = 'dead'",
+            "UPDATE outbox SET state = 'pending'",
+            "UPDATE outbox SET settled_at = 1",
+            "DELETE FROM outbox",
+        ] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let store = Store::open(folder.path()).expect("opens");
+            change(&store, ROW).await;
+            let account = Account { stripe_customer: "cus_1".into(), event_name: "api_calls".into() };
+            let seen = store.holdings(account.clone(), MINUTE).await.expect("reads");
+            change(&store, changed).await;
+            let repair = Repair { account, minute: MINUTE, seen, units: 5, identifier_prefix: "tg-x".into() };
+            assert_eq!(store.repair(repair, NOW).await.expect("asks"), None, "{changed}");
+        }
+    }
+}
