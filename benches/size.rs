@@ -115,6 +115,7 @@ fn draining() {
             meters: vec![(1, "api_calls".into(), "api_calls".into())],
             flush_interval: Duration::from_hours(1),
             report: Report::All,
+            reconcile_settle: Duration::from_hours(1),
         },
     );
     let (stop, stopping) = watch::channel(false);

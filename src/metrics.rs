@@ -163,7 +163,10 @@ impl Metrics {
     fn preset_known_labels(&self) {
         for (family, values) in [
             (&self.auth, &["ok", "token_missing", "token_invalid", "token_expired", "auth_unavailable"][..]),
-            (&self.meter_events, &["delivered", "duplicate", "retried", "resealed", "dead"]),
+            (
+                &self.meter_events,
+                &["delivered", "duplicate", "retried", "resealed", "dead", "compared", "rejected"],
+            ),
             (&self.payments, &["succeeded", "failed"]),
             (&self.checkouts, &["completed"]),
             (&self.credits, &["granted", "spent"]),
@@ -173,7 +176,14 @@ impl Metrics {
                 family.with_label_values(&[value]);
             }
         }
-        for operation in ["meter_event", "subscription_retrieve", "subscription_list"] {
+        for operation in [
+            "meter_event",
+            "meter_list",
+            "meter_summary",
+            "event_retrieve",
+            "subscription_retrieve",
+            "subscription_list",
+        ] {
             for outcome in ["ok", "refused", "failed"] {
                 self.stripe_requests.with_label_values(&[operation, outcome]);
             }

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::ledger::Ledger;
 use crate::metrics::METRICS;
 use crate::problem::{Code, Problem};
-use crate::reporting::{Flushed, Reporter};
+use crate::reporting::{Flushed, Reconciler, Reporter};
 use crate::store::Store;
 use crate::stripe::Transport;
 
@@ -27,6 +27,7 @@ pub struct AdminState {
     pub ledger: Arc<Ledger>,
     pub store: Arc<Store>,
     pub reporter: Arc<Reporter>,
+    pub reconciler: Arc<Reconciler>,
     pub transport: Arc<Transport>,
     pub draining: Arc<AtomicBool>,
     /// SHA-256 of the admin token; without one `/admin/*` is closed.
@@ -48,6 +49,7 @@ impl Admin {
             .route("/outbox", get(outbox::list).fallback(|| async { only("GET, HEAD") }))
             .route("/outbox/{identifier}/retry", post(outbox::retry).fallback(|| async { only("POST") }))
             .route("/outbox/flush", post(flush).fallback(|| async { only("POST") }))
+            .route("/reconcile", post(super::reconcile::reconcile).fallback(|| async { only("POST") }))
             .fallback(|| async { not_found() })
             .layer(middleware::from_fn_with_state(state.clone(), authorize));
         Router::new()

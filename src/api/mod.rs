@@ -8,6 +8,7 @@ mod caller;
 mod failed;
 mod outbox;
 mod pricing;
+mod reconcile;
 mod status;
 mod webhook;
 

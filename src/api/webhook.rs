@@ -60,7 +60,7 @@ impl WebhookLimits {
 }
 
 /// The events that change something here. Others are stored and answered all the same.
-const APPLIED: [&str; 9] = [
+const APPLIED: [&str; 11] = [
     "customer.subscription.created",
     "customer.subscription.updated",
     "customer.subscription.deleted",
@@ -70,6 +70,9 @@ const APPLIED: [&str; 9] = [
     "invoice.paid",
     "invoice.payment_succeeded",
     "invoice.payment_failed",
+    // Thin events: Stripe found meter events wrong that it had accepted.
+    "v1.billing.meter.error_report_triggered",
+    "v1.billing.meter.no_meter_found",
 ];
 
 pub(super) async fn receive(

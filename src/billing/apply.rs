@@ -10,10 +10,13 @@ use crate::domain::catalogue::Catalogue;
 use crate::domain::subscription::{Facts, Status, Subscription};
 use crate::domain::usage::Now;
 use crate::metrics::METRICS;
-use crate::store::{EventFacts, NewLink, Store, StoreError, Upsert};
-use crate::stripe::{CallError, SubscriptionObject, Transport, list_subscriptions, retrieve_subscription};
+use crate::store::{InboxRow, NewLink, Store, StoreError, Upsert};
+use crate::stripe::{
+    CallError, SubscriptionObject, Transport, is_meter_error, list_subscriptions, retrieve_subscription,
+};
 
 use super::read::{facts, reread_at};
+use super::rejections;
 
 /// Re-reads that share a lock: one at a time for each Stripe customer.
 const STRIPES: usize = 64;
@@ -63,7 +66,11 @@ impl Applier {
     }
 
     /// Does what an event asks for.
-    pub async fn event(&self, facts: &EventFacts, now: Now) -> Result<(), ApplyError> {
+    pub async fn event(&self, event: &InboxRow, now: Now) -> Result<(), ApplyError> {
+        if is_meter_error(&event.kind) {
+            return rejections::apply(&self.store, &self.transport, event, now.seconds()).await;
+        }
+        let facts = &event.facts;
         let named = facts.tollgate_customer.as_ref().or(facts.client_reference_id.as_ref());
         if let (Some(customer), Some(stripe_customer)) = (named, &facts.stripe_customer) {
             self.link(customer, stripe_customer, now).await?;

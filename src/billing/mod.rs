@@ -12,6 +12,7 @@
 mod apply;
 mod listing;
 mod read;
+mod rejections;
 pub mod worker;
 
 pub use worker::Billing;

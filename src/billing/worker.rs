@@ -135,7 +135,7 @@ impl Billing {
             // Its last invoice is being drawn up.
             self.usage_due.notify_one();
         }
-        let outcome = match self.applier.event(&event.facts, clock::now()).await {
+        let outcome = match self.applier.event(&event, clock::now()).await {
             Ok(()) => {
                 tracing::info!(
                     event = event.event_id,

@@ -16,10 +16,12 @@ mod output;
 mod receipt;
 mod receipt_json;
 mod receipt_text;
+mod reconcile;
 mod run;
 mod sample_api;
 mod sandbox;
 mod schema;
+mod table;
 mod token;
 mod verify;
 
@@ -59,6 +61,8 @@ enum Command {
     /// Show what Stripe has not accepted, or try it again
     #[command(subcommand)]
     Outbox(outbox::OutboxCommand),
+    /// Compare the ledger with what Stripe's meters hold, customer by customer
+    Reconcile(reconcile::Reconcile),
     /// Run the local Stripe alone
     Sandbox(sandbox::SandboxArguments),
 }
@@ -76,6 +80,8 @@ enum Failure {
     Failed(anyhow::Error),
     /// Exit code 64; the text says everything.
     BadConfiguration(String),
+    /// Exit code 1; the output says everything.
+    Told,
 }
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {
@@ -97,6 +103,7 @@ pub fn main() -> ExitCode {
         Command::Explain(explain) => explain.run(),
         Command::Ledger(ledger) => ledger.run(),
         Command::Outbox(outbox) => outbox.run(),
+        Command::Reconcile(reconcile) => reconcile.run(),
         Command::Sandbox(sandbox) => sandbox.run(),
     };
     match outcome {
@@ -105,6 +112,7 @@ pub fn main() -> ExitCode {
             eprintln!("tollgate: {error:#}");
             ExitCode::FAILURE
         }
+        Err(Failure::Told) => ExitCode::FAILURE,
         Err(Failure::BadConfiguration(text)) => {
             eprintln!("{text}");
             ExitCode::from(BAD_CONFIGURATION)

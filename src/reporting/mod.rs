@@ -9,12 +9,22 @@
 //!    that it knows means that an earlier try arrived.
 //!
 //! So a crash at any point repeats work, and never a unit. Stripe forgets identifiers after 24 hours: a row that has
-//! been without an answer for 23 is not sent again by itself.
+//! been without an answer for 23 is first looked for in Stripe's sums ([`unanswered`]).
+//!
+//! [`reconcile`] compares the whole of it with what Stripe says it holds, and [`repair`] sends what is missing there.
 
 pub mod fold;
+mod narrow;
+pub mod reconcile;
+pub mod repair;
 pub mod reporter;
 mod send;
+mod span;
 mod split;
+mod stripe_sums;
+pub mod unanswered;
 
 pub use fold::{Folded, Folder};
+pub use reconcile::{Difference, ReconcileError, ReconcileOptions, Reconciler, Repair, Report};
 pub use reporter::{Flushed, Reporter, ReporterOptions};
+pub use span::{SpanError, parse_period};

@@ -45,6 +45,8 @@ pub struct ReporterOptions {
     pub meters: Vec<(u32, String, String)>,
     pub flush_interval: Duration,
     pub report: Report,
+    /// How long Stripe gets to add up what it has accepted.
+    pub reconcile_settle: Duration,
 }
 
 /// What a flush did.
@@ -87,8 +89,8 @@ impl Reporter {
         transport: Arc<Transport>,
         options: ReporterOptions,
     ) -> Self {
-        let identifier_prefix = options.identifier_prefix.clone();
-        let sender = Sender { store: store.clone(), transport, identifier_prefix };
+        let settle = i64::try_from(options.reconcile_settle.as_secs()).unwrap_or(i64::MAX);
+        let sender = Sender::new(store.clone(), transport, options.identifier_prefix.clone(), settle);
         let due = Arc::default();
         Self { store, ledger, folded, hurry, due, sender, options, passing: Mutex::new(()) }
     }
@@ -132,7 +134,7 @@ impl Reporter {
         if schedule.all <= Instant::now() {
             schedule.all = Instant::now() + self.options.flush_interval;
             self.seal(SealScope::All).await?;
-            self.show_unsealed().await?;
+            self.show_totals().await?;
         }
         let pass = self.sender.pass(clock::now().seconds()).await?;
         self.show_outbox().await?;
@@ -173,7 +175,7 @@ impl Reporter {
     async fn flush_within(&self, patience: Duration) -> Result<Flushed, StoreError> {
         let _passing = self.passing.lock().await;
         let sealed = self.seal(SealScope::All).await?;
-        self.show_unsealed().await?;
+        self.show_totals().await?;
         let sent = self.send_due(patience).await?;
         let counts = self.show_outbox().await?;
         Ok(Flushed { sealed, sent, pending: counts.pending, dead: counts.dead })
@@ -258,6 +260,11 @@ impl Reporter {
         Ok(counts)
     }
 
+    async fn show_totals(&self) -> Result<(), StoreError> {
+        self.show_unsealed().await?;
+        self.show_reconciled().await
+    }
+
     /// Shows what has not been sealed, what has not even been folded included: requests add to it meanwhile. Looked at
     /// when sealing, since it reads every such total.
     async fn show_unsealed(&self) -> Result<(), StoreError> {
@@ -271,6 +278,16 @@ impl Reporter {
             METRICS.unlinked_units.with_label_values(&[name]).set(units(&unlinked));
             let unfolded = METRICS.recorded_units.with_label_values(&[name]).get() - folded_before;
             METRICS.unsealed_units.with_label_values(&[name]).set(units(&unsealed) + unfolded.max(0));
+        }
+        Ok(())
+    }
+
+    /// Shows what the last comparison with Stripe has found, in whichever process it ran.
+    async fn show_reconciled(&self) -> Result<(), StoreError> {
+        let found = self.store.reconciled().await?;
+        for (number, name, _) in &self.options.meters {
+            let difference = found.iter().find(|(meter, _)| meter == number).map_or(0, |(_, units)| *units);
+            METRICS.reconcile_difference_units.with_label_values(&[name]).set(difference);
         }
         Ok(())
     }

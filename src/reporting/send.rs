@@ -8,8 +8,11 @@ use futures_util::StreamExt;
 use futures_util::stream;
 
 use crate::metrics::METRICS;
-use crate::store::{NeverArrived, OutboxRow, Outcome, Store, StoreError};
+use crate::store::{Due, NeverArrived, OutboxRow, Outcome, Store, StoreError};
 use crate::stripe::{Backoff, MeterEvent, MeterEventAnswer, Transport, random, send_meter_event};
+
+use super::stripe_sums::StripeSums;
+use super::unanswered::Comparer;
 
 /// Rows read into memory at once; a backlog of any size passes through this window.
 pub(super) const WINDOW: u32 = 4_096;
@@ -18,13 +21,7 @@ pub(super) const WINDOW: u32 = 4_096;
 const CONCURRENCY: usize = 256;
 /// Outcomes that are noted together, at most.
 const GROUP: usize = 256;
-/// Stripe remembers identifiers for at least 24 hours. A row whose first try is older than this and has no answer
-/// may have arrived: sending it again could bill it twice.
-const RESEND_WITHIN_SECONDS: i64 = 23 * 3600;
-const UNANSWERED: &str =
-    "unanswered for over 23 h: compare with Stripe's meter event summaries before it is sent again";
-
-const ARRIVED_BEFORE: &str = "known already: an earlier try had arrived";
+const ARRIVED_BEFORE: &str = "known to Stripe: an earlier try arrived";
 
 /// Rows of one pass.
 pub(super) struct Pass {
@@ -36,15 +33,33 @@ pub(super) struct Sender {
     pub store: Arc<Store>,
     pub transport: Arc<Transport>,
     /// Begins every identifier.
-    pub identifier_prefix: String,
+    identifier_prefix: String,
+    comparer: Comparer,
 }
 
 impl Sender {
+    /// `settle_seconds`: how long Stripe gets to add up what it has accepted.
+    pub fn new(
+        store: Arc<Store>,
+        transport: Arc<Transport>,
+        identifier_prefix: String,
+        settle_seconds: i64,
+    ) -> Self {
+        let comparer =
+            Comparer { store: store.clone(), sums: StripeSums::new(transport.clone()), settle_seconds };
+        Self { store, transport, identifier_prefix, comparer }
+    }
+
     /// Sends what is due.
     pub async fn pass(&self, now: i64) -> Result<Pass, StoreError> {
         // An open circuit lets one probe through: one row is enough for it.
         let window = if self.transport.circuit_open() { 1 } else { WINDOW };
         let due = self.store.claim_due(now, window).await?;
+        self.send_all(due, now).await
+    }
+
+    /// Sends rows that have been marked as tried.
+    pub async fn send_all(&self, due: Due, now: i64) -> Result<Pass, StoreError> {
         let tried = due.len();
         let mut lanes: HashMap<(String, String), Vec<OutboxRow>> = HashMap::new();
         for row in due {
@@ -75,9 +90,8 @@ impl Sender {
     }
 
     async fn send(&self, row: &OutboxRow, now: i64) -> Outcome {
-        if row.first_tried_at.is_some_and(|first| now - first > RESEND_WITHIN_SECONDS) {
-            tracing::error!(identifier = row.identifier, reason = UNANSWERED, "a meter event is held back");
-            return Outcome::Dead { reason: UNANSWERED.into() };
+        if row.is_unanswered(now) {
+            return self.comparer.look(row, now).await;
         }
         let event = MeterEvent {
             event_name: row.event_name.clone(),
@@ -90,6 +104,7 @@ impl Sender {
         let key = format!("{}-{}", row.identifier, row.answers);
         match send_meter_event(&self.transport, &event, &key).await {
             MeterEventAnswer::Accepted { answer } => Outcome::Delivered { answer },
+            MeterEventAnswer::Duplicate if row.rejected_at.is_some() => remembered(row),
             MeterEventAnswer::Duplicate if row.first_tried_at.is_some() => {
                 Outcome::Delivered { answer: ARRIVED_BEFORE.into() }
             }
@@ -126,6 +141,18 @@ impl Sender {
     }
 }
 
+/// Stripe knows the identifier of an event that it has rejected: that it does says nothing of whether it counts.
+fn remembered(row: &OutboxRow) -> Outcome {
+    let reason = if row.first_tried_at.is_none() {
+        "rejected by Stripe, which remembers the identifier for 24 h: retry after that"
+    } else {
+        "rejected by Stripe, and a try since then was left without an answer: run `tollgate reconcile`, and retry \
+         this only if its units are missing"
+    };
+    tracing::error!(identifier = row.identifier, reason, "a rejected meter event was not taken again");
+    Outcome::Dead { reason: reason.into() }
+}
+
 fn next_try(row: &OutboxRow, now: i64) -> i64 {
     now.saturating_add_unsigned(Backoff::DURABLE.pause(row.tries, random()).as_secs().max(1))
 }
@@ -135,7 +162,8 @@ fn label(outcome: &Outcome) -> &'static str {
         Outcome::Delivered { answer } if answer == ARRIVED_BEFORE => "duplicate",
         Outcome::Delivered { .. } => "delivered",
         Outcome::Dead { .. } => "dead",
-        Outcome::Retry { .. } => "retried",
+        Outcome::Retry { .. } | Outcome::Resend { .. } => "retried",
+        Outcome::Compared { .. } => "compared",
         Outcome::Reseal { .. } => "resealed",
     }
 }

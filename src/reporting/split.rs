@@ -56,8 +56,9 @@ fn collect(
 ) -> std::io::Result<HashMap<TotalKey, Part>> {
     let Some(first_edge) = parts.values().map(|part| part.spanning.start).min() else { return Ok(parts) };
     let survey = ledger.survey()?;
+    let mut next = 0;
     for segment in survey.since(first_edge.saturating_mul(1_000_000)) {
-        survey.records(segment, |record, _| add(&mut parts, record, report))?;
+        next = survey.records(segment, next, |record| add(&mut parts, record, report))?;
     }
     Ok(parts)
 }

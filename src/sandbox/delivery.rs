@@ -74,3 +74,8 @@ pub fn unix_now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
+
+/// An instant in UTC, as the second API writes it.
+pub fn rfc3339(at: i64) -> String {
+    jiff::Timestamp::from_second(at).unwrap_or_default().to_string()
+}

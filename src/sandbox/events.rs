@@ -71,32 +71,32 @@ fn record(state: &mut State, now: i64, kind: &str, object: Value, previous: Opti
         "type": kind,
     });
     let event = Event { id, kind: kind.to_owned(), created: now, json };
-    let deliveries = address(state, &event);
+    let deliveries = addressed(state, &event);
     state.outgoing.extend(deliveries);
     state.events.insert(event);
     state.events.keep_newest(KEPT);
 }
 
-fn address(state: &State, event: &Event) -> Vec<Delivery> {
-    let endpoints: Vec<_> = state.endpoints.iter().filter(|e| e.wants(&event.kind)).collect();
-    if endpoints.is_empty() {
-        return Vec::new();
-    }
-    let body = Bytes::from(event.json.to_string());
+fn addressed(state: &State, event: &Event) -> Vec<Delivery> {
+    address(state, &event.id, &event.kind, &Bytes::from(event.json.to_string()))
+}
+
+/// One delivery for every endpoint that wants events of a kind.
+pub fn address(state: &State, event: &str, kind: &str, body: &Bytes) -> Vec<Delivery> {
     let delivery = |endpoint: &super::webhooks::Endpoint| Delivery {
-        event: event.id.clone(),
+        event: event.to_owned(),
         url: endpoint.url.clone(),
         secret: endpoint.secret.clone(),
         body: body.clone(),
     };
-    endpoints.into_iter().map(delivery).collect()
+    state.endpoints.iter().filter(|endpoint| endpoint.wants(kind)).map(delivery).collect()
 }
 
 /// Sends an event once more to every endpoint that wants it.
 pub fn resend(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
     let event = state.events.find(call.id)?;
     let json = event.json.clone();
-    let deliveries = address(state, event);
+    let deliveries = addressed(state, event);
     state.outgoing.extend(deliveries);
     Ok(json)
 }

@@ -77,7 +77,9 @@ async fn call(
     }
     service.admit()?;
     let path = uri.path();
-    let route = path.strip_prefix("/v1/").and_then(|below| route::api(method.as_str(), below));
+    let first = path.strip_prefix("/v1/").and_then(|below| route::api(method.as_str(), below));
+    let second = || path.strip_prefix("/v2/").and_then(|below| route::second_api(method.as_str(), below));
+    let route = first.or_else(second);
     let route = route.ok_or_else(|| ApiError::unknown_url(method.as_str(), path))?;
     let raw = raw_params(uri, body)?;
     let key = headers.get("idempotency-key").and_then(|key| key.to_str().ok());

@@ -27,6 +27,7 @@
 //! | `POST /_sandbox/subscriptions/:id/period` | `{"start","end"}`: moves the items' current period; after its end the anchor rules again |
 //! | `POST /_sandbox/subscriptions/:id/payment_failed` | an unpaid invoice, `past_due`, `invoice.payment_failed` |
 //! | `POST /_sandbox/events/:id/resend` | sends an event once more: same id, fresh signature |
+//! | `POST /_sandbox/meter_events/:identifier/reject` | `{"code"}`: an accepted event counts no more; a thin event tells of it |
 //! | `POST /_sandbox/checkout/:id/pay` | presses "Pay"; `{"redirect"}` |
 
 mod checkout;
@@ -67,6 +68,7 @@ mod summaries;
 mod table;
 #[cfg(test)]
 mod tests;
+mod thin_events;
 mod usage;
 mod webhooks;
 

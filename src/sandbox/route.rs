@@ -3,7 +3,7 @@
 use super::state::Operation;
 use super::{
     checkout, customers, events, hooks, invoices, meter_events, meters, portal, prices, products,
-    subscriptions, summaries, webhooks,
+    subscriptions, summaries, thin_events, webhooks,
 };
 
 pub struct Route<'a> {
@@ -31,6 +31,14 @@ pub fn api<'a>(method: &str, path: &'a str) -> Option<Route<'a>> {
         }
         "portal" => None,
         _ => core(method, resource, name),
+    }
+}
+
+/// Finds the operation for a path below `/v2/`.
+pub fn second_api<'a>(method: &str, path: &'a str) -> Option<Route<'a>> {
+    match (method, path.split('/').collect::<Vec<_>>().as_slice()) {
+        ("GET", ["core", "events", id]) => route("core.events.retrieve", thin_events::retrieve, id),
+        _ => None,
     }
 }
 
@@ -159,6 +167,9 @@ pub fn hook<'a>(method: &str, path: &'a str) -> Option<Route<'a>> {
             route("hooks.payment_failed", hooks::payment_failed, id)
         }
         ("POST", ["events", id, "resend"]) => route("hooks.resend", events::resend, id),
+        ("POST", ["meter_events", identifier, "reject"]) => {
+            route("hooks.reject", thin_events::reject, identifier)
+        }
         ("POST", ["checkout", id, "pay"]) => route("hooks.pay", hooks::pay_checkout, id),
         _ => None,
     }

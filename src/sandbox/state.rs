@@ -20,6 +20,7 @@ use super::prices::Price;
 use super::products::Product;
 use super::subscriptions::Subscription;
 use super::table::Table;
+use super::thin_events::ThinEvent;
 use super::usage::Usage;
 use super::webhooks::Endpoint;
 
@@ -36,6 +37,7 @@ pub struct State {
     pub sessions: Table<Session>,
     pub invoices: Table<Invoice>,
     pub events: Table<Event>,
+    pub thin_events: Table<ThinEvent>,
     pub endpoints: Table<Endpoint>,
     pub usage: Usage,
     /// When each live subscription next needs attention: a period or a trial ends.
@@ -64,6 +66,7 @@ impl State {
             sessions: Table::default(),
             invoices: Table::default(),
             events: Table::default(),
+            thin_events: Table::default(),
             endpoints: Table::default(),
             usage: Usage::default(),
             edges: BTreeSet::new(),

@@ -21,7 +21,7 @@ use crate::gateway::{Flow, RecordNumbers};
 use crate::ledger::{Disk, Durability, Ledger, LedgerId, Lost, Options, Position, Resume};
 use crate::metrics::METRICS;
 use crate::problem::Code;
-use crate::reporting::{Folded, Folder, Reporter, ReporterOptions};
+use crate::reporting::{Folded, Folder, Reconciler, Reporter, ReporterOptions};
 use crate::store::{LostRecords, NameKind, Store};
 use crate::stripe::{Secret, Transport, TransportOptions};
 
@@ -43,9 +43,7 @@ impl State {
     pub fn open(config: &Config) -> Result<Self, ServerError> {
         let data_dir = &config.server.data_dir;
         let store = Arc::new(Store::open(data_dir)?);
-        let mut fresh = [0; 16];
-        getrandom::fill(&mut fresh).map_err(|error| std::io::Error::other(error.to_string()))?;
-        let ledger_id = LedgerId(store.ledger_id(fresh)?);
+        let ledger_id = ledger_id(&store)?;
         let numbers = number_names(&store, config)?;
         let (segment, offset, next_record) = store.folded()?;
         let resume = Resume { folded: Position { segment, offset }, next_record };
@@ -99,6 +97,13 @@ fn open_ledger(
     Ok(Arc::new(ledger))
 }
 
+/// The ledger's id, made with the first start.
+pub(super) fn ledger_id(store: &Store) -> Result<LedgerId, ServerError> {
+    let mut fresh = [0; 16];
+    getrandom::fill(&mut fresh).map_err(|error| std::io::Error::other(error.to_string()))?;
+    Ok(LedgerId(store.ledger_id(fresh)?))
+}
+
 fn number_names(store: &Store, config: &Config) -> Result<RecordNumbers, ServerError> {
     let catalogue = &config.catalogue;
     let names = |list: &mut dyn Iterator<Item = String>| list.collect::<Vec<_>>();
@@ -128,6 +133,7 @@ pub(super) struct Rooms {
     pub customers: Arc<Customers>,
     pub transport: Arc<Transport>,
     pub reporter: Arc<Reporter>,
+    pub reconciler: Arc<Reconciler>,
     pub public: Public,
     pub ledger: Arc<Ledger>,
     pub folded: watch::Receiver<Folded>,
@@ -165,6 +171,12 @@ impl Rooms {
             transport.clone(),
             (arrived.clone(), reporter.due()),
         )?;
+        let reconciler = super::reconcile::build_reconciler(
+            config,
+            state.store.clone(),
+            transport.clone(),
+            state.ledger_id,
+        );
         let public = Public {
             catalogue,
             authenticator: authenticator.clone(),
@@ -174,7 +186,19 @@ impl Rooms {
             arrived,
         };
         let ledger = state.ledger.clone();
-        Ok(Self { authenticator, customers, transport, reporter, public, ledger, folded, billing, unknown })
+        let reconciler = Arc::new(reconciler);
+        Ok(Self {
+            authenticator,
+            customers,
+            transport,
+            reporter,
+            reconciler,
+            public,
+            ledger,
+            folded,
+            billing,
+            unknown,
+        })
     }
 }
 
@@ -194,6 +218,7 @@ pub(super) fn serve_admin(
         ledger: rooms.ledger.clone(),
         store: rooms.public.store.clone(),
         reporter: rooms.reporter.clone(),
+        reconciler: rooms.reconciler.clone(),
         transport: rooms.transport.clone(),
         draining: flow.draining.clone(),
         token_digest: config.server.admin_token.as_ref().map(|token| Admin::digest(token.expose())),
@@ -262,7 +287,7 @@ pub(super) fn auth_settings(config: &Config) -> Result<auth::Settings, ServerErr
     })
 }
 
-fn transport_options(config: &Config) -> TransportOptions {
+pub(super) fn transport_options(config: &Config) -> TransportOptions {
     let stripe = &config.stripe;
     let at_least_one = |rate| NonZeroU32::new(rate).unwrap_or(NonZeroU32::MIN);
     TransportOptions {
@@ -290,6 +315,7 @@ fn reporter_options(config: &Config, state: &State) -> ReporterOptions {
             .collect(),
         flush_interval: config.billing.flush_interval,
         report: config.catalogue.report,
+        reconcile_settle: config.billing.reconcile_settle,
     }
 }
 

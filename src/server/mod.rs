@@ -7,7 +7,10 @@
 mod build;
 mod lock;
 mod proxy_service;
+mod reconcile;
 mod sandbox;
+
+pub use reconcile::{Hold, hold, reconciler};
 
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -44,6 +47,8 @@ pub enum ServerError {
         "data_dir {0} is in use by another tollgate; stop that one, or give this one a data_dir of its own"
     )]
     Locked(PathBuf),
+    #[error("data_dir {0} holds no tollgate.db: no gateway has run there; check server.data_dir")]
+    Empty(PathBuf),
     #[error("cannot listen on {address}: {error}; stop what uses the port, or listen on another one")]
     Listen { address: SocketAddr, error: std::io::Error },
     #[error("upstream {name}: {server} cannot be resolved: {error}")]

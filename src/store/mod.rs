@@ -10,6 +10,7 @@
 //! threads read, one of them what takes long, on connections of their own: the writer holds up neither.
 
 mod audit;
+mod comparison;
 mod customers;
 mod estimates;
 mod idempotency;
@@ -21,6 +22,8 @@ mod outbox_list;
 mod outbox_retry;
 mod reading;
 mod receipts;
+mod rejections;
+mod repairs;
 mod retention;
 mod sealing;
 mod splitting;
@@ -29,17 +32,20 @@ mod totals;
 mod totals_check;
 mod worker;
 
+pub use comparison::{Account, Holdings, MinuteHoldings, Unanswered};
 pub use customers::{CustomerRow, LinkedBy, NewLink};
 pub use estimates::Estimate;
 pub use idempotency::{KeyChange, KeyNews, KeyRow};
 pub use inbox::{EventFacts, InboxOutcome, InboxRow, Stored};
 pub use lost::LostRecords;
 pub use names::NameKind;
-pub use outbox::{Due, NeverArrived, OutboxCounts, OutboxRow, Outcome};
+pub use outbox::{Due, NeverArrived, OutboxCounts, OutboxRow, Outcome, RESEND_WITHIN_SECONDS, Reading};
 pub use outbox_list::{OutboxFilter, WaitingEvent};
 pub use outbox_retry::{Retried, RetryOutcome, retry_dead_in};
 pub use reading::StoreReader;
 pub use receipts::{MeterEventReceipt, TotalReceipt};
+pub use rejections::Rejection;
+pub use repairs::{Repair, RepairState};
 pub use sealing::{SealCursor, SealPlan, SealScope, Sealed};
 pub use splitting::{Moved, Spanning, SplitBase};
 pub use subscriptions::{Reread, Upsert};

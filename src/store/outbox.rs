@@ -6,6 +6,10 @@ use rusqlite::{Connection, Row, params};
 
 use super::{Result, Store, unsigned};
 
+/// Stripe remembers identifiers for at least 24 hours. A row whose first try is older than this and has no answer
+/// may have arrived: sending it again could bill it twice.
+pub const RESEND_WITHIN_SECONDS: i64 = 23 * 3600;
+
 /// A row to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxRow {
@@ -19,6 +23,26 @@ pub struct OutboxRow {
     pub answers: u32,
     /// Tried before this attempt.
     pub first_tried_at: Option<i64>,
+    /// Of the attempts that sent it; this one included if it does.
+    pub last_tried_at: Option<i64>,
+    /// Stripe accepted it once, and told later that it does not count.
+    pub rejected_at: Option<i64>,
+    /// What Stripe's sum held when the row was first compared with it.
+    pub compared: Option<Reading>,
+}
+
+impl OutboxRow {
+    /// Without an answer for so long that it must not be sent again unseen.
+    pub fn is_unanswered(&self, now: i64) -> bool {
+        self.first_tried_at.is_some_and(|first| first < now - RESEND_WITHIN_SECONDS)
+    }
+}
+
+/// Units that Stripe's sum held at an instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    pub units: i64,
+    pub at: i64,
 }
 
 /// The rows that are due now, marked as tried.
@@ -28,7 +52,7 @@ pub type Due = Vec<OutboxRow>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Delivered {
-        /// What Stripe said.
+        /// How that is known.
         answer: String,
     },
     /// Kept and shown, not sent again by itself.
@@ -36,6 +60,10 @@ pub enum Outcome {
     /// Sent again at `at`. `answered`: under another `Idempotency-Key`. With `never_arrived` the 23 hours in which an
     /// event may be sent again have not begun with this try.
     Retry { at: i64, answered: bool, never_arrived: Option<NeverArrived>, reason: String },
+    /// Compared with Stripe's sum, and to be compared again at `at`.
+    Compared { reading: Reading, at: i64, reason: String },
+    /// It has certainly not arrived: sent again, and the 23 hours begin anew.
+    Resend { reason: String },
     /// Its identifier was taken by somebody else: sealed anew under another one.
     Reseal { identifier: String, at: i64, reason: String },
 }
@@ -59,20 +87,13 @@ impl Store {
         self.write(move |db| {
             let mut query = db.prepare_cached(
                 "SELECT sequence, identifier, stripe_customer, event_name, value, timestamp, tries, answers,
-                        first_tried_at
+                        first_tried_at, last_tried_at, rejected_at, compared_units, compared_at
                  FROM outbox WHERE state = 'pending' AND next_try_at <= ?1
                  ORDER BY next_try_at LIMIT ?2",
             )?;
             let due: Due =
                 query.query_map(params![now, limit], read_row)?.collect::<rusqlite::Result<_>>()?;
-            let mut mark = db.prepare_cached(
-                "UPDATE outbox SET tries = tries + 1, first_tried_at = coalesce(first_tried_at, ?2),
-                                   last_tried_at = ?2
-                 WHERE sequence = ?1",
-            )?;
-            for row in &due {
-                mark.execute(params![row.sequence, now])?;
-            }
+            mark_tried(db, &due, now)?;
             Ok(due)
         })
         .await
@@ -113,16 +134,56 @@ impl Store {
     }
 }
 
+/// The number that the next row gets.
+pub(super) fn next_sequence(db: &Connection) -> Result<i64> {
+    let next = db
+        .prepare_cached("SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'outbox'")?
+        .query_row([], |row| row.get(0))?;
+    Ok(next)
+}
+
+/// Notes a try before it is made. What has been unanswered for too long is compared, not sent.
+pub(super) fn mark_tried(db: &Connection, due: &[OutboxRow], now: i64) -> Result<()> {
+    let mut mark = db.prepare_cached(
+        "UPDATE outbox SET tries = tries + 1, first_tried_at = coalesce(first_tried_at, ?2),
+                last_tried_at = iif(?3, last_tried_at, ?2)
+         WHERE sequence = ?1",
+    )?;
+    due.iter().try_for_each(|row| {
+        mark.execute(params![row.sequence, now, row.is_unanswered(now)])?;
+        Ok(())
+    })
+}
+
 fn settle(db: &Connection, row: i64, outcome: &Outcome, now: i64) -> Result<()> {
     match outcome {
         Outcome::Delivered { answer } => db
             .prepare_cached(
-                "UPDATE outbox SET state = 'delivered', settled_at = ?2, answer = ?3, reason = NULL
+                "UPDATE outbox SET state = 'delivered', settled_at = ?2, reason = NULL, answer = ?3
                  WHERE sequence = ?1",
             )?
             .execute(params![row, now, answer])?,
+        // Stripe's no would be replayed under its key. What Stripe has rejected did not arrive by the tries so far.
         Outcome::Dead { reason } => db
-            .prepare_cached("UPDATE outbox SET state = 'dead', settled_at = ?2, reason = ?3 WHERE sequence = ?1")?
+            .prepare_cached(
+                "UPDATE outbox SET state = 'dead', settled_at = ?2, reason = ?3, answers = answers + 1,
+                        compared_units = NULL, compared_at = NULL,
+                        first_tried_at = iif(rejected_at IS NULL, first_tried_at, NULL)
+                 WHERE sequence = ?1",
+            )?
+            .execute(params![row, now, reason])?,
+        Outcome::Compared { reading, at, reason } => db
+            .prepare_cached(
+                "UPDATE outbox SET compared_units = ?2, compared_at = ?3, next_try_at = ?4, reason = ?5
+                 WHERE sequence = ?1",
+            )?
+            .execute(params![row, reading.units, reading.at, at, reason])?,
+        Outcome::Resend { reason } => db
+            .prepare_cached(
+                "UPDATE outbox SET compared_units = NULL, compared_at = NULL, first_tried_at = ?2,
+                        answers = answers + 1, next_try_at = ?2, reason = ?3
+                 WHERE sequence = ?1",
+            )?
             .execute(params![row, now, reason])?,
         Outcome::Retry { at, answered, never_arrived, reason } => db
             .prepare_cached(
@@ -148,7 +209,8 @@ fn settle(db: &Connection, row: i64, outcome: &Outcome, now: i64) -> Result<()> 
     Ok(())
 }
 
-fn read_row(row: &Row<'_>) -> rusqlite::Result<OutboxRow> {
+pub(super) fn read_row(row: &Row<'_>) -> rusqlite::Result<OutboxRow> {
+    let compared: (Option<i64>, Option<i64>) = (row.get(11)?, row.get(12)?);
     Ok(OutboxRow {
         sequence: row.get(0)?,
         identifier: row.get(1)?,
@@ -159,5 +221,8 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<OutboxRow> {
         tries: row.get(6)?,
         answers: row.get(7)?,
         first_tried_at: row.get(8)?,
+        last_tried_at: row.get(9)?,
+        rejected_at: row.get(10)?,
+        compared: compared.0.zip(compared.1).map(|(units, at)| Reading { units, at }),
     })
 }

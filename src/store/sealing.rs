@@ -6,6 +6,7 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params, params_from_iter};
 
+use super::outbox::next_sequence;
 use super::splitting::{EDGE, Spanning, spanning};
 use super::totals::TotalKey;
 use super::{Result, Store, unsigned};
@@ -203,9 +204,7 @@ fn insert(
     event_name: &str,
     next_record: i64,
 ) -> Result<()> {
-    let sequence: i64 = db
-        .prepare_cached("SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'outbox'")?
-        .query_row([], |row| row.get(0))?;
+    let sequence = next_sequence(db)?;
     let total = &unsealed.total;
     // Of its last unit, so that a batch sealed just after the edge still lies in the old period; inside the period,
     // whatever the clock did.

@@ -3,7 +3,9 @@
 use super::*;
 use crate::domain::subscription::{Facts, Status};
 
-pub(super) const NOW: i64 = 1_800_000_000;
+pub(super) mod sealing;
+
+const NOW: i64 = 1_800_000_000;
 const START: i64 = NOW - 100;
 
 pub(super) struct Temporary {
@@ -340,50 +342,6 @@ async fn a_job_that_fails_changes_nothing_and_harms_no_other() {
 }
 
 #[tokio::test]
-async fn a_period_that_ends_soon_is_sealed_alone() {
-    let store = Temporary::new();
-    let customer = linked(&store).await;
-    let mut both = batch(customer, 5, 6);
-    let later = TotalUnits {
-        period_end: NOW + 10_000,
-        included: 2,
-        reportable: 2,
-        ..both.totals.values().copied().next().expect("one")
-    };
-    both.totals.insert(TotalKey { customer, meter: 1, period_start: NOW + 100 }, later);
-    store.fold(both).expect("folds");
-    assert_eq!(store.next_period_end(NOW).await.expect("reads"), Some(NOW + 100));
-    assert_eq!(store.next_period_end(NOW + 101).await.expect("reads"), Some(NOW + 10_000));
-    let soon = SealScope::Ending { from: NOW - 100, to: NOW + 130 };
-    let sealed = store.seal(SealPlan { scope: soon, ..plan() }).await.expect("seals");
-    assert_eq!((sealed.rows, sealed.units), (1, 5));
-    assert_eq!(store.seal(plan()).await.expect("seals").units, 2);
-}
-
-#[tokio::test]
-async fn an_estimate_is_sealed_once_its_truth_is_known_or_nobody_can_tell_it_any_more() {
-    let store = Temporary::new();
-    let customer = linked(&store).await;
-    let total = TotalKey { customer, meter: 1, period_start: START };
-    let mut first = batch(customer, 5, 6);
-    first.estimates.push(Estimate { record: 5, total, reportable: 5 });
-    store.fold(first).expect("folds");
-    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed::default());
-    let mut truth = batch(customer, -2, 7);
-    truth.corrected.push(5);
-    store.fold(truth).expect("folds");
-    assert_eq!(store.seal(plan()).await.expect("seals").units, 3);
-
-    let mut unanswered = batch(customer, 4, 8);
-    unanswered.estimates.push(Estimate { record: 7, total, reportable: 4 });
-    store.fold(unanswered).expect("folds");
-    deliver(&store).await;
-    assert_eq!(store.seal(plan()).await.expect("seals"), Sealed::default());
-    assert_eq!(store.let_estimates_stand().expect("settles"), 1);
-    assert_eq!(store.seal(plan()).await.expect("seals").units, 4);
-}
-
-#[tokio::test]
 async fn the_tables_of_the_first_version_are_brought_up_to_date_with_what_they_hold() {
     let folder = tempfile::tempdir().expect("a folder");
     let db = Connection::open(folder.path().join("tollgate.db")).expect("opens");
@@ -396,4 +354,25 @@ async fn the_tables_of_the_first_version_are_brought_up_to_date_with_what_they_h
     let db = Connection::open(folder.path().join("tollgate.db")).expect("opens");
     db.execute_batch("PRAGMA user_version = 3").expect("a later version");
     assert!(matches!(Store::open(folder.path()), Err(StoreError::Newer(3))));
+}
+
+#[tokio::test]
+async fn two_processes_write_by_turns_and_neither_fails() {
+    let here = Temporary::new();
+    let there = Store::open(here.folder.path()).expect("opens beside");
+    let add = |store: &Store| {
+        store.write_blocking(|db| {
+            let read: i64 = db.query_row("SELECT count(*) FROM audit", [], |row| row.get(0))?;
+            audit::add(db, NOW, "test", None, &read.to_string())
+        })
+    };
+    std::thread::scope(|scope| {
+        for store in [&*here, &there] {
+            scope.spawn(move || (0..100).for_each(|_| add(store).expect("writes")));
+        }
+    });
+    let distinct = |db: &Connection| {
+        Ok(db.query_row("SELECT count(DISTINCT detail) FROM audit", [], |row| row.get::<_, i64>(0))?)
+    };
+    assert_eq!(here.read_blocking(distinct).expect("reads"), 200, "each saw what the others had written");
 }

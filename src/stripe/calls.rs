@@ -5,10 +5,12 @@
 
 use bytes::Bytes;
 use stripe_client_core::{
-    AccountId, CustomizedStripeRequest, IdempotencyKey, RequestStrategy, StripeClient, StripeMethod,
+    AccountId, CustomizedStripeRequest, IdempotencyKey, RequestBuilder, RequestStrategy, StripeClient,
+    StripeMethod,
 };
 use uuid::Uuid;
 
+use super::answer::Answer;
 use super::backoff;
 use super::error::CallError;
 use super::limiter::Lane;
@@ -49,6 +51,31 @@ impl<'a> Calls<'a> {
             .with_timeout(config.timeout);
         Ok((prepared, tries.clamp(1, MOST_TRIES)))
     }
+
+    /// Reads something, for callers that look at the answer themselves.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn read(&self, request: RequestBuilder) -> Result<Answer, CallError> {
+        self.attempts(&self.transport.prepare(request, None)?, self.transport.tries).await
+    }
+
+    /// As often as it is worthwhile, with pauses.
+    async fn attempts(&self, prepared: &Prepared, most: u32) -> Result<Answer, CallError> {
+        let mut attempts = 0;
+        loop {
+            let result = self.transport.attempt(self.operation, Lane::General, prepared).await;
+            attempts += 1;
+            match result {
+                Err(error) if attempts < most && error.deserves_retry() => {
+                    let pause = self.transport.backoff.pause(attempts, backoff::random());
+                    tracing::debug!(operation = self.operation, %error, ?pause, "trying again");
+                    tokio::time::sleep(pause).await;
+                }
+                result => return result,
+            }
+        }
+    }
 }
 
 impl StripeClient for Calls<'_> {
@@ -56,20 +83,7 @@ impl StripeClient for Calls<'_> {
 
     async fn execute(&self, request: CustomizedStripeRequest) -> Result<Bytes, CallError> {
         let (prepared, most) = self.prepare(request)?;
-        let mut attempts = 0;
-        loop {
-            let result = self.transport.attempt(self.operation, Lane::General, &prepared).await;
-            attempts += 1;
-            match result {
-                Ok(answer) => return Ok(answer.body),
-                Err(error) if attempts < most && error.deserves_retry() => {
-                    let pause = self.transport.backoff.pause(attempts, backoff::random());
-                    tracing::debug!(operation = self.operation, %error, ?pause, "trying again");
-                    tokio::time::sleep(pause).await;
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        Ok(self.attempts(&prepared, most).await?.body)
     }
 }
 

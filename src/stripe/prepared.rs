@@ -48,6 +48,21 @@ impl Prepared {
         })
     }
 
+    /// A GET below `/v2`, which async-stripe does not know.
+    pub(super) fn get_v2(base: &str, path: &str) -> Result<Self, CallError> {
+        if !is_plain(path) {
+            return Err(unsendable("an id in its path is not one of Stripe's"));
+        }
+        Ok(Self {
+            method: Method::GET,
+            url: format!("{base}/v2{path}").parse().map_err(|_| unsendable("its address is not a URL"))?,
+            body: None,
+            idempotency_key: None,
+            account: None,
+            timeout: None,
+        })
+    }
+
     /// Acts for a connected account.
     pub(super) fn for_account(mut self, account: Option<&str>) -> Result<Self, CallError> {
         self.account = account.map(header_value).transpose()?;

@@ -70,6 +70,14 @@ impl Transport {
         self.attempt(operation, lane, &self.prepare(request, key)?).await
     }
 
+    /// One attempt to read what only Stripe's second API has.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub(super) async fn once_v2(&self, operation: &'static str, path: &str) -> Result<Answer, CallError> {
+        self.attempt(operation, Lane::General, &Prepared::get_v2(&self.base, path)?).await
+    }
+
     /// Nothing but probes is sent at present.
     pub fn circuit_open(&self) -> bool {
         self.breaker().is_open()

@@ -6,6 +6,7 @@
 //! - [`http`] routes, tokens, headers, refusals, our own endpoints
 //! - [`cli`] commands and exit codes
 //! - [`operator`] the commands that read and mend what a gateway keeps
+//! - [`reconcile`] what Stripe holds, against what it should hold
 //! - [`recovery`] what a start makes of what the last run left
 
 mod cli;
@@ -13,5 +14,6 @@ mod harness;
 mod http;
 mod money;
 mod operator;
+mod reconcile;
 mod recovery;
 mod webhooks;

@@ -10,6 +10,7 @@ use crate::domain::rate::Rate;
 #[derive(Clone, Debug)]
 pub struct Billing {
     pub flush_interval: Duration,
+    pub reconcile_settle: Duration,
     pub paths: Paths,
     pub webhook_rate: Rate,
     pub idempotency: Limits,
@@ -28,6 +29,7 @@ pub(crate) fn check(billing: &written::Billing, found: &mut Findings) -> Billing
     check_paths_differ(paths, found);
     Billing {
         flush_interval: billing.flush_interval.value.0,
+        reconcile_settle: billing.reconcile_settle.value.0,
         paths: Paths {
             prefix: paths.prefix.value.0.clone(),
             pricing: paths.pricing.value.0.clone(),

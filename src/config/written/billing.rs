@@ -19,6 +19,7 @@ pub(crate) struct Billing {
     pub report: At<Report>,
     pub flush_interval: At<Span<100>>,
     pub past_due_grace: At<Span<0>>,
+    pub reconcile_settle: At<Span<0>>,
     pub paths: At<Paths>,
     pub webhook_rate: At<Pace>,
     pub idempotency_keys: At<Number<1, 1_000_000>>,
@@ -38,6 +39,11 @@ impl Section for Billing {
             ),
             flush_interval: keys.or("flush_interval", "How often usage is sent to Stripe; at least 100ms.", "60s"),
             past_due_grace: keys.or("past_due_grace", "How long a failed payment leaves the tier.", "7d"),
+            reconcile_settle: keys.or(
+                "reconcile_settle",
+                "How long Stripe gets to add up what it has accepted, before its sums are believed.",
+                "1h",
+            ),
             paths: keys.section("paths"),
             webhook_rate: keys.or("webhook_rate", "The most webhooks.", "100/s"),
             idempotency_keys: keys.or(

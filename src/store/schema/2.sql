@@ -12,6 +12,12 @@ ALTER TABLE outbox ADD COLUMN rejected_at INTEGER;
 -- Unanswered for too long: what Stripe's summary held when it was first compared, and when that was.
 ALTER TABLE outbox ADD COLUMN compared_units INTEGER;
 ALTER TABLE outbox ADD COLUMN compared_at INTEGER;
+-- One unanswered usage row for each total; one unanswered repair for each minute of an account at Stripe.
+DROP INDEX outbox_one_unanswered;
+CREATE UNIQUE INDEX outbox_one_unanswered ON outbox (customer, meter, period_start)
+    WHERE state = 'pending' AND kind = 'usage';
+CREATE UNIQUE INDEX outbox_one_repair ON outbox (stripe_customer, event_name, timestamp / 60)
+    WHERE state = 'pending' AND kind = 'repair';
 CREATE INDEX outbox_by_total ON outbox (customer, meter, period_start, next_record);
 CREATE INDEX outbox_by_time ON outbox (stripe_customer, event_name, timestamp);
 

@@ -89,7 +89,8 @@ pub fn kept(data_dir: &Path) -> BTreeMap<Account, Kept> {
 
 const KEPT: &str = "
     SELECT c.name, m.name, c.stripe_customer, sum(t.included + t.credits + t.overage), sum(t.sealed),
-           (SELECT coalesce(sum(value), 0) FROM outbox o WHERE o.customer = t.customer AND o.meter = t.meter)
+           (SELECT coalesce(sum(value), 0) FROM outbox o WHERE o.customer = t.customer AND o.meter = t.meter
+                                                                AND o.kind = 'usage')
     FROM totals t JOIN customers c ON c.number = t.customer JOIN names m ON m.number = t.meter
     GROUP BY t.customer, t.meter";
 
@@ -99,12 +100,12 @@ fn read_kept(row: &Row<'_>) -> rusqlite::Result<(Account, Kept)> {
     Ok(((row.get(0)?, row.get(1)?), kept))
 }
 
-/// What Stripe has accepted, by the store.
+/// What Stripe has accepted, by the store. Repairs stand in for what it lost of that.
 fn delivered(data_dir: &Path) -> Metered {
     let store = open(data_dir);
     let mut query = store
         .prepare(
-            "SELECT stripe_customer, event_name, sum(value) FROM outbox WHERE state = 'delivered'
+            "SELECT stripe_customer, event_name, sum(value) FROM outbox WHERE state = 'delivered' AND kind = 'usage'
              GROUP BY stripe_customer, event_name",
         )
         .expect("the store's tables");

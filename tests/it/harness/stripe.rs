@@ -110,6 +110,7 @@ impl Stripe {
         rows.map(|row| {
             ((text(&row["customer"]), text(&row["event_name"])), row["units"].as_u64().expect("units"))
         })
+        .filter(|(_, units)| *units > 0)
         .collect()
     }
 

@@ -128,6 +128,12 @@ impl World {
         send(token.into_iter().fold(request, RequestBuilder::bearer_auth)).await
     }
 
+    /// POSTs JSON to the operator's port, with the token.
+    pub async fn operate(&self, path: &str, body: &Value) -> Reply {
+        let request = self.http.post(format!("http://{}{path}", self.gateway.admin));
+        send(request.bearer_auth(ADMIN_TOKEN).json(body)).await
+    }
+
     /// The value of a metric's line, as `name{label="value"}`; none where there is no such line.
     pub async fn metric(&self, line: &str) -> Option<u64> {
         let metrics = self.admin(Method::GET, "/metrics", None).await.text();

@@ -1,0 +1,87 @@
+//! Finding the minutes in which Stripe holds too little, with few questions: halves of a span that tell what the
+//! ledger tells are not looked into.
+//!
+//! The decisions are here, without a clock or a call; the caller reads the sums that are asked for.
+
+use crate::domain::period::Period;
+use crate::store::MinuteHoldings;
+
+/// A run of minutes with rows, the span that they stand for, and what Stripe holds of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part<'a> {
+    pub minutes: &'a [MinuteHoldings],
+    pub span: Period,
+    pub stripe: i64,
+}
+
+/// What a part tells.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Finding {
+    /// Nothing in it is missing but what is dead.
+    Whole,
+    /// Stripe holds more than the ledger somewhere in it.
+    TooMuch,
+    /// Its one minute misses so many units.
+    Missing(i64),
+    /// One of its halves misses something: the end of the first one.
+    Halve(usize),
+}
+
+impl<'a> Part<'a> {
+    pub fn finding(&self) -> Finding {
+        let ledger: i64 = self.minutes.iter().map(|minute| minute.holdings.ledger).sum();
+        let dead: i64 = self.minutes.iter().map(|minute| minute.holdings.dead).sum();
+        let missing = ledger - self.stripe;
+        match self.minutes.len() {
+            _ if missing < 0 => Finding::TooMuch,
+            // Dead units are sent again by hand, by the event that they are in.
+            _ if missing <= dead => Finding::Whole,
+            1 => Finding::Missing(missing - dead),
+            minutes => Finding::Halve(minutes / 2),
+        }
+    }
+
+    /// The span of the first `at` minutes and of all that follows without rows.
+    pub fn first_span(&self, at: usize) -> Period {
+        Period { start: self.span.start, end: self.minutes[at].start }
+    }
+
+    /// Both halves, once it is known what Stripe holds of the first.
+    pub fn halves(&self, at: usize, stripe_of_first: i64) -> [Part<'a>; 2] {
+        let (first, second) = self.minutes.split_at(at);
+        let middle = self.minutes[at].start;
+        [
+            Part {
+                minutes: first,
+                span: Period { start: self.span.start, end: middle },
+                stripe: stripe_of_first,
+            },
+            Part {
+                minutes: second,
+                span: Period { start: middle, end: self.span.end },
+                stripe: self.stripe - stripe_of_first,
+            },
+        ]
+    }
+}
+
+/// The minutes of each billing period: one ends where a row belongs to a period that began later than all before it.
+pub(super) fn by_period(minutes: &[MinuteHoldings], span: Period) -> Vec<(&[MinuteHoldings], Period)> {
+    let mut groups = Vec::new();
+    let (mut from, mut start, mut newest) = (0, span.start, i64::MIN);
+    for (at, minute) in minutes.iter().enumerate() {
+        if minute.periods.1 > newest && at > from {
+            groups.push((&minutes[from..at], Period { start, end: minute.start }));
+            (from, start) = (at, minute.start);
+        }
+        newest = newest.max(minute.periods.1);
+    }
+    if from < minutes.len() {
+        groups.push((&minutes[from..], Period { start, end: span.end }));
+    }
+    groups
+}
+
+#[cfg(test)]
+#[path = "narrow_tests.rs"]
+mod tests;

@@ -1,0 +1,295 @@
+//! Reconciling: the ledger's side of the bill against what Stripe's meters hold, customer by customer.
+//!
+//! - The ledger's side is the usage in the outbox that is settled, by the events' own timestamps; Stripe's side is
+//!   its sum over the same whole minutes. Customers of ours who share one at Stripe are compared together.
+//! - What is under way is in neither side for certain: an account that differs is looked at again, and one that
+//!   keeps changing is told as unsettled.
+//! - Customers come from the store in pages; only differences are kept.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use serde::Serialize;
+
+use crate::clock;
+use crate::domain::period::{Period, rfc3339};
+use crate::store::{Account, Holdings, Store, StoreError};
+use crate::stripe::Transport;
+
+use super::send::Sender;
+use super::span::next_minute;
+use super::stripe_sums::{StripeSums, SumError};
+
+/// Stripe customers compared before the next are read from the store.
+const PAGE: u32 = 512;
+/// Calls in flight at once; the transport keeps to Stripe's limits.
+const CONCURRENCY: usize = 32;
+/// Times that an account which differs is looked at, until nothing has changed meanwhile.
+const LOOKS: usize = 3;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Sum(#[from] SumError),
+}
+
+#[derive(Clone, Debug)]
+pub struct ReconcileOptions {
+    /// `tg-` and the ledger's id.
+    pub identifier_prefix: String,
+    /// Name of each meter, and of its events at Stripe.
+    pub meters: Vec<(String, String)>,
+    /// How long Stripe gets to add up what it has accepted.
+    pub settle: Duration,
+    /// How long settled rows are kept.
+    pub retention: Duration,
+}
+
+/// Whether what is missing is sent, and by whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repair {
+    No,
+    /// A gateway runs on this `data_dir`: it sends the rows.
+    ByGateway,
+    /// Nobody else can be sending: the caller holds the lock of `data_dir`.
+    Here,
+}
+
+/// One customer and meter at Stripe of whom ledger and Stripe tell different sums.
+#[derive(Clone, Debug, Serialize)]
+pub struct Difference {
+    /// Our name for the customer; several that share one at Stripe are separated by commas.
+    pub customer: String,
+    pub stripe_customer: String,
+    pub meter: String,
+    pub ledger: i64,
+    pub stripe: i64,
+    /// Ledger less Stripe.
+    pub difference: i64,
+    pub repaired: i64,
+    pub dead_units: i64,
+    pub pending_units: i64,
+    pub note: String,
+    /// Outbox rows that shall repair it.
+    #[serde(skip)]
+    pub(super) repairs: Vec<i64>,
+}
+
+impl Difference {
+    /// What no repair has made good.
+    pub fn left(&self) -> i64 {
+        self.difference - self.repaired
+    }
+
+    pub(super) fn remark(&mut self, remark: &str) {
+        if !self.note.is_empty() {
+            self.note.push_str("; ");
+        }
+        self.note.push_str(remark);
+    }
+}
+
+/// What a run has found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// RFC 3339; later than asked for where the outbox does not reach back.
+    pub start: String,
+    pub end: String,
+    /// Customers at Stripe that were compared.
+    pub customers: u64,
+    pub differences: Vec<Difference>,
+}
+
+impl Report {
+    pub fn is_settled(&self) -> bool {
+        self.differences.iter().all(|difference| difference.left() == 0)
+    }
+}
+
+pub struct Reconciler {
+    pub(super) store: Arc<Store>,
+    pub(super) sums: StripeSums,
+    pub(super) sender: Sender,
+    pub(super) options: ReconcileOptions,
+    pub(super) settle_seconds: i64,
+}
+
+impl Reconciler {
+    pub fn new(store: Arc<Store>, transport: Arc<Transport>, options: ReconcileOptions) -> Self {
+        let settle_seconds = i64::try_from(options.settle.as_secs()).unwrap_or(i64::MAX);
+        let prefix = options.identifier_prefix.clone();
+        let sender = Sender::new(store.clone(), transport.clone(), prefix, settle_seconds);
+        Self { store, sums: StripeSums::new(transport), sender, options, settle_seconds }
+    }
+
+    /// How many customers there are to compare.
+    pub async fn customers(&self) -> Result<u64, ReconcileError> {
+        Ok(self.store.count_stripe_customers().await?)
+    }
+
+    /// Compares everybody within whole minutes, repairs what may be repaired, and keeps the outcome for the metrics.
+    /// `compared` is told how many customers were compared since it was last told.
+    pub async fn run(
+        &self,
+        asked: Period,
+        repair: Repair,
+        compared: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<Report, ReconcileError> {
+        let span = self.kept(asked);
+        let mut report = Report {
+            start: rfc3339(span.start),
+            end: rfc3339(span.end),
+            customers: 0,
+            differences: Vec::new(),
+        };
+        if repair == Repair::Here {
+            self.send_repairs().await?;
+        }
+        let mut after = String::new();
+        loop {
+            let page = self.store.stripe_customers(after, PAGE).await?;
+            let (Some(first), Some(last)) = (page.first(), page.last()) else { break };
+            after = last.clone();
+            let held = self.store.holdings_between((first.clone(), last.clone()), span).await?;
+            report.differences.extend(self.compare_page(&page, held, span, repair).await?);
+            report.customers += page.len() as u64;
+            compared(page.len() as u64);
+        }
+        report.differences.sort_by(|a, b| (&a.customer, &a.meter).cmp(&(&b.customer, &b.meter)));
+        self.settle_repairs(&mut report, repair).await?;
+        self.keep(&report).await?;
+        Ok(report)
+    }
+
+    /// What of a period the outbox still holds: settled rows go after their time.
+    fn kept(&self, asked: Period) -> Period {
+        let retention = i64::try_from(self.options.retention.as_secs()).unwrap_or(i64::MAX);
+        let since = next_minute(clock::now().seconds().saturating_sub(retention));
+        let start = asked.start.max(since);
+        Period { start, end: asked.end.max(start) }
+    }
+
+    async fn compare_page(
+        &self,
+        customers: &[String],
+        held: Vec<(Account, Holdings)>,
+        span: Period,
+        repair: Repair,
+    ) -> Result<Vec<Difference>, ReconcileError> {
+        if span.start >= span.end {
+            return Ok(Vec::new());
+        }
+        // Stripe may hold something of those of whom we have nothing.
+        let mut accounts: BTreeMap<Account, Holdings> = customers
+            .iter()
+            .flat_map(|customer| self.options.meters.iter().map(move |(_, event)| (customer, event)))
+            .map(|(customer, event)| (account(customer, event), Holdings::default()))
+            .collect();
+        accounts.extend(held);
+        let compared = stream::iter(accounts)
+            .map(|(account, held)| self.compare(account, held, span, repair))
+            .buffer_unordered(CONCURRENCY);
+        compared.try_filter_map(async |difference| Ok(difference)).try_collect().await
+    }
+
+    /// One account; none when both sides tell the same.
+    async fn compare(
+        &self,
+        account: Account,
+        mut held: Holdings,
+        span: Period,
+        repair: Repair,
+    ) -> Result<Option<Difference>, ReconcileError> {
+        let mut settled = false;
+        let mut stripe = 0;
+        for _ in 0..LOOKS {
+            stripe = match self.sums.units(&account, span).await {
+                Err(SumError::Stripe(error)) if error.is_missing() => {
+                    return self.unknown_at_stripe(&account, &held).await;
+                }
+                units => units?,
+            };
+            if held.ledger == stripe {
+                return Ok(None);
+            }
+            let now_held = self.store.holdings(account.clone(), span).await?;
+            settled = now_held == held;
+            held = now_held;
+            if settled {
+                break;
+            }
+        }
+        let mut difference = self.difference(&account, &held, stripe).await?;
+        if !settled {
+            difference.remark("unsettled: usage is being sent at this moment");
+        } else if repair != Repair::No && difference.difference > difference.dead_units {
+            self.repair(&account, span, &mut difference).await?;
+        }
+        Ok(Some(difference))
+    }
+
+    async fn unknown_at_stripe(
+        &self,
+        account: &Account,
+        held: &Holdings,
+    ) -> Result<Option<Difference>, ReconcileError> {
+        if held.ledger == 0 {
+            return Ok(None);
+        }
+        let mut difference = self.difference(account, held, 0).await?;
+        difference.remark("Stripe does not know this customer");
+        Ok(Some(difference))
+    }
+
+    async fn difference(
+        &self,
+        account: &Account,
+        held: &Holdings,
+        stripe: i64,
+    ) -> Result<Difference, ReconcileError> {
+        let meter = self.options.meters.iter().find(|(_, event)| *event == account.event_name);
+        let mut difference = Difference {
+            customer: self.store.names_of(account.stripe_customer.clone()).await?.join(", "),
+            stripe_customer: account.stripe_customer.clone(),
+            meter: meter.map_or(&account.event_name, |(name, _)| name).clone(),
+            ledger: held.ledger,
+            stripe,
+            difference: held.ledger - stripe,
+            repaired: 0,
+            dead_units: held.dead,
+            pending_units: held.pending,
+            note: String::new(),
+            repairs: Vec::new(),
+        };
+        if difference.difference < 0 {
+            difference.remark("Stripe holds more than the ledger: nothing takes that back by itself");
+        }
+        if held.pending > 0 {
+            difference.remark(&format!("unsettled: {} units are on their way", held.pending));
+        }
+        if held.dead > 0 {
+            difference.remark(&format!(
+                "{} units were not accepted: see `tollgate outbox list`, then `tollgate outbox retry`",
+                held.dead
+            ));
+        }
+        Ok(difference)
+    }
+
+    async fn keep(&self, report: &Report) -> Result<(), ReconcileError> {
+        let left = |meter: &String| {
+            let of_meter = report.differences.iter().filter(|difference| difference.meter == *meter);
+            of_meter.map(Difference::left).sum::<i64>()
+        };
+        let by_meter = self.options.meters.iter().map(|(meter, _)| (meter.clone(), left(meter))).collect();
+        Ok(self.store.set_reconciled(by_meter, clock::now().seconds()).await?)
+    }
+}
+
+fn account(stripe_customer: &str, event_name: &str) -> Account {
+    Account { stripe_customer: stripe_customer.to_owned(), event_name: event_name.to_owned() }
+}

@@ -1,0 +1,110 @@
+//! Meter events that have been without an answer for over 23 hours.
+//!
+//! Stripe may have forgotten their identifiers: sending one again could bill it twice, and giving it up could lose
+//! it. So Stripe's sum for the event's minute is compared with what it has accepted of that minute. It tells that
+//! all that is unanswered there arrived, or that nothing did; anything else is for a person. The sum is believed
+//! once Stripe has had `reconcile_settle` to add up whatever may have arrived, and has said the same twice.
+
+use std::sync::Arc;
+
+use crate::store::{
+    Account, Holdings, OutboxRow, Outcome, RESEND_WITHIN_SECONDS, Reading, Store, Unanswered,
+};
+
+use super::span::minute_of;
+use super::stripe_sums::StripeSums;
+
+/// Between two readings of one sum.
+const BETWEEN_READINGS_SECONDS: i64 = 60;
+/// Until Stripe, our store or a younger row may be further.
+const LATER_SECONDS: i64 = 30;
+
+pub(super) struct Comparer {
+    pub store: Arc<Store>,
+    pub sums: StripeSums,
+    pub settle_seconds: i64,
+}
+
+impl Comparer {
+    /// What is to be done with a row that must not be sent again unseen.
+    pub async fn look(&self, row: &OutboxRow, now: i64) -> Outcome {
+        match self.try_to_look(row, now).await {
+            Ok(outcome) => outcome,
+            Err(reason) => {
+                tracing::warn!(
+                    identifier = row.identifier,
+                    reason,
+                    "a meter event could not be compared yet"
+                );
+                wait(now + LATER_SECONDS, reason)
+            }
+        }
+    }
+
+    async fn try_to_look(&self, row: &OutboxRow, now: i64) -> Result<Outcome, String> {
+        let minute = minute_of(row.timestamp);
+        let account =
+            Account { stripe_customer: row.stripe_customer.clone(), event_name: row.event_name.clone() };
+        let tried_before = now - RESEND_WITHIN_SECONDS;
+        let found = self.store.unanswered(account.clone(), minute, tried_before).await;
+        let (held, waiting) = found.map_err(|error| error.to_string())?;
+        if let Some(at) = not_before(row, &held, &waiting, self.settle_seconds, now) {
+            return Ok(wait(at, "unanswered for over 23 h: compared with Stripe's sum later".into()));
+        }
+        let units = self.sums.units(&account, minute).await.map_err(|error| error.to_string())?;
+        let outcome = decide(row, &held, &waiting, Reading { units, at: now });
+        tracing::warn!(identifier = row.identifier, stripe = units, ?outcome, "an unanswered meter event");
+        Ok(outcome)
+    }
+}
+
+fn wait(at: i64, reason: String) -> Outcome {
+    Outcome::Retry { at, answered: false, never_arrived: None, reason }
+}
+
+/// When the sum can be read, if that is not now: Stripe has had its time since the last try, since the minute's end,
+/// and since it last accepted something of this minute; nothing of it is still being sent; the last reading is a
+/// minute old.
+fn not_before(
+    row: &OutboxRow,
+    held: &Holdings,
+    waiting: &Unanswered,
+    settle_seconds: i64,
+    now: i64,
+) -> Option<i64> {
+    let tried = row.last_tried_at.or(row.first_tried_at);
+    let last = [tried, held.accepted_at].into_iter().flatten().fold(minute_of(row.timestamp).end, i64::max);
+    let read = row.compared.map_or(now, |reading| reading.at + BETWEEN_READINGS_SECONDS);
+    let young = if waiting.young_rows > 0 { now + LATER_SECONDS } else { now };
+    let at = (last + settle_seconds).max(read).max(young);
+    (at > now).then_some(at)
+}
+
+/// What Stripe's sum says, once it has been read twice the same.
+fn decide(row: &OutboxRow, held: &Holdings, waiting: &Unanswered, reading: Reading) -> Outcome {
+    if row.compared.is_none_or(|first| first.units != reading.units) {
+        let reason = format!("unanswered for over 23 h: Stripe's sum is {}, read again", reading.units);
+        return Outcome::Compared { reading, at: reading.at + BETWEEN_READINGS_SECONDS, reason };
+    }
+    let (stripe, delivered, old) = (reading.units, held.delivered, waiting.old);
+    if stripe == delivered {
+        return Outcome::Resend {
+            reason: format!("not among the {stripe} units of Stripe's sum: sent again"),
+        };
+    }
+    // What Stripe refused may yet be what makes the difference.
+    if stripe == delivered + old && held.dead == 0 {
+        return Outcome::Delivered { answer: "found in Stripe's sum".into() };
+    }
+    let dead = if held.dead > 0 { format!(", {} are dead", held.dead) } else { String::new() };
+    Outcome::Dead {
+        reason: format!(
+            "unanswered for over 23 h, and Stripe's sum of its minute does not tell whether it arrived: Stripe \
+             holds {stripe} units, of which {delivered} are known to be accepted; {old} wait for an answer{dead}"
+        ),
+    }
+}
+
+#[cfg(test)]
+#[path = "unanswered_tests.rs"]
+mod tests;

@@ -1,0 +1,55 @@
+//! What compares ledger and Stripe, for the command and for the operator's port.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::ledger::LedgerId;
+use crate::reporting::{ReconcileOptions, Reconciler};
+use crate::store::Store;
+use crate::stripe::Transport;
+
+use super::lock::Lock;
+use super::{ServerError, build};
+
+/// A reconciler for a command beside the gateway, or without one.
+pub fn reconciler(config: &Config) -> Result<Reconciler, ServerError> {
+    let data_dir = &config.server.data_dir;
+    if !data_dir.join("tollgate.db").exists() {
+        return Err(ServerError::Empty(data_dir.clone()));
+    }
+    let store = Arc::new(Store::open(data_dir)?);
+    let ledger_id = build::ledger_id(&store)?;
+    let transport = Arc::new(Transport::new(build::transport_options(config))?);
+    Ok(build_reconciler(config, store, transport, ledger_id))
+}
+
+pub(super) fn build_reconciler(
+    config: &Config,
+    store: Arc<Store>,
+    transport: Arc<Transport>,
+    ledger_id: LedgerId,
+) -> Reconciler {
+    let meters = config.catalogue.meters.iter();
+    let options = ReconcileOptions {
+        identifier_prefix: format!("tg-{ledger_id}"),
+        meters: meters.map(|m| (m.name.to_string(), m.stripe_event_name.to_string())).collect(),
+        settle: config.billing.reconcile_settle,
+        retention: config.ledger.retention,
+    };
+    Reconciler::new(store, transport, options)
+}
+
+/// Keeps a gateway from starting on a `data_dir`; none while one runs there.
+pub fn hold(data_dir: &Path) -> Result<Option<Hold>, ServerError> {
+    match Lock::take(data_dir) {
+        Ok(lock) => Ok(Some(Hold { _lock: lock })),
+        Err(ServerError::Locked(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// No gateway runs as long as this is kept.
+pub struct Hold {
+    _lock: Lock,
+}

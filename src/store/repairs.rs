@@ -1,0 +1,183 @@
+//! Repairs: rows that bring to Stripe what it turned out not to hold.
+//!
+//! A repair lies in the very minute whose usage is missing, so that every comparison over whole minutes, however its
+//! bounds are chosen, finds both or neither. It is made in the transaction that finds the minute as it was compared:
+//! of two that see the same gap the second finds the first one's row, and gives up.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::comparison::{Account, Holdings, holdings};
+use super::outbox::{Due, mark_tried, next_sequence, read_row};
+use super::{Result, Store, audit};
+use crate::domain::period::Period;
+
+/// Units missing at Stripe in one minute.
+#[derive(Clone, Debug)]
+pub struct Repair {
+    pub account: Account,
+    pub minute: Period,
+    /// What the minute held when it was compared.
+    pub seen: Holdings,
+    pub units: i64,
+    /// Begins the identifier: the ledger's id.
+    pub identifier_prefix: String,
+}
+
+/// What has become of a repair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RepairState {
+    Pending,
+    Delivered,
+    Dead { reason: String },
+}
+
+impl Store {
+    /// Makes the row, unless anything has changed in its minute since it was compared. Answers its number.
+    pub async fn repair(&self, repair: Repair, now: i64) -> Result<Option<i64>> {
+        self.write(move |db| insert(db, &repair, now)).await
+    }
+
+    /// Repairs that are due, marked as tried: for a command that sends them itself.
+    pub async fn claim_repairs(&self, now: i64, limit: u32) -> Result<Due> {
+        self.write(move |db| {
+            let mut query = db.prepare_cached(
+                "SELECT sequence, identifier, stripe_customer, event_name, value, timestamp, tries, answers,
+                        first_tried_at, last_tried_at, rejected_at, compared_units, compared_at
+                 FROM outbox WHERE state = 'pending' AND kind = 'repair' AND next_try_at <= ?1
+                 ORDER BY next_try_at LIMIT ?2",
+            )?;
+            let due: Due =
+                query.query_map(params![now, limit], read_row)?.collect::<rusqlite::Result<_>>()?;
+            mark_tried(db, &due, now)?;
+            Ok(due)
+        })
+        .await
+    }
+
+    /// What has become of a repair, and its units.
+    pub async fn repair_state(&self, sequence: i64) -> Result<(RepairState, i64)> {
+        self.read(move |db| {
+            let found = db
+                .prepare_cached("SELECT state, coalesce(reason, ''), value FROM outbox WHERE sequence = ?1")?
+                .query_row([sequence], |row| Ok((read_state(row)?, row.get(2)?)))?;
+            Ok(found)
+        })
+        .await
+    }
+}
+
+fn read_state(row: &Row<'_>) -> rusqlite::Result<RepairState> {
+    let state: String = row.get(0)?;
+    Ok(match state.as_str() {
+        "delivered" => RepairState::Delivered,
+        "dead" => RepairState::Dead { reason: row.get(1)? },
+        _ => RepairState::Pending,
+    })
+}
+
+fn insert(db: &Connection, repair: &Repair, now: i64) -> Result<Option<i64>> {
+    let Repair { account, minute, seen, units, identifier_prefix } = repair;
+    let found = holdings(db, account, *minute)?;
+    if found != *seen || found.pending > 0 {
+        return Ok(None);
+    }
+    let sequence = next_sequence(db)?;
+    // It follows the minute's last usage: of that customer, in that billing period, at that instant.
+    let customer: Option<u32> = db
+        .prepare_cached(
+            "INSERT INTO outbox (sequence, identifier, kind, customer, meter, period_start, stripe_customer,
+                                 event_name, value, timestamp, sealed_at, next_try_at)
+             SELECT ?1, ?2, 'repair', customer, meter, period_start, stripe_customer, event_name, ?3, timestamp,
+                    ?4, ?4
+             FROM outbox WHERE stripe_customer = ?5 AND event_name = ?6 AND timestamp >= ?7 AND timestamp < ?8
+                           AND kind = 'usage'
+             ORDER BY timestamp DESC, sequence DESC LIMIT 1
+             RETURNING customer",
+        )?
+        .query_row(
+            params![
+                sequence,
+                format!("{identifier_prefix}-repair-{sequence}"),
+                units,
+                now,
+                account.stripe_customer,
+                account.event_name,
+                minute.start,
+                minute.end
+            ],
+            |row| row.get(0),
+        )
+        .optional()?;
+    if customer.is_some() {
+        let Account { stripe_customer, event_name } = account;
+        let detail = format!(
+            "{units} units of {event_name} were missing at {stripe_customer} in the minute {}",
+            crate::domain::period::rfc3339(minute.start)
+        );
+        audit::add(db, now, "usage_repaired", customer, &detail)?;
+    }
+    Ok(customer.map(|_| sequence))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Outcome;
+
+    const NOW: i64 = 1_800_000_000;
+    const MINUTE: Period = Period { start: NOW - 7_200, end: NOW - 7_140 };
+
+    /// Usage of 5 units that Stripe has accepted.
+    const ROW: &str = "
+        INSERT INTO outbox (identifier, customer, meter, period_start, stripe_customer, event_name, value, timestamp,
+                            state, sealed_at, next_try_at, settled_at)
+        VALUES ('tg-1', 7, 1, 0, 'cus_1', 'api_calls', 5, 1800000000 - 7170, 'delivered', 0, 0, 0)";
+
+    async fn change(store: &Store, change: &'static str) {
+        store.write(move |db| Ok(db.execute_batch(change)?)).await.expect("changes");
+    }
+
+    #[tokio::test]
+    async fn of_two_that_see_one_gap_only_the_first_repairs_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path()).expect("opens");
+        change(&store, ROW).await;
+        let account = Account { stripe_customer: "cus_1".into(), event_name: "api_calls".into() };
+        let seen = store.holdings(account.clone(), MINUTE).await.expect("reads");
+        let repair = || Repair {
+            account: account.clone(),
+            minute: MINUTE,
+            seen,
+            units: 5,
+            identifier_prefix: "tg-x".into(),
+        };
+        let row = store.repair(repair(), NOW).await.expect("repairs").expect("the minute is as it was");
+        assert_eq!(store.repair(repair(), NOW).await.expect("asks"), None, "while the first is under way");
+        let due = store.claim_repairs(NOW, 9).await.expect("claims");
+        assert_eq!((due.len(), due[0].value, due[0].timestamp), (1, 5, NOW - 7_170));
+        assert_eq!(due[0].identifier, format!("tg-x-repair-{row}"));
+        let accepted = Outcome::Delivered { answer: "accepted".into() };
+        store.settle_tries(vec![(row, accepted)], NOW).await.expect("settles");
+        assert_eq!(store.repair(repair(), NOW).await.expect("asks"), None, "once it has arrived");
+        assert_eq!(store.repair_state(row).await.expect("reads"), (RepairState::Delivered, 5));
+    }
+
+    #[tokio::test]
+    async fn a_minute_that_has_changed_since_it_was_compared_is_not_repaired() {
+        for changed in [
+            "UPDATE outbox SET state = 'dead'",
+            "UPDATE outbox SET state = 'pending'",
+            "UPDATE outbox SET settled_at = 1",
+            "DELETE FROM outbox",
+        ] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let store = Store::open(folder.path()).expect("opens");
+            change(&store, ROW).await;
+            let account = Account { stripe_customer: "cus_1".into(), event_name: "api_calls".into() };
+            let seen = store.holdings(account.clone(), MINUTE).await.expect("reads");
+            change(&store, changed).await;
+            let repair = Repair { account, minute: MINUTE, seen, units: 5, identifier_prefix: "tg-x".into() };
+            assert_eq!(store.repair(repair, NOW).await.expect("asks"), None, "{changed}");
+        }
+    }
+}
