@@ -15,7 +15,8 @@ use super::output::progress;
 use super::receipt::{Receipt, Totals};
 use super::{Failure, print, receipt_json, receipt_text};
 
-/// A record is looked for from its request's time on, this far: answers may take long, corrections longer, and clocks step.
+/// A record is looked for from its request's time on, this far: answers may take long, corrections longer, and
+/// clocks step.
 const WITHIN_MICROS: i64 = 25 * 3_600 * 1_000_000;
 /// Other requests under the same foreign id that are named.
 const MAX_OTHERS: usize = 20;

@@ -3,8 +3,8 @@
 //! Identifier, value and timestamp stay. What changes:
 //!
 //! - The next try goes under a new `Idempotency-Key`: Stripe replays the refusal that it stored under the old one.
-//! - The 23 hours within which an event may be sent again begin anew only if the one try that may have reached Stripe is
-//!   the one that it refused. After an unanswered try they go on, and what is past them stays held back.
+//! - The 23 hours within which an event may be sent again begin anew only if the one try that may have reached Stripe
+//!   is the one that it refused. After an unanswered try they go on, and what is past them stays held back.
 //! - A total never has two unanswered rows. A row whose total has one is queued, and a trigger of the schema makes it
 //!   pending when that one is answered.
 
