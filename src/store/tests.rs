@@ -3,9 +3,9 @@
 use super::*;
 use crate::domain::subscription::{Facts, Status};
 
-pub(super) mod sealing;
+mod sealing;
 
-const NOW: i64 = 1_800_000_000;
+pub(super) const NOW: i64 = 1_800_000_000;
 const START: i64 = NOW - 100;
 
 pub(super) struct Temporary {
