@@ -66,6 +66,3 @@ pub use format::{Kind, LedgerId, Position, Record, RecordDraw};
 pub use recovery::{OpenError, Resume};
 pub use segment::Reader;
 pub use storage::{Disk, SegmentFile, Storage};
-
-#[cfg(test)]
-mod tests;
