@@ -9,15 +9,15 @@
 //! - [`long`] answers that take long, and end badly
 
 mod disk;
-//WIP mod full;
-//WIP mod kills;
+mod full;
+mod kills;
 mod ledger;
-//WIP mod long;
+mod long;
 //WIP mod model;
-//WIP mod outage;
+mod outage;
 mod power;
 mod repair;
-//WIP mod stripe;
+mod stripe;
 mod writer;
 
 use smallvec::smallvec;
