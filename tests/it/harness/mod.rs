@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub use books::let_pauses_pass;
 pub use command::{Ended, tollgate};
 pub use config::{ADMIN_TOKEN, SECRET, WEBHOOK_SECRET, free_address};
 pub use customer::{Customer, Reply, token};
@@ -30,7 +31,7 @@ pub use dice::{Dice, setting};
 pub use gateway::Gateway;
 pub use load::Load;
 pub use room::{Room, Sizes, fill, make_room};
-pub use stripe::{signature, unix_now};
+pub use stripe::{Stripe, signature, unix_now};
 pub use upstream::Behaviour;
 pub use world::World;
 
