@@ -41,7 +41,7 @@ async fn loses_nothing(name: &str, percent: u64, usual: u64) {
         world.gateway.kill9();
         while dice.percent(25) {
             world.gateway.spawn();
-            tokio::time::sleep(START.mul_f64(dice.below(1_000) as f64 / 1_000.0)).await;
+            tokio::time::sleep(START * u32::try_from(dice.below(100)).expect("small") / 100).await;
             world.gateway.kill9();
         }
         world.gateway.restart().await;

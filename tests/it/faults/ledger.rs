@@ -285,3 +285,31 @@ proptest! {
         prop_assert_eq!(settled(&ledger), expected);
     }
 }
+
+#[test]
+fn a_segment_that_failed_in_its_first_sync_is_no_damage_whatever_is_left_of_its_header() {
+    let lefts: [fn(&mut Vec<u8>); 3] = [|_| {}, |bytes| bytes.fill(0), |bytes| bytes.truncate(107)];
+    for left in lefts {
+        let disk = FaultyDisk::default();
+        let ledger = super::writer::open(&disk, Resume::default(), Durability::Process).expect("opens");
+        // One sync, and then a roll, which syncs the finished segment and the new one.
+        disk.fail_nth(Operation::Sync, 3);
+        for customer in 0..17 {
+            ledger.append(&record(customer, 1)).expect("appends");
+        }
+        ledger.request_sync();
+        while !disk.all_struck() {
+            std::thread::yield_now();
+        }
+        while ledger.append(&record(17, 1)).is_err() {
+            std::thread::yield_now();
+        }
+        assert_eq!(settled(&ledger), (0..=17).collect::<Vec<_>>());
+        let synced = *ledger.synced().borrow();
+        drop(ledger);
+        disk.change(2, left);
+        let resume = Resume { folded: synced.position, next_record: synced.next_record };
+        let ledger = open_with(&disk, resume, Durability::Process).expect("all its records stand again");
+        assert_eq!(settled(&ledger), (0..=17).collect::<Vec<_>>());
+    }
+}

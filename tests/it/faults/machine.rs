@@ -82,7 +82,7 @@ impl Machine {
         let options = ReporterOptions {
             identifier_prefix: format!("tg-{LEDGER}"),
             meters: vec![(meter, "api_calls".to_owned(), "api_calls".to_owned())],
-            flush_interval: Duration::from_secs(3_600),
+            flush_interval: Duration::from_hours(1),
         };
         let wakes = (folder.folded(), folder.hurry());
         let reporter = Reporter::new(store.clone(), ledger.clone(), wakes, transport.clone(), options);

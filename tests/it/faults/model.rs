@@ -8,7 +8,7 @@ use serde_json::json;
 use tollgate::domain::period::Period;
 use tollgate::ledger::{Record, Resume};
 
-use super::disk::Operation;
+use super::disk::{FaultyDisk, Operation};
 use super::machine::Machine;
 use super::record;
 use super::stripe::mixed;
@@ -120,8 +120,8 @@ impl Play {
         if open - taken_back < units {
             return "nothing left to correct";
         }
-        let charged = Record { number, ..charge(customer, units) };
-        let correction = charged.correction(unix_now() * 1_000_000, period());
+        let undone = Record { number, ..charge(customer, units) };
+        let correction = undone.correction(unix_now() * 1_000_000, period());
         match self.machine.ledger().correct(correction) {
             Some(appended) => drop(self.model.records.insert(appended.0, (customer, -units))),
             None => self.model.owed.push((customer, -units)),
@@ -166,7 +166,7 @@ impl Play {
     }
 
     fn kill(&mut self) -> &'static str {
-        self.machine.restart(|disk| disk.after_kill());
+        self.machine.restart(FaultyDisk::after_kill);
         self.compare_with_ledger(u64::MAX);
         "kill"
     }

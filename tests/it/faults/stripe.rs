@@ -76,7 +76,7 @@ async fn counts_once(name: &str, faults: &[Value], percent: u64, duplicates: Dup
     match duplicates {
         Duplicates::None => assert_eq!(rejected, 0),
         Duplicates::OneForEach => {
-            assert_eq!(rejected, struck.sum(), "each lost answer explains one duplicate")
+            assert_eq!(rejected, struck.sum(), "each lost answer explains one duplicate");
         }
         Duplicates::AtMost(first) => {
             let explained: u64 = struck.0[..first].iter().sum();

@@ -177,7 +177,7 @@ fn open(data_dir: &Path) -> Opened {
     Opened { store, _copy: copy }
 }
 
-/// In another mount namespace, whose paths SQLite does not find.
+/// In another mount namespace, whose paths `SQLite` does not find.
 fn is_elsewhere(data_dir: &Path) -> bool {
     data_dir.starts_with("/proc")
 }

@@ -8,7 +8,7 @@ pub fn setting<T: FromStr>(name: &str, usual: T) -> T {
     asked.parse().unwrap_or_else(|_| panic!("{name}={asked} is no number"))
 }
 
-/// A generator of random numbers (SplitMix64).
+/// A generator of random numbers (`SplitMix64`).
 #[derive(Clone, Debug)]
 pub struct Dice(u64);
 
