@@ -2,6 +2,11 @@
 # All tests: Rust's, then Stripe's own Python SDK against the sandbox. Installs what is missing.
 # TOLLGATE_SKIP_SDK=1 leaves the SDK out, for machines that reach no PyPI.
 # TOLLGATE_TEST_REQUESTS=2000000 makes the load test longer; it sends 20,000 requests else.
+# TOLLGATE_TEST_KILLS=200 kills the gateway as often under load; 20 times else, and 12 with a failing Stripe.
+# TOLLGATE_TEST_OUTAGE_SECONDS=600 keeps Stripe away for ten minutes; 4 seconds else.
+# TOLLGATE_TEST_STRIKES=500 lets each of Stripe's faults strike so often; 12 times else.
+# TOLLGATE_TEST_ROUNDS=50 plays so many rounds of the model and of power losses; 4, 3 and 2 else.
+# TOLLGATE_TEST_SEED=N repeats a random test with the seed that it printed.
 set -eu
 cd "$(dirname "$0")/.."
 . deploy/prerequisites.sh

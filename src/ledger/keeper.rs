@@ -120,10 +120,9 @@ fn roll(shared: &Shared) -> io::Result<()> {
 /// there on are superseded.
 fn repair(shared: &Shared) -> io::Result<()> {
     let segment = next_segment(&shared.storage)?;
-    let first_record = shared.synced.borrow().next_record;
-    let new = new_segment(&shared.storage, shared.ledger, segment, first_record, clock::now().micros())?;
-    if let Err(error) = rewrite(shared, &new) {
-        // Half a segment must not supersede anything.
+    let file = shared.storage.create(segment)?;
+    if let Err(error) = rewrite(shared, segment, &file) {
+        // What there is of it supersedes nothing, or holds all that it supersedes.
         let _ = shared.storage.remove(segment);
         return Err(error);
     }
@@ -134,7 +133,7 @@ fn repair(shared: &Shared) -> io::Result<()> {
 
 /// Writes and syncs until nothing more is owed, then makes the new segment the tail. Requests may add corrections
 /// meanwhile: what they correct is told to be synced only together with them.
-fn rewrite(shared: &Shared, new: &NewSegment) -> io::Result<()> {
+fn rewrite(shared: &Shared, segment: u64, file: &Arc<dyn SegmentFile>) -> io::Result<()> {
     let mut written = 0;
     loop {
         let batch = {
@@ -146,16 +145,19 @@ fn rewrite(shared: &Shared, new: &NewSegment) -> io::Result<()> {
             }
             tail.unsynced[written..].to_vec()
         };
-        new.file.write_at(&batch, HEADER_BYTES + written as u64)?;
-        new.file.sync()?;
+        file.write_at(&batch, HEADER_BYTES + written as u64)?;
+        file.sync()?;
+        if written == 0 {
+            supersede(shared, segment, &**file)?;
+        }
         written += batch.len();
         let mut tail = shared.tail();
         if !tail.owed.is_empty() {
             continue;
         }
-        tail.file = new.file.clone();
+        tail.file = file.clone();
         tail.retired = None;
-        tail.position = Position { offset: HEADER_BYTES + written as u64, ..new.position };
+        tail.position = Position { segment, offset: HEADER_BYTES + written as u64 };
         tail.unsynced.clear();
         tail.failed = None;
         let synced = Synced { position: tail.position, next_record: tail.next_record };
@@ -163,6 +165,17 @@ fn rewrite(shared: &Shared, new: &NewSegment) -> io::Result<()> {
         shared.synced.send_replace(synced);
         return Ok(());
     }
+}
+
+/// Writes the header of a segment that holds again all that was not synced. Only now, since it takes the force of the
+/// records in the failed segment: a kill before leaves those, a kill after it leaves these.
+fn supersede(shared: &Shared, segment: u64, file: &dyn SegmentFile) -> io::Result<()> {
+    let first_record = shared.synced.borrow().next_record;
+    let made_at_micros = clock::now().micros();
+    let header = Header { ledger: shared.ledger, segment, first_record, made_at_micros };
+    file.write_at(&header.encode(), 0)?;
+    file.sync()?;
+    shared.storage.sync_folder()
 }
 
 /// Above all that are there, also those that a failure left behind.

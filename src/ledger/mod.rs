@@ -71,6 +71,3 @@ pub use segment::Reader;
 pub use storage::{Disk, SegmentFile, Storage};
 pub use survey::{Segment, Survey};
 pub use verify::{Damage, Expected, Fault, Verified, Verifier};
-
-#[cfg(test)]
-mod tests;

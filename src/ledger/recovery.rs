@@ -145,9 +145,14 @@ impl Check<'_> {
         self.last = Some(segment);
         match header {
             Some(header) if header.ledger != self.ledger => return Err(OpenError::Foreign { segment }),
-            Some(header) => self.numbers_reach(header.first_record, segment, 0)?,
+            // A segment that failed in its first sync: what should come before it stands again behind it.
+            Some(header) => {
+                self.numbers_reach(header.first_record.min(later.superseded_from), segment, 0)?;
+            }
             // A kill between making a segment and writing its head: the numbers show whether anything is missing.
             None if length <= HEADER_BYTES => {}
+            // A segment that failed, and then lost power: all that it could hold stands again later.
+            None if later.superseded_from <= self.next_record => {}
             None => self.hole(segment, 0, HEADER_BYTES)?,
         }
         self.records(segment, file, later)

@@ -6,6 +6,8 @@
 
 use serde_json::{Value, json};
 
+use super::faults::{Code, Refusal};
+
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct ApiError {
@@ -106,12 +108,16 @@ impl ApiError {
     }
 
     /// What an injected fault answers.
-    pub fn injected(status: u16) -> Self {
-        match status {
-            429 => Self::rate_limited(),
-            400..=499 => Self::invalid(status, None, "Injected by the sandbox."),
-            _ => Self::new(status, "api_error", None, "Injected by the sandbox."),
-        }
+    pub fn injected(refusal: Refusal) -> Self {
+        let Refusal { status, code, should_retry, kept } = refusal;
+        let error = match (code, status) {
+            (Some(Code::LockTimeout), _) => Self::lock_timeout(),
+            (Some(Code::IdempotencyKeyInUse), _) => Self::key_in_use("of this request"),
+            (None, 429) => Self::rate_limited(),
+            (None, 400..=499) => Self::invalid(status, None, "Injected by the sandbox."),
+            (None, _) => Self::new(status, "api_error", None, "Injected by the sandbox."),
+        };
+        Self { status, should_retry: should_retry.or(error.should_retry), kept, ..error }
     }
 
     #[must_use]

@@ -23,9 +23,11 @@ pub fn list_faults(state: &mut State, _: &Call<'_>) -> Result<Value, ApiError> {
     Ok(state.faults.json())
 }
 
+/// Answers what is forgotten.
 pub fn clear_faults(state: &mut State, _: &Call<'_>) -> Result<Value, ApiError> {
+    let forgotten = state.faults.json();
     state.faults.clear();
-    Ok(state.faults.json())
+    Ok(forgotten)
 }
 
 /// Sums over all accepted and not cancelled events, ordered by customer and event name.
@@ -39,6 +41,7 @@ pub fn meter_totals(state: &mut State, _: &Call<'_>) -> Result<Value, ApiError> 
             "event_name": event_name,
             "units": total.units,
             "events": total.events,
+            "duplicates": total.duplicates,
         })
     };
     Ok(rows.into_iter().map(row).collect())

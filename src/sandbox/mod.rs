@@ -20,9 +20,9 @@
 //! | hook | what it does |
 //! |---|---|
 //! | `GET /_sandbox/health` | 200 |
-//! | `POST /_sandbox/faults` | the next `times` (1) calls of `operation` fail: `status` (with `html: true` not as JSON) or `drop: true`; `when`: `before` (default) or `after` taking effect; `delay_ms` first. Operations are named as in `route.rs`, such as `meter_events.create`; `meter_events.*` and `*` match several |
-//! | `GET`, `DELETE /_sandbox/faults` | lists, forgets them |
-//! | `GET /_sandbox/meter_totals` | `[{"customer","event_name","units","events"}]` over all accepted events |
+//! | `POST /_sandbox/faults` | the next `times` (1) calls of `operation` fail: `status` (with `html: true` not as JSON) or `drop: true`; `when`: `before` (default) or `after` taking effect; `delay_ms` first. With `percent` (and a `seed`) each call fails with that chance until the faults are forgotten; 100 of `*` is an outage. A `status` may have a `code` (`lock_timeout`, `idempotency_key_in_use`), `should_retry` (the header), and `saved`: whether it is kept under the idempotency key (default: from 500 on, after taking effect). Operations are named as in `route.rs`, such as `meter_events.create`; `meter_events.*` and `*` match several |
+//! | `GET`, `DELETE /_sandbox/faults` | lists, forgets them; with how often each with a chance has `struck` |
+//! | `GET /_sandbox/meter_totals` | `[{"customer","event_name","units","events","duplicates"}]` over all accepted events, and how many more were rejected for an identifier that was known |
 //! | `POST /_sandbox/subscriptions/:id/status` | `{"status"}`: forces it, with the events on the way |
 //! | `POST /_sandbox/subscriptions/:id/period` | `{"start","end"}`: moves the items' current period; after its end the anchor rules again |
 //! | `POST /_sandbox/subscriptions/:id/payment_failed` | an unpaid invoice, `past_due`, `invoice.payment_failed` |

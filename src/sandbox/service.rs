@@ -140,7 +140,11 @@ impl Service {
             tokio::time::sleep(fault.delay).await;
         }
         if let Some(failure) = failure(fault, Moment::Before) {
-            return fail(failure);
+            let outcome = fail(failure);
+            if let Outcome::Answer(injected) = &outcome {
+                keep(claim, injected);
+            }
+            return outcome;
         }
         let answer = Answer::of(self.execute(route, &request.params));
         drop(turn);
@@ -215,12 +219,7 @@ fn failure(fault: Option<Fault>, moment: Moment) -> Option<Failure> {
 
 fn fail(failure: Failure) -> Outcome {
     match failure {
-        Failure::Status(status) => {
-            let mut error = ApiError::injected(status);
-            // A 500 after execution began is kept; refusals for load are not.
-            error.kept = status >= 500;
-            Outcome::Answer(error.into())
-        }
+        Failure::Status(refusal) => Outcome::Answer(ApiError::injected(refusal).into()),
         Failure::Html(status) => Outcome::Html(status),
         Failure::HangUp => Outcome::HangUp,
     }

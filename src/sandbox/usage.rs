@@ -15,6 +15,8 @@ const REMEMBERED_SECONDS: i64 = 24 * 60 * 60;
 pub struct Bucket {
     pub units: u64,
     pub events: u64,
+    /// Events rejected for an identifier that was known; of a total only.
+    pub duplicates: u64,
     /// The last value of the second; `None` once that event was cancelled.
     last: Option<u64>,
 }
@@ -53,11 +55,12 @@ pub enum Rejected {
 impl Usage {
     pub fn accept(&mut self, identifier: &str, receipt: Receipt, now: i64) -> Result<(), Rejected> {
         self.forget_old(now);
-        if self.receipts.contains_key(identifier) {
-            return Err(Rejected::Duplicate);
-        }
         let customers = self.series.entry(receipt.meter.clone()).or_default();
         let series = customers.entry(receipt.customer.clone()).or_default();
+        if self.receipts.contains_key(identifier) {
+            series.total.duplicates += 1;
+            return Err(Rejected::Duplicate);
+        }
         let units = series.total.units.checked_add(receipt.value).ok_or(Rejected::TooLarge)?;
         series.total.units = units;
         series.total.events += 1;

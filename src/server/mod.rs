@@ -94,9 +94,10 @@ impl Server {
     /// Starts everything, and returns once the public port answers.
     pub fn start(config: &Config) -> Result<Self, ServerError> {
         proxy_service::check_ports(config)?;
+        let runtime = build::runtime()?;
+        refuse_to_die_of_a_large_file(&runtime)?;
         let lock = lock::Lock::take(&config.server.data_dir)?;
         let state = build::State::open(config)?;
-        let runtime = build::runtime()?;
         let sandbox = sandbox::start(config, &runtime)?;
         let (stop, stopping) = watch::channel(false);
         let rooms = build::Rooms::new(config, &state, &runtime)?;
@@ -202,6 +203,14 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.shut_down();
     }
+}
+
+/// A write beyond the file size limit (`ulimit -f`) is to fail like any other write, and not to end the process.
+fn refuse_to_die_of_a_large_file(runtime: &Runtime) -> std::io::Result<()> {
+    // The same number on every Unix that we build for. Once taken, a signal is never given back.
+    const SIGXFSZ: i32 = 25;
+    let _entered = runtime.enter();
+    signal(SignalKind::from_raw(SIGXFSZ)).map(drop)
 }
 
 /// A second signal ends the drain.

@@ -3,6 +3,7 @@
 //! - [`harness`] a world to break things in; its `finish` balances the books
 //! - [`money`] what is charged is what is billed, whatever fails
 //! - [`webhooks`] a tier ends equal to Stripe's truth, whatever the news' order
+//! - [`faults`] everything that a disk, a machine or Stripe can do to us
 //! - [`http`] routes, tokens, headers, refusals, our own endpoints
 //! - [`cli`] commands and exit codes
 //! - [`operator`] the commands that read and mend what a gateway keeps
@@ -10,6 +11,7 @@
 //! - [`recovery`] what a start makes of what the last run left
 
 mod cli;
+mod faults;
 mod harness;
 mod http;
 mod money;

@@ -38,7 +38,10 @@ async fn a_duplicate_identifier_is_an_error_that_must_not_be_retried() {
     );
     assert_eq!(twice.header("stripe-should-retry"), Some("false"));
     let totals = harness.get("/_sandbox/meter_totals").await.json;
-    assert_eq!(totals, json!([{"customer": customer, "event_name": "api_calls", "units": 5, "events": 1}]));
+    assert_eq!(
+        totals,
+        json!([{"customer": customer, "event_name": "api_calls", "units": 5, "events": 1, "duplicates": 1}])
+    );
 }
 
 #[tokio::test]

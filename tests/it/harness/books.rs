@@ -1,14 +1,17 @@
 //! The books: what clients saw, what the ledger holds, what the store made of it, what Stripe counted.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use rusqlite::{Connection, OpenFlags, Row};
+use tempfile::TempDir;
 use tollgate::ledger::{Disk, Position, Reader, Storage};
 
-use super::lock;
 use super::stripe::Metered;
+use super::{PATIENCE, lock};
 
 /// Our customer and a meter.
 pub type Account = (String, String);
@@ -47,6 +50,13 @@ impl Seen {
                 told.doubtful += units;
             });
         }
+    }
+
+    /// What one customer was told, and what is in doubt, on the meter of the tests.
+    pub fn of(&self, customer: &str) -> (u64, u64) {
+        let accounts = lock(&self.accounts);
+        let told = accounts.get(&(customer.to_owned(), "api_calls".to_owned()));
+        told.map_or((0, 0), |told| (told.charged, told.doubtful))
     }
 
     /// What all customers together were told, and what is in doubt.
@@ -100,6 +110,12 @@ fn read_kept(row: &Row<'_>) -> rusqlite::Result<(Account, Kept)> {
     Ok(((row.get(0)?, row.get(1)?), kept))
 }
 
+/// Whether the outbox has taken all that Stripe shall hear of.
+pub fn all_is_sealed(data_dir: &Path) -> bool {
+    let unsealed = "SELECT NOT EXISTS (SELECT 1 FROM totals WHERE sealable AND reportable > sealed)";
+    open(data_dir).query_row(unsealed, [], |row| row.get(0)).expect("an answer")
+}
+
 /// What Stripe has accepted, by the store. Repairs stand in for what it lost of that.
 fn delivered(data_dir: &Path) -> Metered {
     let store = open(data_dir);
@@ -129,9 +145,58 @@ pub fn events(data_dir: &Path, like: &str) -> u64 {
     open(data_dir).query_row(&count, [], |row| row.get::<_, i64>(0)).expect("a count").cast_unsigned()
 }
 
-fn open(data_dir: &Path) -> Connection {
-    Connection::open_with_flags(data_dir.join("tollgate.db"), OpenFlags::SQLITE_OPEN_READ_ONLY)
-        .expect("a store")
+/// What waits in the outbox is due now, as if its pause had passed: the pauses have tests of their own.
+pub fn let_pauses_pass(data_dir: &Path) {
+    if is_elsewhere(data_dir) {
+        return;
+    }
+    let store = Connection::open(data_dir.join("tollgate.db")).expect("a store");
+    store.busy_timeout(PATIENCE).expect("a store");
+    store.execute("UPDATE outbox SET next_try_at = 0 WHERE state = 'pending'", []).expect("an outbox");
+}
+
+/// The store, or a copy of it.
+struct Opened {
+    store: Connection,
+    _copy: Option<TempDir>,
+}
+
+impl Deref for Opened {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.store
+    }
+}
+
+fn open(data_dir: &Path) -> Opened {
+    let copy = is_elsewhere(data_dir).then(|| copy(data_dir));
+    let folder = copy.as_ref().map_or(data_dir, TempDir::path);
+    // Reading what was copied with its log takes writing an index of that.
+    let flags = if copy.is_some() { OpenFlags::default() } else { OpenFlags::SQLITE_OPEN_READ_ONLY };
+    let store = Connection::open_with_flags(folder.join("tollgate.db"), flags).expect("a store");
+    Opened { store, _copy: copy }
+}
+
+/// In another mount namespace, whose paths `SQLite` does not find.
+fn is_elsewhere(data_dir: &Path) -> bool {
+    data_dir.starts_with("/proc")
+}
+
+/// Copies a store at one moment: its file stands still between two checkpoints.
+fn copy(data_dir: &Path) -> TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let changed =
+        || fs::metadata(data_dir.join("tollgate.db")).and_then(|file| file.modified()).expect("a store");
+    loop {
+        let before = changed();
+        for name in ["tollgate.db", "tollgate.db-wal"] {
+            fs::copy(data_dir.join(name), folder.path().join(name)).expect("a store");
+        }
+        if changed() == before {
+            return folder;
+        }
+    }
 }
 
 /// The sum of all records in the ledger's segments, corrections taken off.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use super::{PATIENCE, until};
+use super::{PATIENCE, Room, until};
 
 /// The real binary, on one configuration for all of its lives.
 pub struct Gateway {
@@ -15,6 +15,8 @@ pub struct Gateway {
     pub config: PathBuf,
     log: PathBuf,
     child: Option<Child>,
+    /// Where it runs, if its file systems are its own.
+    pub room: Option<Room>,
 }
 
 impl Gateway {
@@ -27,12 +29,23 @@ impl Gateway {
             config: folder.join("tollgate.toml"),
             log: folder.join("stderr.log"),
             child: None,
+            room: None,
         }
+    }
+
+    /// The running process.
+    pub fn id(&self) -> u32 {
+        self.child.as_ref().expect("a running gateway").id()
     }
 
     /// Starts the process, and returns once it is ready.
     pub async fn start(&mut self) {
         self.spawn();
+        self.ready().await;
+    }
+
+    /// Returns once the process is ready.
+    pub async fn ready(&mut self) {
         let http = reqwest::Client::new();
         let ready = format!("http://{}/readyz", self.admin);
         until("the gateway is ready", PATIENCE, async || {
@@ -61,10 +74,14 @@ impl Gateway {
     }
 
     /// Starts the process and does not wait for anything.
-    fn spawn(&mut self) {
+    pub fn spawn(&mut self) {
         assert!(self.child.is_none(), "the gateway runs already");
         let log = OpenOptions::new().create(true).append(true).open(&self.log).expect("a log file");
-        let child = Command::new(env!("CARGO_BIN_EXE_tollgate"))
+        let binary = env!("CARGO_BIN_EXE_tollgate");
+        let child = self
+            .room
+            .as_ref()
+            .map_or_else(|| Command::new(binary), |room| room.command(binary))
             .arg("run")
             .arg("--config")
             .arg(&self.config)
@@ -91,8 +108,7 @@ impl Gateway {
 
     /// Asks it to stop, as a supervisor does.
     pub fn terminate(&self) {
-        let id = self.child.as_ref().expect("a running gateway").id();
-        let sent = Command::new("kill").arg("-TERM").arg(id.to_string()).status();
+        let sent = Command::new("kill").arg("-TERM").arg(self.id().to_string()).status();
         assert!(sent.is_ok_and(|status| status.success()), "the signal was not sent");
     }
 

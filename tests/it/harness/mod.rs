@@ -8,7 +8,11 @@ mod books;
 mod command;
 mod config;
 mod customer;
+mod dice;
 mod gateway;
+mod load;
+mod road;
+mod room;
 mod stripe;
 mod upstream;
 mod wire;
@@ -19,11 +23,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub use books::let_pauses_pass;
 pub use command::{Ended, tollgate};
 pub use config::{ADMIN_TOKEN, SECRET, WEBHOOK_SECRET, free_address};
 pub use customer::{Customer, Reply, token};
+pub use dice::{Dice, setting};
 pub use gateway::Gateway;
-pub use stripe::{signature, unix_now};
+pub use load::Load;
+pub use room::{Room, Sizes, fill, make_room};
+pub use stripe::{Stripe, signature, unix_now};
 pub use upstream::Behaviour;
 pub use world::World;
 

@@ -10,10 +10,26 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 use tollgate::sandbox::{Options, Sandbox, Subscribed, WebhookEndpoint};
 
+use super::Dice;
 use super::config::{WEBHOOK_SECRET, sold};
 
 /// Units by Stripe customer and event name.
 pub type Metered = BTreeMap<(String, String), u64>;
+
+/// What struck so far of faults that were planned with a chance.
+#[derive(Clone, Debug, Default)]
+pub struct Struck(pub Vec<u64>);
+
+impl Struck {
+    fn read(faults: &Value) -> Self {
+        let faults = faults.as_array().expect("a list").iter();
+        Self(faults.filter_map(|fault| fault["struck"].as_u64()).collect())
+    }
+
+    pub fn sum(&self) -> u64 {
+        self.0.iter().sum()
+    }
+}
 
 pub struct Stripe {
     sandbox: Sandbox,
@@ -32,6 +48,13 @@ impl Stripe {
         let sandbox = Sandbox::start(options).await.expect("a free port");
         sandbox.seed(&sold()).expect("a sound catalogue");
         Self { sandbox, http: reqwest::Client::new() }
+    }
+
+    /// With no gateway to tell its news.
+    pub async fn alone() -> Self {
+        // A second installation is refused and harmless.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Self::start(SocketAddr::from(([127, 0, 0, 1], 0)), false, Options::default()).await
     }
 
     pub fn url(&self) -> String {
@@ -76,9 +99,33 @@ impl Stripe {
         self.hook("faults", fault).await;
     }
 
-    /// Forgets every fault that has not struck yet.
-    pub async fn forget_faults(&self) {
-        self.delete("/_sandbox/faults").await;
+    /// From now on each meter event meets each of these with a chance of so many percent.
+    pub async fn break_at_random(&self, faults: &[Value], percent: u64, seed: u64) {
+        for (at, fault) in (0..).zip(faults) {
+            let mut fault = fault.clone();
+            fault["percent"] = json!(percent);
+            // Below what JSON's numbers hold exactly.
+            fault["seed"] = json!(Dice::seeded(seed.wrapping_add(at)).roll() >> 12);
+            self.break_meter_events(fault).await;
+        }
+    }
+
+    /// How often each of the faults with a chance has struck.
+    pub async fn struck(&self) -> Struck {
+        Struck::read(&self.get("/_sandbox/faults").await)
+    }
+
+    /// Events that Stripe accepted, and events that it rejected because it knew their identifier.
+    pub async fn events_and_duplicates(&self) -> (u64, u64) {
+        let rows = self.get("/_sandbox/meter_totals").await;
+        let rows = rows.as_array().expect("a list");
+        let sum = |name| rows.iter().map(|row| row[name].as_u64().expect("a number")).sum();
+        (sum("events"), sum("duplicates"))
+    }
+
+    /// Forgets every fault that has not struck yet; answers how often those with a chance have.
+    pub async fn forget_faults(&self) -> Struck {
+        Struck::read(&self.delete("/_sandbox/faults").await)
     }
 
     pub async fn set_status(&self, subscription: &str, status: &str) {

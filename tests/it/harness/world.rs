@@ -13,6 +13,8 @@ use super::books::{self, Account, Kept, Seen};
 use super::config::{self, Addresses};
 use super::customer::{Customer, Reply};
 use super::gateway::Gateway;
+use super::road::Road;
+use super::room::{Room, Sizes};
 use super::stripe::{Stripe, signature, unix_now};
 use super::upstream::Upstream;
 use super::wire::Wire;
@@ -23,6 +25,7 @@ pub struct World {
     pub gateway: Gateway,
     pub upstream: Upstream,
     pub stripe: Stripe,
+    road: Option<Road>,
     seen: Arc<Seen>,
     http: reqwest::Client,
     finished: bool,
@@ -35,9 +38,23 @@ pub struct Builder {
     config: Table,
     webhooks: bool,
     stripe: Options,
+    by_road: bool,
+    in_room: Option<Sizes>,
 }
 
 impl Builder {
+    /// The gateway reaches Stripe by a road that can be closed.
+    pub fn by_road(mut self) -> Self {
+        self.by_road = true;
+        self
+    }
+
+    /// The gateway's data lies on file systems of its own.
+    pub fn in_room(mut self, sizes: Sizes) -> Self {
+        self.in_room = Some(sizes);
+        self
+    }
+
     /// Merges TOML over the usual configuration.
     pub fn config(mut self, text: &str) -> Self {
         config::merge(&mut self.config, config::parse(text));
@@ -64,14 +81,22 @@ impl Builder {
         let upstream = Upstream::start().await;
         let (public, admin) = (config::free_address(), config::free_address());
         let stripe = Stripe::start(public, self.webhooks, self.stripe).await;
-        let gateway = Gateway::new(public, admin, folder.path());
-        let addresses = Addresses { public, admin, upstream: upstream.address, stripe: stripe.url() };
+        let mut gateway = Gateway::new(public, admin, folder.path());
+        let road = if self.by_road { Some(Road::open(&stripe.url()).await) } else { None };
+        let stripe_url = road.as_ref().map_or_else(|| stripe.url(), Road::url);
+        let addresses = Addresses { public, admin, upstream: upstream.address, stripe: stripe_url };
         let mut written = config::base(&addresses, &gateway.data_dir);
         config::merge(&mut written, self.config);
         std::fs::write(&gateway.config, written.to_string()).expect("a writable folder");
+        if let Some(sizes) = self.in_room {
+            let room = Room::mount(&gateway.data_dir, sizes).expect("a machine that allows mounts");
+            gateway.data_dir = room.outside(&gateway.data_dir);
+            gateway.room = Some(room);
+        }
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
         let seen = Arc::new(Seen::default());
-        let mut world = World { gateway, upstream, stripe, seen, http, finished: false, _folder: folder };
+        let mut world =
+            World { gateway, upstream, stripe, road, seen, http, finished: false, _folder: folder };
         world.gateway.start().await;
         world
     }
@@ -79,7 +104,13 @@ impl Builder {
 
 impl World {
     pub fn builder() -> Builder {
-        Builder { config: Table::new(), webhooks: true, stripe: Options::default() }
+        Builder {
+            config: Table::new(),
+            webhooks: true,
+            stripe: Options::default(),
+            by_road: false,
+            in_room: None,
+        }
     }
 
     /// The usual one.
@@ -165,6 +196,31 @@ impl World {
     /// Flushes until Stripe has accepted everything.
     pub async fn flush_all(&self) {
         until("the outbox is empty", 2 * PATIENCE, async || (self.flush().await == 0).then_some(())).await;
+    }
+
+    /// The road to Stripe.
+    pub fn road(&mut self) -> &mut Road {
+        self.road.as_mut().expect("a world by_road()")
+    }
+
+    /// What waits in the outbox is due now.
+    pub fn let_pauses_pass(&self) {
+        books::let_pauses_pass(&self.gateway.data_dir);
+    }
+
+    /// Flushes, with no pause between tries, until Stripe holds all that the store does. For a Stripe without faults.
+    pub async fn drain(&self) {
+        until("everything is sealed and sent", 2 * PATIENCE, async || {
+            self.let_pauses_pass();
+            let pending = self.flush().await;
+            (pending == 0 && books::all_is_sealed(&self.gateway.data_dir)).then_some(())
+        })
+        .await;
+    }
+
+    /// Units that one customer was told they were charged, and units of answers that broke off.
+    pub fn seen_of(&self, customer: &str) -> (u64, u64) {
+        self.seen.of(customer)
     }
 
     /// An account as the store has it.

@@ -1,129 +1,21 @@
 //! The promises of the ledger, tested by breaking its disk.
 
-use std::collections::BTreeMap;
-use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use proptest::prelude::*;
+use tollgate::ledger::{Durability, Ledger, LedgerId, OpenError, Options, Position, Resume, Storage};
 
-use super::format::tests::record;
-use super::*;
+use super::disk::{FaultyDisk, Operation};
+use super::{LEDGER, record};
+use crate::harness::Dice;
 
-const ID: LedgerId = LedgerId([9; 16]);
-
-/// A disk in memory that keeps written and durable bytes apart and fails on demand.
-#[derive(Default)]
-struct FakeDisk {
-    segments: Mutex<BTreeMap<u64, Arc<FakeFile>>>,
-    faults: Arc<Faults>,
-}
-
-#[derive(Default)]
-struct Faults {
-    /// Writes fail while set, after writing half.
-    writes: AtomicBool,
-    syncs: AtomicBool,
-    synced: AtomicU64,
-    /// Runs once, inside the next sync that works.
-    in_sync: Mutex<Option<Box<dyn FnOnce() + Send>>>,
-}
-
-#[derive(Default)]
-struct FakeFile {
-    bytes: Mutex<(Vec<u8>, Vec<u8>)>,
-    faults: Arc<Faults>,
-}
-
-impl FakeDisk {
-    /// What is left after a loss of power.
-    fn after_power_loss(&self) -> Arc<Self> {
-        let disk = Self::default();
-        for (number, file) in self.segments.lock().expect("lock").iter() {
-            let durable = file.bytes.lock().expect("lock").1.clone();
-            let file =
-                FakeFile { bytes: Mutex::new((durable.clone(), durable)), faults: disk.faults.clone() };
-            disk.segments.lock().expect("lock").insert(*number, Arc::new(file));
-        }
-        Arc::new(disk)
-    }
-
-    fn change(&self, segment: u64, change: impl FnOnce(&mut Vec<u8>)) {
-        change(&mut self.segments.lock().expect("lock")[&segment].bytes.lock().expect("lock").0);
-    }
-}
-
-impl Storage for FakeDisk {
-    fn list(&self) -> io::Result<Vec<u64>> {
-        Ok(self.segments.lock().expect("lock").keys().copied().collect())
-    }
-    fn create(&self, segment: u64) -> io::Result<Arc<dyn SegmentFile>> {
-        let file = Arc::new(FakeFile { faults: self.faults.clone(), ..Default::default() });
-        let before = self.segments.lock().expect("lock").insert(segment, file.clone());
-        assert!(before.is_none(), "segment {segment} is made once");
-        Ok(file)
-    }
-    fn open(&self, segment: u64) -> io::Result<Arc<dyn SegmentFile>> {
-        let found = self.segments.lock().expect("lock").get(&segment).cloned();
-        found.map(|file| file as Arc<dyn SegmentFile>).ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-    fn remove(&self, segment: u64) -> io::Result<()> {
-        self.segments.lock().expect("lock").remove(&segment);
-        Ok(())
-    }
-    fn sync_folder(&self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl SegmentFile for FakeFile {
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let failing = self.faults.writes.load(Ordering::SeqCst);
-        let bytes = if failing { &bytes[..bytes.len() / 2] } else { bytes };
-        let end = usize::try_from(offset).expect("small") + bytes.len();
-        let written = &mut self.bytes.lock().expect("lock").0;
-        if written.len() < end {
-            written.resize(end, 0);
-        }
-        written[end - bytes.len()..end].copy_from_slice(bytes);
-        if failing { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
-    }
-    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
-        let written = &self.bytes.lock().expect("lock").0;
-        let from = usize::try_from(offset).expect("small").min(written.len());
-        let length = into.len().min(written.len() - from);
-        into[..length].copy_from_slice(&written[from..from + length]);
-        Ok(length)
-    }
-    fn sync(&self) -> io::Result<()> {
-        if self.faults.syncs.load(Ordering::SeqCst) {
-            return Err(io::Error::other("sync failed"));
-        }
-        let meanwhile = self.faults.in_sync.lock().expect("lock").take();
-        if let Some(meanwhile) = meanwhile {
-            meanwhile();
-        }
-        let bytes = &mut *self.bytes.lock().expect("lock");
-        bytes.1.clone_from(&bytes.0);
-        self.faults.synced.fetch_add(1, Ordering::SeqCst);
-        Ok(())
-    }
-    fn truncate(&self, length: u64) -> io::Result<()> {
-        self.bytes.lock().expect("lock").0.truncate(usize::try_from(length).expect("small"));
-        Ok(())
-    }
-    fn length(&self) -> io::Result<u64> {
-        Ok(self.bytes.lock().expect("lock").0.len() as u64)
-    }
-}
-
-fn open_with(disk: &Arc<FakeDisk>, resume: Resume, durability: Durability) -> Result<Ledger, OpenError> {
+fn open_with(disk: &FaultyDisk, resume: Resume, durability: Durability) -> Result<Ledger, OpenError> {
     let options = Options { durability, sync_interval: Duration::from_millis(1), segment_bytes: 2_000 };
-    Ledger::open(disk.clone(), ID, resume, options, 0)
+    Ledger::open(Arc::new(disk.clone()), LEDGER, resume, options, 0)
 }
 
-fn open(disk: &Arc<FakeDisk>) -> Ledger {
+fn open(disk: &FaultyDisk) -> Ledger {
     open_with(disk, Resume::default(), Durability::Process).expect("opens")
 }
 
@@ -160,7 +52,7 @@ fn wait_until_available(ledger: &Ledger) {
 
 #[test]
 fn records_come_back_in_order_across_rolled_segments() {
-    let disk = Arc::new(FakeDisk::default());
+    let disk = FaultyDisk::default();
     let ledger = open(&disk);
     let mut expected = Vec::new();
     while disk.list().expect("list").len() < 4 {
@@ -173,7 +65,7 @@ fn records_come_back_in_order_across_rolled_segments() {
 
 #[test]
 fn a_restart_goes_on_in_a_new_segment_with_the_next_number() {
-    let disk = Arc::new(FakeDisk::default());
+    let disk = FaultyDisk::default();
     for run in 0..3 {
         let ledger = open(&disk);
         ledger.append(&record(run, 1)).expect("appends");
@@ -183,15 +75,15 @@ fn a_restart_goes_on_in_a_new_segment_with_the_next_number() {
 
 #[test]
 fn a_failed_write_refuses_and_leaves_nothing_of_its_record() {
-    let disk = Arc::new(FakeDisk::default());
+    let disk = FaultyDisk::default();
     let ledger = open(&disk);
     ledger.append(&record(1, 1)).expect("appends");
-    disk.faults.writes.store(true, Ordering::SeqCst);
+    disk.fail_all(Operation::Write);
     ledger.append(&record(2, 1)).expect_err("the disk is full");
     assert!(!ledger.is_available());
     ledger.append(&record(3, 1)).expect_err("still");
     ledger.correct(record(4, -1));
-    disk.faults.writes.store(false, Ordering::SeqCst);
+    disk.heal();
     wait_until_available(&ledger);
     ledger.append(&record(5, 1)).expect("the disk is back");
     assert_eq!(settled(&ledger), [1, 4, 5]);
@@ -199,11 +91,11 @@ fn a_failed_write_refuses_and_leaves_nothing_of_its_record() {
 
 #[test]
 fn a_correction_that_comes_during_the_repair_is_written_with_it() {
-    let disk = Arc::new(FakeDisk::default());
+    let disk = FaultyDisk::default();
     let ledger = Arc::new(open(&disk));
     ledger.append(&record(1, 1)).expect("appends");
     settled(&ledger);
-    disk.faults.syncs.store(true, Ordering::SeqCst);
+    disk.fail_all(Operation::Sync);
     ledger.append(&record(2, 1)).expect("a write still works");
     ledger.request_sync();
     while ledger.is_available() {
@@ -211,11 +103,10 @@ fn a_correction_that_comes_during_the_repair_is_written_with_it() {
     }
     let corrects = ledger.clone();
     let meanwhile = move || assert!(corrects.correct(record(3, -1)).is_none(), "it has to wait");
-    // The repair makes its segment with one sync, and writes the tail with the next.
-    let made = disk.faults.clone();
-    *disk.faults.in_sync.lock().expect("lock") =
-        Some(Box::new(move || drop(made.in_sync.lock().expect("lock").replace(Box::new(meanwhile)))));
-    disk.faults.syncs.store(false, Ordering::SeqCst);
+    // The repair syncs the tail, and then the header that makes it count.
+    let made = disk.clone();
+    disk.in_sync(move || made.in_sync(meanwhile));
+    disk.heal();
     wait_until_available(&ledger);
     let synced = ledger.synced().borrow().position;
     assert_eq!(read(&ledger, synced), [1, 2, 3], "told together");
@@ -223,33 +114,34 @@ fn a_correction_that_comes_during_the_repair_is_written_with_it() {
 
 #[test]
 fn after_a_failed_sync_what_was_written_is_written_again() {
-    let disk = Arc::new(FakeDisk::default());
+    let disk = FaultyDisk::default();
     let ledger = open(&disk);
     ledger.append(&record(1, 1)).expect("appends");
     assert_eq!(settled(&ledger), [1]);
-    disk.faults.syncs.store(true, Ordering::SeqCst);
+    disk.fail_all(Operation::Sync);
     ledger.append(&record(2, 1)).expect("a write still works");
     ledger.request_sync();
     while ledger.is_available() {
         std::thread::yield_now();
     }
-    disk.faults.syncs.store(false, Ordering::SeqCst);
+    disk.heal();
     wait_until_available(&ledger);
     let synced = ledger.synced().borrow().position;
     assert_eq!(read(&ledger, synced), [1, 2]);
     drop(ledger);
-    let disk = disk.after_power_loss();
+    let disk = disk.after_power_loss(&mut Dice::new("after a failed sync"));
     assert_eq!(settled(&open(&disk)), [1, 2]);
 }
 
 #[tokio::test]
 async fn in_power_mode_a_durable_record_survives_the_loss_of_power() {
-    let disk = Arc::new(FakeDisk::default());
+    let disk = FaultyDisk::default();
     let ledger = open_with(&disk, Resume::default(), Durability::Power).expect("opens");
+    let mut dice = Dice::new("in power mode");
     for customer in 1..=5 {
         let appended = ledger.append(&record(customer, 1)).expect("appends");
         ledger.durable(appended).await.expect("syncs");
-        let copy = disk.after_power_loss();
+        let copy = disk.after_power_loss(&mut dice);
         let survived = open(&copy);
         let end = survived.synced().borrow().position;
         assert_eq!(read(&survived, end), (1..=customer).collect::<Vec<_>>());
@@ -258,7 +150,7 @@ async fn in_power_mode_a_durable_record_survives_the_loss_of_power() {
 
 #[test]
 fn damage_before_the_folded_position_stops_the_start_and_is_named() {
-    let disk = Arc::new(FakeDisk::default());
+    let disk = FaultyDisk::default();
     let ledger = open(&disk);
     for customer in 0..3 {
         ledger.append(&record(customer, 1)).expect("appends");
@@ -284,7 +176,7 @@ fn damage_before_the_folded_position_stops_the_start_and_is_named() {
 #[test]
 fn a_ledger_that_ends_before_what_was_folded_stops_the_start() {
     for kept in [0, 128, 128 + 120, 128 + 150] {
-        let disk = Arc::new(FakeDisk::default());
+        let disk = FaultyDisk::default();
         let ledger = open(&disk);
         for customer in 0..3 {
             ledger.append(&record(customer, 1)).expect("appends");
@@ -303,7 +195,7 @@ fn a_ledger_that_ends_before_what_was_folded_stops_the_start() {
 
 #[test]
 fn a_segment_that_was_made_and_not_begun_is_no_damage() {
-    let disk = Arc::new(FakeDisk::default());
+    let disk = FaultyDisk::default();
     let ledger = open(&disk);
     ledger.append(&record(1, 1)).expect("appends");
     settled(&ledger);
@@ -325,7 +217,7 @@ fn a_segment_that_was_made_and_not_begun_is_no_damage() {
 
 #[test]
 fn a_missing_and_a_foreign_segment_stop_the_start() {
-    let disk = Arc::new(FakeDisk::default());
+    let disk = FaultyDisk::default();
     let ledger = open(&disk);
     ledger.append(&record(1, 1)).expect("appends");
     settled(&ledger);
@@ -333,7 +225,7 @@ fn a_missing_and_a_foreign_segment_stop_the_start() {
     let resume = Resume { folded: synced.position, next_record: synced.next_record };
     drop(ledger);
     let other = Ledger::open(
-        disk.clone(),
+        Arc::new(disk.clone()),
         LedgerId([1; 16]),
         resume,
         Options {
@@ -350,7 +242,7 @@ fn a_missing_and_a_foreign_segment_stop_the_start() {
 
 #[test]
 fn segments_go_after_their_time_and_never_before_they_are_folded() {
-    let disk = Arc::new(FakeDisk::default());
+    let disk = FaultyDisk::default();
     for _ in 0..3 {
         drop(open(&disk));
     }
@@ -366,16 +258,16 @@ proptest! {
     /// Random appends, failures, restarts and torn ends against a list.
     #[test]
     fn what_was_acknowledged_is_read_back(actions in prop::collection::vec(0u8..12, 1..60), cut in 1usize..90) {
-        let disk = Arc::new(FakeDisk::default());
+        let disk = FaultyDisk::default();
         let mut ledger = open(&disk);
         let mut expected = Vec::new();
         for (customer, action) in (0u32..).zip(actions) {
             match action {
                 0 => { drop(ledger); ledger = open(&disk); }
                 1 => {
-                    disk.faults.writes.store(true, Ordering::SeqCst);
+                    disk.fail_all(Operation::Write);
                     prop_assert!(ledger.append(&record(customer, 1)).is_err());
-                    disk.faults.writes.store(false, Ordering::SeqCst);
+                    disk.heal();
                     wait_until_available(&ledger);
                 }
                 2 => {
@@ -391,5 +283,33 @@ proptest! {
             }
         }
         prop_assert_eq!(settled(&ledger), expected);
+    }
+}
+
+#[test]
+fn a_segment_that_failed_in_its_first_sync_is_no_damage_whatever_is_left_of_its_header() {
+    let lefts: [fn(&mut Vec<u8>); 3] = [|_| {}, |bytes| bytes.fill(0), |bytes| bytes.truncate(107)];
+    for left in lefts {
+        let disk = FaultyDisk::default();
+        let ledger = super::writer::open(&disk, Resume::default(), Durability::Process).expect("opens");
+        // One sync, and then a roll, which syncs the finished segment and the new one.
+        disk.fail_nth(Operation::Sync, 3);
+        for customer in 0..17 {
+            ledger.append(&record(customer, 1)).expect("appends");
+        }
+        ledger.request_sync();
+        while !disk.all_struck() {
+            std::thread::yield_now();
+        }
+        while ledger.append(&record(17, 1)).is_err() {
+            std::thread::yield_now();
+        }
+        assert_eq!(settled(&ledger), (0..=17).collect::<Vec<_>>());
+        let synced = *ledger.synced().borrow();
+        drop(ledger);
+        disk.change(2, left);
+        let resume = Resume { folded: synced.position, next_record: synced.next_record };
+        let ledger = open_with(&disk, resume, Durability::Process).expect("all its records stand again");
+        assert_eq!(settled(&ledger), (0..=17).collect::<Vec<_>>());
     }
 }
