@@ -113,12 +113,12 @@ fn in_savepoint<T>(connection: &Connection, job: impl FnOnce(&Connection) -> Res
 
 fn work(connection: &Connection, queue: &Receiver<Job>, begin: Begin) {
     while let Ok(first) = queue.recv() {
-        let begun = connection.execute_batch(begin.sql());
+        let opened = connection.execute_batch(begin.sql());
         let answers: Vec<Answer> = std::iter::once(first)
             .chain(queue.try_iter().take(JOBS_PER_COMMIT - 1))
             .map(|job| job(connection))
             .collect();
-        let committed = begun.and_then(|()| connection.execute_batch("COMMIT"));
+        let committed = opened.and_then(|()| connection.execute_batch("COMMIT"));
         if let Err(error) = &committed {
             tracing::error!(%error, "a transaction of the store failed");
             // Fails when there is nothing to roll back; then there is nothing to do either.

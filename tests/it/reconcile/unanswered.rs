@@ -7,7 +7,7 @@ use crate::harness::{PATIENCE, World, until};
 fn tried_a_day_ago(world: &World, account: &Account, units: &[i64]) -> Vec<Row> {
     let mut rows = Vec::new();
     for (units, minutes) in units.iter().zip(1_600..) {
-        rows.extend(seal(world, &[account.clone()], "pending", &[(*units, minutes_ago(minutes))]));
+        rows.extend(seal(world, std::slice::from_ref(account), "pending", &[(*units, minutes_ago(minutes))]));
         // There is one unanswered row for each period.
         let apart = format!(
             "UPDATE outbox SET period_start = period_start - {minutes} WHERE sequence = (SELECT max(sequence) FROM outbox)"
