@@ -86,21 +86,21 @@ fn decide(row: &OutboxRow, held: &Holdings, waiting: &Unanswered, reading: Readi
         let reason = format!("unanswered for over 23 h: Stripe's sum is {}, read again", reading.units);
         return Outcome::Compared { reading, at: reading.at + BETWEEN_READINGS_SECONDS, reason };
     }
-    let (stripe, delivered, old) = (reading.units, held.delivered, waiting.old);
-    if stripe == delivered {
+    let (stripe, known, old) = (reading.units, held.held, waiting.old);
+    if stripe == known {
         return Outcome::Resend {
             reason: format!("not among the {stripe} units of Stripe's sum: sent again"),
         };
     }
     // What Stripe refused may yet be what makes the difference.
-    if stripe == delivered + old && held.dead == 0 {
+    if stripe == known + old && held.dead == 0 {
         return Outcome::Delivered { answer: "found in Stripe's sum".into() };
     }
     let dead = if held.dead > 0 { format!(", {} are dead", held.dead) } else { String::new() };
     Outcome::Dead {
         reason: format!(
             "unanswered for over 23 h, and Stripe's sum of its minute does not tell whether it arrived: Stripe \
-             holds {stripe} units, of which {delivered} are known to be accepted; {old} wait for an answer{dead}"
+             holds {stripe} units, of which {known} are known to be accepted; {old} wait for an answer{dead}"
         ),
     }
 }

@@ -21,8 +21,8 @@ fn row(read: Option<i64>) -> OutboxRow {
     }
 }
 
-fn held(delivered: i64, dead: i64) -> Holdings {
-    Holdings { delivered, dead, ..Holdings::default() }
+fn held(held: i64, dead: i64) -> Holdings {
+    Holdings { held, dead, ..Holdings::default() }
 }
 
 fn decided(read: Option<i64>, held: Holdings, old: i64, stripe: i64) -> &'static str {
@@ -39,7 +39,7 @@ fn decided(read: Option<i64>, held: Holdings, old: i64, stripe: i64) -> &'static
         }
         Outcome::Dead { reason } => {
             assert!(reason.contains(&format!("{stripe} units")), "{reason}");
-            assert!(reason.contains(&format!("{} are known", held.delivered)), "{reason}");
+            assert!(reason.contains(&format!("{} are known", held.held)), "{reason}");
             "dead"
         }
         other => panic!("{other:?}"),

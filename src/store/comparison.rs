@@ -21,8 +21,8 @@ pub struct Account {
 pub struct Holdings {
     /// Units of usage that are settled: delivered or dead.
     pub ledger: i64,
-    /// Units that Stripe has accepted, repairs too.
-    pub delivered: i64,
+    /// Units that Stripe holds as far as we know: accepted usage, less what repairs say it lost and have not made good.
+    pub held: i64,
     /// Units that Stripe has not accepted and that are not sent again by themselves, repairs too.
     pub dead: i64,
     /// Units that are on their way, repairs too.
@@ -53,7 +53,7 @@ pub struct Unanswered {
 
 const SUMS: &str = "
     coalesce(sum(iif(kind = 'usage' AND state <> 'pending', value, 0)), 0),
-    coalesce(sum(iif(state = 'delivered', value, 0)), 0),
+    coalesce(sum(iif(kind = 'usage', iif(state = 'delivered', value, 0), iif(state = 'delivered', 0, -value))), 0),
     coalesce(sum(iif(state = 'dead', value, 0)), 0),
     coalesce(sum(iif(state = 'pending', value, 0)), 0),
     count(*),
@@ -215,7 +215,7 @@ pub(super) fn holdings(db: &Connection, account: &Account, span: Period) -> Resu
 fn read_holdings(row: &Row<'_>) -> rusqlite::Result<Holdings> {
     Ok(Holdings {
         ledger: row.get(0)?,
-        delivered: row.get(1)?,
+        held: row.get(1)?,
         dead: row.get(2)?,
         pending: row.get(3)?,
         rows: row.get(4)?,

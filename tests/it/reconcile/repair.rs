@@ -151,7 +151,7 @@ async fn dead_rows_are_named_and_not_replaced() {
     let world = world().await;
     let acme = customer(&world, "acme").await;
     let rows = used(&world, &acme, &[(5, minutes_ago(90)), (7, minutes_ago(80))]).await;
-    seal(&world, &[acme.clone()], "dead", &[(3, minutes_ago(90) + 1), (2, minutes_ago(85))]);
+    seal(&world, std::slice::from_ref(&acme), "dead", &[(3, minutes_ago(90) + 1), (2, minutes_ago(85))]);
     lose(&world, &rows[0]).await;
     let (code, found) = differences(&world, &["--repair"]).await;
     assert_eq!((code, sums(&found[0])), (DIFFERENT, ("acme", [17, 7, 10, 5])));

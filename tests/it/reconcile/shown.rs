@@ -15,7 +15,7 @@ async fn the_unfinished_minute_waits_and_what_is_under_way_is_unsettled() {
     used(&world, &acme, &[(5, minutes_ago(90))]).await;
     assert_eq!(differences(&world, &[]).await, (Some(0), vec![]));
     // Tried, taken by Stripe, and nobody knows.
-    let row = seal(&world, &[acme.clone()], "dead", &[(3, minutes_ago(80))]).remove(0);
+    let row = seal(&world, std::slice::from_ref(&acme), "dead", &[(3, minutes_ago(80))]).remove(0);
     super::past::accept(&world, &acme, &row).await;
     super::past::hold_back(&world).await;
     let tried = "UPDATE outbox SET state = 'pending' WHERE state = 'dead'";

@@ -7,7 +7,7 @@ use crate::harness::{PATIENCE, World, until};
 fn tried_a_day_ago(world: &World, account: &Account, units: &[i64]) -> Vec<Row> {
     let mut rows = Vec::new();
     for (units, minutes) in units.iter().zip(1_600..) {
-        rows.extend(seal(world, &[account.clone()], "pending", &[(*units, minutes_ago(minutes))]));
+        rows.extend(seal(world, std::slice::from_ref(account), "pending", &[(*units, minutes_ago(minutes))]));
         // There is one unanswered row for each period.
         let apart = format!(
             "UPDATE outbox SET period_start = period_start - {minutes} WHERE sequence = (SELECT max(sequence) FROM outbox)"
@@ -85,4 +85,26 @@ async fn one_reading_is_not_believed_and_stripe_gets_its_time() {
     assert_eq!(of(&world, "answer", &row), "found in Stripe's sum");
     assert_eq!(world.stripe.units_of(&acme.stripe_customer).await, 5);
     world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repair_without_an_answer_is_not_taken_for_the_usage_that_it_stands_in_for() {
+    for arrived in [true, false] {
+        let mut world = World::builder().config("[billing]\nreconcile_settle = \"0s\"").start().await;
+        let acme = customer(&world, "acme").await;
+        world.gateway.stop().await;
+        let row = tried_a_day_ago(&world, &acme, &[5]).remove(0);
+        store(&world).execute("UPDATE outbox SET kind = 'repair'", []).expect("a row");
+        let lost = used(&world, &acme, &[(5, row.at + 1)]).await.remove(0);
+        super::past::lose(&world, &lost).await;
+        if arrived {
+            accept(&world, &acme, &row).await;
+        }
+        world.gateway.restart().await;
+        settled(&world).await;
+        let answer = if arrived { "found in Stripe's sum" } else { "accepted" };
+        assert_eq!(of(&world, "answer", &row), answer);
+        assert_eq!(world.stripe.units_of(&acme.stripe_customer).await, 5);
+        world.finish().await;
+    }
 }
