@@ -111,7 +111,7 @@ impl Sender {
             MeterEventAnswer::Duplicate => self.reseal(row, now),
             MeterEventAnswer::Refused { reason } => {
                 tracing::error!(identifier = row.identifier, reason, "Stripe refused a meter event for good");
-                Outcome::Dead { reason }
+                Outcome::Dead { reason, refused: true }
             }
             MeterEventAnswer::Retry { reason, answered, arrived } => {
                 tracing::warn!(
@@ -150,7 +150,7 @@ fn remembered(row: &OutboxRow) -> Outcome {
          this only if its units are missing"
     };
     tracing::error!(identifier = row.identifier, reason, "a rejected meter event was not taken again");
-    Outcome::Dead { reason: reason.into() }
+    Outcome::Dead { reason: reason.into(), refused: true }
 }
 
 fn next_try(row: &OutboxRow, now: i64) -> i64 {

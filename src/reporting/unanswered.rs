@@ -98,6 +98,7 @@ fn decide(row: &OutboxRow, held: &Holdings, waiting: &Unanswered, reading: Readi
     }
     let dead = if held.dead > 0 { format!(", {} are dead", held.dead) } else { String::new() };
     Outcome::Dead {
+        refused: false,
         reason: format!(
             "unanswered for over 23 h, and Stripe's sum of its minute does not tell whether it arrived: Stripe \
              holds {stripe} units, of which {known} are known to be accepted; {old} wait for an answer{dead}"

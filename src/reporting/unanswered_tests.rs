@@ -37,7 +37,7 @@ fn decided(read: Option<i64>, held: Holdings, old: i64, stripe: i64) -> &'static
             assert_eq!(answer, "found in Stripe's sum");
             "arrived"
         }
-        Outcome::Dead { reason } => {
+        Outcome::Dead { reason, .. } => {
             assert!(reason.contains(&format!("{stripe} units")), "{reason}");
             assert!(reason.contains(&format!("{} are known", held.held)), "{reason}");
             "dead"

@@ -55,8 +55,8 @@ pub enum Outcome {
         /// How that is known.
         answer: String,
     },
-    /// Kept and shown, not sent again by itself.
-    Dead { reason: String },
+    /// Kept and shown, not sent again by itself. `refused`: Stripe said no to this try, so that it did not arrive.
+    Dead { reason: String, refused: bool },
     /// Sent again at `at`. `answered`: under another `Idempotency-Key`. With `never_arrived` the 23 hours in which an
     /// event may be sent again have not begun with this try.
     Retry { at: i64, answered: bool, never_arrived: Option<NeverArrived>, reason: String },
@@ -164,14 +164,14 @@ fn settle(db: &Connection, row: i64, outcome: &Outcome, now: i64) -> Result<()> 
             )?
             .execute(params![row, now, answer])?,
         // Stripe's no would be replayed under its key. What Stripe has rejected did not arrive by the tries so far.
-        Outcome::Dead { reason } => db
+        Outcome::Dead { reason, refused } => db
             .prepare_cached(
-                "UPDATE outbox SET state = 'dead', settled_at = ?2, reason = ?3, answers = answers + 1,
-                        compared_units = NULL, compared_at = NULL,
+                "UPDATE outbox SET state = 'dead', settled_at = ?2, reason = ?3, answer = iif(?4, ?3, NULL),
+                        answers = answers + 1, compared_units = NULL, compared_at = NULL,
                         first_tried_at = iif(rejected_at IS NULL, first_tried_at, NULL)
                  WHERE sequence = ?1",
             )?
-            .execute(params![row, now, reason])?,
+            .execute(params![row, now, reason, refused])?,
         Outcome::Compared { reading, at, reason } => db
             .prepare_cached(
                 "UPDATE outbox SET compared_units = ?2, compared_at = ?3, next_try_at = ?4, reason = ?5

@@ -2,9 +2,9 @@
 //!
 //! Identifier, value and timestamp stay. What changes:
 //!
-//! - The next try goes under a new `Idempotency-Key`: Stripe replays the refusal that it stored under the old one.
+//! - The next try goes under a new `Idempotency-Key`, since Stripe would replay the refusal that it stored.
 //! - The 23 hours within which an event may be sent again begin anew only if the one try that may have reached Stripe
-//!   is the one that it refused. After an unanswered try they go on, and what is past them stays held back.
+//!   is the one that it refused. After an unanswered try they go on, and what is past them is compared, not sent.
 //! - A total never has two unanswered rows. A row whose total has one is queued, and a trigger of the schema makes it
 //!   pending when that one is answered.
 
@@ -35,8 +35,7 @@ impl Retried {
                 "follows when a newer one of the same customer, meter and period is answered"
             }
             Self { unanswered_since: Some(_), .. } => {
-                "tried again within 23 hours of its first unanswered try; after that it is held back until it is \
-                 compared with Stripe's sums"
+                "tried again within 23 hours of its first unanswered try; after that compared with Stripe's sums"
             }
             _ => "tried again now",
         }
@@ -114,8 +113,8 @@ fn retry(db: &Connection, identifiers: &[String], now: i64) -> Result<RetryOutco
 fn retry_row(db: &Connection, sequence: i64, now: i64) -> Result<Retried> {
     // The only try that may have arrived is the last one exactly if it is also the first: and that one was refused.
     db.prepare_cached(
-        "UPDATE outbox SET retry_at = ?2, answers = answers + iif(retry_at IS NULL, 1, 0),
-                first_tried_at = nullif(first_tried_at, coalesce(last_tried_at, settled_at))
+        "UPDATE outbox SET retry_at = ?2, answer = NULL,
+                first_tried_at = iif(answer IS NULL, first_tried_at, nullif(first_tried_at, last_tried_at))
          WHERE sequence = ?1",
     )?
     .execute(params![sequence, now])?;

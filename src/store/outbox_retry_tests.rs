@@ -78,7 +78,7 @@ impl Outbox {
 }
 
 fn refused() -> Outcome {
-    Outcome::Dead { reason: "no such meter".into() }
+    Outcome::Dead { reason: "no such meter".into(), refused: true }
 }
 
 fn unanswered(at: i64) -> Outcome {
@@ -94,7 +94,7 @@ async fn what_stripe_refused_at_once_goes_again_under_another_key_with_23_new_ho
     let mut outbox = Outbox::new();
     let (row, identifier) = outbox.seal(5).await;
     outbox.tried(NOW, refused()).await;
-    assert_eq!(outbox.row(row), ("dead".into(), Some(NOW), 0));
+    assert_eq!(outbox.row(row), ("dead".into(), Some(NOW), 1));
     assert_eq!(outbox.retry(&[], NOW + 30 * HOUR), retried(&identifier, false, None));
     assert_eq!(outbox.row(row), ("pending".into(), None, 1));
     let due = outbox.store.claim_due(NOW + 30 * HOUR, 10).await.expect("claims");
@@ -110,6 +110,16 @@ async fn the_23_hours_of_a_try_without_an_answer_go_on_through_a_refusal_and_a_r
     let outcome = outbox.retry(std::slice::from_ref(&identifier), NOW + HOUR);
     assert_eq!(outcome, retried(&identifier, false, Some(NOW)), "the first try may have arrived");
     assert_eq!(outbox.row(row), ("pending".into(), Some(NOW), 1));
+}
+
+#[tokio::test]
+async fn what_died_of_an_unclear_sum_is_compared_again_and_not_sent() {
+    let mut outbox = Outbox::new();
+    let (row, identifier) = outbox.seal(5).await;
+    outbox.tried(NOW, Outcome::Dead { reason: "Stripe's sum does not tell".into(), refused: false }).await;
+    let outcome = outbox.retry(&[], NOW + 30 * HOUR);
+    assert_eq!(outcome, retried(&identifier, false, Some(NOW)), "its only try had no answer");
+    assert_eq!(outbox.row(row).1, Some(NOW));
 }
 
 #[tokio::test]
@@ -145,7 +155,7 @@ async fn one_wrong_name_changes_nothing() {
     assert_eq!(wrong, RetryOutcome::Unknown("tg-x-99".into()));
     let wrong = outbox.retry(&[dead, pending.clone()], NOW);
     assert_eq!(wrong, RetryOutcome::NotDead { identifier: pending, state: "pending".into() });
-    assert_eq!(outbox.row(row), ("dead".into(), Some(NOW), 0));
+    assert_eq!(outbox.row(row), ("dead".into(), Some(NOW), 1));
 }
 
 #[test]
