@@ -1,6 +1,5 @@
 //! `explain`: the receipt of one request, as it becomes complete.
 
-use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::{command, json};
@@ -8,14 +7,6 @@ use crate::harness::{Behaviour, Reply, World};
 
 fn id(reply: &Reply) -> String {
     reply.header("x-request-id").expect("a request id").to_owned()
-}
-
-/// Sealing writes down how far a row reaches.
-fn reach(world: &World) {
-    let store = Connection::open(world.gateway.data_dir.join("tollgate.db")).expect("a store");
-    store
-        .execute("UPDATE outbox SET next_record = (SELECT next_record FROM fold) WHERE next_record = 0", [])
-        .expect("updates");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -40,7 +31,6 @@ async fn a_receipt_tells_everything_before_sealing_and_after_delivery() {
     assert!(before["configuration"]["since"].is_string(), "{before}");
 
     world.flush_all().await;
-    reach(&world);
     let later = id(&customer.get("/signals").await);
     let after = json(&world, &["explain", &request]);
     let event = &after["meter_event"];

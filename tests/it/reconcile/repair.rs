@@ -89,7 +89,7 @@ async fn a_gateway_that_runs_sends_the_repair_and_shows_the_difference() {
     assert_eq!(differences(&world, &["--repair"]).await, (OK, vec![]));
     assert_eq!(world.stripe.units_of(&acme.stripe_customer).await, 21);
     let answers: i64 =
-        ask(&world, "SELECT count(*) FROM outbox WHERE kind = 'repair' AND answer = 'accepted'");
+        ask(&world, "SELECT count(*) FROM outbox WHERE kind = 'repair' AND answer LIKE '200 accepted%'");
     assert_eq!(answers, 2, "one for each minute");
     world.finish().await;
 }
