@@ -3,6 +3,8 @@
 //! An event that Stripe rejects as a duplicate is a try whose answer was lost after it had taken effect, and which
 //! came again under another `Idempotency-Key`; under the same key Stripe gives its stored answer instead.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::harness::{Customer, Dice, Load, PATIENCE, World, setting, until};
@@ -55,7 +57,8 @@ async fn counts_once(name: &str, faults: &[Value], percent: u64, duplicates: Dup
     world.stripe.break_at_random(faults, percent, dice.roll()).await;
     let load = Load::start(&clients, CLIENTS);
     let strikes = setting("TOLLGATE_TEST_STRIKES", 12);
-    until("the faults strike", 10 * PATIENCE, async || {
+    let within = PATIENCE + Duration::from_secs(2 * strikes);
+    until("the faults strike", within, async || {
         world.let_pauses_pass();
         (world.stripe.struck().await.sum() >= strikes).then_some(())
     })
