@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use worker::Worker;
+use worker::{Begin, Worker};
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -68,9 +68,9 @@ impl Store {
         let writer = connect(&path)?;
         migrate(&writer)?;
         Ok(Self {
-            writer: Worker::spawn("store", writer)?,
-            reader: Worker::spawn("store-read", connect(&path)?)?,
-            scanner: Worker::spawn("store-scan", connect(&path)?)?,
+            writer: Worker::spawn("store", writer, Begin::Writing)?,
+            reader: Worker::spawn("store-read", connect(&path)?, Begin::Reading)?,
+            scanner: Worker::spawn("store-scan", connect(&path)?, Begin::Reading)?,
         })
     }
 

@@ -15,17 +15,35 @@ const JOBS_PER_COMMIT: usize = 256;
 type Job = Box<dyn FnOnce(&Connection) -> Answer + Send>;
 type Answer = Box<dyn FnOnce(std::result::Result<(), String>) + Send>;
 
+/// What a worker's transactions are for.
+#[derive(Clone, Copy)]
+pub(super) enum Begin {
+    /// The right to write is taken first, and waited for: a job that read before another process wrote could not
+    /// write any more.
+    Writing,
+    Reading,
+}
+
+impl Begin {
+    fn statement(self) -> &'static str {
+        match self {
+            Self::Writing => "BEGIN IMMEDIATE",
+            Self::Reading => "BEGIN",
+        }
+    }
+}
+
 pub(super) struct Worker {
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Worker {
-    pub fn spawn(name: &str, connection: Connection) -> Result<Self> {
+    pub fn spawn(name: &str, connection: Connection, begin: Begin) -> Result<Self> {
         let (jobs, queue) = channel();
         let thread = thread::Builder::new()
             .name(name.into())
-            .spawn(move || work(&connection, &queue))
+            .spawn(move || work(&connection, begin, &queue))
             .map_err(|error| StoreError::Commit(error.to_string()))?;
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
@@ -92,14 +110,14 @@ fn in_savepoint<T>(connection: &Connection, job: impl FnOnce(&Connection) -> Res
     result
 }
 
-fn work(connection: &Connection, queue: &Receiver<Job>) {
+fn work(connection: &Connection, begin: Begin, queue: &Receiver<Job>) {
     while let Ok(first) = queue.recv() {
-        let begun = connection.execute_batch("BEGIN");
+        let ready = connection.execute_batch(begin.statement());
         let answers: Vec<Answer> = std::iter::once(first)
             .chain(queue.try_iter().take(JOBS_PER_COMMIT - 1))
             .map(|job| job(connection))
             .collect();
-        let committed = begun.and_then(|()| connection.execute_batch("COMMIT"));
+        let committed = ready.and_then(|()| connection.execute_batch("COMMIT"));
         if let Err(error) = &committed {
             tracing::error!(%error, "a transaction of the store failed");
             // Fails when there is nothing to roll back; then there is nothing to do either.
