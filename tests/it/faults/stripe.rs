@@ -40,8 +40,9 @@ pub async fn assert_each_counts_once(world: &World, customers: &[(Customer, Stri
         let (charged, doubtful) = world.seen_of(&customer.name);
         assert!(
             (charged..=charged + doubtful).contains(&units),
-            "{}: charged {charged}, {doubtful} in doubt, Stripe holds {units}",
-            customer.name
+            "{}: charged {charged}, {doubtful} in doubt, Stripe holds {units}; the store: {:?}",
+            customer.name,
+            world.kept(&customer.name)
         );
         units
     });
@@ -53,6 +54,9 @@ async fn counts_once(name: &str, faults: &[Value], percent: u64, duplicates: Dup
     let mut dice = Dice::new(name);
     let world = World::builder().config("[billing]\nflush_interval = \"100ms\"").start().await;
     let customers = subscribers(&world, CUSTOMERS);
+    for (customer, _) in &customers {
+        customer.until_status("tier", "pro").await;
+    }
     let clients: Vec<_> = customers.iter().map(|(customer, _)| customer.clone()).collect();
     world.stripe.break_at_random(faults, percent, dice.roll()).await;
     let load = Load::start(&clients, CLIENTS);
