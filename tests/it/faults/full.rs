@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use http::Method;
 
 use super::stripe::{assert_each_counts_once, subscribers};
-use crate::harness::{Load, PATIENCE, Room, Sizes, World, fill, make_room, until};
+use crate::harness::{Behaviour, Load, PATIENCE, Room, Sizes, World, fill, make_room, until};
 
 /// What DECISIONS promises from there being room to the first charged answer.
 const BACK_WITHIN: Duration = Duration::from_secs(5);
@@ -59,7 +59,7 @@ async fn outlives(pressure: Pressure, world: World) {
     for round in 1..=3 {
         pressure.apply(&world);
         // From the first refusal on every answer is one: a page of a file may still have had room.
-        load.refusals(200).await;
+        load.refusals(400).await;
         let charged = load.charged();
         load.refusals(200).await;
         assert_eq!(load.charged(), charged, "something was charged without room");
@@ -102,6 +102,34 @@ async fn a_full_file_system_refuses_charged_routes_loses_nothing_and_ends_by_its
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limit_on_files_does_the_same_and_does_not_end_the_process() {
     outlives(Pressure::Limited, World::start().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_whose_record_cannot_be_written_is_discarded_and_not_charged() {
+    for durability in ["process", "power"] {
+        let config = format!("[ledger]\ndurability = \"{durability}\"");
+        let world = World::builder().config(&config).start().await;
+        let customer = world.customer("acme");
+        assert_eq!(customer.get("/signals").await.charged(), 1);
+        world.upstream.on("/export/pdf", Behaviour::Held);
+        let asking = tokio::spawn({
+            let customer = customer.clone();
+            async move { customer.get("/export/pdf").await }
+        });
+        // The request was admitted and the API has answered it: then the room ends.
+        world.upstream.arrived("/export/pdf", 1).await;
+        Pressure::Limited.apply(&world);
+        world.upstream.release();
+        let reply = asking.await.expect("the task ran");
+        assert_eq!(reply.refusal(), (503, "ledger_unavailable".to_owned()));
+        assert_eq!(customer.used().await, 1);
+        Pressure::Limited.relieve(&world);
+        until("it is back", BACK_WITHIN, async || {
+            (customer.get("/signals").await.status == 200).then_some(())
+        })
+        .await;
+        world.finish().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

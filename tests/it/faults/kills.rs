@@ -23,6 +23,9 @@ async fn loses_nothing(name: &str, percent: u64, usual: u64) {
         .map(|at| world.stripe.subscribe("pro", Some(&format!("news-{at}"))).subscription)
         .collect();
     let customers = subscribers(&world, CUSTOMERS);
+    for (customer, _) in &customers {
+        customer.until_status("tier", "pro").await;
+    }
     let clients: Vec<_> = customers.iter().map(|(customer, _)| customer.clone()).collect();
     if percent > 0 {
         world.stripe.break_at_random(&mixed(), percent, dice.roll()).await;

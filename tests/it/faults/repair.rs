@@ -4,8 +4,7 @@
 use tollgate::ledger::{Durability, Kind, Ledger, Resume};
 
 use super::disk::{FaultyDisk, Operation};
-use super::record;
-use super::writer::{Writer, open, records};
+use super::writer::{Writer, charge, open, records};
 use crate::harness::{Dice, setting};
 
 const RECORDS: usize = 60;
@@ -110,7 +109,7 @@ fn killed_at(n: u64, dice: &mut Dice) -> bool {
 
 /// A correction of the first record: its number and customer, unless it has to wait.
 fn correct(ledger: &Ledger) -> Option<(u64, u32)> {
-    let correction = tollgate::ledger::Record { kind: Kind::Correction { of: 1 }, ..record(u32::MAX, -1) };
+    let correction = tollgate::ledger::Record { kind: Kind::Correction { of: 1 }, ..charge(u32::MAX, -1) };
     ledger.correct(correction).map(|appended| (appended.0, u32::MAX))
 }
 

@@ -3,6 +3,8 @@
 //! An event that Stripe rejects as a duplicate is a try whose answer was lost after it had taken effect, and which
 //! came again under another `Idempotency-Key`; under the same key Stripe gives its stored answer instead.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::harness::{Customer, Dice, Load, PATIENCE, World, setting, until};
@@ -38,8 +40,9 @@ pub async fn assert_each_counts_once(world: &World, customers: &[(Customer, Stri
         let (charged, doubtful) = world.seen_of(&customer.name);
         assert!(
             (charged..=charged + doubtful).contains(&units),
-            "{}: charged {charged}, {doubtful} in doubt, Stripe holds {units}",
-            customer.name
+            "{}: charged {charged}, {doubtful} in doubt, Stripe holds {units}; the store: {:?}",
+            customer.name,
+            world.kept(&customer.name)
         );
         units
     });
@@ -51,11 +54,15 @@ async fn counts_once(name: &str, faults: &[Value], percent: u64, duplicates: Dup
     let mut dice = Dice::new(name);
     let world = World::builder().config("[billing]\nflush_interval = \"100ms\"").start().await;
     let customers = subscribers(&world, CUSTOMERS);
+    for (customer, _) in &customers {
+        customer.until_status("tier", "pro").await;
+    }
     let clients: Vec<_> = customers.iter().map(|(customer, _)| customer.clone()).collect();
     world.stripe.break_at_random(faults, percent, dice.roll()).await;
     let load = Load::start(&clients, CLIENTS);
     let strikes = setting("TOLLGATE_TEST_STRIKES", 12);
-    until("the faults strike", 10 * PATIENCE, async || {
+    let within = PATIENCE + Duration::from_secs(2 * strikes);
+    until("the faults strike", within, async || {
         world.let_pauses_pass();
         (world.stripe.struck().await.sum() >= strikes).then_some(())
     })

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tollgate::ledger::{Durability, Ledger, OpenError, Options, Resume, Synced};
+use tollgate::ledger::{Durability, Kind, Ledger, OpenError, Options, Record, Resume, Synced};
 
 use super::disk::FaultyDisk;
 use super::{LEDGER, record};
@@ -18,6 +18,11 @@ pub struct Writer {
     /// Which record was accepted under which number; records are told apart by their customer.
     pub accepted: BTreeMap<u64, u32>,
     next_customer: u32,
+}
+
+/// A record whose last bytes are not zeros, so that a torn one is another.
+pub fn charge(customer: u32, units: i64) -> Record {
+    Record { foreign_request: Some([0xaa; 30].into()), ..record(customer, units) }
 }
 
 pub fn open(disk: &FaultyDisk, resume: Resume, durability: Durability) -> Result<Ledger, OpenError> {
@@ -37,7 +42,7 @@ impl Writer {
     pub fn append(&mut self) -> Option<u64> {
         let customer = self.next_customer;
         self.next_customer += 1;
-        let appended = self.ledger.append(&record(customer, 1)).ok()?;
+        let appended = self.ledger.append(&charge(customer, 1)).ok()?;
         let before = self.accepted.insert(appended.0, customer);
         assert_eq!(before, None, "number {} was given twice", appended.0);
         Some(appended.0)
@@ -72,6 +77,10 @@ pub fn records(ledger: &Ledger) -> BTreeMap<u64, u32> {
     loop {
         let reached = reader.read(end, |record| {
             assert!(record.number > last, "{} comes after {last}", record.number);
+            let units = if record.kind == Kind::Charge { 1 } else { -1 };
+            let written =
+                Record { number: record.number, kind: record.kind, ..charge(record.customer, units) };
+            assert_eq!(*record, written, "not as it was written");
             last = record.number;
             records.insert(record.number, record.customer);
         });

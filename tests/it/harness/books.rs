@@ -110,10 +110,11 @@ fn read_kept(row: &Row<'_>) -> rusqlite::Result<(Account, Kept)> {
     Ok(((row.get(0)?, row.get(1)?), kept))
 }
 
-/// Whether the outbox has taken all that Stripe shall hear of.
-pub fn all_is_sealed(data_dir: &Path) -> bool {
-    let unsealed = "SELECT NOT EXISTS (SELECT 1 FROM totals WHERE sealable AND reportable > sealed)";
-    open(data_dir).query_row(unsealed, [], |row| row.get(0)).expect("an answer")
+/// Whether, at one moment, all that Stripe shall hear of is sealed and nothing of it waits.
+pub fn nothing_waits(data_dir: &Path) -> bool {
+    let nothing = "SELECT NOT EXISTS (SELECT 1 FROM totals WHERE sealable AND reportable > sealed)
+                      AND NOT EXISTS (SELECT 1 FROM outbox WHERE state = 'pending')";
+    open(data_dir).query_row(nothing, [], |row| row.get(0)).expect("an answer")
 }
 
 /// What Stripe has accepted, by the store. Repairs stand in for what it lost of that.

@@ -1,7 +1,9 @@
 //! The configuration that every world starts from, and what is sold at the local Stripe.
 
+use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use tollgate::sandbox::{Catalogue, SeedTier};
@@ -143,15 +145,29 @@ pub fn merge(base: &mut Table, over: Table) {
 }
 
 /// An address that nobody listens on. It lies below the ports that the system gives to outgoing connections,
-/// so that it stays free between two runs of a gateway.
+/// so that it stays free between two runs of a gateway, and among those of this process alone: a gateway of other tests
+/// on the same port would share its requests.
 pub fn free_address() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = u16::try_from(std::process::id() % 10_000).unwrap_or(0);
+    static MINE: LazyLock<(u16, File)> = LazyLock::new(own_ports);
     loop {
-        let offset = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
-        let address = SocketAddr::from(([127, 0, 0, 1], 20_000 + offset));
+        let offset = NEXT.fetch_add(1, Ordering::Relaxed) % PORTS;
+        let address = SocketAddr::from(([127, 0, 0, 1], MINE.0 + offset));
         if TcpListener::bind(address).is_ok() {
             return address;
         }
     }
+}
+
+const PORTS: u16 = 500;
+
+/// The first of a row of ports that no other process of tests uses, by the lock on a file as long as this one lives.
+fn own_ports() -> (u16, File) {
+    let folder = std::env::temp_dir();
+    let rows = (0..24).map(|row| 20_000 + row * PORTS);
+    let taken = |first: u16| {
+        let file = File::create(folder.join(format!("tollgate-test-ports-{first}"))).ok()?;
+        file.try_lock().ok().map(|()| (first, file))
+    };
+    rows.into_iter().find_map(taken).expect("fewer than 24 runs at once")
 }

@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::json;
 
-use crate::harness::{ADMIN_TOKEN, World};
+use crate::harness::{ADMIN_TOKEN, PATIENCE, World, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_status_counts_settled_units_the_moment_an_answer_has_been_read() {
@@ -145,6 +145,9 @@ const METRICS: &str = r#"
 #[tokio::test(flavor = "multi_thread")]
 async fn every_metric_is_there_before_anything_has_happened() {
     let world = World::start().await;
+    // Subscriptions are counted by work that begins beside the port.
+    let subscriptions = "tollgate_subscriptions{status=\"active\",tier=\"pro\"}";
+    until("subscriptions are counted", PATIENCE, async || world.metric(subscriptions).await).await;
     let metrics = world.admin(Method::GET, "/metrics", None).await.text();
     let missing: Vec<&str> = METRICS
         .split_whitespace()
