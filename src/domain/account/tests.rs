@@ -1,5 +1,6 @@
 //! The one decision over all limits, by example and against a simple model.
 
+use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use smallvec::smallvec;
 
 use super::*;
 use crate::domain::money::Currency;
+use crate::domain::period::Interval;
 use crate::domain::rate::Rate;
 use crate::domain::route::{Methods, StatusSet, UpstreamId};
 use crate::domain::subscription::Windows;
@@ -279,6 +281,28 @@ proptest! {
             }
             prop_assert_eq!(account.window(at(1)).used[0], used);
             prop_assert!(account.taken(API) <= included);
+        }
+    }
+
+    /// Whatever the clock does: periods never go back, a charge counts in the one in force, and no period is reset.
+    #[test]
+    fn a_clock_that_steps_resets_no_period(
+        days in 1u32..9, steps in prop::collection::vec((-100_000i64..200_000, 1u64..5), 1..80),
+    ) {
+        let current = Period { start: MONTH.start, end: MONTH.start + i64::from(days) * 86_400 };
+        let windows = Windows::Periods { current, anchor: current.start, interval: Interval::Days(days) };
+        let entitlement = Entitlement { windows, ..entitlement(tier(u64::MAX, Overage::Deny, None)) };
+        let mut account = Account::new(entitlement, Window { period: current, used: smallvec![0] });
+        let (mut second, mut last) = (0, current);
+        let mut used: HashMap<i64, u64> = HashMap::new();
+        for (step, cost) in steps {
+            second = (second + step).max(0);
+            let charge = charge(&mut account, cost, at(second)).expect("no limit");
+            prop_assert!(charge.period.start >= last.start, "{:?} after {last:?}", charge.period);
+            prop_assert!(charge.period.contains(at(second).seconds()) || charge.period == last);
+            *used.entry(charge.period.start).or_default() += cost;
+            prop_assert_eq!(account.window(at(second)).used[0], used[&charge.period.start]);
+            last = charge.period;
         }
     }
 
