@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tollgate::domain::catalogue::Report;
 use tollgate::domain::period::Period;
 use tollgate::ledger::{Disk, Durability, Kind, Ledger, LedgerId, Options, Record, RecordDraw, Resume};
@@ -115,6 +115,7 @@ fn draining() {
             meters: vec![(1, "api_calls".into(), "api_calls".into())],
             flush_interval: Duration::from_hours(1),
             report: Report::All,
+            moved: mpsc::unbounded_channel().0,
             reconcile_settle: Duration::from_hours(1),
         },
     );

@@ -64,6 +64,18 @@ impl Customers {
         Ok(())
     }
 
+    /// The store has found more in a customer's current period than was counted here: an edge was learned late.
+    pub async fn raise(&self, number: u32, now: Now) -> Result<(), StoreError> {
+        let Some(name) = self.store.customer_name(number).await? else { return Ok(()) };
+        let _one_at_a_time = self.stripe(&name).lock().await;
+        if let Some(entry) = self.get(&name) {
+            let period = entry.hot().account.window(now).period;
+            let stored = self.window(number, period).await?;
+            entry.hot().account.raise(&stored);
+        }
+        Ok(())
+    }
+
     /// Stripe customers that were never heard of are asked about in the background.
     async fn ask_about(&self, stripe_customer: Option<&str>) -> Result<(), StoreError> {
         let Some(stripe_customer) = stripe_customer else { return Ok(()) };

@@ -183,6 +183,16 @@ impl Account {
         self.entitlement = entitlement;
     }
 
+    /// Takes over what the store has found a period to hold, where that is more.
+    pub fn raise(&mut self, stored: &Window) {
+        let windows = std::iter::once(&mut self.current).chain(&mut self.others);
+        for window in windows.filter(|window| window.period.start == stored.period.start) {
+            for (used, stored) in window.used.iter_mut().zip(&stored.used) {
+                *used = (*used).max(*stored);
+            }
+        }
+    }
+
     pub fn entitlement(&self) -> &Entitlement {
         &self.entitlement
     }

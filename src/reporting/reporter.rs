@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::sync::{Mutex, Notify, watch};
+use tokio::sync::{Mutex, Notify, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::clock;
@@ -45,6 +45,8 @@ pub struct ReporterOptions {
     pub meters: Vec<(u32, String, String)>,
     pub flush_interval: Duration,
     pub report: Report,
+    /// Hears the number of each customer whose usage has been moved to another period.
+    pub moved: mpsc::UnboundedSender<u32>,
     /// How long Stripe gets to add up what it has accepted.
     pub reconcile_settle: Duration,
 }
@@ -224,7 +226,11 @@ impl Reporter {
                 let now = clock::now().seconds();
                 let split =
                     split(&self.store, &self.ledger, self.options.report, sealed.spanning, now).await?;
-                if split > 0 {
+                for customer in &split {
+                    // Nobody listens only while everything is being shut down.
+                    let _ = self.options.moved.send(*customer);
+                }
+                if !split.is_empty() {
                     continue;
                 }
             }

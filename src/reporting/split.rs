@@ -16,14 +16,14 @@ struct Part {
     records: HashSet<u64>,
 }
 
-/// Splits totals; one that changes meanwhile is left for the next time. Answers how many were split.
+/// Splits totals; one that changes meanwhile is left for the next time. Answers whose were split.
 pub(super) async fn split(
     store: &Store,
     ledger: &Arc<Ledger>,
     report: Report,
     spanning: Vec<Spanning>,
     now: i64,
-) -> Result<usize, StoreError> {
+) -> Result<Vec<u32>, StoreError> {
     let mut parts: HashMap<TotalKey, Part> = HashMap::new();
     for spanning in spanning {
         if let Some(base) = store.split_base(spanning.total).await? {
@@ -35,10 +35,10 @@ pub(super) async fn split(
     let read = tokio::task::spawn_blocking(move || collect(&ledger, report, parts));
     let parts = read.await.map_err(|error| StoreError::Unreadable(error.to_string()))?;
     let parts = parts.map_err(|error| StoreError::Unreadable(format!("the ledger: {error}")))?;
-    let mut split = 0;
+    let mut split = Vec::new();
     for part in parts.into_values() {
         let moved = store.split(part.spanning, part.base, part.moved, now).await?;
-        split += usize::from(moved);
+        split.extend(moved.then_some(part.spanning.total.customer));
         tracing::info!(
             customer = part.spanning.total.customer,
             edge = part.spanning.start,

@@ -139,6 +139,7 @@ pub(super) struct Rooms {
     pub folded: watch::Receiver<Folded>,
     billing: Billing,
     unknown: mpsc::UnboundedReceiver<String>,
+    moved: mpsc::UnboundedReceiver<u32>,
 }
 
 impl Rooms {
@@ -156,12 +157,13 @@ impl Rooms {
             ask,
         ));
         let folded = state.folder.folded();
+        let (tell, moved) = mpsc::unbounded_channel();
         let reporter = Arc::new(Reporter::new(
             state.store.clone(),
             state.ledger.clone(),
             (folded.clone(), state.folder.hurry()),
             transport.clone(),
-            reporter_options(config, state),
+            reporter_options(config, state, tell),
         ));
         let arrived = Arc::new(Notify::new());
         let billing = Billing::new(
@@ -198,6 +200,7 @@ impl Rooms {
             folded,
             billing,
             unknown,
+            moved,
         })
     }
 }
@@ -247,7 +250,8 @@ pub(super) fn spawn_work(
     runtime: &Runtime,
     stopping: &watch::Receiver<bool>,
 ) {
-    let Rooms { billing, unknown, reporter, customers, folded, .. } = rooms;
+    let Rooms { billing, unknown, moved, reporter, customers, folded, .. } = rooms;
+    runtime.spawn(super::raise_moved(customers.clone(), moved));
     let stop = stopping.clone();
     runtime.spawn(async move { billing.run(unknown, stop).await });
     let stop = stopping.clone();
@@ -306,7 +310,7 @@ fn webhook_settings(config: &Config) -> WebhookSettings {
     }
 }
 
-fn reporter_options(config: &Config, state: &State) -> ReporterOptions {
+fn reporter_options(config: &Config, state: &State, moved: mpsc::UnboundedSender<u32>) -> ReporterOptions {
     let meters = config.catalogue.meters.iter().zip(&state.numbers.meters);
     ReporterOptions {
         identifier_prefix: format!("tg-{}", state.ledger_id),
@@ -315,6 +319,7 @@ fn reporter_options(config: &Config, state: &State) -> ReporterOptions {
             .collect(),
         flush_interval: config.billing.flush_interval,
         report: config.catalogue.report,
+        moved,
         reconcile_settle: config.billing.reconcile_settle,
     }
 }

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::clock;
 use crate::config::Config;
@@ -229,6 +229,15 @@ fn hurry_at_signal(runtime: &Runtime) -> Arc<AtomicBool> {
         }
     });
     hurried
+}
+
+/// Usage that was moved to the current period counts there from now on.
+async fn raise_moved(customers: Arc<Customers>, mut moved: mpsc::UnboundedReceiver<u32>) {
+    while let Some(customer) = moved.recv().await {
+        if let Err(error) = customers.raise(customer, clock::now()).await {
+            tracing::error!(%error, customer, "usage that was moved to the current period is not counted yet");
+        }
+    }
 }
 
 /// Lets customers rest who have gone, and segments go that are no longer kept.

@@ -39,6 +39,15 @@ impl Store {
         }
     }
 
+    /// The name behind a number.
+    pub async fn customer_name(&self, number: u32) -> Result<Option<String>> {
+        self.read(move |db| {
+            let mut query = db.prepare_cached("SELECT name FROM customers WHERE number = ?1")?;
+            Ok(query.query_row([number], |row| row.get(0)).optional()?)
+        })
+        .await
+    }
+
     /// Links a customer that has no link yet, made if it is new; another link is never replaced. Answers the
     /// customer's number if the link is new.
     pub async fn link(&self, link: NewLink, now: i64) -> Result<Option<u32>> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use tempfile::TempDir;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tollgate::domain::catalogue::Report;
 use tollgate::ledger::{Durability, Ledger, Options, Position, Resume};
 use tollgate::reporting::{Folder, Reporter, ReporterOptions};
@@ -84,6 +84,7 @@ impl Machine {
             meters: vec![(meter, "api_calls".to_owned(), "api_calls".to_owned())],
             flush_interval: Duration::from_hours(1),
             report: Report::All,
+            moved: mpsc::unbounded_channel().0,
             reconcile_settle: Duration::from_hours(1),
         };
         let wakes = (folder.folded(), folder.hurry());

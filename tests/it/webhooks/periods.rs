@@ -109,6 +109,8 @@ async fn an_edge_that_is_learned_late_splits_what_was_not_sealed_yet() {
     assert_eq!(customer.get("/signals").await.charged(), 1);
     // What moves to a period with an unanswered batch follows in the next one.
     world.flush_all().await;
+    until("what moved counts in the quota", PATIENCE, async || (customer.used().await == 6).then_some(()))
+        .await;
     world.flush_all().await;
     let units = |behind: bool| {
         let side = world.batches().into_iter().filter(|(_, at)| (*at >= edge) == behind);
