@@ -162,7 +162,7 @@ impl Reporter {
                 "usage was flushed; what is pending follows after the next start"
             ),
             Ok(Err(error)) => {
-                tracing::error!(%error, "the last flush failed; it follows after the next start")
+                tracing::error!(%error, "the last flush failed; it follows after the next start");
             }
             Err(_) => tracing::warn!("Stripe did not answer in time: usage follows after the next start"),
         }
