@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::format::{HEADER_BYTES, Header, LedgerId, Position};
+use super::format::{HEADER_BYTES, Header, Kind, LedgerId, Position, Record};
 use super::segment::{Item, read_header, read_range, scan};
 use super::storage::{SegmentFile, Storage};
 
@@ -42,6 +42,13 @@ pub struct Lost {
     /// The first and the last of them.
     pub from: u64,
     pub to: u64,
+}
+
+impl Lost {
+    /// A correction of what was lost corrects nothing.
+    pub fn took_what_is_corrected_by(&self, record: &Record) -> bool {
+        matches!(record.kind, Kind::Correction { of } if (self.from..=self.to).contains(&of))
+    }
 }
 
 /// Where to go on.
