@@ -3,8 +3,8 @@
 use crate::domain::period::rfc3339;
 use crate::store::MeterEventReceipt;
 
-use super::output::{facts, instant, segment_file};
 use super::receipt::{MeterCharge, NoEvent, Receipt};
+use crate::cli::output::{facts, instant, segment_file};
 
 pub(super) fn render(receipt: &Receipt) -> String {
     let word = |name: &Option<std::rc::Rc<str>>| name.as_deref().unwrap_or("-").to_owned();

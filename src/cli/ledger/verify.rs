@@ -10,9 +10,9 @@ use crate::clock;
 use crate::ledger::{Expected, Kind, Lost, Position, Record, Resume, Survey, Verified, Verifier};
 use crate::store::{LostRecords, TotalDifference, TotalKey, TotalUnits, TotalsCheck};
 
-use super::books::Books;
-use super::output::{Output, facts, instant, progress, segment_file};
-use super::{Failure, print};
+use crate::cli::books::Books;
+use crate::cli::output::{Output, facts, instant, progress, segment_file};
+use crate::cli::{Failure, print};
 
 /// Periods that begin so soon after the oldest segment may have records in those that have been pruned: clocks step.
 const SLACK_SECONDS: i64 = 3_600;

@@ -3,6 +3,10 @@
 //! Our request ids are `UUIDv7`: their time leads to the segments that can hold the record. An id that a trusted proxy
 //! sent has no such time: every segment is searched for it.
 
+mod json;
+mod receipt;
+mod text;
+
 use std::path::PathBuf;
 
 use anyhow::anyhow;
@@ -12,8 +16,8 @@ use crate::ledger::{Kind, Record, Segment, Survey};
 
 use super::books::Books;
 use super::output::progress;
-use super::receipt::{Receipt, Totals};
-use super::{Failure, print, receipt_json, receipt_text};
+use super::{Failure, print};
+use receipt::{Receipt, Totals};
 
 /// A record is looked for from its request's time on, this far: answers may take long, corrections longer, and
 /// clocks step.
@@ -65,11 +69,7 @@ impl Explain {
         })?;
         let totals = totals(&survey, &found.charge)?;
         let receipt = Receipt::new(&books, found, totals)?;
-        let text = if self.json {
-            format!("{}\n", receipt_json::render(&receipt))
-        } else {
-            receipt_text::render(&receipt)
-        };
+        let text = if self.json { format!("{}\n", json::render(&receipt)) } else { text::render(&receipt) };
         print(&text)
     }
 }

@@ -10,9 +10,9 @@ use crate::gateway::methods;
 use crate::ledger::{Kind, Record, RecordDraw};
 use crate::store::{MeterEventReceipt, TotalReceipt};
 
-use super::Failure;
-use super::books::Books;
-use super::explain::Found;
+use super::Found;
+use crate::cli::Failure;
+use crate::cli::books::Books;
 
 /// What was used in the period before the request, for each of its draws.
 pub(super) struct Totals {

@@ -11,14 +11,14 @@ use crate::domain::period::rfc3339;
 use crate::gateway::methods;
 use crate::ledger::{Kind, Record, RecordDraw};
 
-use super::Failure;
-use super::books::Books;
 use super::csv;
-use super::instants::parse_instant;
-use super::output::{Output, instant, progress};
+use crate::cli::Failure;
+use crate::cli::books::Books;
+use crate::cli::instants::parse_instant;
+use crate::cli::output::{Output, instant, progress};
 
 #[derive(clap::Args)]
-pub(super) struct Export {
+pub(in crate::cli) struct Export {
     /// The configuration file
     #[arg(long, value_name = "FILE")]
     config: PathBuf,

@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 use crate::domain::period::rfc3339;
 use crate::store::MeterEventReceipt;
 
-use super::output::{instant, segment_file};
 use super::receipt::{MeterCharge, Receipt};
+use crate::cli::output::{instant, segment_file};
 
 pub(super) fn render(receipt: &Receipt) -> Value {
     let first_event = receipt.charges.iter().find_map(|charge| charge.event.as_ref().ok());
