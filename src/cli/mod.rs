@@ -4,6 +4,7 @@
 
 mod books;
 mod check;
+mod continuity;
 mod demo;
 mod explain;
 mod instants;

@@ -75,6 +75,10 @@ pub fn recover(
     }
     let mut check = Check { ledger, resume, known, lost: Vec::new(), next_record: 0, last: None };
     let checked = checked_range(storage, &segments, folded)?;
+    if checked == 0 && segments.first() == Some(&1) {
+        // Nothing has been pruned: the first record must be there.
+        check.next_record = 1;
+    }
     let mut opened = Vec::new();
     for segment in &segments[checked..] {
         let file = storage.open(*segment)?;

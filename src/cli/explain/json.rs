@@ -15,7 +15,12 @@ pub(super) fn render(receipt: &Receipt) -> Value {
         "request_id": receipt.request.to_string(),
         "foreign_request_id": receipt.foreign_request,
         "at": instant(receipt.at_micros),
-        "kind": if receipt.is_estimate { "estimate" } else { "charge" },
+        "kind": match receipt {
+            Receipt { is_repeat: true, .. } => "repeat",
+            Receipt { is_estimate: true, .. } => "estimate",
+            _ => "charge",
+        },
+        "repeat_of": receipt.repeats.map(|of| of.to_string()),
         "customer": receipt.customer,
         "member": receipt.member.as_deref(),
         "route": receipt.route.as_deref(),
