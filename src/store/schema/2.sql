@@ -38,6 +38,8 @@ CREATE TABLE estimates (
 -- split there.
 ALTER TABLE subscriptions ADD COLUMN window_start INTEGER;
 ALTER TABLE subscriptions ADD COLUMN window_end INTEGER;
+-- Of several with a window the highest counts; what the others' edges lie in is not split.
+ALTER TABLE subscriptions ADD COLUMN window_rank INTEGER;
 
 -- Idempotency keys of charged requests: a digest of key and request.
 CREATE TABLE idempotency (
