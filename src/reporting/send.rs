@@ -141,16 +141,18 @@ impl Sender {
     }
 }
 
-/// Stripe knows the identifier of an event that it has rejected: that it does says nothing of whether it counts.
+/// Stripe knows the identifier of an event that it has rejected: that it does says nothing of whether it counts. This
+/// try did not arrive; one before it, since the rejection, may have.
 fn remembered(row: &OutboxRow) -> Outcome {
-    let reason = if row.first_tried_at.is_none() {
+    let refused = row.first_tried_at.is_none();
+    let reason = if refused {
         "rejected by Stripe, which remembers the identifier for 24 h: retry after that"
     } else {
-        "rejected by Stripe, and a try since then was left without an answer: run `tollgate reconcile`, and retry \
-         this only if its units are missing"
+        "rejected by Stripe, and a try since then was left without an answer: retried over 23 h after that one, it is \
+         compared with Stripe's sums"
     };
     tracing::error!(identifier = row.identifier, reason, "a rejected meter event was not taken again");
-    Outcome::Dead { reason: reason.into(), refused: true }
+    Outcome::Dead { reason: reason.into(), refused }
 }
 
 fn next_try(row: &OutboxRow, now: i64) -> i64 {
