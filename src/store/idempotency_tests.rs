@@ -59,3 +59,10 @@ async fn keys_that_no_longer_count_and_the_oldest_of_too_many_are_removed() {
     let kept: Vec<_> = kept(&store).await.iter().map(|row| row.key).collect();
     assert_eq!(kept, [[3; 16], KEY], "the latest two");
 }
+
+#[test]
+fn a_batch_grows_with_its_keys_whoever_they_belong_to() {
+    let news = KeyNews { customer: 7, key: KEY, what: KeyChange::Repeated };
+    let all = Batch { keys: vec![news; 3], corrected: vec![4, 5], ..batch(7, 1, 6) };
+    assert_eq!(all.changes(), 1 + 3 + 2, "one total, three keys, two corrections");
+}
