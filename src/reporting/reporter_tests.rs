@@ -86,6 +86,15 @@ fn ledger_in(folder: &std::path::Path, broken: &Arc<AtomicBool>) -> Arc<Ledger> 
     Arc::new(ledger.expect("opens"))
 }
 
+/// Once all that was appended can be folded.
+async fn folder_of(store: &Arc<Store>, ledger: &Arc<Ledger>) -> Folder {
+    let target = ledger.request_sync();
+    ledger.synced().wait_for(|synced| synced.next_record >= target).await.expect("syncs");
+    let resume = Resume { folded: Position::default(), next_record: 0 };
+    let meters = vec![(1, "api_calls".into())];
+    Folder::new(ledger.clone(), store.clone(), Report::All, resume, meters)
+}
+
 fn reporter_of(store: &Arc<Store>, ledger: &Arc<Ledger>, folder: &Folder) -> Reporter {
     let base = "http://127.0.0.1:9";
     let transport = Transport::new(TransportOptions::new(base, Secret::new("sk_test_x")));
@@ -115,11 +124,7 @@ async fn usage_that_cannot_be_split_holds_up_nobody_elses() {
         ledger.append(&record(customer.number, at, period)).expect("appends");
     }
     store.upsert_subscription(subscription(now - 500, now + 9_000), now).await.expect("stores");
-    let target = ledger.request_sync();
-    ledger.synced().wait_for(|synced| synced.next_record >= target).await.expect("syncs");
-    let resume = Resume { folded: Position::default(), next_record: 0 };
-    let meters = vec![(1, "api_calls".into())];
-    let mut folder = Folder::new(ledger.clone(), store.clone(), Report::All, resume, meters);
+    let mut folder = folder_of(&store, &ledger).await;
     folder.catch_up().expect("folds");
     let reporter = reporter_of(&store, &ledger, &folder);
 
@@ -127,4 +132,25 @@ async fn usage_that_cannot_be_split_holds_up_nobody_elses() {
     assert_eq!(reporter.seal(SealScope::All).await.expect("seals the plain one"), 1);
     broken.store(false, Ordering::Relaxed);
     assert_eq!(reporter.seal(SealScope::All).await.expect("seals"), 2, "both sides of the edge");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_pass_has_no_time_for_is_due_as_if_it_had_not_been_tried() {
+    let data_dir = tempfile::tempdir().expect("a folder");
+    let store = Arc::new(Store::open(data_dir.path()).expect("opens"));
+    let ledger = ledger_in(data_dir.path(), &Arc::default());
+    let now = clock::now().seconds();
+    let customer = store.customer("acme".into(), Some("cus_1".into()), now).await.expect("a customer").number;
+    let period = Period { start: now - 1_000, end: now + 1_000 };
+    ledger.append(&record(customer, now - 1, period)).expect("appends");
+    let mut folder = folder_of(&store, &ledger).await;
+    folder.catch_up().expect("folds");
+    let mut reporter = reporter_of(&store, &ledger, &folder);
+    assert_eq!(reporter.seal(SealScope::All).await.expect("seals"), 1);
+    reporter.sender.pass_within = Duration::ZERO;
+    let pass = reporter.sender.pass(clock::now().seconds()).await.expect("passes");
+    assert_eq!((pass.tried, pass.delivered), (1, 0));
+    let due = store.claim_due(clock::now().seconds(), 10).await.expect("claims");
+    assert_eq!(due.len(), 1, "at once");
+    assert_eq!(due[0].first_tried_at, None);
 }

@@ -3,10 +3,13 @@
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream;
+use tokio::time::Instant;
 
+use crate::clock;
 use crate::metrics::METRICS;
 use crate::store::{Due, NeverArrived, OutboxRow, Outcome, Store, StoreError};
 use crate::stripe::{Backoff, MeterEvent, MeterEventAnswer, Transport, random, send_meter_event};
@@ -21,6 +24,9 @@ pub(super) const WINDOW: u32 = 4_096;
 const CONCURRENCY: usize = 256;
 /// Outcomes that are noted together, at most.
 const GROUP: usize = 256;
+/// Calls begin within this time of a pass. What is left is put back, behind what others have waiting: neither a slow
+/// Stripe nor one Stripe customer with thousands of rows keeps everybody's usage from being sealed and sent.
+const PASS_WITHIN: Duration = Duration::from_secs(10);
 const ARRIVED_BEFORE: &str = "known to Stripe: an earlier try arrived";
 
 /// Rows of one pass.
@@ -35,6 +41,7 @@ pub(super) struct Sender {
     /// Begins every identifier.
     identifier_prefix: String,
     comparer: Comparer,
+    pub(super) pass_within: Duration,
 }
 
 impl Sender {
@@ -47,7 +54,7 @@ impl Sender {
     ) -> Self {
         let comparer =
             Comparer { store: store.clone(), sums: StripeSums::new(transport.clone()), settle_seconds };
-        Self { store, transport, identifier_prefix, comparer }
+        Self { store, transport, identifier_prefix, comparer, pass_within: PASS_WITHIN }
     }
 
     /// Sends what is due.
@@ -66,7 +73,8 @@ impl Sender {
             lanes.entry((row.stripe_customer.clone(), row.event_name.clone())).or_default().push(row);
         }
         let mut delivered = 0;
-        let sent = stream::iter(lanes.into_values()).map(|lane| self.send_lane(lane, now));
+        let until = Instant::now() + self.pass_within;
+        let sent = stream::iter(lanes.into_values()).map(|lane| self.send_lane(lane, now, until));
         // Noted as they come: a crash in the middle of a long pass forgets few answers.
         let mut groups = pin!(sent.buffer_unordered(CONCURRENCY).ready_chunks(GROUP));
         while let Some(group) = groups.next().await {
@@ -79,9 +87,13 @@ impl Sender {
     }
 
     /// Stripe takes one call at a time for a customer and meter.
-    async fn send_lane(&self, lane: Vec<OutboxRow>, now: i64) -> Vec<(i64, Outcome)> {
+    async fn send_lane(&self, lane: Vec<OutboxRow>, now: i64, until: Instant) -> Vec<(i64, Outcome)> {
         let mut outcomes = Vec::with_capacity(lane.len());
         for row in lane {
+            if Instant::now() >= until {
+                outcomes.push((row.sequence, put_back(&row)));
+                continue;
+            }
             let outcome = self.send(&row, now).await;
             METRICS.meter_events.with_label_values(&[label(&outcome)]).inc();
             outcomes.push((row.sequence, outcome));
@@ -153,6 +165,16 @@ fn remembered(row: &OutboxRow) -> Outcome {
     };
     tracing::error!(identifier = row.identifier, reason, "a rejected meter event was not taken again");
     Outcome::Dead { reason: reason.into(), refused }
+}
+
+/// This try has not been made.
+fn put_back(row: &OutboxRow) -> Outcome {
+    Outcome::Retry {
+        at: clock::now().seconds(),
+        answered: false,
+        never_arrived: Some(NeverArrived { first_tried_at: row.first_tried_at }),
+        reason: "waits for its turn".into(),
+    }
 }
 
 fn next_try(row: &OutboxRow, now: i64) -> i64 {
