@@ -128,7 +128,8 @@ impl Applier {
         let read = Subscription::read(&facts, &self.catalogue);
         let counts = read.tier.is_some() && read.status.entitles();
         let window = counts.then(|| read.windows.at(now.seconds()));
-        let upsert = Upsert { facts, version, reread_at, window };
+        let rank = read.tier.map_or(0, |tier| tier.0);
+        let upsert = Upsert { facts, version, reread_at, window, rank };
         let stored = self.store.upsert_subscription(upsert, now.seconds()).await?;
         if stored {
             let event =

@@ -90,7 +90,7 @@ impl World {
             past_due_since: None,
         };
         self.store
-            .upsert_subscription(Upsert { facts, version, reread_at: None, window: None }, NOW)
+            .upsert_subscription(Upsert { facts, version, reread_at: None, window: None, rank: 0 }, NOW)
             .await
             .expect("stores");
         self.customers.refresh("cus_1", now()).await.expect("refreshes");

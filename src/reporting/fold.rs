@@ -15,10 +15,10 @@ use crate::ledger::{Kind, Ledger, Position, Reader, Record, RecordDraw, Resume, 
 use crate::metrics::METRICS;
 use crate::store::{Batch, Estimate, HourKey, KeyChange, KeyNews, Store, StoreError, TotalKey, TotalUnits};
 
-/// Sums that change in one transaction, give or take a segment's: beside the requests it must not hold up the other
+/// Changes that are made in one transaction, give or take a segment's: beside the requests it must not hold up the other
 /// writers; before them nobody waits for those, and the more records share a change the sooner the port opens.
-const SUMS_PER_BATCH: usize = 20_000;
-const SUMS_PER_BATCH_AT_START: usize = 500_000;
+const CHANGES_PER_BATCH: usize = 20_000;
+const CHANGES_PER_BATCH_AT_START: usize = 500_000;
 /// Many records of a customer become one change of a total: the longer the wait, the cheaper each.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
@@ -86,12 +86,12 @@ impl Folder {
 
     /// Folds everything that is on disk, before anything else uses the store.
     pub fn catch_up(&mut self) -> Result<(), FoldError> {
-        self.fold_synced(SUMS_PER_BATCH_AT_START)
+        self.fold_synced(CHANGES_PER_BATCH_AT_START)
     }
 
-    fn fold_synced(&mut self, sums_per_batch: usize) -> Result<(), FoldError> {
+    fn fold_synced(&mut self, changes_per_batch: usize) -> Result<(), FoldError> {
         let synced = *self.ledger.synced().borrow();
-        self.fold_to(synced.position, sums_per_batch).inspect_err(|_| {
+        self.fold_to(synced.position, changes_per_batch).inspect_err(|_| {
             // What was read and not stored is read again.
             let folded = *self.folded.borrow();
             let resume = Resume { folded: folded.position, next_record: folded.next_record };
@@ -106,14 +106,14 @@ impl Folder {
         Ok(())
     }
 
-    fn fold_to(&mut self, end: Position, sums_per_batch: usize) -> Result<(), FoldError> {
+    fn fold_to(&mut self, end: Position, changes_per_batch: usize) -> Result<(), FoldError> {
         loop {
             let from = self.folded.borrow().position;
             let mut batch = Batch { from: (from.segment, from.offset), ..Batch::default() };
             let (mut records, mut reached) = (0, false);
             let mut own: HashMap<u32, i64> = HashMap::new();
             let (report, own_from, losses) = (self.report, self.own_from, self.ledger.losses());
-            while !reached && batch.totals.len() + batch.hours.len() < sums_per_batch {
+            while !reached && batch.changes() < changes_per_batch {
                 reached = self.reader.read(end, |record| {
                     records += 1;
                     if losses.iter().any(|lost| lost.took_what_is_corrected_by(record)) {
@@ -161,7 +161,7 @@ impl Folder {
             let mut behind = false;
             loop {
                 let stopping = runtime.block_on(wait(pause, &mut synced, stop.clone(), &self.hurry, behind));
-                let outcome = self.fold_synced(SUMS_PER_BATCH);
+                let outcome = self.fold_synced(CHANGES_PER_BATCH);
                 behind = outcome.is_err();
                 if let Err(error) = outcome {
                     tracing::error!(%error, "folding failed; it is tried again");

@@ -14,7 +14,7 @@ use crate::clock;
 use crate::domain::catalogue::Report;
 use crate::ledger::Ledger;
 use crate::metrics::METRICS;
-use crate::store::{OutboxCounts, SealPlan, SealScope, Store, StoreError, UnitsByMeter};
+use crate::store::{OutboxCounts, SealPlan, SealScope, Spanning, Store, StoreError, UnitsByMeter};
 use crate::stripe::Transport;
 
 use super::fold::Folded;
@@ -221,24 +221,33 @@ impl Reporter {
             };
             let sealed = self.store.seal(plan).await?;
             rows += sealed.rows;
-            if !sealed.spanning.is_empty() {
-                // What has been split is sealed in the same slice, looked at again.
-                let now = clock::now().seconds();
-                let split =
-                    split(&self.store, &self.ledger, self.options.report, sealed.spanning, now).await?;
-                for customer in &split {
-                    // Nobody listens only while everything is being shut down.
-                    let _ = self.options.moved.send(*customer);
-                }
-                if !split.is_empty() {
-                    continue;
-                }
+            // What has been split is sealed in the same slice, looked at again.
+            if !sealed.spanning.is_empty() && self.split(sealed.spanning).await {
+                continue;
             }
             after = sealed.next;
             if after.is_none() {
                 return Ok(rows);
             }
         }
+    }
+
+    /// Answers whether anything was split. What cannot be, since the ledger cannot be read, say, waits: everybody else's
+    /// usage does not wait for it.
+    async fn split(&self, spanning: Vec<Spanning>) -> bool {
+        let now = clock::now().seconds();
+        let split = match split(&self.store, &self.ledger, self.options.report, spanning, now).await {
+            Ok(split) => split,
+            Err(error) => {
+                tracing::error!(%error, "usage from both sides of a period's edge is not sealed yet");
+                return false;
+            }
+        };
+        for customer in &split {
+            // Nobody listens only while everything is being shut down.
+            let _ = self.options.moved.send(*customer);
+        }
+        !split.is_empty()
     }
 
     /// Sends what is due until nothing is, Stripe is away, or a flush has taken long enough. Answers how many rows
@@ -313,3 +322,7 @@ fn until_from(at: i64, now: i64) -> Duration {
 fn gauge(units: u64) -> i64 {
     i64::try_from(units).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+#[path = "reporter_tests.rs"]
+mod tests;

@@ -2,11 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
+use crate::clock;
 use crate::metrics::METRICS;
 use crate::store::{Due, NeverArrived, OutboxRow, Outcome, Store, StoreError};
 use crate::stripe::{Backoff, MeterEvent, MeterEventAnswer, Transport, random, send_meter_event};
@@ -21,6 +24,9 @@ pub(super) const WINDOW: u32 = 4_096;
 const CONCURRENCY: usize = 256;
 /// Outcomes that are noted together, at most.
 const GROUP: usize = 256;
+/// Calls begin within this time of a pass. What is left is put back, behind what others have waiting: neither a slow
+/// Stripe nor one Stripe customer with thousands of rows keeps everybody's usage from being sealed and sent.
+const PASS_WITHIN: Duration = Duration::from_secs(10);
 const ARRIVED_BEFORE: &str = "known to Stripe: an earlier try arrived";
 
 /// Rows of one pass.
@@ -35,6 +41,7 @@ pub(super) struct Sender {
     /// Begins every identifier.
     identifier_prefix: String,
     comparer: Comparer,
+    pub(super) pass_within: Duration,
 }
 
 impl Sender {
@@ -47,7 +54,7 @@ impl Sender {
     ) -> Self {
         let comparer =
             Comparer { store: store.clone(), sums: StripeSums::new(transport.clone()), settle_seconds };
-        Self { store, transport, identifier_prefix, comparer }
+        Self { store, transport, identifier_prefix, comparer, pass_within: PASS_WITHIN }
     }
 
     /// Sends what is due.
@@ -65,9 +72,10 @@ impl Sender {
         for row in due {
             lanes.entry((row.stripe_customer.clone(), row.event_name.clone())).or_default().push(row);
         }
+        let until = Instant::now() + self.pass_within;
         let (told, outcomes) = mpsc::unbounded_channel();
         let sending = async {
-            let sent = stream::iter(lanes.into_values()).map(|lane| self.send_lane(lane, now, &told));
+            let sent = stream::iter(lanes.into_values()).map(|lane| self.send_lane(lane, now, until, &told));
             sent.buffer_unordered(CONCURRENCY).collect::<()>().await;
             drop(told);
         };
@@ -92,10 +100,21 @@ impl Sender {
     }
 
     /// Stripe takes one call at a time for a customer and meter.
-    async fn send_lane(&self, lane: Vec<OutboxRow>, now: i64, told: &mpsc::UnboundedSender<(i64, Outcome)>) {
+    async fn send_lane(
+        &self,
+        lane: Vec<OutboxRow>,
+        now: i64,
+        until: Instant,
+        told: &mpsc::UnboundedSender<(i64, Outcome)>,
+    ) {
         for row in lane {
-            let outcome = self.send(&row, now).await;
-            METRICS.meter_events.with_label_values(&[label(&outcome)]).inc();
+            let outcome = if Instant::now() >= until {
+                put_back(&row)
+            } else {
+                let outcome = self.send(&row, now).await;
+                METRICS.meter_events.with_label_values(&[label(&outcome)]).inc();
+                outcome
+            };
             // Nobody listens only after the store has failed: the row stays tried and pending.
             let _ = told.send((row.sequence, outcome));
         }
@@ -153,16 +172,28 @@ impl Sender {
     }
 }
 
-/// Stripe knows the identifier of an event that it has rejected: that it does says nothing of whether it counts.
+/// Stripe knows the identifier of an event that it has rejected: that it does says nothing of whether it counts. This
+/// try did not arrive; one before it, since the rejection, may have.
 fn remembered(row: &OutboxRow) -> Outcome {
-    let reason = if row.first_tried_at.is_none() {
+    let refused = row.first_tried_at.is_none();
+    let reason = if refused {
         "rejected by Stripe, which remembers the identifier for 24 h: retry after that"
     } else {
-        "rejected by Stripe, and a try since then was left without an answer: run `tollgate reconcile`, and retry \
-         this only if its units are missing"
+        "rejected by Stripe, and a try since then was left without an answer: retried over 23 h after that one, it is \
+         compared with Stripe's sums"
     };
     tracing::error!(identifier = row.identifier, reason, "a rejected meter event was not taken again");
-    Outcome::Dead { reason: reason.into(), refused: true }
+    Outcome::Dead { reason: reason.into(), refused }
+}
+
+/// This try has not been made.
+fn put_back(row: &OutboxRow) -> Outcome {
+    Outcome::Retry {
+        at: clock::now().seconds(),
+        answered: false,
+        never_arrived: Some(NeverArrived { first_tried_at: row.first_tried_at }),
+        reason: "waits for its turn".into(),
+    }
 }
 
 fn next_try(row: &OutboxRow, now: i64) -> i64 {

@@ -267,17 +267,14 @@ async fn keep_house(
 
 /// Sent meter events and applied webhooks are kept as long as the receipts, idempotency keys as long as they count.
 async fn prune_store(store: &Store, now: i64, kept_seconds: i64, keys: usize) {
-    loop {
-        let settled = store.prune_settled(now.saturating_sub(kept_seconds)).await;
-        let forgotten = store.prune_keys(now.saturating_sub(REMEMBERED_SECONDS), keys).await;
-        match settled.and_then(|more| Ok(forgotten? || more)) {
-            Ok(true) => {}
-            Ok(false) => return,
-            Err(error) => {
-                tracing::warn!(%error, "what is no longer kept could not be removed");
-                return;
-            }
-        }
+    let pruned = async {
+        while store.prune_settled(now.saturating_sub(kept_seconds)).await? {}
+        while store.prune_keys(now.saturating_sub(REMEMBERED_SECONDS)).await? {}
+        // Not once for each slice: it reads them all.
+        store.prune_crowded_keys(keys).await
+    };
+    if let Err(error) = pruned.await {
+        tracing::warn!(%error, "what is no longer kept could not be removed");
     }
 }
 

@@ -52,10 +52,17 @@ async fn a_correction_takes_away_the_key_of_its_own_charge_only() {
 async fn keys_that_no_longer_count_and_the_oldest_of_too_many_are_removed() {
     let store = Temporary::new();
     fold(&store, 6, &[(KEY, charged(NOW - 10, 4)), (OTHER, charged(NOW, 5))]);
-    assert!(!store.prune_keys(NOW, 2).await.expect("prunes"), "one slice was enough");
+    assert!(!store.prune_keys(NOW).await.expect("prunes"), "one slice was enough");
     assert_eq!(kept(&store).await, [KeyRow { key: OTHER, at: NOW, repeats: 0 }]);
     fold(&store, 7, &[(KEY, charged(NOW + 1, 6)), ([3; 16], charged(NOW + 2, 7))]);
-    store.prune_keys(NOW, 2).await.expect("prunes");
+    store.prune_crowded_keys(2).await.expect("prunes");
     let kept: Vec<_> = kept(&store).await.iter().map(|row| row.key).collect();
     assert_eq!(kept, [[3; 16], KEY], "the latest two");
+}
+
+#[test]
+fn a_batch_grows_with_its_keys_whoever_they_belong_to() {
+    let news = KeyNews { customer: 7, key: KEY, what: KeyChange::Repeated };
+    let all = Batch { keys: vec![news; 3], corrected: vec![4, 5], ..batch(7, 1, 6) };
+    assert_eq!(all.changes(), 1 + 3 + 2, "one total, three keys, two corrections");
 }

@@ -163,12 +163,12 @@ fn settle(db: &Connection, row: i64, outcome: &Outcome, now: i64) -> Result<()> 
                  WHERE sequence = ?1",
             )?
             .execute(params![row, now, answer])?,
-        // Stripe's no would be replayed under its key. What Stripe has rejected did not arrive by the tries so far.
+        // Stripe's no would be replayed under its key. Whether the 23 hours begin anew with another try is decided
+        // when one is asked for.
         Outcome::Dead { reason, refused } => db
             .prepare_cached(
                 "UPDATE outbox SET state = 'dead', settled_at = ?2, reason = ?3, answer = iif(?4, ?3, NULL),
-                        answers = answers + 1, compared_units = NULL, compared_at = NULL,
-                        first_tried_at = iif(rejected_at IS NULL, first_tried_at, NULL)
+                        answers = answers + 1, compared_units = NULL, compared_at = NULL
                  WHERE sequence = ?1",
             )?
             .execute(params![row, now, reason, refused])?,

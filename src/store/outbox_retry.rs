@@ -9,6 +9,8 @@
 //!   pending when that one is answered.
 
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use serde_json::{Value, json};
@@ -65,10 +67,22 @@ pub enum RetryOutcome {
     },
 }
 
+/// Rows that one transaction changes when all are asked for: a gateway beside the command waits only so long to write.
+const SLICE: u32 = 1_000;
+/// Between two of those transactions, for whoever waits.
+const BETWEEN_SLICES: Duration = Duration::from_millis(20);
+
 impl Store {
     /// Makes dead rows due: those named, or all when none is.
     pub async fn retry_dead(&self, identifiers: Vec<String>, now: i64) -> Result<RetryOutcome> {
-        self.write(move |db| retry(db, &identifiers, now)).await
+        if !identifiers.is_empty() {
+            return self.write(move |db| retry_named(db, &identifiers, now)).await;
+        }
+        let mut all = Slices::default();
+        while let Some(after) = all.next {
+            all.add(self.write(move |db| retry_slice(db, after, now)).await?);
+        }
+        Ok(RetryOutcome::Retried(all.retried))
     }
 }
 
@@ -76,15 +90,58 @@ impl Store {
 pub fn retry_dead_in(data_dir: &Path, identifiers: &[String], now: i64) -> Result<RetryOutcome> {
     let db = reading::existing(data_dir, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     db.pragma_update(None, "synchronous", "FULL")?;
+    if !identifiers.is_empty() {
+        return in_transaction(&db, || retry_named(&db, identifiers, now));
+    }
+    let mut all = Slices::default();
+    while let Some(after) = all.next {
+        all.add(in_transaction(&db, || retry_slice(&db, after, now))?);
+        thread::sleep(BETWEEN_SLICES);
+    }
+    Ok(RetryOutcome::Retried(all.retried))
+}
+
+/// After an error the connection is closed, which rolls back.
+fn in_transaction<T>(db: &Connection, job: impl FnOnce() -> Result<T>) -> Result<T> {
     db.execute_batch("BEGIN IMMEDIATE")?;
-    // After an error the connection is closed, which rolls back.
-    let outcome = retry(&db, identifiers, now)?;
+    let outcome = job()?;
     db.execute_batch("COMMIT")?;
     Ok(outcome)
 }
 
+/// What was retried slice by slice.
+struct Slices {
+    retried: Vec<Retried>,
+    /// The sequence behind which the next slice begins.
+    next: Option<i64>,
+}
+
+impl Default for Slices {
+    fn default() -> Self {
+        Self { retried: Vec::new(), next: Some(0) }
+    }
+}
+
+impl Slices {
+    fn add(&mut self, (retried, next): (Vec<Retried>, Option<i64>)) {
+        self.retried.extend(retried);
+        self.next = next;
+    }
+}
+
+/// The next of all dead rows, and where to go on. Those that stay dead for now are not looked at again.
+fn retry_slice(db: &Connection, after: i64, now: i64) -> Result<(Vec<Retried>, Option<i64>)> {
+    let mut dead = db.prepare_cached(
+        "SELECT sequence FROM outbox WHERE state = 'dead' AND sequence > ?1 ORDER BY sequence LIMIT ?2",
+    )?;
+    let rows: Vec<i64> =
+        dead.query_map(params![after, SLICE], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let retried = rows.iter().map(|row| retry_row(db, *row, now)).collect::<Result<_>>()?;
+    Ok((retried, rows.last().copied().filter(|_| rows.len() == SLICE as usize)))
+}
+
 /// Checks everything, then changes everything.
-fn retry(db: &Connection, identifiers: &[String], now: i64) -> Result<RetryOutcome> {
+fn retry_named(db: &Connection, identifiers: &[String], now: i64) -> Result<RetryOutcome> {
     let mut rows = Vec::new();
     for identifier in identifiers {
         let found: Option<(i64, String)> = db
@@ -98,11 +155,6 @@ fn retry(db: &Connection, identifiers: &[String], now: i64) -> Result<RetryOutco
                 return Ok(RetryOutcome::NotDead { identifier: identifier.clone(), state });
             }
         }
-    }
-    if identifiers.is_empty() {
-        let mut all =
-            db.prepare_cached("SELECT sequence FROM outbox WHERE state = 'dead' ORDER BY sequence")?;
-        rows = all.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
     }
     rows.sort_unstable();
     rows.dedup();

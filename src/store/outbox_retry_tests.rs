@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::store::{Batch, Outcome, SealPlan, SealScope, TotalKey, TotalUnits};
+use crate::store::{Batch, Outcome, Rejection, SealPlan, SealScope, TotalKey, TotalUnits};
 
 use super::*;
 
@@ -120,6 +120,46 @@ async fn what_died_of_an_unclear_sum_is_compared_again_and_not_sent() {
     let outcome = outbox.retry(&[], NOW + 30 * HOUR);
     assert_eq!(outcome, retried(&identifier, false, Some(NOW)), "its only try had no answer");
     assert_eq!(outbox.row(row).1, Some(NOW));
+}
+
+#[tokio::test]
+async fn what_was_rejected_and_then_died_of_an_unclear_sum_is_compared_again_and_not_sent() {
+    let mut outbox = Outbox::new();
+    let (row, identifier) = outbox.seal(5).await;
+    outbox.tried(NOW, Outcome::Delivered { answer: "200 accepted".into() }).await;
+    let rows = vec![(identifier.clone(), "no_meter".to_owned())];
+    let report = Rejection { reported_at: NOW, rows, detail: "evt_1".into() };
+    assert_eq!(outbox.store.reject(report, NOW).await.expect("applies"), 1);
+    assert_eq!(outbox.retry(&[], NOW + HOUR), retried(&identifier, false, None));
+    let tried = NOW + HOUR;
+    outbox.tried(tried, unanswered(tried + 60)).await;
+    let unclear = Outcome::Dead { reason: "Stripe's sum does not tell".into(), refused: false };
+    outbox.tried(tried + 24 * HOUR, unclear).await;
+    let outcome = outbox.retry(&[], tried + 30 * HOUR);
+    assert_eq!(
+        outcome,
+        retried(&identifier, false, Some(tried)),
+        "the try since the rejection may have arrived"
+    );
+    assert_eq!(outbox.row(row).1, Some(tried));
+}
+
+#[tokio::test]
+async fn all_dead_rows_are_retried_however_many() {
+    let outbox = Outbox::new();
+    let rows = i64::from(SLICE) * 2 + 1;
+    let dead = format!(
+        "INSERT INTO outbox (identifier, customer, meter, period_start, stripe_customer, event_name, value, timestamp,
+                             state, sealed_at, next_try_at)
+         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})
+         SELECT 'tg-' || i, i, 1, 0, 'cus_1', 'api_calls', 1, 0, 'dead', 0, 0 FROM n"
+    );
+    outbox.store.write(move |db| Ok(db.execute_batch(&dead)?)).await.expect("rows");
+    let half = outbox.store.retry_dead(vec!["tg-1".into()], NOW).await.expect("retries");
+    assert_eq!(half.into_rows().expect("known").len(), 1);
+    let rest = outbox.retry(&[], NOW).into_rows().expect("known");
+    assert_eq!(rest.len() as i64, rows - 1);
+    assert_eq!(outbox.store.outbox_counts().await.expect("counts").dead, 0);
 }
 
 #[tokio::test]

@@ -44,18 +44,52 @@ impl StoreReader {
         Ok(query.query_row([fingerprint], |row| row.get(0)).optional()?)
     }
 
-    /// The meter event that carried a record: the first of its customer, meter and period that reaches beyond it.
+    /// The meter event that carried a record of an instant: the first of its customer, meter and period that reaches
+    /// beyond it. Where a boundary that was learned late has moved the record on, one that was sealed before that and
+    /// holds usage from behind the boundary, or the first of the period that begins there.
     pub fn meter_event_of(
+        &self,
+        total: (u32, u32, i64),
+        record: u64,
+        at_micros: i64,
+    ) -> Result<Option<MeterEventReceipt>> {
+        let Some(edge) = self.moved_to(total, at_micros)? else {
+            return self.event_of(total, record, i64::MIN);
+        };
+        match self.event_of(total, record, edge)? {
+            None => self.event_of((total.0, total.1, edge), record, i64::MIN),
+            found => Ok(found),
+        }
+    }
+
+    /// The start of the period that usage of an instant was moved to: its own total ends before it.
+    fn moved_to(
+        &self,
+        (customer, meter, period_start): (u32, u32, i64),
+        at_micros: i64,
+    ) -> Result<Option<i64>> {
+        let mut query = self.db.prepare_cached(
+            "SELECT max(later.period_start) FROM totals t
+             JOIN totals later ON later.customer = t.customer AND later.meter = t.meter
+                  AND later.period_start > t.period_start AND later.period_start * 1000000 <= ?4
+             WHERE t.customer = ?1 AND t.meter = ?2 AND t.period_start = ?3 AND t.last_at_micros < ?4",
+        )?;
+        Ok(query.query_row(params![customer, meter, period_start, at_micros], |row| row.get(0))?)
+    }
+
+    fn event_of(
         &self,
         (customer, meter, period_start): (u32, u32, i64),
         record: u64,
+        not_before: i64,
     ) -> Result<Option<MeterEventReceipt>> {
         let mut query = self.db.prepare_cached(
             "SELECT identifier, value, timestamp, state, coalesce(answer, reason), tries, settled_at FROM outbox
              WHERE customer = ?1 AND meter = ?2 AND period_start = ?3 AND next_record > ?4 AND kind = 'usage'
+               AND timestamp >= ?5
              ORDER BY next_record, sequence LIMIT 1",
         )?;
-        let found = query.query_row(params![customer, meter, period_start, signed(record)], read);
+        let found = query.query_row(params![customer, meter, period_start, signed(record), not_before], read);
         Ok(found.optional()?)
     }
 
@@ -88,4 +122,35 @@ fn read(row: &Row<'_>) -> rusqlite::Result<MeterEventReceipt> {
         tries: row.get(5)?,
         settled_at: row.get(6)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+
+    /// Usage of a period from 0, which was found to end at 50 after one row had been sealed. Then both were sealed.
+    const BOOKS: &str = "
+        INSERT INTO totals (customer, meter, period_start, period_end, included, credits, overage, reportable,
+                            first_at_micros, last_at_micros, sealable)
+        VALUES (1, 1, 0, 100, 9, 0, 0, 9, 0, 49999999, 1), (1, 1, 50, 150, 9, 0, 0, 9, 50000000, 90000000, 1);
+        INSERT INTO outbox (identifier, customer, meter, period_start, stripe_customer, event_name, value, timestamp,
+                            sealed_at, next_try_at, next_record, state)
+        VALUES ('early', 1, 1, 0, 'c', 'e', 1, 60, 60, 0, 5, 'delivered'),
+               ('before', 1, 1, 0, 'c', 'e', 1, 49, 90, 0, 9, 'delivered'),
+               ('behind', 1, 1, 50, 'c', 'e', 1, 90, 90, 0, 9, 'delivered');";
+
+    #[test]
+    fn a_record_that_was_moved_to_another_period_is_in_that_ones_event() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path()).expect("opens");
+        store.write_blocking(|db| Ok(db.execute_batch(BOOKS)?)).expect("books");
+        let reader = StoreReader::open(folder.path()).expect("opens");
+        for (record, at, event) in [(3, 40, "early"), (4, 60, "early"), (5, 45, "before"), (6, 70, "behind")]
+        {
+            let found = reader.meter_event_of((1, 1, 0), record, at * 1_000_000).expect("reads");
+            assert_eq!(found.expect("sealed").identifier, event, "record {record} of {at}");
+        }
+        assert_eq!(reader.meter_event_of((1, 1, 0), 9, 80_000_000).expect("reads"), None, "a later one");
+    }
 }

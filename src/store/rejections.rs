@@ -41,7 +41,7 @@ const REJECTED: &str = "meter_events_rejected";
 /// Sent again, it goes under another `Idempotency-Key`: Stripe would only replay its acceptance.
 ///
 /// A row that has been rejected before and accepted since then is not meant by an older report; one that a repair
-/// stands in for must not be sent again. One without an answer is left pending, but Stripe's knowledge of its
+/// stands in for must not be sent again, not even where the repair is dead: another try is the repair's. One without an answer is left pending, but Stripe's knowledge of its
 /// identifier is no longer a sign of success.
 fn reject(db: &Connection, identifier: &str, code: &str, reported_at: i64, now: i64) -> Result<u64> {
     let dead = db
@@ -54,7 +54,7 @@ fn reject(db: &Connection, identifier: &str, code: &str, reported_at: i64, now: 
                    WHERE r.stripe_customer = outbox.stripe_customer AND r.event_name = outbox.event_name
                      AND r.timestamp >= outbox.timestamp / 60 * 60
                      AND r.timestamp < outbox.timestamp / 60 * 60 + 60
-                     AND r.kind = 'repair' AND r.state <> 'dead' AND r.sequence <> outbox.sequence)",
+                     AND r.kind = 'repair' AND r.sequence <> outbox.sequence)",
         )?
         .execute(params![identifier, format!("rejected by Stripe: {code}"), now, reported_at])?;
     let unanswered = db
@@ -135,6 +135,8 @@ mod tests {
         let repair = Repair { account, minute, seen, units: 5, identifier_prefix: "tg-x".into() };
         assert!(store.repair(repair, NOW).await.expect("repairs").is_some());
         assert_eq!(report(&store, NOW).await, 0);
+        change(&store, "state = 'dead' WHERE kind = 'repair'").await;
+        assert_eq!(report(&store, NOW).await, 0, "a retry of all dead rows would send both");
     }
 
     #[tokio::test]

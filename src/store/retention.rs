@@ -1,6 +1,6 @@
 //! Retention: what is settled goes after its time, what still waits for somebody never.
 
-use rusqlite::params;
+use rusqlite::{Connection, params};
 
 use super::{Result, Store, signed};
 
@@ -19,9 +19,18 @@ const KEYS_BEYOND: &str = "DELETE FROM idempotency WHERE (customer, key) IN
     (SELECT customer, key FROM idempotency WHERE customer = ?1 ORDER BY at DESC LIMIT ?2 OFFSET ?3)";
 
 impl Store {
-    /// Removes idempotency keys that were charged before an instant, and of each customer all but the latest `most`,
-    /// a slice at a time. Answers whether more may be left.
-    pub async fn prune_keys(&self, before: i64, most: usize) -> Result<bool> {
+    /// Removes idempotency keys that were charged before an instant, a slice at a time. Answers whether more may be
+    /// left.
+    pub async fn prune_keys(&self, before: i64) -> Result<bool> {
+        self.write(move |db| {
+            let removed = db.prepare_cached(OLD_KEYS)?.execute(params![before, SLICE])?;
+            Ok(removed == SLICE as usize)
+        })
+        .await
+    }
+
+    /// Removes of each customer all idempotency keys but the latest `most`. It reads all keys there are.
+    pub async fn prune_crowded_keys(&self, most: usize) -> Result<()> {
         let most = signed(most as u64);
         let crowded: Vec<u32> = self
             .scan(move |db| {
@@ -30,15 +39,13 @@ impl Store {
                 Ok(customers.collect::<rusqlite::Result<_>>()?)
             })
             .await?;
-        self.write(move |db| {
-            let mut more = db.prepare_cached(OLD_KEYS)?.execute(params![before, SLICE])? == SLICE as usize;
-            for customer in crowded {
-                let removed = db.prepare_cached(KEYS_BEYOND)?.execute(params![customer, SLICE, most])?;
-                more |= removed == SLICE as usize;
-            }
-            Ok(more)
-        })
-        .await
+        for customer in crowded {
+            let slice = move |db: &Connection| {
+                Ok(db.prepare_cached(KEYS_BEYOND)?.execute(params![customer, SLICE, most])?)
+            };
+            while self.write(slice).await? == SLICE as usize {}
+        }
+        Ok(())
     }
 
     /// Removes meter events and webhook events that were settled before an instant, a slice at a time. Answers

@@ -143,39 +143,48 @@ fn move_sealed(db: &Connection, total: &SealCursor, period_start: i64, units: i6
 /// The next totals with something to seal, in an order that goes on behind a cursor. A total that has to wait is
 /// looked at all the same: so a slice is bounded, however many wait.
 fn unsealed(db: &Connection, plan: &SealPlan) -> Result<Vec<Unsealed>> {
-    let (within, order) = match plan.scope {
-        SealScope::All => ("", "t.customer, t.meter, t.period_start"),
-        SealScope::Ending { .. } => {
-            ("AND t.period_end BETWEEN ? AND ?", "t.period_end, t.customer, t.meter, t.period_start")
-        }
-    };
-    let behind = match (plan.after, plan.scope) {
-        (None, _) => String::new(),
-        (Some(_), SealScope::All) => format!("AND ({order}) > (?, ?, ?)"),
-        (Some(_), SealScope::Ending { .. }) => format!("AND ({order}) > (?, ?, ?, ?)"),
-    };
-    let mut query = db.prepare_cached(&format!(
-        "SELECT t.customer, t.meter, t.period_start, t.period_end, c.stripe_customer,
-                t.reportable - t.sealed - t.open, t.last_at_micros,
-                EXISTS (SELECT 1 FROM outbox o WHERE o.state = 'pending' AND o.customer = t.customer
-                        AND o.meter = t.meter AND o.period_start = t.period_start),
-                EXISTS (SELECT 1 FROM subscriptions s WHERE {EDGE})
-         FROM totals t JOIN customers c ON c.number = t.customer
-         WHERE t.sealable AND t.reportable > t.sealed {within} {behind} ORDER BY {order} LIMIT ?"
-    ))?;
+    let mut query = db.prepare_cached(&question(plan))?;
     let rows = query.query_map(params_from_iter(arguments(plan)), read_unsealed)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// Each of its parts finds its rows in an index, however many totals and rows there are beside them.
+fn question(plan: &SealPlan) -> String {
+    let (within, order) = match (plan.scope, plan.after) {
+        (SealScope::All, None) => ("", "t.customer, t.meter, t.period_start"),
+        (SealScope::All, Some(_)) => {
+            ("AND (t.customer, t.meter, t.period_start) > (?, ?, ?)", "t.customer, t.meter, t.period_start")
+        }
+        (SealScope::Ending { .. }, None) => {
+            ("AND t.period_end BETWEEN ? AND ?", "t.period_end, t.customer, t.meter, t.period_start")
+        }
+        (SealScope::Ending { .. }, Some(_)) => (
+            "AND (t.period_end, t.customer, t.meter, t.period_start) > (?, ?, ?, ?) AND t.period_end <= ?",
+            "t.period_end, t.customer, t.meter, t.period_start",
+        ),
+    };
+    format!(
+        "SELECT t.customer, t.meter, t.period_start, t.period_end, c.stripe_customer,
+                t.reportable - t.sealed - t.open, t.last_at_micros,
+                EXISTS (SELECT 1 FROM outbox o WHERE o.state = 'pending' AND o.kind = 'usage'
+                        AND o.customer = t.customer AND o.meter = t.meter AND o.period_start = t.period_start),
+                EXISTS (SELECT 1 FROM subscriptions s WHERE {EDGE})
+         FROM totals t JOIN customers c ON c.number = t.customer
+         WHERE t.sealable AND t.reportable > t.sealed {within} ORDER BY {order} LIMIT ?"
+    )
+}
+
 /// In the order of the question marks above.
 fn arguments(plan: &SealPlan) -> Vec<Value> {
-    let mut values: Vec<i64> = Vec::new();
+    let behind = plan.after.map(|after| [after.customer.into(), after.meter.into(), after.period_start]);
+    let mut values: Vec<i64> = match (plan.scope, plan.after) {
+        (SealScope::All, _) | (_, None) => Vec::new(),
+        (SealScope::Ending { .. }, Some(after)) => vec![after.period_end],
+    };
+    values.extend(behind.into_iter().flatten());
     if let SealScope::Ending { from, to } = plan.scope {
-        values.extend([from, to]);
-    }
-    if let Some(after) = plan.after {
-        values.extend(matches!(plan.scope, SealScope::Ending { .. }).then_some(after.period_end));
-        values.extend([after.customer.into(), after.meter.into(), after.period_start]);
+        values.extend(plan.after.is_none().then_some(from));
+        values.push(to);
     }
     values.push(plan.limit.into());
     values.into_iter().map(Value::from).collect()
@@ -229,4 +238,45 @@ fn insert(
         plan.now,
     ])?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How the question is answered, line by line.
+    async fn planned(scope: SealScope, after: Option<SealCursor>) -> String {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path()).expect("opens");
+        let plan = SealPlan {
+            identifier_prefix: String::new(),
+            event_names: vec![],
+            scope,
+            now: 0,
+            limit: 9,
+            after,
+        };
+        let explained = store.read(move |db| {
+            let mut query = db.prepare(&format!("EXPLAIN QUERY PLAN {}", question(&plan)))?;
+            let lines = query.query_map(params_from_iter(arguments(&plan)), |row| row.get::<_, String>(3))?;
+            Ok(lines.collect::<rusqlite::Result<Vec<_>>>()?.join("\n"))
+        });
+        explained.await.expect("explains")
+    }
+
+    #[tokio::test]
+    async fn no_slice_reads_what_has_been_sealed_or_looked_at() {
+        let after = SealCursor { customer: 1, meter: 1, period_start: 0, period_end: 9 };
+        let ending = SealScope::Ending { from: 0, to: 9 };
+        for (scope, after, by) in [
+            (SealScope::All, None, "SCAN t USING INDEX totals_to_seal"),
+            (SealScope::All, Some(after), "totals_to_seal ((customer,meter,period_start)>(?,?,?))"),
+            (ending, None, "totals_ending (period_end>? AND period_end<?)"),
+            (ending, Some(after), "totals_ending ((period_end,customer,meter,period_start)>(?,?,?,?) AND"),
+        ] {
+            let plan = planned(scope, after).await;
+            assert!(plan.contains(by), "{plan}");
+            assert!(plan.contains("outbox_one_unanswered"), "not all rows of a total: {plan}");
+        }
+    }
 }

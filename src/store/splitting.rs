@@ -6,8 +6,12 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::totals::TotalKey;
 use super::{Result, Store, unsigned};
 
-/// The period of a customer's subscription that begins inside what the total `t` holds.
+/// The period of a customer's subscription that begins inside what the total `t` holds. Of several subscriptions only
+/// the one that counts has periods: the others' say nothing of where usage belongs.
 pub(super) const EDGE: &str = "s.stripe_customer = c.stripe_customer
+    AND NOT EXISTS (SELECT 1 FROM subscriptions better WHERE better.stripe_customer = s.stripe_customer
+                    AND better.window_start IS NOT NULL
+                    AND (better.window_rank, better.id) > (s.window_rank, s.id))
     AND s.window_start > t.period_start AND s.window_start < t.period_end
     AND s.window_start * 1000000 > t.first_at_micros AND s.window_start * 1000000 <= t.last_at_micros";
 

@@ -17,6 +17,8 @@ pub struct Upsert {
     pub reread_at: Option<i64>,
     /// The period in which usage counts now; none if it gives no tier.
     pub window: Option<Period>,
+    /// Of a customer's subscriptions with a window the highest counts: the place of its tier.
+    pub rank: u16,
 }
 
 /// A subscription whose period has ended and of which no news came.
@@ -126,8 +128,8 @@ fn upsert(db: &Connection, mut read: Upsert, now: i64) -> Result<bool> {
     };
     let text =
         serde_json::to_string(&read.facts).map_err(|error| StoreError::Unreadable(error.to_string()))?;
-    db.prepare_cached("INSERT OR REPLACE INTO subscriptions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(
-        params![
+    db.prepare_cached("INSERT OR REPLACE INTO subscriptions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
+        .execute(params![
             read.facts.id,
             read.facts.stripe_customer,
             text,
@@ -135,8 +137,8 @@ fn upsert(db: &Connection, mut read: Upsert, now: i64) -> Result<bool> {
             read.reread_at,
             read.window.map(|window| window.start),
             read.window.map(|window| window.end),
-        ],
-    )?;
+            read.rank,
+        ])?;
     let status = before.as_ref().map(|facts| facts.status);
     if status != Some(read.facts.status) {
         let from = status.map_or("unknown", Status::as_str);

@@ -281,8 +281,10 @@ fn facts(status: Status) -> Facts {
 async fn an_older_read_never_replaces_a_newer_one() {
     let store = Temporary::new();
     let put = |status, version| {
-        store
-            .upsert_subscription(Upsert { facts: facts(status), version, reread_at: None, window: None }, NOW)
+        store.upsert_subscription(
+            Upsert { facts: facts(status), version, reread_at: None, window: None, rank: 0 },
+            NOW,
+        )
     };
     assert!(put(Status::Active, 5).await.expect("stores"));
     assert!(!put(Status::Canceled, 4).await.expect("asks"));
@@ -296,8 +298,10 @@ async fn an_older_read_never_replaces_a_newer_one() {
 async fn grace_runs_from_the_first_sight_of_past_due() {
     let store = Temporary::new();
     let put = |status, version, now| {
-        store
-            .upsert_subscription(Upsert { facts: facts(status), version, reread_at: None, window: None }, now)
+        store.upsert_subscription(
+            Upsert { facts: facts(status), version, reread_at: None, window: None, rank: 0 },
+            now,
+        )
     };
     let since = async || store.subscriptions_of("cus_1".into()).await.expect("reads")[0].past_due_since;
     put(Status::PastDue, 1, NOW).await.expect("stores");

@@ -60,6 +60,14 @@ pub struct Batch {
     pub next_record: u64,
 }
 
+impl Batch {
+    /// How many rows it changes: what it takes of memory, and of the writer's time.
+    pub fn changes(&self) -> usize {
+        let sums = self.totals.len() + self.hours.len();
+        sums + self.keys.len() + self.estimates.len() + self.corrected.len()
+    }
+}
+
 /// How far the ledger has been folded, and the sums of one customer and period by meter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Total {

@@ -150,7 +150,7 @@ impl MeterCharge {
         let reason = charge.never_reported(books.config.catalogue.report);
         charge.event = match reason {
             Some(reason) => Err(reason),
-            None => match books.store.meter_event_of(total, record.number)? {
+            None => match books.store.meter_event_of(total, record.number, record.at_micros)? {
                 Some(event) => Ok(event),
                 None => Err(charge.not_yet(&books.store.total_receipt(total.0, total.1, total.2)?)),
             },

@@ -25,6 +25,8 @@ CREATE INDEX outbox_by_time ON outbox (stripe_customer, event_name, timestamp);
 ALTER TABLE totals ADD COLUMN open INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX totals_open ON totals (customer) WHERE open <> 0;
 CREATE INDEX totals_by_end ON totals (period_end);
+-- What is left to seal, by the end of its period: at the edge that most have in common a slice reads its own alone.
+CREATE INDEX totals_ending ON totals (period_end) WHERE sealable AND reportable > sealed;
 CREATE TABLE estimates (
     record       INTEGER NOT NULL,
     meter        INTEGER NOT NULL,
@@ -38,6 +40,8 @@ CREATE TABLE estimates (
 -- split there.
 ALTER TABLE subscriptions ADD COLUMN window_start INTEGER;
 ALTER TABLE subscriptions ADD COLUMN window_end INTEGER;
+-- Of several with a window the highest counts; what the others' edges lie in is not split.
+ALTER TABLE subscriptions ADD COLUMN window_rank INTEGER;
 
 -- Idempotency keys of charged requests: a digest of key and request.
 CREATE TABLE idempotency (

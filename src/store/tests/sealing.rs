@@ -1,6 +1,7 @@
 //! What is sealed, and what waits.
 
 use super::*;
+use crate::domain::period::Period;
 
 #[tokio::test]
 async fn a_period_that_ends_soon_is_sealed_alone() {
@@ -21,6 +22,25 @@ async fn a_period_that_ends_soon_is_sealed_alone() {
     let sealed = store.seal(SealPlan { scope: soon, ..plan() }).await.expect("seals");
     assert_eq!((sealed.rows, sealed.units), (1, 5));
     assert_eq!(store.seal(plan()).await.expect("seals").units, 2);
+}
+
+#[tokio::test]
+async fn only_the_subscription_that_counts_has_edges() {
+    let store = Temporary::new();
+    let customer = linked(&store).await;
+    store.fold(batch(customer, 5, 6)).expect("folds");
+    let subscribe = |id: &str, start, rank| {
+        let facts = Facts { id: id.into(), ..facts(Status::Active) };
+        let window = Some(Period { start, end: start + 1_000 });
+        store.upsert_subscription(Upsert { facts, version: 1, reread_at: None, window, rank }, NOW)
+    };
+    subscribe("sub_counts", START, 2).await.expect("stores");
+    subscribe("sub_beside_it", NOW - 45, 1).await.expect("stores");
+    let sealed = store.seal(SealPlan { event_names: vec![], ..plan() }).await.expect("looks");
+    assert_eq!(sealed.spanning, []);
+    subscribe("sub_better", NOW - 45, 3).await.expect("stores");
+    let sealed = store.seal(plan()).await.expect("looks");
+    assert_eq!((sealed.units, sealed.spanning.len()), (0, 1));
 }
 
 #[tokio::test]

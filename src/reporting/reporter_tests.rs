@@ -1,0 +1,156 @@
+//! What holds up nobody else's usage.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use smallvec::smallvec;
+
+use crate::domain::period::Period;
+use crate::domain::subscription::{Facts, Status};
+use crate::ledger::{
+    Disk, Durability, Kind, LedgerId, Options, Position, Record, RecordDraw, Resume, SegmentFile, Storage,
+};
+use crate::reporting::Folder;
+use crate::store::Upsert;
+use crate::stripe::{Secret, TransportOptions};
+
+use super::*;
+
+/// A folder that cannot be listed once it is broken.
+struct Breakable(Disk, Arc<AtomicBool>);
+
+impl Storage for Breakable {
+    fn list(&self) -> io::Result<Vec<u64>> {
+        if self.1.load(Ordering::Relaxed) { Err(io::Error::other("broken")) } else { self.0.list() }
+    }
+
+    fn create(&self, segment: u64) -> io::Result<Arc<dyn SegmentFile>> {
+        self.0.create(segment)
+    }
+
+    fn open(&self, segment: u64) -> io::Result<Arc<dyn SegmentFile>> {
+        self.0.open(segment)
+    }
+
+    fn remove(&self, segment: u64) -> io::Result<()> {
+        self.0.remove(segment)
+    }
+
+    fn sync_folder(&self) -> io::Result<()> {
+        self.0.sync_folder()
+    }
+}
+
+fn record(customer: u32, at: i64, period: Period) -> Record {
+    Record {
+        number: 0,
+        at_micros: at * 1_000_000,
+        request: [0; 16],
+        customer,
+        member: 0,
+        route: 1,
+        tier: 1,
+        configuration: 0,
+        period,
+        kind: Kind::Charge,
+        status: 200,
+        method: 1,
+        draws: smallvec![RecordDraw { meter: 1, included: 1, credits: 0, overage: 0 }],
+        key: None,
+        foreign_request: None,
+    }
+}
+
+fn subscription(start: i64, end: i64) -> Upsert {
+    let facts = Facts {
+        id: "sub_1".into(),
+        stripe_customer: "cus_spans".into(),
+        status: Status::Active,
+        items: Vec::new(),
+        billing_cycle_anchor: 0,
+        cancel_at: None,
+        cancel_at_period_end: false,
+        past_due_since: None,
+    };
+    Upsert { facts, version: 1, reread_at: None, window: Some(Period { start, end }), rank: 1 }
+}
+
+fn ledger_in(folder: &std::path::Path, broken: &Arc<AtomicBool>) -> Arc<Ledger> {
+    let options = Options {
+        durability: Durability::Process,
+        sync_interval: Duration::from_millis(5),
+        segment_bytes: 1 << 20,
+    };
+    let storage = Breakable(Disk::open(folder.join("ledger")).expect("a folder"), broken.clone());
+    let ledger = Ledger::open(Arc::new(storage), LedgerId([7; 16]), Resume::default(), options, 0);
+    Arc::new(ledger.expect("opens"))
+}
+
+/// Once all that was appended can be folded.
+async fn folder_of(store: &Arc<Store>, ledger: &Arc<Ledger>) -> Folder {
+    let target = ledger.request_sync();
+    ledger.synced().wait_for(|synced| synced.next_record >= target).await.expect("syncs");
+    let resume = Resume { folded: Position::default(), next_record: 0 };
+    let meters = vec![(1, "api_calls".into())];
+    Folder::new(ledger.clone(), store.clone(), Report::All, resume, meters)
+}
+
+fn reporter_of(store: &Arc<Store>, ledger: &Arc<Ledger>, folder: &Folder) -> Reporter {
+    let base = "http://127.0.0.1:9";
+    let transport = Transport::new(TransportOptions::new(base, Secret::new("sk_test_x")));
+    let options = ReporterOptions {
+        identifier_prefix: "tg-x".into(),
+        meters: vec![(1, "api_calls".into(), "api_calls".into())],
+        flush_interval: Duration::from_secs(60),
+        report: Report::All,
+        moved: mpsc::unbounded_channel().0,
+        reconcile_settle: Duration::from_secs(3_600),
+    };
+    let parts = (folder.folded(), folder.hurry());
+    Reporter::new(store.clone(), ledger.clone(), parts, Arc::new(transport.expect("a transport")), options)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn usage_that_cannot_be_split_holds_up_nobody_elses() {
+    let data_dir = tempfile::tempdir().expect("a folder");
+    let store = Arc::new(Store::open(data_dir.path()).expect("opens"));
+    let broken = Arc::new(AtomicBool::new(false));
+    let ledger = ledger_in(data_dir.path(), &broken);
+    let now = clock::now().seconds();
+    let period = Period { start: now - 1_000, end: now + 1_000 };
+    for (name, at) in [("spans", now - 900), ("spans", now - 100), ("plain", now - 100)] {
+        let customer =
+            store.customer(name.into(), Some(format!("cus_{name}")), now).await.expect("a customer");
+        ledger.append(&record(customer.number, at, period)).expect("appends");
+    }
+    store.upsert_subscription(subscription(now - 500, now + 9_000), now).await.expect("stores");
+    let mut folder = folder_of(&store, &ledger).await;
+    folder.catch_up().expect("folds");
+    let reporter = reporter_of(&store, &ledger, &folder);
+
+    broken.store(true, Ordering::Relaxed);
+    assert_eq!(reporter.seal(SealScope::All).await.expect("seals the plain one"), 1);
+    broken.store(false, Ordering::Relaxed);
+    assert_eq!(reporter.seal(SealScope::All).await.expect("seals"), 2, "both sides of the edge");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_pass_has_no_time_for_is_due_as_if_it_had_not_been_tried() {
+    let data_dir = tempfile::tempdir().expect("a folder");
+    let store = Arc::new(Store::open(data_dir.path()).expect("opens"));
+    let ledger = ledger_in(data_dir.path(), &Arc::default());
+    let now = clock::now().seconds();
+    let customer = store.customer("acme".into(), Some("cus_1".into()), now).await.expect("a customer").number;
+    let period = Period { start: now - 1_000, end: now + 1_000 };
+    ledger.append(&record(customer, now - 1, period)).expect("appends");
+    let mut folder = folder_of(&store, &ledger).await;
+    folder.catch_up().expect("folds");
+    let mut reporter = reporter_of(&store, &ledger, &folder);
+    assert_eq!(reporter.seal(SealScope::All).await.expect("seals"), 1);
+    reporter.sender.pass_within = Duration::ZERO;
+    let pass = reporter.sender.pass(clock::now().seconds()).await.expect("passes");
+    assert_eq!((pass.tried, pass.delivered), (1, 0));
+    let due = store.claim_due(clock::now().seconds(), 10).await.expect("claims");
+    assert_eq!(due.len(), 1, "at once");
+    assert_eq!(due[0].first_tried_at, None);
+}
