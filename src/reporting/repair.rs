@@ -31,6 +31,8 @@ const PERHAPS_REPAIRABLE: &str = "run with --repair to send what of it is certai
 const UNANSWERED: &str = "some of it is in a minute that waits for an answer: run again later";
 const EDGE: &str = "a minute holds the edge of two billing periods: repair it by hand";
 const TOO_MUCH: &str = "Stripe holds too much in one minute and too little in another: repair it by hand";
+const TOO_MUCH_YOUNG: &str =
+    "Stripe holds too much in minutes younger than billing.reconcile_settle: run again later";
 const UNSTEADY: &str =
     "Stripe's sum was not the same when it was read again: run again, or look for events that are not ours";
 const TOO_OLD: &str = "older than the 35 days that Stripe takes";
@@ -159,7 +161,11 @@ impl Reconciler {
         let fresh = Period { start: settled.end.max(span.start), ..span };
         let minutes = self.store.minutes(account.clone(), fresh).await?;
         let ledger: i64 = minutes.iter().map(|minute| minute.holdings.ledger).sum();
-        if ledger != self.sums.units(account, fresh).await? {
+        let dead: i64 = minutes.iter().map(|minute| minute.holdings.dead).sum();
+        let stripe = self.sums.units(account, fresh).await?;
+        if stripe > ledger {
+            outcome.remarks.insert(TOO_MUCH_YOUNG);
+        } else if stripe < ledger - dead {
             let hindered = minutes.iter().filter_map(|minute| hindrance(minute, now, self.settle_seconds));
             hindered.for_each(|hindrance| outcome.hinder(hindrance));
         }
