@@ -84,3 +84,31 @@ impl StripeSums {
         Ok(ours.iter().map(|meter| meter.id.clone()).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU32;
+
+    use super::*;
+    use crate::stripe::{Secret, TransportOptions};
+
+    static TOLD: AtomicU32 = AtomicU32::new(0);
+
+    #[tokio::test]
+    async fn who_waits_for_a_stripe_that_does_not_answer_is_told_once() {
+        let options = TransportOptions::new("http://localhost:1", Secret::new("sk_test_x"));
+        let transport = Arc::new(Transport::new(options).expect("a transport"));
+        let sums = StripeSums::new(transport).telling(|| drop(TOLD.fetch_add(1, Ordering::Relaxed)));
+        tokio::time::pause();
+        assert_eq!(sums.patiently(async { 7 }).await, 7);
+        assert_eq!(TOLD.load(Ordering::Relaxed), 0, "it answered");
+        for _ in 0..2 {
+            let slow = async {
+                tokio::time::sleep(SILENCE * 2).await;
+                7
+            };
+            assert_eq!(sums.patiently(slow).await, 7, "the answer is waited for");
+            assert_eq!(TOLD.load(Ordering::Relaxed), 1);
+        }
+    }
+}
