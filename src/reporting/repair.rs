@@ -23,7 +23,7 @@ use super::reconcile::{Difference, ReconcileError, Reconciler, Repair, Report};
 use super::span::{minute, minute_of};
 
 /// The gateway looks at its outbox at least every 10 s; without news for so long nobody waits on.
-const NEWS_WITHIN: Duration = Duration::from_secs(30);
+const NEWS_WITHIN: Duration = Duration::from_secs(20);
 const ROWS: u32 = 512;
 
 const REPAIRABLE: &str = "run with --repair";
