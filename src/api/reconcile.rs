@@ -29,9 +29,14 @@ fn current() -> String {
 pub(super) async fn reconcile(State(state): State<AdminState>, body: Bytes) -> Result<Json<Report>, Failed> {
     let wrong = |detail: String| Failed(Problem::new(Code::BadRequest, detail));
     let body: &[u8] = if body.is_empty() { b"{}" } else { &body };
-    let asked: Asked = serde_json::from_slice(body).map_err(|error| {
+    let misread = |error: &dyn std::fmt::Display| {
         wrong(format!("send {{\"period\": \"current\", \"repair\": false}}, both optional: {error}"))
-    })?;
+    };
+    // An array would be taken for the fields in their order.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(misread(&"this is no object"));
+    }
+    let asked: Asked = serde_json::from_slice(body).map_err(|error| misread(&error))?;
     let period =
         parse_period(&asked.period, clock::now().seconds()).map_err(|error| wrong(error.to_string()))?;
     // The reporter beside this sends what is repaired.
@@ -43,9 +48,10 @@ impl From<ReconcileError> for Failed {
     fn from(error: ReconcileError) -> Self {
         match error {
             ReconcileError::Store(error) => error.into(),
-            ReconcileError::Sum(error) => {
-                tracing::warn!(%error, "Stripe's sums could not be read");
-                Self(Problem::new(Code::UpstreamFailed, format!("Stripe's sums could not be read: {error}")))
+            ReconcileError::Period(error) => Self(Problem::new(Code::BadRequest, error.to_string())),
+            ReconcileError::Sum(_) | ReconcileError::Stripe { .. } => {
+                tracing::warn!(%error, "ledger and Stripe could not be compared");
+                Self(Problem::new(Code::UpstreamFailed, error.to_string()))
             }
         }
     }

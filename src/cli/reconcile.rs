@@ -6,6 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::clock;
 use crate::domain::period::Period;
+use crate::reporting::repair::RepairEvent;
 use crate::reporting::{Difference, Repair, Report, SpanError, parse_period};
 use crate::server;
 
@@ -31,7 +32,9 @@ pub(super) struct Reconcile {
 impl Reconcile {
     pub fn run(&self) -> Result<(), Failure> {
         let config = load(&self.config)?;
-        let reconciler = server::reconciler(&config)?;
+        let reconciler = server::reconciler(&config, || {
+            eprintln!("tollgate: Stripe does not answer; trying again for about a minute");
+        })?;
         // While it is held nobody else sends; a gateway that runs sends the repairs itself.
         let hold = if self.repair { server::hold(&config.server.data_dir)? } else { None };
         let repair = match (self.repair, &hold) {
@@ -46,6 +49,9 @@ impl Reconcile {
             bar.finish_and_clear();
             report
         })?;
+        if !report.note.is_empty() {
+            eprintln!("tollgate: {}", report.note);
+        }
         print(&if self.json { format!("{}\n", serde_json::to_string(&report)?) } else { shown(&report) })?;
         if report.is_settled() { Ok(()) } else { Err(Failure::Told) }
     }
@@ -63,15 +69,34 @@ fn bar(customers: u64) -> ProgressBar {
 
 /// For people.
 fn shown(report: &Report) -> String {
-    let Report { start, end, customers, differences } = report;
-    let compared = format!("{customers} customers compared, {start} to {end}");
+    let Report { start, end, customers, differences, .. } = report;
+    let noun = if *customers == 1 { "customer" } else { "customers" };
+    let compared = format!("{customers} {noun} compared, {start} to {end}");
     if differences.is_empty() {
         return format!("{compared}: no difference\n");
     }
     let head = ["customer", "meter", "ledger", "stripe", "difference", "repaired", "note"];
     let rows = differences.iter().map(row).collect::<Vec<_>>();
     let left = differences.iter().filter(|difference| difference.left() != 0).count();
-    format!("{}\n{compared}: {} differ, {left} left\n", table(&head, &rows), differences.len())
+    let differ = match differences.len() {
+        1 => "1 differs".to_owned(),
+        many => format!("{many} differ"),
+    };
+    format!("{}{}\n{compared}: {differ}, {left} left\n", table(&head, &rows), repairs(differences))
+}
+
+/// The meter events that repair, by name.
+fn repairs(differences: &[Difference]) -> String {
+    let row = |difference: &Difference, repair: &RepairEvent| {
+        let RepairEvent { identifier, units, state } = repair;
+        vec![identifier.clone(), difference.customer.clone(), units.to_string(), (*state).to_owned()]
+    };
+    let rows: Vec<_> =
+        differences.iter().flat_map(|of| of.repairs.iter().map(move |repair| row(of, repair))).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    format!("\n{}", table(&["repair", "customer", "units", "state"], &rows))
 }
 
 fn row(difference: &Difference) -> Vec<String> {

@@ -6,6 +6,73 @@
 use crate::domain::period::Period;
 use crate::store::MinuteHoldings;
 
+use super::span::minute_of;
+
+/// Stripe takes nothing older than 35 days; an hour of it is left for the sending.
+const STRIPE_TAKES_SECONDS: i64 = 35 * 86_400 - 3_600;
+
+/// Why what a minute misses is not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hindrance {
+    /// Stripe may still be adding it up, until this instant.
+    Young(i64),
+    /// Something of it is on its way.
+    Unanswered,
+    /// It holds the edge of two billing periods.
+    Edge,
+    TooOld,
+}
+
+pub(super) fn hindrance(minute: &MinuteHoldings, now: i64, settle_seconds: i64) -> Option<Hindrance> {
+    let MinuteHoldings { start, holdings, periods } = minute;
+    if *start < now - STRIPE_TAKES_SECONDS {
+        return Some(Hindrance::TooOld);
+    }
+    if periods.0 != periods.1 && periods.1 > *start {
+        return Some(Hindrance::Edge);
+    }
+    if holdings.pending > 0 {
+        return Some(Hindrance::Unanswered);
+    }
+    let heard_of = holdings.accepted_at.unwrap_or(0).max(minute_of(*start).end);
+    let until = heard_of.saturating_add(settle_seconds);
+    (until > now).then_some(Hindrance::Young(until))
+}
+
+/// What is known of missing units before it is known which minutes miss them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Outlook {
+    /// More is missing than the minutes that are hindered can miss: some of it can be repaired.
+    pub is_certain: bool,
+    /// Some of it may be in a minute that can be repaired.
+    pub is_possible: bool,
+    /// What hinders it where it is not certain.
+    pub hindrances: Vec<Hindrance>,
+}
+
+/// The outlook of minutes of which Stripe holds so many units.
+pub(super) fn outlook(minutes: &[MinuteHoldings], stripe: i64, now: i64, settle_seconds: i64) -> Outlook {
+    let (mut hindered, mut free, mut hindrances) = (0, 0, Vec::new());
+    for minute in minutes {
+        let most = minute.holdings.ledger - minute.holdings.dead;
+        match hindrance(minute, now, settle_seconds) {
+            None => free += most,
+            Some(hindrance) => {
+                hindered += most;
+                hindrances.push(hindrance);
+            }
+        }
+    }
+    let missing = hindered + free - stripe;
+    if missing <= 0 {
+        return Outlook::default();
+    }
+    if missing > hindered {
+        return Outlook { is_certain: true, is_possible: true, hindrances: Vec::new() };
+    }
+    Outlook { is_certain: false, is_possible: free > 0, hindrances }
+}
+
 /// A run of minutes with rows, the span that they stand for, and what Stripe holds of it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Part<'a> {

@@ -90,3 +90,33 @@ fn periods_are_compared_one_by_one() {
     assert_eq!(groups, [(1, 0, 600), (3, 600, 3_000), (1, 3_000, 6_000)]);
     assert!(by_period(&[], span).is_empty());
 }
+
+#[test]
+fn what_can_be_repaired_is_told_from_what_stripe_may_still_add_up() {
+    let (now, settle) = (600, 120);
+    let young = |at: i64| Some(Hindrance::Young(at * 60 + 60 + settle));
+    let of = |at: i64| minute(at, 5, 0, (0, 0));
+    assert_eq!(hindrance(&of(7), now, settle), None, "it ended when the time began");
+    assert_eq!(hindrance(&of(8), now, settle), young(8));
+    let with = |holdings: Holdings| MinuteHoldings { holdings: Holdings { ledger: 5, ..holdings }, ..of(1) };
+    let heard_of = with(Holdings { accepted_at: Some(500), ..Holdings::default() });
+    assert_eq!(hindrance(&heard_of, now, settle), Some(Hindrance::Young(620)));
+    let pending = with(Holdings { pending: 1, ..Holdings::default() });
+    assert_eq!(hindrance(&pending, now, settle), Some(Hindrance::Unanswered));
+    assert_eq!(hindrance(&minute(1, 5, 0, (0, 90)), now, settle), Some(Hindrance::Edge));
+    assert_eq!(hindrance(&of(1), 35 * 86_400, settle), Some(Hindrance::TooOld));
+
+    // Five units that are free, and five that Stripe has just heard of.
+    let minutes = [of(2), heard_of];
+    assert_eq!(outlook(&minutes, 10, now, settle), Outlook::default());
+    let unsure = Outlook { is_certain: false, is_possible: true, hindrances: vec![Hindrance::Young(620)] };
+    assert_eq!(outlook(&minutes, 5, now, settle), unsure);
+    assert!(outlook(&minutes, 4, now, settle).is_certain);
+    let delay = Outlook { is_possible: false, ..unsure };
+    assert_eq!(outlook(&minutes[1..], 0, now, settle), delay);
+    assert_eq!(
+        outlook(&[minute(2, 5, 5, (0, 0))], 0, now, settle),
+        Outlook::default(),
+        "dead units are told apart"
+    );
+}

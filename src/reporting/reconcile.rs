@@ -16,10 +16,11 @@ use serde::Serialize;
 use crate::clock;
 use crate::domain::period::{Period, rfc3339};
 use crate::store::{Account, Holdings, Store, StoreError};
-use crate::stripe::Transport;
+use crate::stripe::{CallError, Transport};
 
+use super::repair::RepairEvent;
 use super::send::Sender;
-use super::span::next_minute;
+use super::span::{EmptyPeriod, kept, next_minute};
 use super::stripe_sums::{StripeSums, SumError};
 
 /// Stripe customers compared before the next are read from the store.
@@ -29,12 +30,46 @@ const CONCURRENCY: usize = 32;
 /// Times that an account which differs is looked at, until nothing has changed meanwhile.
 const LOOKS: usize = 3;
 
+const TOO_MUCH_AT_STRIPE: &str = "Stripe holds more than the ledger: nothing takes that back by itself; for an event \
+    that Stripe received less than 24 h ago, cancel it by its identifier: POST /v1/billing/meter_event_adjustments";
+
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
-    Sum(#[from] SumError),
+    Period(#[from] EmptyPeriod),
+    #[error(transparent)]
+    Sum(SumError),
+    #[error("reading Stripe's sums: {error}; {}", after(*repair))]
+    Stripe { error: CallError, repair: Repair },
+}
+
+impl From<SumError> for ReconcileError {
+    fn from(error: SumError) -> Self {
+        match error {
+            SumError::Stripe(error) => Self::Stripe { error, repair: Repair::No },
+            error => Self::Sum(error),
+        }
+    }
+}
+
+impl ReconcileError {
+    fn during(self, repair: Repair) -> Self {
+        match self {
+            Self::Stripe { error, .. } => Self::Stripe { error, repair },
+            error => error,
+        }
+    }
+}
+
+fn after(repair: Repair) -> &'static str {
+    match repair {
+        Repair::No => "nothing was changed, run it again",
+        Repair::ByGateway | Repair::Here => {
+            "repairs that were made before this are kept and not made twice, run it again"
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -47,6 +82,8 @@ pub struct ReconcileOptions {
     pub settle: Duration,
     /// How long settled rows are kept.
     pub retention: Duration,
+    /// Called once when Stripe does not answer.
+    pub on_silence: fn(),
 }
 
 /// Whether what is missing is sent, and by whom.
@@ -74,9 +111,14 @@ pub struct Difference {
     pub dead_units: i64,
     pub pending_units: i64,
     pub note: String,
-    /// Outbox rows that shall repair it.
+    /// Meter events that were made to repair it, now or earlier: the earlier ones that had no answer yet.
+    pub repairs: Vec<RepairEvent>,
+    /// Outbox rows of this run that shall repair it.
     #[serde(skip)]
-    pub(super) repairs: Vec<i64>,
+    pub(super) made: Vec<i64>,
+    /// Outbox rows of earlier runs that had no answer when it was found.
+    #[serde(skip)]
+    pub(super) earlier: Vec<i64>,
 }
 
 impl Difference {
@@ -96,15 +138,35 @@ impl Difference {
 /// What a run has found.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// RFC 3339; later than asked for where the outbox does not reach back.
+    /// RFC 3339.
     pub start: String,
     pub end: String,
+    /// Where the period began earlier than what is kept: since when it is, which is where the comparison starts.
+    pub kept_since: Option<String>,
+    /// What to know of the comparison as a whole; may be empty.
+    pub note: String,
     /// Customers at Stripe that were compared.
     pub customers: u64,
     pub differences: Vec<Difference>,
 }
 
 impl Report {
+    fn new(asked: Period, span: Period) -> Self {
+        let (start, end) = (rfc3339(span.start), rfc3339(span.end));
+        let is_cut = span.start > asked.start;
+        let note = if is_cut {
+            format!(
+                "only a part of the period is compared, from {start} instead of {}: delivered meter events are kept \
+                 for ledger.retention",
+                rfc3339(asked.start)
+            )
+        } else {
+            String::new()
+        };
+        let kept_since = is_cut.then(|| start.clone());
+        Self { start, end, kept_since, note, customers: 0, differences: Vec::new() }
+    }
+
     pub fn is_settled(&self) -> bool {
         self.differences.iter().all(|difference| difference.left() == 0)
     }
@@ -123,7 +185,8 @@ impl Reconciler {
         let settle_seconds = i64::try_from(options.settle.as_secs()).unwrap_or(i64::MAX);
         let prefix = options.identifier_prefix.clone();
         let sender = Sender::new(store.clone(), transport.clone(), prefix, settle_seconds);
-        Self { store, sums: StripeSums::new(transport), sender, options, settle_seconds }
+        let sums = StripeSums::new(transport).telling(options.on_silence);
+        Self { store, sums, sender, options, settle_seconds }
     }
 
     /// How many customers there are to compare.
@@ -139,13 +202,8 @@ impl Reconciler {
         repair: Repair,
         compared: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<Report, ReconcileError> {
-        let span = self.kept(asked);
-        let mut report = Report {
-            start: rfc3339(span.start),
-            end: rfc3339(span.end),
-            customers: 0,
-            differences: Vec::new(),
-        };
+        let span = self.kept(asked)?;
+        let mut report = Report::new(asked, span);
         if repair == Repair::Here {
             self.send_repairs().await?;
         }
@@ -155,7 +213,9 @@ impl Reconciler {
             let (Some(first), Some(last)) = (page.first(), page.last()) else { break };
             after = last.clone();
             let held = self.store.holdings_between((first.clone(), last.clone()), span).await?;
-            report.differences.extend(self.compare_page(&page, held, span, repair).await?);
+            let compared_page = self.compare_page(&page, held, span, repair).await;
+            let compared_page = compared_page.map_err(|error| error.during(repair))?;
+            report.differences.extend(compared_page);
             report.customers += page.len() as u64;
             compared(page.len() as u64);
         }
@@ -166,11 +226,10 @@ impl Reconciler {
     }
 
     /// What of a period the outbox still holds: settled rows go after their time.
-    fn kept(&self, asked: Period) -> Period {
+    fn kept(&self, asked: Period) -> Result<Period, EmptyPeriod> {
         let retention = i64::try_from(self.options.retention.as_secs()).unwrap_or(i64::MAX);
-        let since = next_minute(clock::now().seconds().saturating_sub(retention));
-        let start = asked.start.max(since);
-        Period { start, end: asked.end.max(start) }
+        let now = clock::now().seconds();
+        kept(asked, next_minute(now.saturating_sub(retention)), now)
     }
 
     async fn compare_page(
@@ -180,9 +239,6 @@ impl Reconciler {
         span: Period,
         repair: Repair,
     ) -> Result<Vec<Difference>, ReconcileError> {
-        if span.start >= span.end {
-            return Ok(Vec::new());
-        }
         // Stripe may hold something of those of whom we have nothing.
         let mut accounts: BTreeMap<Account, Holdings> = customers
             .iter()
@@ -224,9 +280,16 @@ impl Reconciler {
             }
         }
         let mut difference = self.difference(&account, &held, stripe).await?;
+        if held.pending > 0 {
+            difference.earlier = self.store.pending_repairs(account.clone(), span).await?;
+        }
         if !settled {
             difference.remark("unsettled: usage is being sent at this moment");
-        } else if repair != Repair::No && difference.difference > difference.dead_units {
+        } else if difference.difference <= difference.dead_units {
+            return Ok(Some(difference));
+        } else if repair == Repair::No {
+            self.advise(&account, span, &mut difference).await?;
+        } else {
             self.repair(&account, span, &mut difference).await?;
         }
         Ok(Some(difference))
@@ -264,17 +327,21 @@ impl Reconciler {
             pending_units: held.pending,
             note: String::new(),
             repairs: Vec::new(),
+            made: Vec::new(),
+            earlier: Vec::new(),
         };
         if difference.difference < 0 {
-            difference.remark("Stripe holds more than the ledger: nothing takes that back by itself");
+            difference.remark(TOO_MUCH_AT_STRIPE);
         }
-        if held.pending > 0 {
-            difference.remark(&format!("unsettled: {} units are on their way", held.pending));
+        match held.pending {
+            ..=0 => {}
+            1 => difference.remark("unsettled: 1 unit is on its way"),
+            units => difference.remark(&format!("unsettled: {units} units are on their way")),
         }
         if held.dead > 0 {
             difference.remark(&format!(
-                "{} units were not accepted: see `tollgate outbox list`, then `tollgate outbox retry`",
-                held.dead
+                "{} not accepted: see `tollgate outbox list`, then `tollgate outbox retry`",
+                if held.dead == 1 { "1 unit was".to_owned() } else { format!("{} units were", held.dead) }
             ));
         }
         Ok(difference)

@@ -11,35 +11,95 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use crate::clock;
-use crate::domain::period::Period;
-use crate::store::{Account, MinuteHoldings, Repair as NewRow, RepairState};
+use crate::domain::period::{Period, rfc3339};
+use crate::store::{Account, MinuteHoldings, Repair as NewRow, RepairRow, RepairState};
 
-use super::narrow::{Finding, Part, by_period};
+use super::narrow::{Finding, Hindrance, Part, by_period, hindrance, outlook};
 use super::reconcile::{Difference, ReconcileError, Reconciler, Repair, Report};
 use super::span::{minute, minute_of};
 
-/// Stripe takes nothing older than 35 days; an hour of it is left for the sending.
-const STRIPE_TAKES_SECONDS: i64 = 35 * 86_400 - 3_600;
 /// The gateway looks at its outbox at least every 10 s; without news for so long nobody waits on.
-const NEWS_WITHIN: Duration = Duration::from_secs(30);
+const NEWS_WITHIN: Duration = Duration::from_secs(20);
 const ROWS: u32 = 512;
 
-const TOO_FRESH: &str = "within billing.reconcile_settle: run again later";
+const REPAIRABLE: &str = "run with --repair";
+const PERHAPS_REPAIRABLE: &str = "run with --repair to send what of it is certain";
+const UNANSWERED: &str = "some of it is in a minute that waits for an answer: run again later";
 const EDGE: &str = "a minute holds the edge of two billing periods: repair it by hand";
 const TOO_MUCH: &str = "Stripe holds too much in one minute and too little in another: repair it by hand";
+const TOO_MUCH_YOUNG: &str =
+    "Stripe holds too much in minutes younger than billing.reconcile_settle: run again later";
 const UNSTEADY: &str =
     "Stripe's sum was not the same when it was read again: run again, or look for events that are not ours";
 const TOO_OLD: &str = "older than the 35 days that Stripe takes";
 const CHANGED: &str = "changed while it was compared: run again";
+
+/// A meter event that makes good what Stripe misses.
+#[derive(Clone, Debug, Serialize)]
+pub struct RepairEvent {
+    pub identifier: String,
+    pub units: i64,
+    /// `delivered`, `pending` or `dead`.
+    pub state: &'static str,
+}
 
 /// Rows made for one account, and why some were not.
 #[derive(Default)]
 struct Outcome {
     rows: Vec<i64>,
     remarks: BTreeSet<&'static str>,
+    /// Until when Stripe may be adding up some of it.
+    young_until: Option<i64>,
+}
+
+impl Outcome {
+    fn hinder(&mut self, hindrance: Hindrance) {
+        let remark = match hindrance {
+            Hindrance::Young(until) => {
+                self.young_until = self.young_until.max(Some(until));
+                return;
+            }
+            Hindrance::Unanswered => UNANSWERED,
+            Hindrance::Edge => EDGE,
+            Hindrance::TooOld => TOO_OLD,
+        };
+        self.remarks.insert(remark);
+    }
+
+    fn remark(self, difference: &mut Difference) {
+        if let Some(until) = self.young_until {
+            difference.remark(&format!(
+                "Stripe may still be adding these up: look again after {} (billing.reconcile_settle)",
+                rfc3339(until)
+            ));
+        }
+        self.remarks.iter().for_each(|remark| difference.remark(remark));
+        difference.made = self.rows;
+    }
+}
+
+impl Difference {
+    fn name(&mut self, row: RepairRow) {
+        let RepairRow { identifier, units, state } = row;
+        let state = match state {
+            RepairState::Delivered => "delivered",
+            RepairState::Dead { reason } => {
+                self.remark(&format!("the repair {identifier} was not accepted: {reason}"));
+                "dead"
+            }
+            RepairState::Pending => {
+                self.remark(&format!(
+                    "the repair {identifier} has no answer yet: it is in the outbox, and sent while a gateway runs"
+                ));
+                "pending"
+            }
+        };
+        self.repairs.push(RepairEvent { identifier, units, state });
+    }
 }
 
 impl Reconciler {
@@ -51,24 +111,65 @@ impl Reconciler {
         difference: &mut Difference,
     ) -> Result<(), ReconcileError> {
         let now = clock::now().seconds();
-        let settled = Period { end: span.end.min(minute(now.saturating_sub(self.settle_seconds))), ..span };
         let mut outcome = Outcome::default();
-        if settled.end < span.end {
-            let fresh = Period { start: settled.end.max(span.start), ..span };
-            let held = self.store.holdings(account.clone(), fresh).await?;
-            if held.ledger != self.sums.units(account, fresh).await? {
-                outcome.remarks.insert(TOO_FRESH);
-            }
-        }
+        let settled = self.settled_part(account, span, now, &mut outcome).await?;
         if settled.start < settled.end {
             let minutes = self.store.minutes(account.clone(), settled).await?;
             for (minutes, span) in by_period(&minutes, settled) {
                 self.repair_period(account, minutes, span, now, &mut outcome).await?;
             }
         }
-        difference.repairs = outcome.rows;
-        outcome.remarks.iter().for_each(|remark| difference.remark(remark));
+        outcome.remark(difference);
         Ok(())
+    }
+
+    /// Remarks what a repair could do, without looking for the minutes.
+    pub(super) async fn advise(
+        &self,
+        account: &Account,
+        span: Period,
+        difference: &mut Difference,
+    ) -> Result<(), ReconcileError> {
+        let now = clock::now().seconds();
+        let mut outcome = Outcome::default();
+        let settled = self.settled_part(account, span, now, &mut outcome).await?;
+        if settled.start < settled.end {
+            let minutes = self.store.minutes(account.clone(), settled).await?;
+            let stripe = self.sums.units(account, settled).await?;
+            let outlook = outlook(&minutes, stripe, now, self.settle_seconds);
+            outlook.hindrances.iter().for_each(|hindrance| outcome.hinder(*hindrance));
+            if outlook.is_possible {
+                outcome.remarks.insert(if outlook.is_certain { REPAIRABLE } else { PERHAPS_REPAIRABLE });
+            }
+        }
+        outcome.remark(difference);
+        Ok(())
+    }
+
+    /// The part of a span that ended `reconcile_settle` ago; what differs in the rest Stripe may still be adding up.
+    async fn settled_part(
+        &self,
+        account: &Account,
+        span: Period,
+        now: i64,
+        outcome: &mut Outcome,
+    ) -> Result<Period, ReconcileError> {
+        let settled = Period { end: span.end.min(minute(now.saturating_sub(self.settle_seconds))), ..span };
+        if settled.end >= span.end {
+            return Ok(settled);
+        }
+        let fresh = Period { start: settled.end.max(span.start), ..span };
+        let minutes = self.store.minutes(account.clone(), fresh).await?;
+        let ledger: i64 = minutes.iter().map(|minute| minute.holdings.ledger).sum();
+        let dead: i64 = minutes.iter().map(|minute| minute.holdings.dead).sum();
+        let stripe = self.sums.units(account, fresh).await?;
+        if stripe > ledger {
+            outcome.remarks.insert(TOO_MUCH_YOUNG);
+        } else if stripe < ledger - dead {
+            let hindered = minutes.iter().filter_map(|minute| hindrance(minute, now, self.settle_seconds));
+            hindered.for_each(|hindrance| outcome.hinder(hindrance));
+        }
+        Ok(settled)
     }
 
     /// The missing minutes of one billing period. All are found before the first is repaired.
@@ -97,6 +198,10 @@ impl Reconciler {
             }
         }
         for (part, units) in missing {
+            if let Some(hindrance) = hindrance(&part.minutes[0], now, self.settle_seconds) {
+                outcome.hinder(hindrance);
+                continue;
+            }
             match self.repair_minute(account, &part, units, now).await? {
                 Ok(row) => outcome.rows.push(row),
                 Err(remark) => drop(outcome.remarks.insert(remark)),
@@ -115,9 +220,6 @@ impl Reconciler {
     ) -> Result<Result<i64, &'static str>, ReconcileError> {
         let found = part.minutes[0];
         let minute = minute_of(found.start);
-        if let Some(why_not) = self.why_not(&found, now) {
-            return Ok(Err(why_not));
-        }
         // The same once more, of the minute alone: what else the part spans holds nothing.
         if self.sums.units(account, minute).await? != part.stripe {
             return Ok(Err(UNSTEADY));
@@ -130,18 +232,6 @@ impl Reconciler {
             identifier_prefix: self.options.identifier_prefix.clone(),
         };
         Ok(self.store.repair(row, now).await?.ok_or(CHANGED))
-    }
-
-    fn why_not(&self, found: &MinuteHoldings, now: i64) -> Option<&'static str> {
-        let settled_by = now.saturating_sub(self.settle_seconds);
-        if found.start < now - STRIPE_TAKES_SECONDS {
-            return Some(TOO_OLD);
-        }
-        if found.periods.0 != found.periods.1 && found.periods.1 > found.start {
-            return Some(EDGE);
-        }
-        let fresh = found.holdings.accepted_at.is_some_and(|at| at > settled_by);
-        (found.holdings.pending > 0 || fresh).then_some(TOO_FRESH)
     }
 
     /// Sends the repairs that are due.
@@ -159,16 +249,16 @@ impl Reconciler {
     ) -> Result<(), ReconcileError> {
         let mut give_up_at = Instant::now() + NEWS_WITHIN;
         for difference in &mut report.differences {
-            for row in std::mem::take(&mut difference.repairs) {
-                match self.settled(row, repair, &mut give_up_at).await? {
-                    (RepairState::Delivered, units) => difference.repaired += units,
-                    (RepairState::Dead { reason }, _) => {
-                        difference.remark(&format!("the repair was not accepted: {reason}"));
-                    }
-                    (RepairState::Pending, _) => difference.remark(
-                        "the repair has no answer yet: it is in the outbox, and sent while a gateway runs",
-                    ),
+            for row in std::mem::take(&mut difference.made) {
+                let row = self.settled(row, repair, &mut give_up_at).await?;
+                if row.state == RepairState::Delivered {
+                    difference.repaired += row.units;
                 }
+                difference.name(row);
+            }
+            // Whether Stripe's sum held them already is not known: they count for nothing here.
+            for row in std::mem::take(&mut difference.earlier) {
+                difference.name(self.store.repair_row(row).await?);
             }
         }
         Ok(())
@@ -179,10 +269,10 @@ impl Reconciler {
         row: i64,
         repair: Repair,
         give_up_at: &mut Instant,
-    ) -> Result<(RepairState, i64), ReconcileError> {
+    ) -> Result<RepairRow, ReconcileError> {
         loop {
-            let found = self.store.repair_state(row).await?;
-            if found.0 != RepairState::Pending {
+            let found = self.store.repair_row(row).await?;
+            if found.state != RepairState::Pending {
                 *give_up_at = Instant::now() + NEWS_WITHIN;
                 return Ok(found);
             }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::domain::period::Period;
+use crate::domain::period::{Period, rfc3339};
 
 const MINUTE: i64 = 60;
 
@@ -12,6 +12,35 @@ const MINUTE: i64 = 60;
      2026-11-01 or 2026-11-01T12:00:00Z, END being the first that is left out"
 )]
 pub struct SpanError(String);
+
+/// Why nothing of a period can be compared.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum EmptyPeriod {
+    #[error("the period has not begun: it begins at {0}")]
+    NotBegun(String),
+    #[error("no minute of the period has ended yet: it began at {0}, run it again in a minute")]
+    Unfinished(String),
+    #[error(
+        "nothing of the period is kept: it ended at {end}, and delivered meter events are kept for \
+         ledger.retention, at present since {since} (Stripe takes nothing older than 35 days)"
+    )]
+    Gone { end: String, since: String },
+}
+
+/// What of a period is still kept, where that reaches back to `since`.
+pub(super) fn kept(asked: Period, since: i64, now: i64) -> Result<Period, EmptyPeriod> {
+    let Period { start, end } = asked;
+    if start > now {
+        return Err(EmptyPeriod::NotBegun(rfc3339(start)));
+    }
+    if start >= end {
+        return Err(EmptyPeriod::Unfinished(rfc3339(start)));
+    }
+    if end <= since {
+        return Err(EmptyPeriod::Gone { end: rfc3339(end), since: rfc3339(since) });
+    }
+    Ok(Period { start: start.max(since), end })
+}
 
 /// The start of the minute that holds an instant.
 pub(super) fn minute(at: i64) -> i64 {
@@ -60,7 +89,6 @@ fn instant(text: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::period::rfc3339;
 
     fn shown(name: &str) -> Result<(String, String), SpanError> {
         let now = "2026-11-20T13:44:13Z".parse::<Timestamp>().expect("an instant").as_second();
@@ -84,6 +112,17 @@ mod tests {
         ] {
             assert_eq!(shown(name), Ok((start.to_owned(), end.to_owned())), "{name}");
         }
+    }
+
+    #[test]
+    fn only_what_is_kept_is_compared_and_nothing_at_all_is_an_error() {
+        let (since, now) = (6_000, 12_030);
+        let kept = |start, end| kept(Period { start, end }, since, now);
+        assert_eq!(kept(6_000, 9_000), Ok(Period { start: 6_000, end: 9_000 }));
+        assert_eq!(kept(0, 6_060), Ok(Period { start: 6_000, end: 6_060 }), "cut");
+        assert!(matches!(kept(0, 6_000), Err(EmptyPeriod::Gone { .. })));
+        assert!(matches!(kept(12_000, 12_000), Err(EmptyPeriod::Unfinished(_))));
+        assert!(matches!(kept(12_060, 12_060), Err(EmptyPeriod::NotBegun(_))));
     }
 
     #[test]

@@ -12,8 +12,9 @@ use crate::stripe::Transport;
 use super::lock::Lock;
 use super::{ServerError, build};
 
-/// A reconciler for a command beside the gateway, or without one.
-pub fn reconciler(config: &Config) -> Result<Reconciler, ServerError> {
+/// A reconciler for a command beside the gateway, or without one. `on_silence` is called once when Stripe does not
+/// answer.
+pub fn reconciler(config: &Config, on_silence: fn()) -> Result<Reconciler, ServerError> {
     let data_dir = &config.server.data_dir;
     if !data_dir.join("tollgate.db").exists() {
         return Err(ServerError::Empty(data_dir.clone()));
@@ -21,7 +22,7 @@ pub fn reconciler(config: &Config) -> Result<Reconciler, ServerError> {
     let store = Arc::new(Store::open(data_dir)?);
     let ledger_id = build::ledger_id(&store)?;
     let transport = Arc::new(Transport::new(build::transport_options(config))?);
-    Ok(build_reconciler(config, store, transport, ledger_id))
+    Ok(Reconciler::new(store, transport, options(config, ledger_id, on_silence)))
 }
 
 pub(super) fn build_reconciler(
@@ -30,14 +31,19 @@ pub(super) fn build_reconciler(
     transport: Arc<Transport>,
     ledger_id: LedgerId,
 ) -> Reconciler {
+    // In a gateway the transport's circuit breaker tells of a Stripe that does not answer.
+    Reconciler::new(store, transport, options(config, ledger_id, || ()))
+}
+
+fn options(config: &Config, ledger_id: LedgerId, on_silence: fn()) -> ReconcileOptions {
     let meters = config.catalogue.meters.iter();
-    let options = ReconcileOptions {
+    ReconcileOptions {
         identifier_prefix: format!("tg-{ledger_id}"),
         meters: meters.map(|m| (m.name.to_string(), m.stripe_event_name.to_string())).collect(),
         settle: config.billing.reconcile_settle,
         retention: config.ledger.retention,
-    };
-    Reconciler::new(store, transport, options)
+        on_silence,
+    }
 }
 
 /// Keeps a gateway from starting on a `data_dir`; none while one runs there.

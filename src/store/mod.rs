@@ -45,7 +45,7 @@ pub use outbox_retry::{Retried, RetryOutcome, retry_dead_in};
 pub use reading::StoreReader;
 pub use receipts::{MeterEventReceipt, TotalReceipt};
 pub use rejections::Rejection;
-pub use repairs::{Repair, RepairState};
+pub use repairs::{Repair, RepairRow, RepairState};
 pub use sealing::{SealCursor, SealPlan, SealScope, Sealed};
 pub use splitting::{Moved, Spanning, SplitBase};
 pub use subscriptions::{Reread, Upsert};

@@ -31,6 +31,14 @@ pub enum RepairState {
     Dead { reason: String },
 }
 
+/// A repair and what has become of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepairRow {
+    pub identifier: String,
+    pub units: i64,
+    pub state: RepairState,
+}
+
 impl Store {
     /// Makes the row, unless anything has changed in its minute since it was compared. Answers its number.
     pub async fn repair(&self, repair: Repair, now: i64) -> Result<Option<i64>> {
@@ -54,13 +62,33 @@ impl Store {
         .await
     }
 
-    /// What has become of a repair, and its units.
-    pub async fn repair_state(&self, sequence: i64) -> Result<(RepairState, i64)> {
+    /// What has become of a repair.
+    pub async fn repair_row(&self, sequence: i64) -> Result<RepairRow> {
         self.read(move |db| {
             let found = db
-                .prepare_cached("SELECT state, coalesce(reason, ''), value FROM outbox WHERE sequence = ?1")?
-                .query_row([sequence], |row| Ok((read_state(row)?, row.get(2)?)))?;
+                .prepare_cached(
+                    "SELECT state, coalesce(reason, ''), value, identifier FROM outbox WHERE sequence = ?1",
+                )?
+                .query_row([sequence], |row| {
+                    Ok(RepairRow { state: read_state(row)?, units: row.get(2)?, identifier: row.get(3)? })
+                })?;
             Ok(found)
+        })
+        .await
+    }
+
+    /// The repairs of an account that have no answer yet.
+    pub async fn pending_repairs(&self, account: Account, span: Period) -> Result<Vec<i64>> {
+        self.read(move |db| {
+            let mut query = db.prepare_cached(
+                "SELECT sequence FROM outbox
+                 WHERE stripe_customer = ?1 AND event_name = ?2 AND timestamp >= ?3 AND timestamp < ?4
+                   AND kind = 'repair' AND state = 'pending' ORDER BY sequence",
+            )?;
+            let Account { stripe_customer, event_name } = &account;
+            let bounds = params![stripe_customer, event_name, span.start, span.end];
+            let rows = query.query_map(bounds, |row| row.get(0))?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
         .await
     }
@@ -111,7 +139,8 @@ fn insert(db: &Connection, repair: &Repair, now: i64) -> Result<Option<i64>> {
     if customer.is_some() {
         let Account { stripe_customer, event_name } = account;
         let detail = format!(
-            "{units} units of {event_name} were missing at {stripe_customer} in the minute {}",
+            "{units} {} of {event_name} missing at {stripe_customer} in the minute {}",
+            if *units == 1 { "unit" } else { "units" },
             crate::domain::period::rfc3339(minute.start)
         );
         audit::add(db, now, "usage_repaired", customer, &detail)?;
@@ -153,13 +182,19 @@ mod tests {
         };
         let row = store.repair(repair(), NOW).await.expect("repairs").expect("the minute is as it was");
         assert_eq!(store.repair(repair(), NOW).await.expect("asks"), None, "while the first is under way");
+        let pending = |span| store.pending_repairs(account.clone(), span);
+        assert_eq!(pending(MINUTE).await.expect("reads"), [row]);
+        let later = Period { start: MINUTE.end, end: NOW };
+        assert!(pending(later).await.expect("reads").is_empty());
         let due = store.claim_repairs(NOW, 9).await.expect("claims");
         assert_eq!((due.len(), due[0].value, due[0].timestamp), (1, 5, NOW - 7_170));
         assert_eq!(due[0].identifier, format!("tg-x-repair-{row}"));
         let accepted = Outcome::Delivered { answer: "accepted".into() };
         store.settle_tries(vec![(row, accepted)], NOW).await.expect("settles");
         assert_eq!(store.repair(repair(), NOW).await.expect("asks"), None, "once it has arrived");
-        assert_eq!(store.repair_state(row).await.expect("reads"), (RepairState::Delivered, 5));
+        let found = store.repair_row(row).await.expect("reads");
+        let identifier = format!("tg-x-repair-{row}");
+        assert_eq!(found, RepairRow { identifier, units: 5, state: RepairState::Delivered });
     }
 
     #[tokio::test]

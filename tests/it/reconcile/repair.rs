@@ -51,6 +51,9 @@ async fn one_missing_unit_among_many_customers_is_found_and_repaired_without_a_g
     let (code, repaired) = differences(&world, &["--repair"]).await;
     assert_eq!((code, repaired.len()), (OK, 1), "{repaired:?}");
     assert_eq!(sums(&repaired[0]), (unlucky.name.as_str(), [10, 9, 1, 1]));
+    let identifier: String = ask(&world, "SELECT identifier FROM outbox WHERE kind = 'repair'");
+    let named = json!([{ "identifier": identifier, "units": 1, "state": "delivered" }]);
+    assert_eq!(repaired[0]["repairs"], named);
     for again in [&[][..], &["--repair"]] {
         assert_eq!(differences(&world, again).await, (OK, vec![]), "a second run finds nothing");
     }
@@ -85,12 +88,40 @@ async fn a_gateway_that_runs_sends_the_repair_and_shows_the_difference() {
         "{}",
         shown.stdout
     );
+    let lines = shown.stdout.lines().filter(|line| line.contains("-repair-") && line.ends_with("delivered"));
+    assert_eq!(lines.count(), 2, "{}", shown.stdout);
     metric(0).await;
     assert_eq!(differences(&world, &["--repair"]).await, (OK, vec![]));
     assert_eq!(world.stripe.units_of(&acme.stripe_customer).await, 21);
     let answers: i64 =
         ask(&world, "SELECT count(*) FROM outbox WHERE kind = 'repair' AND answer LIKE '200 accepted%'");
     assert_eq!(answers, 2, "one for each minute");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repair_of_earlier_without_an_answer_is_named() {
+    let world = world().await;
+    let acme = customer(&world, "acme").await;
+    let lost = used(&world, &acme, &[(5, minutes_ago(90))]).await.remove(0);
+    lose(&world, &lost).await;
+    super::past::hold_back(&world).await;
+    let row = seal(&world, std::slice::from_ref(&acme), "dead", &[(5, lost.at)]).remove(0);
+    let on_its_way = "UPDATE outbox SET kind = 'repair', state = 'pending', next_try_at = unixepoch() + 600
+                      WHERE state = 'dead'";
+    super::past::store(&world).execute(on_its_way, []).expect("a row");
+    let (code, found) = differences(&world, &[]).await;
+    assert_eq!((code, sums(&found[0])), (DIFFERENT, ("acme", [5, 0, 5, 0])));
+    let named = json!([{ "identifier": row.identifier, "units": 5, "state": "pending" }]);
+    assert_eq!(found[0]["repairs"], named);
+    assert!(note(&found[0]).contains(&row.identifier), "{}", note(&found[0]));
+    let shown = reconcile(&world, &[]).await;
+    assert!(shown.stdout.contains(&format!("{}  acme", row.identifier)), "{}", shown.stdout);
+    world.stripe.forget_faults().await;
+    let now = "UPDATE outbox SET next_try_at = 0 WHERE state = 'pending'";
+    super::past::store(&world).execute(now, []).expect("a row");
+    world.flush_all().await;
+    assert_eq!(differences(&world, &[]).await, (OK, vec![]));
     world.finish().await;
 }
 
@@ -136,6 +167,7 @@ async fn too_much_at_stripe_is_shown_and_not_touched() {
         assert_eq!((code, found.len()), (DIFFERENT, 1));
         assert_eq!(sums(&found[0]), ("acme", [12, 16, -4, 0]));
         assert!(note(&found[0]).contains("more than the ledger"), "{}", note(&found[0]));
+        assert!(note(&found[0]).contains("/v1/billing/meter_event_adjustments"), "{}", note(&found[0]));
     }
     // Too little in one minute and too much in another: what of it is wrong, a person must say.
     lose(&world, &rows[1]).await;
@@ -201,7 +233,8 @@ async fn the_operators_port_compares_and_repairs_too() {
     let repaired = world.operate("/admin/reconcile", &json!({ "period": period, "repair": true })).await;
     assert_eq!(sums(&repaired.json()["differences"][0]), ("acme", [12, 7, 5, 5]));
     assert_eq!(world.stripe.units_of(&acme.stripe_customer).await, 12);
-    for wrong in [json!({ "period": "yesterday" }), json!({ "fix": true }), json!({ "repair": "yes" })] {
+    let wrong = [json!({ "period": "yesterday" }), json!({ "fix": true }), json!({ "repair": "yes" })];
+    for wrong in wrong.into_iter().chain([json!([]), json!(["current", true]), json!(null)]) {
         let refused = world.operate("/admin/reconcile", &wrong).await;
         assert_eq!((refused.status, refused.code()), (400, "bad_request".to_owned()), "{wrong}");
     }
