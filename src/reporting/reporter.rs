@@ -124,14 +124,14 @@ impl Reporter {
 
     /// Seals when it is time, sends one window of what is due, and answers when to come back.
     async fn turn(&self, schedule: &mut Schedule) -> Result<Instant, StoreError> {
-        if schedule.edge <= Instant::now() {
+        let at_edge = self.is_at_edge(schedule).await?;
+        if at_edge {
             self.fold_soon().await;
         }
         let _passing = self.passing.lock().await;
-        if schedule.edge <= Instant::now() {
+        if at_edge {
             let now = clock::now().seconds();
             self.seal(SealScope::Ending { from: now - EDGE_SECONDS, to: now + BEFORE_EDGE }).await?;
-            schedule.edge = self.next_edge().await?;
         }
         if schedule.all <= Instant::now() {
             schedule.all = Instant::now() + self.options.flush_interval;
@@ -183,11 +183,16 @@ impl Reporter {
         Ok(Flushed { sealed, sent, pending: counts.pending, dead: counts.dead })
     }
 
-    /// When the next period is about to end, or has just ended.
-    async fn next_edge(&self) -> Result<Instant, StoreError> {
+    /// Whether a period is about to end, or has just ended; notes when to look again.
+    async fn is_at_edge(&self, schedule: &mut Schedule) -> Result<bool, StoreError> {
+        if schedule.edge > Instant::now() {
+            return Ok(false);
+        }
         let now = clock::now().seconds();
-        let end = self.store.next_period_end(now - AFTER_EDGE + 1).await?;
-        Ok(Instant::now() + end.map_or(IDLE, |end| edge_in(end, now)))
+        let next = self.store.next_period_end(now - AFTER_EDGE + 1).await?;
+        schedule.edge = Instant::now() + next.map_or(IDLE, |end| edge_in(end, now));
+        let nearest = self.store.next_period_end(now - EDGE_SECONDS).await?;
+        Ok(nearest.is_some_and(|end| end - BEFORE_EDGE <= now))
     }
 
     async fn fold_soon(&self) {
@@ -308,7 +313,7 @@ impl Reporter {
 fn edge_in(end: i64, now: i64) -> Duration {
     let before = end - BEFORE_EDGE;
     let at = if now < before { before } else { end + AFTER_EDGE };
-    until_from(at, now).clamp(A_MOMENT, IDLE)
+    until_from(at, now).clamp(Duration::from_secs(1), IDLE)
 }
 
 fn until(at: i64) -> Duration {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::domain::period::rfc3339;
 use crate::store::MeterEventReceipt;
 
-use super::receipt::{MeterCharge, Receipt};
+use super::receipt::{MeterCharge, Receipt, ReceiptKind};
 use crate::cli::output::{instant, segment_file};
 
 pub(super) fn render(receipt: &Receipt) -> Value {
@@ -15,12 +15,11 @@ pub(super) fn render(receipt: &Receipt) -> Value {
         "request_id": receipt.request.to_string(),
         "foreign_request_id": receipt.foreign_request,
         "at": instant(receipt.at_micros),
-        "kind": match receipt {
-            Receipt { is_repeat: true, .. } => "repeat",
-            Receipt { is_estimate: true, .. } => "estimate",
-            _ => "charge",
+        "kind": receipt.kind.as_str(),
+        "repeat_of": match receipt.kind {
+            ReceiptKind::Repeat { of } => of.map(|of| of.to_string()),
+            ReceiptKind::Charge | ReceiptKind::Estimate => None,
         },
-        "repeat_of": receipt.repeats.map(|of| of.to_string()),
         "customer": receipt.customer,
         "member": receipt.member.as_deref(),
         "route": receipt.route.as_deref(),

@@ -21,6 +21,26 @@ pub(super) struct Totals {
     pub complete: bool,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum ReceiptKind {
+    Charge,
+    Estimate,
+    /// Free; of a charged request, if that is still kept.
+    Repeat {
+        of: Option<Uuid>,
+    },
+}
+
+impl ReceiptKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Charge => "charge",
+            Self::Estimate => "estimate",
+            Self::Repeat { .. } => "repeat",
+        }
+    }
+}
+
 pub(super) struct Receipt {
     pub request: Uuid,
     pub foreign_request: Option<String>,
@@ -28,10 +48,7 @@ pub(super) struct Receipt {
     /// The segment that holds the record.
     pub segment: u64,
     pub at_micros: i64,
-    pub is_estimate: bool,
-    pub is_repeat: bool,
-    /// The charged request that this one repeated for free, if it is still kept.
-    pub repeats: Option<Uuid>,
+    pub kind: ReceiptKind,
     pub customer: String,
     pub member: Option<Rc<str>>,
     pub route: Option<Rc<str>>,
@@ -101,9 +118,11 @@ impl Receipt {
             record: record.number,
             segment,
             at_micros: record.at_micros,
-            is_estimate: record.kind == Kind::Estimate,
-            is_repeat: record.is_repeat(),
-            repeats,
+            kind: match record.kind {
+                _ if record.is_repeat() => ReceiptKind::Repeat { of: repeats },
+                Kind::Estimate => ReceiptKind::Estimate,
+                Kind::Charge | Kind::Correction { .. } => ReceiptKind::Charge,
+            },
             customer: books
                 .customer(record.customer)?
                 .map_or_else(|| "(erased)".into(), |name| name.to_string()),

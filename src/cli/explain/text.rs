@@ -3,7 +3,7 @@
 use crate::domain::period::rfc3339;
 use crate::store::MeterEventReceipt;
 
-use super::receipt::{MeterCharge, NoEvent, Receipt};
+use super::receipt::{MeterCharge, NoEvent, Receipt, ReceiptKind};
 use crate::cli::output::{facts, instant, segment_file};
 
 pub(super) fn render(receipt: &Receipt) -> String {
@@ -36,13 +36,13 @@ pub(super) fn render(receipt: &Receipt) -> String {
 }
 
 fn cost(receipt: &Receipt) -> String {
-    if receipt.is_repeat {
-        let of = receipt.repeats.map_or("a charged request".to_owned(), |of| of.to_string());
+    if let ReceiptKind::Repeat { of } = receipt.kind {
+        let of = of.map_or("a charged request".to_owned(), |of| of.to_string());
         return format!("nothing: it repeated {of} under its Idempotency-Key");
     }
     let costs: Vec<_> =
         receipt.charges.iter().map(|charge| format!("{}={}", charge.meter, charge.units())).collect();
-    let estimate = if receipt.is_estimate { " (estimate)" } else { "" };
+    let estimate = if receipt.kind == ReceiptKind::Estimate { " (estimate)" } else { "" };
     format!("{}{estimate}", costs.join(", "))
 }
 
@@ -53,14 +53,14 @@ fn drawn(charge: &MeterCharge) -> String {
 
 fn corrected(receipt: &Receipt) -> String {
     let Some(last) = receipt.corrected_at.last() else {
-        return if receipt.is_estimate { "not yet".into() } else { "no".into() };
+        return if receipt.kind == ReceiptKind::Estimate { "not yet".into() } else { "no".into() };
     };
     let costs: Vec<_> = receipt
         .charges
         .iter()
         .map(|charge| format!("{}={}", charge.meter, charge.units() + charge.correction))
         .collect();
-    let estimate = if receipt.is_estimate { "estimate, corrected" } else { "yes," };
+    let estimate = if receipt.kind == ReceiptKind::Estimate { "estimate, corrected" } else { "yes," };
     format!("{estimate} to {} at {}", costs.join(", "), instant(*last))
 }
 
