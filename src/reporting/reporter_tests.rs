@@ -101,10 +101,10 @@ fn reporter_of(store: &Arc<Store>, ledger: &Arc<Ledger>, folder: &Folder) -> Rep
     let options = ReporterOptions {
         identifier_prefix: "tg-x".into(),
         meters: vec![(1, "api_calls".into(), "api_calls".into())],
-        flush_interval: Duration::from_secs(60),
+        flush_interval: Duration::from_mins(1),
         report: Report::All,
         moved: mpsc::unbounded_channel().0,
-        reconcile_settle: Duration::from_secs(3_600),
+        reconcile_settle: Duration::from_hours(1),
     };
     let parts = (folder.folded(), folder.hurry());
     Reporter::new(store.clone(), ledger.clone(), parts, Arc::new(transport.expect("a transport")), options)
