@@ -9,8 +9,8 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 
 use crate::config::Config;
-use crate::ledger::{Disk, LedgerId, Survey};
-use crate::store::{StoreError, StoreReader};
+use crate::ledger::{Disk, LedgerId, Lost, Survey};
+use crate::store::{LostRecords, StoreError, StoreReader};
 
 use super::{Failure, load};
 
@@ -46,6 +46,12 @@ impl Books {
         let unreadable = || format!("the ledger {} cannot be read", folder.display());
         let disk = Disk::open_read_only(&folder).with_context(unreadable)?;
         Survey::new(Arc::new(disk), self.ledger).with_context(unreadable)
+    }
+
+    /// What losses of power took.
+    pub fn losses(&self) -> Result<Vec<Lost>, StoreError> {
+        let known = |LostRecords { from, to, segment, offset }| Lost { segment, offset, from, to };
+        Ok(self.store.lost()?.into_iter().map(known).collect())
     }
 
     /// The name of a route, tier, meter or member; none for 0, which stands for none.

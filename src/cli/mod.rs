@@ -4,18 +4,14 @@
 
 mod books;
 mod check;
-mod csv;
+mod continuity;
 mod demo;
 mod explain;
-mod export;
 mod instants;
 mod ledger;
 mod logging;
 mod outbox;
 mod output;
-mod receipt;
-mod receipt_json;
-mod receipt_text;
 mod reconcile;
 mod run;
 mod sample_api;
@@ -23,7 +19,6 @@ mod sandbox;
 mod schema;
 mod table;
 mod token;
-mod verify;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -92,7 +92,11 @@ impl List {
         let end = match (self.json, rows) {
             (true, 0) => "{\"data\":[]}\n",
             (true, _) => "\n]}\n",
-            (false, 0) => "nothing waits: Stripe has accepted everything that was sealed\n",
+            (false, 0) => match self.state {
+                StateArgument::Pending => "no meter event is pending\n",
+                StateArgument::Dead => "no meter event is dead\n",
+                StateArgument::All => "nothing waits: Stripe has accepted everything that was sealed\n",
+            },
             (false, _) => "",
         };
         out.write(end)?;
@@ -139,7 +143,8 @@ impl Retry {
             for row in &rows {
                 out.write(&format!("{}: {}\n", row.identifier, row.sentence()))?;
             }
-            out.write(&format!("{} meter events will be tried again\n", rows.len()))?;
+            let count = rows.len();
+            out.write(&format!("{count} meter event{} to try again\n", if count == 1 { "" } else { "s" }))?;
         }
         Ok(out.finish()?)
     }

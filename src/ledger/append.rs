@@ -59,6 +59,7 @@ pub struct Synced {
 /// The open ledger. [`Ledger::close`] syncs what is left.
 pub struct Ledger {
     shared: Arc<Shared>,
+    losses: Vec<Lost>,
     keeper: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -139,7 +140,8 @@ impl Ledger {
             available: AtomicBool::new(true),
         });
         let keeper = keeper::spawn(shared.clone())?;
-        Ok((Self { shared, keeper: Mutex::new(Some(keeper)) }, recovered.lost))
+        let losses = [known, &recovered.lost].concat();
+        Ok((Self { shared, losses, keeper: Mutex::new(Some(keeper)) }, recovered.lost))
     }
 
     /// Writes one record. After an error nothing of it counts.
@@ -190,6 +192,11 @@ impl Ledger {
     /// How far the ledger is on disk; changes are announced.
     pub fn synced(&self) -> watch::Receiver<Synced> {
         self.shared.synced.subscribe()
+    }
+
+    /// What losses of power took.
+    pub fn losses(&self) -> &[Lost] {
+        &self.losses
     }
 
     /// Reads from what has been folded.

@@ -178,6 +178,11 @@ impl Record {
         into[start + 4..body].copy_from_slice(&checksum.to_le_bytes());
     }
 
+    /// A repeat of a charged request under its idempotency key, which cost nothing.
+    pub fn is_repeat(&self) -> bool {
+        self.key.is_some() && self.draws.is_empty() && self.kind == Kind::Charge
+    }
+
     /// The record that undoes this one, in the period that it counts in.
     #[must_use]
     pub fn correction(mut self, at_micros: i64, period: Period) -> Self {

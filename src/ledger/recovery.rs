@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::format::{HEADER_BYTES, Header, LedgerId, Position};
+use super::format::{HEADER_BYTES, Header, Kind, LedgerId, Position, Record};
 use super::segment::{Item, read_header, read_range, scan};
 use super::storage::{SegmentFile, Storage};
 
@@ -44,6 +44,13 @@ pub struct Lost {
     pub to: u64,
 }
 
+impl Lost {
+    /// A correction of what was lost corrects nothing.
+    pub fn took_what_is_corrected_by(&self, record: &Record) -> bool {
+        matches!(record.kind, Kind::Correction { of } if (self.from..=self.to).contains(&of))
+    }
+}
+
 /// Where to go on.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Recovered {
@@ -68,6 +75,10 @@ pub fn recover(
     }
     let mut check = Check { ledger, resume, known, lost: Vec::new(), next_record: 0, last: None };
     let checked = checked_range(storage, &segments, folded)?;
+    if checked == 0 && segments.first() == Some(&1) {
+        // Nothing has been pruned: the first record must be there.
+        check.next_record = 1;
+    }
     let mut opened = Vec::new();
     for segment in &segments[checked..] {
         let file = storage.open(*segment)?;

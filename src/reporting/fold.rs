@@ -112,10 +112,13 @@ impl Folder {
             let mut batch = Batch { from: (from.segment, from.offset), ..Batch::default() };
             let (mut records, mut reached) = (0, false);
             let mut own: HashMap<u32, i64> = HashMap::new();
-            let (report, own_from) = (self.report, self.own_from);
+            let (report, own_from, losses) = (self.report, self.own_from, self.ledger.losses());
             while !reached && batch.changes() < changes_per_batch {
                 reached = self.reader.read(end, |record| {
                     records += 1;
+                    if losses.iter().any(|lost| lost.took_what_is_corrected_by(record)) {
+                        return;
+                    }
                     for (meter, units) in add(&mut batch, record, report) {
                         *own.entry(meter).or_default() += if record.number >= own_from { units } else { 0 };
                     }
@@ -250,3 +253,7 @@ fn add_hour(batch: &mut Batch, record: &Record, draw: &RecordDraw) {
 fn is_correction(record: &Record) -> bool {
     matches!(record.kind, Kind::Correction { .. })
 }
+
+#[cfg(test)]
+#[path = "fold_tests.rs"]
+mod tests;

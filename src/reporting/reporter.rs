@@ -136,7 +136,7 @@ impl Reporter {
         if schedule.all <= Instant::now() {
             schedule.all = Instant::now() + self.options.flush_interval;
             self.seal(SealScope::All).await?;
-            self.show_totals().await?;
+            self.show_unsealed().await?;
         }
         let pass = self.sender.pass(clock::now().seconds()).await?;
         self.show_outbox().await?;
@@ -177,7 +177,7 @@ impl Reporter {
     async fn flush_within(&self, patience: Duration) -> Result<Flushed, StoreError> {
         let _passing = self.passing.lock().await;
         let sealed = self.seal(SealScope::All).await?;
-        self.show_totals().await?;
+        self.show_unsealed().await?;
         let sent = self.send_due(patience).await?;
         let counts = self.show_outbox().await?;
         Ok(Flushed { sealed, sent, pending: counts.pending, dead: counts.dead })
@@ -272,12 +272,8 @@ impl Reporter {
         METRICS
             .outbox_oldest_seconds
             .set(counts.oldest_sealed_at.map_or(0, |at| (clock::now().seconds() - at).max(0)));
+        self.show_reconciled().await?;
         Ok(counts)
-    }
-
-    async fn show_totals(&self) -> Result<(), StoreError> {
-        self.show_unsealed().await?;
-        self.show_reconciled().await
     }
 
     /// Shows what has not been sealed, what has not even been folded included: requests add to it meanwhile. Looked at

@@ -1,12 +1,12 @@
 //! One pass over the outbox: the rows that are due are sent, those of one customer and meter one after the other.
 
 use std::collections::HashMap;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::clock;
@@ -72,33 +72,52 @@ impl Sender {
         for row in due {
             lanes.entry((row.stripe_customer.clone(), row.event_name.clone())).or_default().push(row);
         }
-        let mut delivered = 0;
+        let (told, outcomes) = mpsc::unbounded_channel();
         let until = Instant::now() + self.pass_within;
-        let sent = stream::iter(lanes.into_values()).map(|lane| self.send_lane(lane, now, until));
-        // Noted as they come: a crash in the middle of a long pass forgets few answers.
-        let mut groups = pin!(sent.buffer_unordered(CONCURRENCY).ready_chunks(GROUP));
-        while let Some(group) = groups.next().await {
-            let outcomes: Vec<_> = group.into_iter().flatten().collect();
+        let sending = async {
+            let lanes = stream::iter(lanes.into_values());
+            let sent = lanes.map(|lane| self.send_lane(lane, (now, until), &told));
+            sent.buffer_unordered(CONCURRENCY).collect::<()>().await;
+            drop(told);
+        };
+        let ((), delivered) = tokio::join!(sending, self.settle(outcomes, now));
+        Ok(Pass { tried, delivered: delivered? })
+    }
+
+    /// Notes outcomes as they come, those that come during a commit together in the next: a crash in the middle of a
+    /// long pass forgets few answers. Answers how many events Stripe has accepted.
+    async fn settle(
+        &self,
+        mut outcomes: mpsc::UnboundedReceiver<(i64, Outcome)>,
+        now: i64,
+    ) -> Result<usize, StoreError> {
+        let (mut delivered, mut group) = (0, Vec::new());
+        while outcomes.recv_many(&mut group, GROUP).await > 0 {
             let is_delivered = |outcome: &Outcome| matches!(outcome, Outcome::Delivered { .. });
-            delivered += outcomes.iter().filter(|(_, outcome)| is_delivered(outcome)).count();
-            self.store.settle_tries(outcomes, now).await?;
+            delivered += group.iter().filter(|(_, outcome)| is_delivered(outcome)).count();
+            self.store.settle_tries(std::mem::take(&mut group), now).await?;
         }
-        Ok(Pass { tried, delivered })
+        Ok(delivered)
     }
 
     /// Stripe takes one call at a time for a customer and meter.
-    async fn send_lane(&self, lane: Vec<OutboxRow>, now: i64, until: Instant) -> Vec<(i64, Outcome)> {
-        let mut outcomes = Vec::with_capacity(lane.len());
+    async fn send_lane(
+        &self,
+        lane: Vec<OutboxRow>,
+        (now, until): (i64, Instant),
+        told: &mpsc::UnboundedSender<(i64, Outcome)>,
+    ) {
         for row in lane {
-            if Instant::now() >= until {
-                outcomes.push((row.sequence, put_back(&row)));
-                continue;
-            }
-            let outcome = self.send(&row, now).await;
-            METRICS.meter_events.with_label_values(&[label(&outcome)]).inc();
-            outcomes.push((row.sequence, outcome));
+            let outcome = if Instant::now() < until {
+                let outcome = self.send(&row, now).await;
+                METRICS.meter_events.with_label_values(&[label(&outcome)]).inc();
+                outcome
+            } else {
+                put_back(&row)
+            };
+            // Nobody listens only after the store has failed: the row stays tried and pending.
+            let _ = told.send((row.sequence, outcome));
         }
-        outcomes
     }
 
     async fn send(&self, row: &OutboxRow, now: i64) -> Outcome {

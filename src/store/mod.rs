@@ -77,6 +77,8 @@ pub enum StoreError {
     Older(i64),
     #[error("there is no store at {0}: check server.data_dir; the gateway makes it at its first start")]
     Missing(PathBuf),
+    #[error("the store {path} cannot be read: {error}; run this as the user that runs the gateway")]
+    Forbidden { path: PathBuf, error: std::io::Error },
     #[error("the store holds something unreadable: {0}")]
     Unreadable(String),
 }

@@ -34,12 +34,12 @@ impl Retried {
     pub fn sentence(&self) -> &'static str {
         match self {
             Self { queued: true, .. } => {
-                "follows when a newer one of the same customer, meter and period is answered"
+                "follows when the unanswered one of the same customer, meter and period is answered"
             }
             Self { unanswered_since: Some(_), .. } => {
                 "tried again within 23 hours of its first unanswered try; after that compared with Stripe's sums"
             }
-            _ => "tried again now",
+            _ => "tried again at the gateway's next turn, within 10 s, or when it is next started",
         }
     }
 

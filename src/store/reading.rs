@@ -56,13 +56,24 @@ pub(super) fn folded(db: &Connection) -> Result<(u64, u64, u64)> {
     Ok((unsigned(row.0), unsigned(row.1), unsigned(row.2)))
 }
 
+/// Escapes what ends a path in a URI (<https://www.sqlite.org/uri.html>).
+fn as_uri_path(path: &Path) -> String {
+    path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23")
+}
+
 /// A connection to a store that is there already, with the tables of this version.
 pub(super) fn existing(data_dir: &Path, access: OpenFlags) -> Result<Connection> {
     let path = data_dir.join("tollgate.db");
-    if !path.exists() {
-        return Err(StoreError::Missing(path));
+    match path.try_exists() {
+        Ok(true) => {}
+        Ok(false) => return Err(StoreError::Missing(path)),
+        Err(error) => return Err(StoreError::Forbidden { path, error }),
     }
-    let db = Connection::open_with_flags(&path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    // A store that nobody has open, and that was closed well, is read as it lies: SQLite would make files beside it.
+    let lies_still = access == OpenFlags::SQLITE_OPEN_READ_ONLY && !data_dir.join("tollgate.db-wal").exists();
+    let query = if lies_still { "?immutable=1" } else { "" };
+    let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let db = Connection::open_with_flags(format!("file:{}{query}", as_uri_path(&path)), flags)?;
     db.busy_timeout(Duration::from_secs(5))?;
     let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     match usize::try_from(version) {

@@ -1,5 +1,6 @@
 //! `explain`: the receipt of one request, as it becomes complete.
 
+use http::Method;
 use serde_json::{Value, json};
 
 use super::{command, json};
@@ -45,6 +46,23 @@ async fn a_receipt_tells_everything_before_sealing_and_after_delivery() {
     world.gateway.stop().await;
     world.gateway.restart().await;
     assert_eq!(json(&world, &["explain", &request]), after, "a restart changes no receipt");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_free_repeat_has_a_receipt_that_names_what_it_repeated() {
+    let world = World::start().await;
+    let customer = world.customer("acme");
+    let send = || customer.ask(Method::POST, "/signals", |request| request.header("idempotency-key", "k1"));
+    let (charged, repeat) = (send().await, send().await);
+    assert_eq!((charged.charged(), repeat.charged()), (1, 0));
+    world.flush().await;
+    let receipt = json(&world, &["explain", &id(&repeat)]);
+    assert_eq!((&receipt["kind"], &receipt["repeat_of"]), (&json!("repeat"), &json!(id(&charged))));
+    let shown = command(&world, &["explain", &id(&repeat)]).stdout;
+    assert!(shown.contains(&format!("nothing: it repeated {}", id(&charged))), "{shown}");
+    let lines = command(&world, &["ledger", "export"]).stdout;
+    assert!(lines.lines().count() == 2 && lines.contains("\"kind\":\"repeat\""), "{lines}");
     world.finish().await;
 }
 

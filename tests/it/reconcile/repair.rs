@@ -18,9 +18,9 @@ async fn world() -> World {
     World::builder().without_webhooks().config(quick).start().await
 }
 
-/// 500, or as many as `TOLLGATE_RECONCILE_CUSTOMERS` says.
+/// 500, or as many as `TOLLGATE_TEST_CUSTOMERS` says.
 fn how_many() -> usize {
-    let asked = std::env::var("TOLLGATE_RECONCILE_CUSTOMERS").ok();
+    let asked = std::env::var("TOLLGATE_TEST_CUSTOMERS").ok();
     asked.map_or(500, |asked| asked.parse().expect("a number of customers"))
 }
 

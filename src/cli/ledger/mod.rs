@@ -1,12 +1,16 @@
 //! `tollgate ledger`: whether the books are whole, and what they hold.
 
+mod csv;
+mod export;
+mod verify;
+
 use std::path::PathBuf;
 
 use clap::Subcommand;
 
 use super::Failure;
-use super::export::Export;
-use super::verify::verify;
+use export::Export;
+use verify::verify;
 
 #[derive(Subcommand)]
 pub(super) enum LedgerCommand {

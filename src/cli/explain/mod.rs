@@ -3,6 +3,10 @@
 //! Our request ids are `UUIDv7`: their time leads to the segments that can hold the record. An id that a trusted proxy
 //! sent has no such time: every segment is searched for it.
 
+mod json;
+mod receipt;
+mod text;
+
 use std::path::PathBuf;
 
 use anyhow::anyhow;
@@ -11,9 +15,10 @@ use uuid::Uuid;
 use crate::ledger::{Kind, Record, Segment, Survey};
 
 use super::books::Books;
+use super::continuity::Continuity;
 use super::output::progress;
-use super::receipt::{Receipt, Totals};
-use super::{Failure, print, receipt_json, receipt_text};
+use super::{Failure, print};
+use receipt::{Receipt, Totals};
 
 /// A record is looked for from its request's time on, this far: answers may take long, corrections longer, and
 /// clocks step.
@@ -48,6 +53,8 @@ pub(super) struct Found {
     /// The segment that holds the charge.
     pub segment: u64,
     pub corrections: Vec<Record>,
+    /// The charged request that this one repeated for free.
+    pub repeats: Option<Uuid>,
     /// Our ids of earlier requests that came under the same foreign id.
     pub others: Vec<Uuid>,
 }
@@ -56,20 +63,21 @@ impl Explain {
     pub fn run(&self) -> Result<(), Failure> {
         let books = Books::open(&self.config)?;
         let survey = books.survey()?;
-        let found = find(&survey, &self.request_id)?.ok_or_else(|| {
-            anyhow!(
-                "there is no record of the request {}: it was refused, failed upstream, cost nothing, repeated a \
-                 charged request under its Idempotency-Key, or is older than ledger.retention",
+        let Some(found) = find(&survey, &self.request_id)? else {
+            // What is damaged may have held it.
+            let mut continuity = Continuity::new(&books, survey.segments().first())?;
+            read(&survey, survey.segments(), |_, record| continuity.see(record.number))?;
+            continuity.finish()?;
+            return Err(anyhow!(
+                "there is no record of the request {}: it was refused, failed upstream, cost nothing, or is older \
+                 than ledger.retention",
                 self.request_id
             )
-        })?;
+            .into());
+        };
         let totals = totals(&survey, &found.charge)?;
         let receipt = Receipt::new(&books, found, totals)?;
-        let text = if self.json {
-            format!("{}\n", receipt_json::render(&receipt))
-        } else {
-            receipt_text::render(&receipt)
-        };
+        let text = if self.json { format!("{}\n", json::render(&receipt)) } else { text::render(&receipt) };
         print(&text)
     }
 }
@@ -100,7 +108,21 @@ fn of_request(survey: &Survey, request: Uuid) -> anyhow::Result<Option<Found>> {
             _ => charge = Some((record.clone(), segment.number)),
         }
     })?;
-    Ok(charge.map(|(charge, segment)| Found { charge, segment, corrections, others: Vec::new() }))
+    let Some((charge, segment)) = charge else { return Ok(None) };
+    let repeats = if charge.is_repeat() { repeated_by(survey, &charge)? } else { None };
+    Ok(Some(Found { charge, segment, corrections, repeats, others: Vec::new() }))
+}
+
+/// The latest charge under the same key before a free repeat.
+fn repeated_by(survey: &Survey, repeat: &Record) -> anyhow::Result<Option<Uuid>> {
+    let mut latest = None;
+    read(survey, survey.since(repeat.at_micros - WITHIN_MICROS), |_, record| {
+        let same = (record.customer, record.key) == (repeat.customer, repeat.key);
+        if same && record.kind == Kind::Charge && !record.is_repeat() && record.number < repeat.number {
+            latest = Some(Uuid::from_bytes(record.request));
+        }
+    })?;
+    Ok(latest)
 }
 
 /// Our ids of the latest requests that came under a foreign id, oldest first.

@@ -3,8 +3,8 @@
 use crate::domain::period::rfc3339;
 use crate::store::MeterEventReceipt;
 
-use super::output::{facts, instant, segment_file};
 use super::receipt::{MeterCharge, NoEvent, Receipt};
+use crate::cli::output::{facts, instant, segment_file};
 
 pub(super) fn render(receipt: &Receipt) -> String {
     let word = |name: &Option<std::rc::Rc<str>>| name.as_deref().unwrap_or("-").to_owned();
@@ -36,6 +36,10 @@ pub(super) fn render(receipt: &Receipt) -> String {
 }
 
 fn cost(receipt: &Receipt) -> String {
+    if receipt.is_repeat {
+        let of = receipt.repeats.map_or("a charged request".to_owned(), |of| of.to_string());
+        return format!("nothing: it repeated {of} under its Idempotency-Key");
+    }
     let costs: Vec<_> =
         receipt.charges.iter().map(|charge| format!("{}={}", charge.meter, charge.units())).collect();
     let estimate = if receipt.is_estimate { " (estimate)" } else { "" };
@@ -73,6 +77,6 @@ fn event(event: &Result<MeterEventReceipt, NoEvent>) -> String {
     };
     let MeterEventReceipt { identifier, value, timestamp, state, answer, tries, .. } = event;
     let settled = event.settled_at.map_or(String::new(), |at| format!(" at {}", rfc3339(at)));
-    let answer = answer.as_ref().map_or(String::new(), |answer| format!("; Stripe: {answer}"));
+    let answer = answer.as_ref().map_or(String::new(), |answer| format!("; {answer}"));
     format!("{identifier}, value {value}, timestamp {timestamp}: {state}{settled}, tries: {tries}{answer}")
 }

@@ -7,12 +7,12 @@ use anyhow::anyhow;
 use serde_json::{Value, json};
 
 use crate::clock;
-use crate::ledger::{Expected, Kind, Lost, Position, Record, Resume, Survey, Verified, Verifier};
-use crate::store::{LostRecords, TotalDifference, TotalKey, TotalUnits, TotalsCheck};
+use crate::ledger::{Expected, Kind, Position, Record, Resume, Survey, Verified, Verifier};
+use crate::store::{TotalDifference, TotalKey, TotalUnits, TotalsCheck};
 
-use super::books::Books;
-use super::output::{Output, facts, instant, progress, segment_file};
-use super::{Failure, print};
+use crate::cli::books::Books;
+use crate::cli::output::{Output, facts, instant, progress, segment_file};
+use crate::cli::{Failure, print};
 
 /// Periods that begin so soon after the oldest segment may have records in those that have been pruned: clocks step.
 const SLACK_SECONDS: i64 = 3_600;
@@ -32,10 +32,14 @@ pub(super) fn verify(config: &Path, as_json: bool) -> Result<(), Failure> {
     }
     let faults = found.faults.len() as u64 + found.more_faults;
     if faults > 0 {
-        return Err(anyhow!("the ledger is damaged in {faults} places").into());
+        let places = if faults == 1 { "1 place".to_owned() } else { format!("{faults} places") };
+        return Err(anyhow!("the ledger is damaged in {places}: restore data_dir from a backup").into());
     }
     if totals.differ() {
-        return Err(anyhow!("the totals in the store are not the sums of the records").into());
+        return Err(anyhow!(
+            "the totals in the store are not the sums of the records: they were changed by hand, or store and \
+             ledger are of different backups; restore data_dir from one"
+        ).into());
     }
     Ok(())
 }
@@ -44,6 +48,7 @@ pub(super) fn verify(config: &Path, as_json: bool) -> Result<(), Failure> {
 #[derive(Default)]
 struct Counts {
     charges: u64,
+    repeats: u64,
     estimates: u64,
     corrections: u64,
     first: Option<i64>,
@@ -53,6 +58,7 @@ struct Counts {
 impl Counts {
     fn add(&mut self, record: &Record) {
         match record.kind {
+            Kind::Charge if record.is_repeat() => self.repeats += 1,
             Kind::Charge => self.charges += 1,
             Kind::Estimate => self.estimates += 1,
             Kind::Correction { .. } => self.corrections += 1,
@@ -72,7 +78,7 @@ fn read_all(
 ) -> Result<Verified, Failure> {
     let (segment, offset, next_record) = check.folded;
     let retention = i64::try_from(books.config.ledger.retention.as_micros()).unwrap_or(i64::MAX);
-    let lost: Vec<Lost> = books.store.lost()?.into_iter().map(known_loss).collect();
+    let lost = books.losses()?;
     let expected = Expected {
         lost: &lost,
         ledger: books.ledger,
@@ -85,7 +91,8 @@ fn read_all(
     loop {
         let read = verifier.next_segment(|record| {
             counts.add(record);
-            if record.number < next_record {
+            let corrects_nothing = lost.iter().any(|lost| lost.took_what_is_corrected_by(record));
+            if record.number < next_record && !corrects_nothing {
                 add(&mut sums, record);
             }
         })?;
@@ -96,11 +103,6 @@ fn read_all(
     }
     bar.finish_and_clear();
     Ok(verifier.finish())
-}
-
-fn known_loss(lost: LostRecords) -> Lost {
-    let LostRecords { from, to, segment, offset } = lost;
-    Lost { segment, offset, from, to }
 }
 
 fn add(sums: &mut HashMap<TotalKey, TotalUnits>, record: &Record) {
@@ -149,7 +151,7 @@ impl Totals {
             Self::Compared { differences, from } if differences.is_empty() => format!("equal{}", since(from)),
             Self::Compared { differences, from } => {
                 format!(
-                    "{} differences{}: what the store has more than the ledger",
+                    "{} different{}: what the store has more than the ledger",
                     differences.len(),
                     since(from)
                 )
@@ -164,6 +166,7 @@ fn show(books: &Books, found: &Verified, counts: &Counts, totals: &Totals) -> Re
         ("segments", format!("{} ({} not linked to the one before)", found.segments, found.unlinked)),
         ("records", found.records.to_string()),
         ("charges", counts.charges.to_string()),
+        ("free repeats", counts.repeats.to_string()),
         ("estimates", counts.estimates.to_string()),
         ("corrections", counts.corrections.to_string()),
         ("first", at(counts.first)),
@@ -173,6 +176,7 @@ fn show(books: &Books, found: &Verified, counts: &Counts, totals: &Totals) -> Re
     if let Some(at) = found.pruned_before_micros {
         rows.push(("pruned", format!("segments before {}", instant(at))));
     }
+    rows.push(("totals", totals.sentence()));
     let mut out = Output::new();
     out.write(&facts(&rows))?;
     for lost in &found.lost {
@@ -188,7 +192,6 @@ fn show(books: &Books, found: &Verified, counts: &Counts, totals: &Totals) -> Re
     if found.more_faults > 0 {
         out.write(&format!("and {} more\n", found.more_faults))?;
     }
-    out.write(&format!("totals: {}\n", totals.sentence()))?;
     if let Totals::Compared { differences, .. } = totals {
         for difference in differences {
             let (customer, meter) = names(books, difference)?;
@@ -198,7 +201,7 @@ fn show(books: &Books, found: &Verified, counts: &Counts, totals: &Totals) -> Re
             ))?;
         }
     }
-    if found.is_whole() {
+    if found.is_whole() && !totals.differ() {
         out.write("the ledger is whole\n")?;
     }
     Ok(out.finish()?)
@@ -225,6 +228,7 @@ fn report_json(books: &Books, found: &Verified, counts: &Counts, totals: &Totals
         "unlinked": found.unlinked,
         "records": found.records,
         "charges": counts.charges,
+        "repeats": counts.repeats,
         "estimates": counts.estimates,
         "corrections": counts.corrections,
         "first": counts.first.map(instant),

@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 use crate::domain::period::rfc3339;
 use crate::store::MeterEventReceipt;
 
-use super::output::{instant, segment_file};
 use super::receipt::{MeterCharge, Receipt};
+use crate::cli::output::{instant, segment_file};
 
 pub(super) fn render(receipt: &Receipt) -> Value {
     let first_event = receipt.charges.iter().find_map(|charge| charge.event.as_ref().ok());
@@ -15,7 +15,12 @@ pub(super) fn render(receipt: &Receipt) -> Value {
         "request_id": receipt.request.to_string(),
         "foreign_request_id": receipt.foreign_request,
         "at": instant(receipt.at_micros),
-        "kind": if receipt.is_estimate { "estimate" } else { "charge" },
+        "kind": match receipt {
+            Receipt { is_repeat: true, .. } => "repeat",
+            Receipt { is_estimate: true, .. } => "estimate",
+            _ => "charge",
+        },
+        "repeat_of": receipt.repeats.map(|of| of.to_string()),
         "customer": receipt.customer,
         "member": receipt.member.as_deref(),
         "route": receipt.route.as_deref(),

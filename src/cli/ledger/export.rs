@@ -11,14 +11,15 @@ use crate::domain::period::rfc3339;
 use crate::gateway::methods;
 use crate::ledger::{Kind, Record, RecordDraw};
 
-use super::Failure;
-use super::books::Books;
 use super::csv;
-use super::instants::parse_instant;
-use super::output::{Output, instant, progress};
+use crate::cli::Failure;
+use crate::cli::books::Books;
+use crate::cli::continuity::Continuity;
+use crate::cli::instants::parse_instant;
+use crate::cli::output::{Output, instant, progress};
 
 #[derive(clap::Args)]
-pub(super) struct Export {
+pub(in crate::cli) struct Export {
     /// The configuration file
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
@@ -30,6 +31,9 @@ pub(super) struct Export {
     until: Option<i64>,
     #[arg(long, value_enum, default_value_t = Format::Jsonl)]
     format: Format,
+    /// The same as --format jsonl
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
     /// Only records of this customer
     #[arg(long, value_name = "NAME")]
     customer: Option<String>,
@@ -69,6 +73,11 @@ struct Line<'a> {
 
 impl Export {
     pub fn run(&self) -> Result<(), Failure> {
+        if let (Some(since), Some(until)) = (self.since, self.until)
+            && since >= until
+        {
+            return Err(anyhow!("--since {} is not before --until {}", instant(since), instant(until)).into());
+        }
         let books = Books::open(&self.config)?;
         let customer = match &self.customer {
             None => None,
@@ -82,10 +91,12 @@ impl Export {
         let bar = progress(segments.iter().map(|segment| segment.length).sum());
         let mut out = Output::new();
         let mut reading = self.format == Format::Jsonl || out.write(CSV_HEADER)?;
+        let mut continuity = Continuity::new(&books, segments.first())?;
         let mut next = 0;
         for segment in segments {
             let mut failed = None;
             next = survey.records(segment, next, |record| {
+                continuity.see(record.number);
                 if reading && self.wants(record, customer) {
                     match self.write(&books, record, &mut out) {
                         Ok(still) => reading = still,
@@ -97,12 +108,13 @@ impl Export {
                 return Err(error);
             }
             if !reading {
-                break;
+                return Ok(out.finish()?);
             }
             bar.inc(segment.length);
         }
         bar.finish_and_clear();
-        Ok(out.finish()?)
+        out.finish()?;
+        Ok(continuity.finish()?)
     }
 
     fn wants(&self, record: &Record, customer: Option<u32>) -> bool {
@@ -119,7 +131,10 @@ impl Export {
             books.name(record.route)?,
             books.name(record.tier)?,
         ];
-        for draw in &record.draws {
+        // A free repeat draws on nothing, and has a line all the same.
+        let nothing = RecordDraw { meter: 0, included: 0, credits: 0, overage: 0 };
+        let draws = if record.draws.is_empty() { &[nothing][..] } else { &record.draws[..] };
+        for draw in draws {
             let meter = books.name(draw.meter)?;
             let line = Line {
                 customer: customer.as_deref(),
@@ -148,6 +163,7 @@ impl Line<'_> {
     /// Without names.
     fn new(record: &Record, draw: &RecordDraw) -> Self {
         let (kind, corrects) = match record.kind {
+            Kind::Charge if record.is_repeat() => ("repeat", None),
             Kind::Charge => ("charge", None),
             Kind::Estimate => ("estimate", None),
             Kind::Correction { of } => ("correction", Some(of)),

@@ -10,9 +10,9 @@ use crate::gateway::methods;
 use crate::ledger::{Kind, Record, RecordDraw};
 use crate::store::{MeterEventReceipt, TotalReceipt};
 
-use super::Failure;
-use super::books::Books;
-use super::explain::Found;
+use super::Found;
+use crate::cli::Failure;
+use crate::cli::books::Books;
 
 /// What was used in the period before the request, for each of its draws.
 pub(super) struct Totals {
@@ -29,6 +29,9 @@ pub(super) struct Receipt {
     pub segment: u64,
     pub at_micros: i64,
     pub is_estimate: bool,
+    pub is_repeat: bool,
+    /// The charged request that this one repeated for free, if it is still kept.
+    pub repeats: Option<Uuid>,
     pub customer: String,
     pub member: Option<Rc<str>>,
     pub route: Option<Rc<str>>,
@@ -71,7 +74,7 @@ pub(super) enum NoEvent {
     NoStripeCustomer,
     #[error("its customer was linked to Stripe after the period had ended")]
     LinkedTooLate,
-    #[error("it is not sealed yet: the next flush does that")]
+    #[error("it is not sealed yet: the next flush does that, once earlier usage of its period is answered")]
     NotSealed,
 }
 
@@ -83,7 +86,7 @@ impl MeterCharge {
 
 impl Receipt {
     pub fn new(books: &Books, found: Found, totals: Totals) -> Result<Self, Failure> {
-        let Found { charge: record, segment, corrections, others } = found;
+        let Found { charge: record, segment, corrections, repeats, others } = found;
         let charges = record.draws.iter().zip(totals.before).map(|(draw, used_before)| {
             let correction = correction_of(&corrections, draw.meter);
             MeterCharge::new(books, &record, draw, correction, used_before)
@@ -99,6 +102,8 @@ impl Receipt {
             segment,
             at_micros: record.at_micros,
             is_estimate: record.kind == Kind::Estimate,
+            is_repeat: record.is_repeat(),
+            repeats,
             customer: books
                 .customer(record.customer)?
                 .map_or_else(|| "(erased)".into(), |name| name.to_string()),

@@ -1,0 +1,65 @@
+//! Folding what a loss of power has left.
+
+use std::fs;
+use std::time::Duration;
+
+use smallvec::smallvec;
+
+use super::*;
+use crate::domain::period::Period;
+use crate::ledger::{Disk, Durability, LedgerId, Options};
+
+const PERIOD: Period = Period { start: 1_798_761_600, end: 1_801_440_000 };
+const RECORD_BYTES: usize = 120;
+
+fn charge(units: i64) -> Record {
+    Record {
+        number: 0,
+        at_micros: PERIOD.start * 1_000_000,
+        request: [7; 16],
+        customer: 1,
+        member: 0,
+        route: 1,
+        tier: 1,
+        configuration: 1,
+        period: PERIOD,
+        kind: Kind::Charge,
+        status: 200,
+        method: 1,
+        draws: smallvec![RecordDraw { meter: 1, included: units, credits: 0, overage: 0 }],
+        key: None,
+        foreign_request: None,
+    }
+}
+
+fn open(folder: &std::path::Path) -> Arc<Ledger> {
+    let disk = Arc::new(Disk::open(folder.join("ledger")).expect("a folder"));
+    let options = Options {
+        durability: Durability::Process,
+        sync_interval: Duration::from_millis(1),
+        segment_bytes: 64 << 20,
+    };
+    Arc::new(Ledger::open(disk, LedgerId([1; 16]), Resume::default(), options, 0).expect("opens"))
+}
+
+#[tokio::test]
+async fn a_correction_of_a_charge_that_power_took_takes_nothing_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ledger = open(folder.path());
+    ledger.append(&charge(5)).expect("appends");
+    let lost = ledger.append(&charge(3)).expect("appends");
+    let lost = Record { number: lost.0, ..charge(3) };
+    ledger.append(&lost.correction(PERIOD.start * 1_000_000, PERIOD)).expect("appends");
+    ledger.append(&charge(2)).expect("appends");
+    drop(ledger);
+    let segment = folder.path().join("ledger/0000000000000001.seg");
+    let mut bytes = fs::read(&segment).expect("a segment");
+    bytes[128 + RECORD_BYTES..128 + 2 * RECORD_BYTES].fill(0);
+    fs::write(&segment, bytes).expect("writes");
+
+    let store = Arc::new(Store::open(folder.path()).expect("opens"));
+    let mut fold =
+        Folder::new(open(folder.path()), store.clone(), Report::All, Resume::default(), Vec::new());
+    fold.catch_up().expect("folds");
+    assert_eq!(store.totals(1, PERIOD.start).await.expect("reads")[0].used, 7);
+}
