@@ -72,11 +72,10 @@ impl Sender {
         for row in due {
             lanes.entry((row.stripe_customer.clone(), row.event_name.clone())).or_default().push(row);
         }
-        let (told, outcomes) = mpsc::unbounded_channel();
         let until = Instant::now() + self.pass_within;
+        let (told, outcomes) = mpsc::unbounded_channel();
         let sending = async {
-            let lanes = stream::iter(lanes.into_values());
-            let sent = lanes.map(|lane| self.send_lane(lane, (now, until), &told));
+            let sent = stream::iter(lanes.into_values()).map(|lane| self.send_lane(lane, now, until, &told));
             sent.buffer_unordered(CONCURRENCY).collect::<()>().await;
             drop(told);
         };
@@ -104,16 +103,17 @@ impl Sender {
     async fn send_lane(
         &self,
         lane: Vec<OutboxRow>,
-        (now, until): (i64, Instant),
+        now: i64,
+        until: Instant,
         told: &mpsc::UnboundedSender<(i64, Outcome)>,
     ) {
         for row in lane {
-            let outcome = if Instant::now() < until {
+            let outcome = if Instant::now() >= until {
+                put_back(&row)
+            } else {
                 let outcome = self.send(&row, now).await;
                 METRICS.meter_events.with_label_values(&[label(&outcome)]).inc();
                 outcome
-            } else {
-                put_back(&row)
             };
             // Nobody listens only after the store has failed: the row stays tried and pending.
             let _ = told.send((row.sequence, outcome));
