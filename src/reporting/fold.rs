@@ -15,8 +15,8 @@ use crate::ledger::{Kind, Ledger, Position, Reader, Record, RecordDraw, Resume, 
 use crate::metrics::METRICS;
 use crate::store::{Batch, Estimate, HourKey, KeyChange, KeyNews, Store, StoreError, TotalKey, TotalUnits};
 
-/// Changes that are made in one transaction, give or take a segment's: beside requests it must not hold up the other
-/// writers; before them nobody waits for those, and the more records share a change the sooner the port opens.
+/// Changes in one transaction, give or take a segment's: beside the requests it must not hold up the other writers;
+/// before them nobody waits for those, and the more records share a change the sooner the port opens.
 const CHANGES_PER_BATCH: usize = 20_000;
 const CHANGES_PER_BATCH_AT_START: usize = 500_000;
 /// Many records of a customer become one change of a total: the longer the wait, the cheaper each.

@@ -29,8 +29,9 @@ const FLUSH_WITHIN: Duration = Duration::from_secs(10);
 /// is drawn up; and so many after it the rest.
 const BEFORE_EDGE: i64 = 30;
 const AFTER_EDGE: i64 = 2;
-/// Periods that ended so long ago have been looked at after their end.
-const EDGE_SECONDS: i64 = 120;
+/// Until its invoice is final, an hour after its end, a period is looked at again: what came while a batch of it was
+/// unanswered is not left to an interval of a day.
+const EDGE_SECONDS: i64 = 3_600;
 /// When the gateway stops, what is left gets so long to reach Stripe.
 const LAST_SEND_WITHIN: Duration = Duration::from_secs(5);
 /// The outbox is looked at least this often.

@@ -154,3 +154,21 @@ async fn what_a_pass_has_no_time_for_is_due_as_if_it_had_not_been_tried() {
     assert_eq!(due.len(), 1, "at once");
     assert_eq!(due[0].first_tried_at, None);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_period_left_unsealed_follows_until_its_invoice_is_final() {
+    let data_dir = tempfile::tempdir().expect("a folder");
+    let store = Arc::new(Store::open(data_dir.path()).expect("opens"));
+    let ledger = ledger_in(data_dir.path(), &Arc::default());
+    let now = clock::now().seconds();
+    let period = Period { start: now - 9_000, end: now - 1_800 };
+    let customer =
+        store.customer("acme".into(), Some("cus_1".into()), now - 8_000).await.expect("a customer");
+    ledger.append(&record(customer.number, now - 2_000, period)).expect("appends");
+    let mut folder = folder_of(&store, &ledger).await;
+    folder.catch_up().expect("folds");
+    let reporter = reporter_of(&store, &ledger, &folder);
+    let in_a_day = Instant::now() + Duration::from_hours(24);
+    reporter.turn(&mut Schedule { all: in_a_day, edge: Instant::now() }).await.expect("a turn");
+    assert_eq!(store.outbox_counts().await.expect("counts").pending, 1);
+}

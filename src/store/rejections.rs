@@ -41,8 +41,8 @@ const REJECTED: &str = "meter_events_rejected";
 /// Sent again, it goes under another `Idempotency-Key`: Stripe would only replay its acceptance.
 ///
 /// A row that has been rejected before and accepted since then is not meant by an older report; one that a repair
-/// stands in for must not be sent again, not even where the repair is dead: another try is the repair's. One without
-/// an answer is left pending, but Stripe's knowledge of its identifier is no longer a sign of success.
+/// stands in for must not be sent again, not even where the repair is dead: another try is the repair's. One without an
+/// answer is left pending, but Stripe's knowledge of its identifier is no longer a sign of success.
 fn reject(db: &Connection, identifier: &str, code: &str, reported_at: i64, now: i64) -> Result<u64> {
     let dead = db
         .prepare_cached(
