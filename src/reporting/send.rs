@@ -75,7 +75,7 @@ impl Sender {
         let until = Instant::now() + self.pass_within;
         let (told, outcomes) = mpsc::unbounded_channel();
         let sending = async {
-            let sent = stream::iter(lanes.into_values()).map(|lane| self.send_lane(lane, now, until, &told));
+            let sent = stream::iter(lanes.into_values()).map(|lane| self.send_lane(lane, until, &told));
             sent.buffer_unordered(CONCURRENCY).collect::<()>().await;
             drop(told);
         };
@@ -103,7 +103,6 @@ impl Sender {
     async fn send_lane(
         &self,
         lane: Vec<OutboxRow>,
-        now: i64,
         until: Instant,
         told: &mpsc::UnboundedSender<(i64, Outcome)>,
     ) {
@@ -111,7 +110,8 @@ impl Sender {
             let outcome = if Instant::now() >= until {
                 put_back(&row)
             } else {
-                let outcome = self.send(&row, now).await;
+                // A machine that slept in the middle of a pass must not send what Stripe has forgotten.
+                let outcome = self.send(&row, clock::now().seconds()).await;
                 METRICS.meter_events.with_label_values(&[label(&outcome)]).inc();
                 outcome
             };
