@@ -56,12 +56,14 @@ impl Survey {
         &self.segments
     }
 
-    /// The segments that may hold records of `from_micros` and later.
+    /// The segments that may hold records of `from_micros` and later, even if the clock was set back meanwhile.
     pub fn since(&self, from_micros: i64) -> &[Segment] {
-        let ended_before = |next: &Segment| {
-            next.header
-                .is_some_and(|next| next.made_at_micros < from_micros.saturating_sub(CLOCK_STEP_MICROS))
-        };
+        self.written_since(from_micros.saturating_sub(CLOCK_STEP_MICROS))
+    }
+
+    /// The segments that were written to at `from_micros` or later.
+    pub fn written_since(&self, from_micros: i64) -> &[Segment] {
+        let ended_before = |next: &Segment| next.header.is_some_and(|next| next.made_at_micros < from_micros);
         let first = self.segments.iter().skip(1).rposition(ended_before).map_or(0, |at| at + 1);
         &self.segments[first..]
     }

@@ -7,6 +7,9 @@ use crate::domain::catalogue::Report;
 use crate::ledger::{Kind, Ledger, Record};
 use crate::store::{Moved, Spanning, SplitBase, Store, StoreError, TotalKey};
 
+/// Records are appended a little after the instant that they carry.
+const SLACK_SECONDS: i64 = 60;
+
 /// What the ledger says of one total that spans an edge.
 struct Part {
     spanning: Spanning,
@@ -57,7 +60,8 @@ fn collect(
     let Some(first_edge) = parts.values().map(|part| part.spanning.start).min() else { return Ok(parts) };
     let survey = ledger.survey()?;
     let mut next = 0;
-    for segment in survey.since(first_edge.saturating_mul(1_000_000)) {
+    // Somebody waits: an hour of the ledger for a clock that was set back would be too much.
+    for segment in survey.written_since(first_edge.saturating_sub(SLACK_SECONDS).saturating_mul(1_000_000)) {
         next = survey.records(segment, next, |record| add(&mut parts, record, report))?;
     }
     Ok(parts)
