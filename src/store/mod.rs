@@ -10,7 +10,6 @@
 //! threads read, one of them what takes long, on connections of their own: the writer holds up neither.
 
 mod audit;
-mod comparison;
 mod customers;
 mod estimates;
 mod idempotency;
@@ -18,35 +17,28 @@ mod inbox;
 mod lost;
 mod names;
 mod outbox;
-mod outbox_list;
-mod outbox_retry;
 mod reading;
 mod receipts;
-mod rejections;
-mod repairs;
 mod retention;
-mod sealing;
 mod splitting;
 mod subscriptions;
 mod totals;
 mod totals_check;
 mod worker;
 
-pub use comparison::{Account, Holdings, MinuteHoldings, Unanswered};
 pub use customers::{CustomerRow, LinkedBy, NewLink};
 pub use estimates::Estimate;
 pub use idempotency::{KeyChange, KeyNews, KeyRow};
 pub use inbox::{EventFacts, InboxOutcome, InboxRow, Stored};
 pub use lost::LostRecords;
 pub use names::NameKind;
-pub use outbox::{Due, NeverArrived, OutboxCounts, OutboxRow, Outcome, RESEND_WITHIN_SECONDS, Reading};
-pub use outbox_list::{OutboxFilter, WaitingEvent};
-pub use outbox_retry::{Retried, RetryOutcome, retry_dead_in};
+pub use outbox::{
+    Account, Due, Holdings, MinuteHoldings, NeverArrived, OutboxCounts, OutboxFilter, OutboxRow, Outcome,
+    RESEND_WITHIN_SECONDS, Reading, Rejection, Repair, RepairRow, RepairState, Retried, RetryOutcome,
+    SealCursor, SealPlan, SealScope, Sealed, Unanswered, WaitingEvent, retry_dead_in,
+};
 pub use reading::StoreReader;
 pub use receipts::{MeterEventReceipt, TotalReceipt};
-pub use rejections::Rejection;
-pub use repairs::{Repair, RepairRow, RepairState};
-pub use sealing::{SealCursor, SealPlan, SealScope, Sealed};
 pub use splitting::{Moved, Spanning, SplitBase};
 pub use subscriptions::{Reread, Upsert};
 pub use totals::{Batch, HourKey, HourUnits, Total, TotalKey, TotalUnits, UnitsByMeter};

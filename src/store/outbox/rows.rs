@@ -1,10 +1,10 @@
-//! The outbox: sealed usage that Stripe has not accepted yet.
+//! Rows: sealed usage that Stripe has not accepted yet, and what becomes of each try.
 //!
 //! A row is marked as tried, durably, before it is sent. Identifier, value and timestamp never change.
 
 use rusqlite::{Connection, Row, params};
 
-use super::{Result, Store, unsigned};
+use crate::store::{Result, Store, unsigned};
 
 /// Stripe remembers identifiers for at least 24 hours. A row whose first try is older than this and has no answer
 /// may have arrived: sending it again could bill it twice.

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, params};
 
-use super::{Result, Store, audit};
+use crate::store::{Result, Store, audit};
 
 /// What Stripe reports.
 #[derive(Clone, Debug)]

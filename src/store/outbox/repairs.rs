@@ -7,9 +7,9 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::comparison::{Account, Holdings, holdings};
-use super::outbox::{Due, mark_tried, next_sequence, read_row};
-use super::{Result, Store, audit};
+use super::rows::{Due, mark_tried, next_sequence, read_row};
 use crate::domain::period::Period;
+use crate::store::{Result, Store, audit};
 
 /// Units missing at Stripe in one minute.
 #[derive(Clone, Debug)]

@@ -6,10 +6,10 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params, params_from_iter};
 
-use super::outbox::next_sequence;
-use super::splitting::{EDGE, Spanning, spanning};
-use super::totals::TotalKey;
-use super::{Result, Store, unsigned};
+use super::rows::next_sequence;
+use crate::store::splitting::{EDGE, Spanning, spanning};
+use crate::store::totals::TotalKey;
+use crate::store::{Result, Store, unsigned};
 
 /// What sealing needs to know.
 #[derive(Clone, Debug)]

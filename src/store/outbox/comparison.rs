@@ -5,8 +5,8 @@
 
 use rusqlite::{Connection, Row, params};
 
-use super::{Result, Store};
 use crate::domain::period::Period;
+use crate::store::{Result, Store};
 
 /// A Stripe customer and the name of a meter's events. Several of our customers may share it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -88,7 +88,7 @@ impl Store {
                                            UNION SELECT stripe_customer FROM outbox)",
                 )?
                 .query_row([], |row| row.get(0))?;
-            Ok(super::unsigned(count))
+            Ok(crate::store::unsigned(count))
         })
         .await
     }

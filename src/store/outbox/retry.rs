@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::domain::period::rfc3339;
 
-use super::{Result, Store, audit, reading};
+use crate::store::{Result, Store, audit, reading};
 
 /// A dead row that will be tried again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -205,5 +205,5 @@ impl RetryOutcome {
 }
 
 #[cfg(test)]
-#[path = "outbox_retry_tests.rs"]
+#[path = "retry_tests.rs"]
 mod tests;

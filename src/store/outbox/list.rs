@@ -2,8 +2,8 @@
 
 use rusqlite::{Connection, Row, params};
 
-use super::reading::StoreReader;
-use super::{Result, Store};
+use crate::store::reading::StoreReader;
+use crate::store::{Result, Store};
 
 /// Which rows to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,22 @@
+//! The outbox: usage on its way to Stripe.
+//!
+//! Unreported usage is sealed into rows (`sealing`), whose identifier, value and timestamp never change. A row is
+//! marked as tried, durably, before it is sent (`rows`). What Stripe refused is kept, listed and tried again on demand
+//! (`list`, `retry`); what it found wrong later comes back (`rejections`). What it turns out to hold is compared with
+//! the rows (`comparison`), and what it misses is made good by rows of their own (`repairs`).
+
+mod comparison;
+mod list;
+mod rejections;
+mod repairs;
+mod retry;
+mod rows;
+mod sealing;
+
+pub use comparison::{Account, Holdings, MinuteHoldings, Unanswered};
+pub use list::{OutboxFilter, WaitingEvent};
+pub use rejections::Rejection;
+pub use repairs::{Repair, RepairRow, RepairState};
+pub use retry::{Retried, RetryOutcome, retry_dead_in};
+pub use rows::{Due, NeverArrived, OutboxCounts, OutboxRow, Outcome, RESEND_WITHIN_SECONDS, Reading};
+pub use sealing::{SealCursor, SealPlan, SealScope, Sealed};
