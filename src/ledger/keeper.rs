@@ -126,7 +126,6 @@ fn repair(shared: &Shared) -> io::Result<()> {
         let _ = shared.storage.remove(segment);
         return Err(error);
     }
-    shared.available.store(true, Ordering::Relaxed);
     tracing::info!(segment, "the ledger is available again");
     Ok(())
 }
@@ -160,6 +159,8 @@ fn rewrite(shared: &Shared, segment: u64, file: &Arc<dyn SegmentFile>) -> io::Re
         tail.position = Position { segment, offset: HEADER_BYTES + written as u64 };
         tail.unsynced.clear();
         tail.failed = None;
+        // Under the lock: a write that fails right after says otherwise, and must have the last word.
+        shared.available.store(true, Ordering::Relaxed);
         let synced = Synced { position: tail.position, next_record: tail.next_record };
         drop(tail);
         shared.synced.send_replace(synced);

@@ -292,9 +292,11 @@ impl SegmentFile for FaultyFile {
             let whole = if attempt.is_ok() { bytes.len() } else { bytes.len() / 2 };
             let new = (offset + whole).saturating_sub(content.written.len()).min(whole);
             let kept = whole - new + state.fitting(new);
-            let end = content.written.len().max(offset + kept);
-            content.written.resize(end, 0);
-            content.written[offset..offset + kept].copy_from_slice(&bytes[..kept]);
+            if kept > 0 {
+                let end = content.written.len().max(offset + kept);
+                content.written.resize(end, 0);
+                content.written[offset..offset + kept].copy_from_slice(&bytes[..kept]);
+            }
             attempt?;
             if kept < bytes.len() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
         })

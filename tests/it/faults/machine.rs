@@ -10,9 +10,9 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
 use tollgate::domain::catalogue::Report;
-use tollgate::ledger::{Durability, Ledger, Options, Position, Resume};
+use tollgate::ledger::{Durability, Ledger, Lost, Options, Position, Resume};
 use tollgate::reporting::{Folder, Reporter, ReporterOptions};
-use tollgate::store::{NameKind, Store};
+use tollgate::store::{LostRecords, NameKind, Store};
 use tollgate::stripe::{Secret, Transport, TransportOptions};
 
 use super::LEDGER;
@@ -69,8 +69,14 @@ impl Machine {
             sync_interval: Duration::from_millis(5),
             segment_bytes: 2_000,
         };
-        let ledger = Ledger::open(Arc::new(self.disk.clone()), LEDGER, resume, options, 0);
-        let ledger = Arc::new(ledger.expect("nothing that was folded is damaged or gone"));
+        let known = |LostRecords { from, to, segment, offset }| Lost { segment, offset, from, to };
+        let losses: Vec<_> = store.lost().expect("a list").into_iter().map(known).collect();
+        let disk = Arc::new(self.disk.clone());
+        let opened = Ledger::open_after_losses(disk, LEDGER, resume, &losses, options, 0);
+        let (ledger, found) = opened.expect("nothing that was folded is damaged or gone");
+        let kept = |Lost { segment, offset, from, to }| LostRecords { from, to, segment, offset };
+        store.note_lost(found.into_iter().map(kept).collect(), 0).expect("room");
+        let ledger = Arc::new(ledger);
         let meter = store.number_names(NameKind::Meter, vec!["api_calls".into()]).expect("a number")[0];
         let meters = vec![(meter, "api_calls".to_owned())];
         let folder = Folder::new(ledger.clone(), store.clone(), Report::All, resume, meters);
