@@ -7,7 +7,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::comparison::{Account, Holdings, holdings};
-use super::rows::{Due, mark_tried, next_sequence, read_row};
+use super::rows::{Due, claim, next_sequence};
 use crate::domain::period::Period;
 use crate::store::{Result, Store, audit};
 
@@ -47,19 +47,7 @@ impl Store {
 
     /// Repairs that are due, marked as tried: for a command that sends them itself.
     pub async fn claim_repairs(&self, now: i64, limit: u32) -> Result<Due> {
-        self.write(move |db| {
-            let mut query = db.prepare_cached(
-                "SELECT sequence, identifier, stripe_customer, event_name, value, timestamp, tries, answers,
-                        first_tried_at, last_tried_at, rejected_at, compared_units, compared_at
-                 FROM outbox WHERE state = 'pending' AND kind = 'repair' AND next_try_at <= ?1
-                 ORDER BY next_try_at LIMIT ?2",
-            )?;
-            let due: Due =
-                query.query_map(params![now, limit], read_row)?.collect::<rusqlite::Result<_>>()?;
-            mark_tried(db, &due, now)?;
-            Ok(due)
-        })
-        .await
+        self.write(move |db| claim(db, "AND kind = 'repair'", now, limit)).await
     }
 
     /// What has become of a repair.

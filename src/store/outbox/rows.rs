@@ -84,19 +84,7 @@ pub struct OutboxCounts {
 impl Store {
     /// The next rows to try, those due longest first, marked as tried, durably, before they are sent.
     pub async fn claim_due(&self, now: i64, limit: u32) -> Result<Due> {
-        self.write(move |db| {
-            let mut query = db.prepare_cached(
-                "SELECT sequence, identifier, stripe_customer, event_name, value, timestamp, tries, answers,
-                        first_tried_at, last_tried_at, rejected_at, compared_units, compared_at
-                 FROM outbox WHERE state = 'pending' AND next_try_at <= ?1
-                 ORDER BY next_try_at LIMIT ?2",
-            )?;
-            let due: Due =
-                query.query_map(params![now, limit], read_row)?.collect::<rusqlite::Result<_>>()?;
-            mark_tried(db, &due, now)?;
-            Ok(due)
-        })
-        .await
+        self.write(move |db| claim(db, "", now, limit)).await
     }
 
     /// Notes what became of tries.
@@ -142,8 +130,21 @@ pub(super) fn next_sequence(db: &Connection) -> Result<i64> {
     Ok(next)
 }
 
+/// Takes up due rows, those due longest first, and notes their tries; `only` narrows which.
+pub(super) fn claim(db: &Connection, only: &str, now: i64, limit: u32) -> Result<Due> {
+    let mut query = db.prepare_cached(&format!(
+        "SELECT sequence, identifier, stripe_customer, event_name, value, timestamp, tries, answers,
+                first_tried_at, last_tried_at, rejected_at, compared_units, compared_at
+         FROM outbox WHERE state = 'pending' AND next_try_at <= ?1 {only}
+         ORDER BY next_try_at LIMIT ?2"
+    ))?;
+    let due: Due = query.query_map(params![now, limit], read_row)?.collect::<rusqlite::Result<_>>()?;
+    mark_tried(db, &due, now)?;
+    Ok(due)
+}
+
 /// Notes a try before it is made. What has been unanswered for too long is compared, not sent.
-pub(super) fn mark_tried(db: &Connection, due: &[OutboxRow], now: i64) -> Result<()> {
+fn mark_tried(db: &Connection, due: &[OutboxRow], now: i64) -> Result<()> {
     let mut mark = db.prepare_cached(
         "UPDATE outbox SET tries = tries + 1, first_tried_at = coalesce(first_tried_at, ?2),
                 last_tried_at = iif(?3, last_tried_at, ?2)
@@ -209,7 +210,7 @@ fn settle(db: &Connection, row: i64, outcome: &Outcome, now: i64) -> Result<()> 
     Ok(())
 }
 
-pub(super) fn read_row(row: &Row<'_>) -> rusqlite::Result<OutboxRow> {
+fn read_row(row: &Row<'_>) -> rusqlite::Result<OutboxRow> {
     let compared: (Option<i64>, Option<i64>) = (row.get(11)?, row.get(12)?);
     Ok(OutboxRow {
         sequence: row.get(0)?,
