@@ -26,7 +26,7 @@ pub use policies::{Policy, PolicyName};
 
 /// Stripe finalises an invoice this long after its period, unless told otherwise
 /// (<https://docs.stripe.com/billing/subscriptions/usage-based/configure-grace-period>).
-const INVOICE_GRACE_SECONDS: i64 = 3_600;
+pub const INVOICE_GRACE_SECONDS: i64 = 3_600;
 
 /// Units by meter; most configurations have one or two.
 pub type ByMeter = SmallVec<[u64; 2]>;

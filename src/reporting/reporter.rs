@@ -11,6 +11,7 @@ use tokio::sync::{Mutex, Notify, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::clock;
+use crate::domain::account::INVOICE_GRACE_SECONDS;
 use crate::domain::catalogue::Report;
 use crate::ledger::Ledger;
 use crate::metrics::METRICS;
@@ -29,9 +30,6 @@ const FLUSH_WITHIN: Duration = Duration::from_secs(10);
 /// is drawn up; and so many after it the rest.
 const BEFORE_EDGE: i64 = 30;
 const AFTER_EDGE: i64 = 2;
-/// Until its invoice is final, an hour after its end, a period is looked at again: what came while a batch of it was
-/// unanswered is not left to an interval of a day.
-const EDGE_SECONDS: i64 = 3_600;
 /// When the gateway stops, what is left gets so long to reach Stripe.
 const LAST_SEND_WITHIN: Duration = Duration::from_secs(5);
 /// The outbox is looked at least this often.
@@ -132,7 +130,7 @@ impl Reporter {
         let _passing = self.passing.lock().await;
         if at_edge {
             let now = clock::now().seconds();
-            self.seal(SealScope::Ending { from: now - EDGE_SECONDS, to: now + BEFORE_EDGE }).await?;
+            self.seal(SealScope::Ending { from: now - INVOICE_GRACE_SECONDS, to: now + BEFORE_EDGE }).await?;
         }
         if schedule.all <= Instant::now() {
             schedule.all = Instant::now() + self.options.flush_interval;
@@ -184,7 +182,8 @@ impl Reporter {
         Ok(Flushed { sealed, sent, pending: counts.pending, dead: counts.dead })
     }
 
-    /// Whether a period is about to end, or has just ended; notes when to look again.
+    /// Whether a period is about to end, or has just ended; notes when to look again. Until its invoice is final what came
+    /// while a batch of it was unanswered is not left to an interval of a day.
     async fn is_at_edge(&self, schedule: &mut Schedule) -> Result<bool, StoreError> {
         if schedule.edge > Instant::now() {
             return Ok(false);
@@ -192,7 +191,7 @@ impl Reporter {
         let now = clock::now().seconds();
         let next = self.store.next_period_end(now - AFTER_EDGE + 1).await?;
         schedule.edge = Instant::now() + next.map_or(IDLE, |end| edge_in(end, now));
-        let nearest = self.store.next_period_end(now - EDGE_SECONDS).await?;
+        let nearest = self.store.next_period_end(now - INVOICE_GRACE_SECONDS).await?;
         Ok(nearest.is_some_and(|end| end - BEFORE_EDGE <= now))
     }
 
