@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn money_shows_at_least_two_places_and_loses_none() {
-        let dec = |text: &str| text.parse::<Decimal>().unwrap();
+        let dec = |text: &str| text.parse::<Decimal>().expect("a decimal");
         assert_eq!(money(dec("9900"), "usd"), "99.00 USD");
         assert_eq!(money(dec("0.2"), "usd"), "0.002 USD");
         assert_eq!(money(dec("0"), "eur"), "0.00 EUR");

@@ -193,7 +193,9 @@ mod tests {
 
     #[test]
     fn bounds_of_a_filter_include_or_exclude_as_named() {
-        let span = |raw: &str| Span::read(&Params::decode(raw).unwrap(), "created").unwrap();
+        let span = |raw: &str| {
+            Span::read(&Params::decode(raw).expect("well-formed"), "created").expect("well-formed")
+        };
         assert_eq!(span("created[gte]=5&created[lt]=9"), Span { first: 5, last: 8 });
         assert_eq!(span("created[gt]=5&created[lte]=9"), Span { first: 6, last: 9 });
         assert_eq!(span("created=7"), Span { first: 7, last: 7 });

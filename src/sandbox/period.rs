@@ -98,11 +98,11 @@ mod tests {
     const YEARLY: Cadence = Cadence { interval: Interval::Year, count: 1 };
 
     fn at(instant: &str) -> i64 {
-        instant.parse::<Timestamp>().unwrap().as_second()
+        instant.parse::<Timestamp>().expect("an instant").as_second()
     }
 
     fn day(second: i64) -> String {
-        Timestamp::from_second(second).unwrap().to_string()[..10].to_owned()
+        Timestamp::from_second(second).expect("an instant").to_string()[..10].to_owned()
     }
 
     #[test]

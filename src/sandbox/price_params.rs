@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     fn read(form: &str) -> Result<Scheme, ApiError> {
-        scheme(&Params::decode(form).unwrap())
+        scheme(&Params::decode(form).expect("well-formed"))
     }
 
     #[test]
@@ -146,6 +146,9 @@ mod tests {
     fn an_amount_is_given_once() {
         assert!(read("unit_amount=5&unit_amount_decimal=5").is_err());
         assert!(read("").is_err());
-        assert_eq!(read("unit_amount_decimal=5").unwrap(), read("unit_amount=5").unwrap());
+        assert_eq!(
+            read("unit_amount_decimal=5").expect("well-formed"),
+            read("unit_amount=5").expect("well-formed")
+        );
     }
 }

@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     fn dec(text: &str) -> Decimal {
-        text.parse().unwrap()
+        text.parse().expect("well-formed")
     }
 
     fn tiers(rows: &[(Option<u64>, &str)]) -> Scheme {
@@ -99,7 +99,7 @@ mod tests {
     }
 
     fn total(scheme: &Scheme, quantity: u64) -> i64 {
-        charges(scheme, quantity).unwrap().iter().map(|line| line.amount).sum()
+        charges(scheme, quantity).expect("well-formed").iter().map(|line| line.amount).sum()
     }
 
     /// docs.stripe.com/subscriptions/pricing-models/tiered-pricing: 1-5 at 7 USD, 6-10 at 6.50, 11+ at 6.

@@ -168,7 +168,7 @@ mod tests {
     fn a_span_includes_its_start_and_excludes_its_end() {
         let mut usage = Usage::default();
         for (second, value) in [(59, 1), (60, 2), (119, 4), (120, 8)] {
-            usage.accept(&format!("e{second}"), event(second, value), 200).unwrap();
+            usage.accept(&format!("e{second}"), event(second, value), 200).expect("accepted");
         }
         assert_eq!(usage.aggregate("m", "c", Formula::Sum, 60, 120), Some(6));
         assert_eq!(usage.aggregate("m", "c", Formula::Count, 60, 120), Some(2));
@@ -180,8 +180,8 @@ mod tests {
     #[test]
     fn a_cancelled_event_no_longer_counts_and_stays_used() {
         let mut usage = Usage::default();
-        usage.accept("a", event(0, 5), 0).unwrap();
-        usage.accept("b", event(0, 7), 0).unwrap();
+        usage.accept("a", event(0, 5), 0).expect("accepted");
+        usage.accept("b", event(0, 7), 0).expect("accepted");
         assert_eq!(usage.cancel("a", 1), Some(event(0, 5)));
         assert_eq!(usage.aggregate("m", "c", Formula::Sum, 0, 1), Some(7));
         assert_eq!(usage.accept("a", event(0, 5), 2), Err(Rejected::Duplicate));
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn a_sum_never_wraps() {
         let mut usage = Usage::default();
-        usage.accept("a", event(0, u64::MAX), 0).unwrap();
+        usage.accept("a", event(0, u64::MAX), 0).expect("accepted");
         assert_eq!(usage.accept("b", event(0, 1), 0), Err(Rejected::TooLarge));
         assert_eq!(usage.aggregate("m", "c", Formula::Sum, 0, 1), Some(u64::MAX));
     }

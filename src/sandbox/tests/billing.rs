@@ -11,13 +11,13 @@ const DAY: i64 = 86_400;
 async fn an_upcoming_invoice_holds_the_flat_fee_and_the_overage() {
     let harness = Harness::start().await;
     harness.seed_pro();
-    let pro = harness.sandbox.create_subscribed_customer("pro", Some("alice")).unwrap();
+    let pro = harness.sandbox.create_subscribed_customer("pro", Some("alice")).expect("it is there");
     for (units, identifier) in [(9_999, "a"), (1, "b"), (500, "c")] {
         assert_eq!(harness.use_units(&pro.customer, units, identifier).await.status, 200);
     }
     let preview =
         harness.post("/v1/invoices/create_preview", &format!("customer={}", pro.customer)).await.json;
-    let lines: Vec<_> = preview["lines"]["data"].as_array().unwrap().iter().collect();
+    let lines: Vec<_> = preview["lines"]["data"].as_array().expect("it is there").iter().collect();
     let amounts: Vec<_> =
         lines.iter().map(|line| (line["quantity"].as_u64(), line["amount"].as_i64())).collect();
     assert_eq!(amounts, [(Some(1), Some(9_900)), (Some(10_000), Some(0)), (Some(500), Some(1_000))]);
@@ -50,7 +50,7 @@ async fn bad_meter_events_are_refused() {
     harness.seed_pro();
     let customer = harness.post("/v1/customers", "").await.id();
     let good = meter_event(&customer, 1, "id");
-    let (untimed, _) = good.split_once("&timestamp=").unwrap();
+    let (untimed, _) = good.split_once("&timestamp=").expect("it is there");
     let stamp = |offset: i64| format!("{untimed}&timestamp={}", unix_now() + offset);
     for bad in [
         good.replace("value]=1", "value]=0"),
@@ -78,7 +78,10 @@ async fn summaries_add_up_and_want_whole_minutes() {
     let customer = harness.post("/v1/customers", "").await.id();
     harness.use_units(&customer, 3, "a").await;
     harness.use_units(&customer, 4, "b").await;
-    let meter = harness.get("/v1/billing/meters").await.json["data"][0]["id"].as_str().unwrap().to_owned();
+    let meter = harness.get("/v1/billing/meters").await.json["data"][0]["id"]
+        .as_str()
+        .expect("it is there")
+        .to_owned();
     let midnight = unix_now().div_euclid(DAY) * DAY;
     let path = |start: i64, end: i64, more: &str| {
         format!(
@@ -89,8 +92,12 @@ async fn summaries_add_up_and_want_whole_minutes() {
     assert_eq!(whole["data"][0]["aggregated_value"], 7);
     let days =
         harness.get(&path(midnight - DAY, midnight + 2 * DAY, "&value_grouping_window=day")).await.json;
-    let sum: i64 =
-        days["data"].as_array().unwrap().iter().filter_map(|row| row["aggregated_value"].as_i64()).sum();
+    let sum: i64 = days["data"]
+        .as_array()
+        .expect("it is there")
+        .iter()
+        .filter_map(|row| row["aggregated_value"].as_i64())
+        .sum();
     assert_eq!(sum, 7);
     assert_eq!(harness.get(&path(midnight + 1, midnight + DAY, "")).await.status, 400);
     let hours = path(midnight + 60, midnight + DAY, "&value_grouping_window=hour");
@@ -128,33 +135,33 @@ async fn tiers_come_only_when_expanded() {
 async fn an_upgrade_replaces_items_by_id_and_adds_those_without() {
     let harness = Harness::start().await;
     harness.seed_pro();
-    let pro = harness.sandbox.create_subscribed_customer("pro", None).unwrap();
+    let pro = harness.sandbox.create_subscribed_customer("pro", None).expect("it is there");
     let path = format!("/v1/subscriptions/{}", pro.subscription);
     let price = harness
         .post("/v1/prices", "currency=usd&unit_amount=49900&recurring[interval]=month&product_data[name]=big")
         .await
         .id();
     let before = harness.get(&path).await.json;
-    let item = before["items"]["data"][0]["id"].as_str().unwrap();
+    let item = before["items"]["data"][0]["id"].as_str().expect("it is there");
     let after = harness.post(&path, &format!("items[0][id]={item}&items[0][price]={price}")).await.json;
-    assert_eq!(after["items"]["data"].as_array().unwrap().len(), 2);
+    assert_eq!(after["items"]["data"].as_array().expect("it is there").len(), 2);
     assert_eq!(after["items"]["data"][0]["price"]["id"], price.as_str());
     assert_eq!(
         after["items"]["data"][0]["current_period_end"],
         before["items"]["data"][0]["current_period_end"]
     );
     let added = harness.post(&path, "items[0][price]=price_demo_pro_monthly").await.json;
-    assert_eq!(added["items"]["data"].as_array().unwrap().len(), 3);
+    assert_eq!(added["items"]["data"].as_array().expect("it is there").len(), 3);
 }
 
 #[tokio::test]
 async fn a_hook_moves_a_period_and_its_usage_is_billed_when_it_ends() {
     let harness = Harness::start().await;
     harness.seed_pro();
-    let pro = harness.sandbox.create_subscribed_customer("pro", None).unwrap();
+    let pro = harness.sandbox.create_subscribed_customer("pro", None).expect("it is there");
     harness.use_units(&pro.customer, 10_100, "a").await;
     let path = format!("/v1/subscriptions/{}", pro.subscription);
-    let anchor = harness.get(&path).await.json["billing_cycle_anchor"].as_i64().unwrap();
+    let anchor = harness.get(&path).await.json["billing_cycle_anchor"].as_i64().expect("it is there");
     let (start, later) = (anchor - 10 * DAY, anchor + DAY);
     let period = format!("/_sandbox/subscriptions/{}/period", pro.subscription);
     let running = harness.post(&period, &format!("start={start}&end={later}")).await.json;
@@ -165,7 +172,9 @@ async fn a_hook_moves_a_period_and_its_usage_is_billed_when_it_ends() {
     harness.post(&period, &format!("start={start}&end={anchor}")).await;
     let next = harness.get(&path).await.json;
     assert_eq!(next["items"]["data"][0]["current_period_start"], anchor);
-    assert!(next["items"]["data"][0]["current_period_end"].as_i64().unwrap() > anchor + 27 * DAY);
+    assert!(
+        next["items"]["data"][0]["current_period_end"].as_i64().expect("it is there") > anchor + 27 * DAY
+    );
     let invoices = harness.get(&format!("/v1/invoices?customer={}", pro.customer)).await.json;
     assert_eq!(invoices["data"].as_array().map(Vec::len), Some(2));
 }
@@ -174,7 +183,7 @@ async fn a_hook_moves_a_period_and_its_usage_is_billed_when_it_ends() {
 async fn lists_leave_canceled_subscriptions_out_unless_asked() {
     let harness = Harness::start().await;
     harness.seed_pro();
-    let pro = harness.sandbox.create_subscribed_customer("pro", None).unwrap();
+    let pro = harness.sandbox.create_subscribed_customer("pro", None).expect("it is there");
     let canceled = harness.delete(&format!("/v1/subscriptions/{}", pro.subscription)).await;
     assert_eq!(canceled.json["status"], "canceled");
     let list = |more: &str| harness.get_len(format!("/v1/subscriptions?customer={}{more}", pro.customer));
@@ -197,12 +206,17 @@ async fn paying_a_checkout_subscribes_once_and_returns_to_the_shop() {
                 &line_items[1][price]=price_demo_pro_api_calls&subscription_data[metadata][tollgate_customer]=alice";
     let session = harness.post("/v1/checkout/sessions", form).await;
     assert_eq!(session.json["amount_total"], 9_900);
-    let page = harness.http.get(session.json["url"].as_str().unwrap()).send().await.unwrap();
-    let html = page.text().await.unwrap();
+    let page = harness
+        .http
+        .get(session.json["url"].as_str().expect("it is there"))
+        .send()
+        .await
+        .expect("it is there");
+    let html = page.text().await.expect("it is there");
     assert!(html.contains("99.00 USD per month") && html.contains("http://shop.example/"));
     for _ in 0..2 {
         let pay = format!("{}/checkout/{}/pay", harness.sandbox.base_url(), session.id());
-        let paid = harness.http.post(pay).send().await.unwrap();
+        let paid = harness.http.post(pay).send().await.expect("it is there");
         assert_eq!(paid.status(), 303);
         assert_eq!(
             paid.headers()["location"],
@@ -211,8 +225,10 @@ async fn paying_a_checkout_subscribes_once_and_returns_to_the_shop() {
     }
     let done = harness.get(&format!("/v1/checkout/sessions/{}", session.id())).await.json;
     assert_eq!((done["status"].as_str(), done["payment_status"].as_str()), (Some("complete"), Some("paid")));
-    let subscription =
-        harness.get(&format!("/v1/subscriptions/{}", done["subscription"].as_str().unwrap())).await.json;
+    let subscription = harness
+        .get(&format!("/v1/subscriptions/{}", done["subscription"].as_str().expect("it is there")))
+        .await
+        .json;
     assert_eq!(subscription["metadata"]["tollgate_customer"], "alice");
     assert_eq!(
         harness.event_types().await,
@@ -247,7 +263,7 @@ async fn a_trial_is_free_and_turns_active_when_it_is_ended() {
 async fn hooks_force_a_status_and_fail_a_payment() {
     let harness = Harness::start().await;
     harness.seed_pro();
-    let pro = harness.sandbox.create_subscribed_customer("pro", None).unwrap();
+    let pro = harness.sandbox.create_subscribed_customer("pro", None).expect("it is there");
     let hook = |name: &str| format!("/_sandbox/subscriptions/{}/{name}", pro.subscription);
     let failed = harness.post(&hook("payment_failed"), "").await.json;
     assert_eq!(failed["status"], "past_due");
@@ -276,7 +292,7 @@ async fn hooks_force_a_status_and_fail_a_payment() {
 async fn deleting_a_customer_ends_its_subscriptions() {
     let harness = Harness::start().await;
     harness.seed_pro();
-    let pro = harness.sandbox.create_subscribed_customer("pro", None).unwrap();
+    let pro = harness.sandbox.create_subscribed_customer("pro", None).expect("it is there");
     let path = format!("/v1/customers/{}", pro.customer);
     assert_eq!(harness.delete(&path).await.json["deleted"], true);
     assert_eq!(harness.get(&path).await.json["deleted"], true);
@@ -325,7 +341,9 @@ async fn a_yearly_fee_and_monthly_usage_have_periods_of_their_own() {
          &cancel_at_period_end=true"
     );
     let subscription = harness.post("/v1/subscriptions", &form).await.json;
-    let end = |index: usize| subscription["items"]["data"][index]["current_period_end"].as_i64().unwrap();
+    let end = |index: usize| {
+        subscription["items"]["data"][index]["current_period_end"].as_i64().expect("it is there")
+    };
     assert!(end(0) - end(1) > 300 * DAY);
     assert_eq!(subscription["cancel_at"], end(0), "what was paid for is had to its end");
     let preview = harness.post("/v1/invoices/create_preview", &format!("customer={customer}")).await.json;

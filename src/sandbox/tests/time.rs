@@ -15,13 +15,13 @@ struct World {
 }
 
 fn at(instant: &str) -> i64 {
-    instant.parse::<Timestamp>().unwrap().as_second()
+    instant.parse::<Timestamp>().expect("it is there").as_second()
 }
 
 fn run(state: &mut State, now: i64, operation: Operation, id: &str, form: &str) -> Value {
     subscriptions::tick(state, now);
-    let params = Params::decode(form).unwrap();
-    operation(state, &Call { now, id, params: &params }).unwrap()
+    let params = Params::decode(form).expect("it is there");
+    operation(state, &Call { now, id, params: &params }).expect("it is there")
 }
 
 impl World {
@@ -41,8 +41,8 @@ impl World {
             tiers: vec![pro],
             id_prefix: None,
         };
-        seed::catalogue(&mut state, at(now), &wanted).unwrap();
-        let pro = seed::subscribed_customer(&mut state, at(now), "pro", None).unwrap();
+        seed::catalogue(&mut state, at(now), &wanted).expect("it is there");
+        let pro = seed::subscribed_customer(&mut state, at(now), "pro", None).expect("it is there");
         Self { state, pro }
     }
 
@@ -67,8 +67,8 @@ impl World {
     /// The totals of all invoices, newest first.
     fn totals(&mut self, now: &str) -> Vec<i64> {
         let list = run(&mut self.state, at(now), invoices::index, "", "");
-        let rows = list["data"].as_array().unwrap().iter();
-        rows.map(|invoice| invoice["total"].as_i64().unwrap()).collect()
+        let rows = list["data"].as_array().expect("it is there").iter();
+        rows.map(|invoice| invoice["total"].as_i64().expect("it is there")).collect()
     }
 
     fn events(&self, kind: &str) -> usize {
@@ -78,7 +78,7 @@ impl World {
 
 fn period(subscription: &Value, item: usize) -> (i64, i64) {
     let item = &subscription["items"]["data"][item];
-    let bound = |name: &str| item[name].as_i64().unwrap();
+    let bound = |name: &str| item[name].as_i64().expect("it is there");
     (bound("current_period_start"), bound("current_period_end"))
 }
 
@@ -129,7 +129,7 @@ fn a_trial_turns_active_at_its_end_and_its_usage_is_free() {
     );
     let trial = run(&mut world.state, at("2026-01-02T00:00:00Z"), subscriptions::create, "", &form);
     assert_eq!(period(&trial, 0), (at("2026-01-02T00:00:00Z"), at("2026-01-16T00:00:00Z")));
-    world.pro.subscription = trial["id"].as_str().unwrap().to_owned();
+    world.pro.subscription = trial["id"].as_str().expect("it is there").to_owned();
     world.use_units("2026-01-10T00:00:00Z", 1_000);
     assert_eq!(world.subscription("2026-01-15T23:59:59Z")["status"], "trialing");
     let paying = world.subscription("2026-01-16T00:00:00Z");
@@ -141,7 +141,7 @@ fn a_trial_turns_active_at_its_end_and_its_usage_is_free() {
 #[test]
 fn an_anchor_ahead_shortens_the_first_period() {
     let mut world = World::begin("2026-01-01T00:00:00Z");
-    let price = world.state.prices.iter().next().unwrap().id.clone();
+    let price = world.state.prices.iter().next().expect("it is there").id.clone();
     let (now, anchor) = (at("2026-01-20T00:00:00Z"), at("2026-02-01T00:00:00Z"));
     let form =
         format!("customer={}&billing_cycle_anchor={anchor}&items[0][price]={price}", world.pro.customer);
@@ -154,11 +154,11 @@ fn another_rhythm_ends_the_period_at_once_and_bills_its_usage() {
     let mut world = World::begin("2026-01-01T00:00:00Z");
     world.use_units("2026-01-05T00:00:00Z", 110);
     let before = world.subscription("2026-01-10T00:00:00Z");
-    let item = before["items"]["data"][0]["id"].as_str().unwrap();
+    let item = before["items"]["data"][0]["id"].as_str().expect("it is there");
     let weekly = "currency=usd&unit_amount=3000&recurring[interval]=week&product_data[name]=Weekly";
     let now = "2026-01-10T00:00:00Z";
     let price = run(&mut world.state, at(now), crate::sandbox::prices::create, "", weekly);
-    let form = format!("items[0][id]={item}&items[0][price]={}", price["id"].as_str().unwrap());
+    let form = format!("items[0][id]={item}&items[0][price]={}", price["id"].as_str().expect("it is there"));
     let after = world.update(now, &form);
     assert_eq!(period(&after, 0), (at(now), at("2026-01-17T00:00:00Z")));
     assert_eq!(period(&after, 1), (at(now), at("2026-02-10T00:00:00Z")));

@@ -91,7 +91,7 @@ async fn an_event_resent_keeps_its_id() {
     let harness = notified(&inbox, EventShape::Basil).await;
     harness.post("/v1/customers", "").await;
     let first = inbox.next().await.json();
-    harness.post(&format!("/_sandbox/events/{}/resend", first["id"].as_str().unwrap()), "").await;
+    harness.post(&format!("/_sandbox/events/{}/resend", first["id"].as_str().expect("there")), "").await;
     assert_eq!(inbox.next().await.json(), first);
 }
 
@@ -104,7 +104,7 @@ async fn a_registered_endpoint_gets_only_the_events_it_asked_for() {
     let customer = harness.post("/v1/customers", "name=A").await.id();
     harness.post(&format!("/v1/customers/{customer}"), "name=B").await;
     let event = inbox.next().await;
-    assert!(event.signed_with(endpoint.json["secret"].as_str().unwrap()));
+    assert!(event.signed_with(endpoint.json["secret"].as_str().expect("there")));
     assert_eq!(event.json()["type"], "customer.updated");
     assert_eq!(event.json()["data"]["previous_attributes"]["name"], "A");
     let listed = harness.get("/v1/webhook_endpoints").await.json;
@@ -120,7 +120,7 @@ async fn an_old_endpoint_sees_the_period_on_the_subscription() {
     let mut inbox = Inbox::start(Vec::new()).await;
     let harness = notified(&inbox, EventShape::PreBasil).await;
     harness.seed_pro();
-    let pro = harness.sandbox.create_subscribed_customer("pro", None).unwrap();
+    let pro = harness.sandbox.create_subscribed_customer("pro", None).expect("there");
     let subscription = loop {
         let event = inbox.next().await.json();
         if event["type"] == "customer.subscription.created" {

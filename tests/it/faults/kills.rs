@@ -44,6 +44,7 @@ async fn loses_nothing(name: &str, percent: u64, usual: u64) {
         world.gateway.kill9();
         while dice.percent(25) {
             world.gateway.spawn();
+            // Killed at a random moment of its start: there is nothing to wait for.
             tokio::time::sleep(START * u32::try_from(dice.below(100)).expect("small") / 100).await;
             world.gateway.kill9();
         }

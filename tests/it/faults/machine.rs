@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tollgate::domain::catalogue::Report;
 use tollgate::ledger::{Durability, Ledger, Lost, Options, Position, Resume};
 use tollgate::reporting::{Folder, Reporter, ReporterOptions};
-use tollgate::store::{LostRecords, NameKind, Store};
+use tollgate::store::{LostRecords, NameKind, Store, retry_dead_in};
 use tollgate::stripe::{Secret, Transport, TransportOptions};
 
 use super::LEDGER;
@@ -147,11 +147,9 @@ impl Machine {
         crate::harness::let_pauses_pass(self.data_dir.path());
     }
 
-    /// Dead rows are pending again, where no other of their total is.
+    /// As `tollgate outbox retry` does beside a gateway.
     pub fn retry_dead(&self) {
-        let again = "UPDATE OR IGNORE outbox SET state = 'pending', next_try_at = 0, settled_at = NULL
-                     WHERE state = 'dead'";
-        self.store().execute(again, []).expect("an outbox");
+        retry_dead_in(self.data_dir.path(), &[], crate::harness::unix_now()).expect("an outbox");
     }
 
     /// Rows that Stripe has not accepted, and totals with something to seal.
