@@ -1,24 +1,64 @@
 //! At the response: the reservation settles or is released, and the usage record is appended before the header
 //! goes out.
 
+use std::time::Instant;
+
+use http::Method;
+use pingora::http::ResponseHeader;
+
 use crate::customers::{Reservation, Settled};
 use crate::domain::route::Route;
 use crate::domain::usage::Now;
 use crate::ledger::{Kind, Record, RecordDraw};
+use crate::metrics::METRICS;
 use crate::problem::Problem;
 
 use super::admission::ledger_unavailable;
 use super::context::{Charge, Context, Recorded};
-use super::{Parts, methods};
+use super::proxy::fail;
+use super::{Parts, limits, methods};
 
 impl Parts {
+    /// Makes the upstream's answer ours: charges it, and says what it cost and what is left. `read_at` is when its
+    /// header had been read. An error goes by `fail_to_proxy`, and nothing was charged.
+    pub(super) async fn respond(
+        &self,
+        method: &Method,
+        response: &mut ResponseHeader,
+        read_at: Instant,
+        context: &mut Context,
+    ) -> pingora::Result<()> {
+        let status = response.status.as_u16();
+        response.insert_header("x-request-id", context.shown_request_id())?;
+        response.remove_header("x-usage-cost");
+        let Some(route) = context.route.map(|id| self.catalogue.routes.get(id)) else { return Ok(()) };
+        let entry = match &context.charge {
+            Charge::Held(reservation) if !route.cost.is_free() => reservation.entry().clone(),
+            _ => return Ok(()),
+        };
+        if let Err(problem) = self.charge(route, status, method, context).await {
+            return Err(fail(context, problem));
+        }
+        if let Charge::Recorded(recorded) = &context.charge {
+            let cost = limits::usage_cost(self, route, &recorded.settled.charge);
+            response.insert_header("x-usage-cost", cost)?;
+        }
+        let policies = entry.policies(route, self.catalogue.currency, context.settle_at());
+        for (name, value) in self.limit_headers(&policies) {
+            response.insert_header(name, value)?;
+        }
+        let own = context.forwarded_at - context.started + read_at.elapsed();
+        METRICS.gateway_seconds.observe(own.saturating_sub(context.waited).as_secs_f64());
+        Ok(())
+    }
+
     /// Charges the request if the status is one that the route charges; else releases what is held.
     /// An error means that nothing was charged and the response must not go out.
     pub(super) async fn charge(
         &self,
         route: &Route,
         status: u16,
-        method: &http::Method,
+        method: &Method,
         context: &mut Context,
     ) -> Result<(), Problem> {
         let Charge::Held(mut reservation) = std::mem::take(&mut context.charge) else { return Ok(()) };
@@ -68,7 +108,7 @@ impl Parts {
         &self,
         route: &Route,
         status: u16,
-        method: &http::Method,
+        method: &Method,
         reservation: &Reservation,
         settled: &Settled,
         context: &Context,

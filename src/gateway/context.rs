@@ -14,6 +14,7 @@ use crate::domain::usage::Now;
 use crate::ledger::Record;
 use crate::problem::Problem;
 
+use super::connections::Connection;
 use super::idempotency::PassingBody;
 use super::{Flow, RequestId};
 
@@ -45,6 +46,11 @@ pub struct Context {
     pub(super) foreign_request_id: Option<Box<str>>,
     pub(super) now: Now,
     pub(super) started: Instant,
+    /// When the decision was made and the upstream's turn began.
+    pub(super) forwarded_at: Instant,
+    pub(super) connection: Arc<Connection>,
+    /// The request goes by `exchange`: whole before it is forwarded.
+    pub(super) short_way: bool,
     pub(super) route: Option<RouteId>,
     pub(super) identity: Option<Arc<Identity>>,
     /// The store's number of who calls; 0 when tokens do not say.
@@ -73,11 +79,17 @@ impl Context {
     pub(super) fn new(flow: Arc<Flow>) -> Self {
         flow.in_flight.fetch_add(1, Ordering::Relaxed);
         let now = clock::now();
+        let started = Instant::now();
+        let connection = Connection::current();
+        connection.begin();
         Self {
             request_id: RequestId::new(now),
             foreign_request_id: None,
             now,
-            started: Instant::now(),
+            started,
+            forwarded_at: started,
+            connection,
+            short_way: false,
             route: None,
             identity: None,
             member: 0,
@@ -112,6 +124,7 @@ impl Context {
 
 impl Drop for Context {
     fn drop(&mut self) {
+        self.connection.end(Instant::now());
         self.flow.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }

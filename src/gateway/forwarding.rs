@@ -4,11 +4,13 @@ use std::net::IpAddr;
 
 use http::header::{self, HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
+use pingora::{ErrorType, OrErr};
 
 use crate::domain::catalogue::Catalogue;
 use crate::domain::tier::{Limit, Tier};
 
 use super::Parts;
+use super::connections::Connection;
 use super::context::{Charge, Context};
 
 /// Headers by which an upstream might answer another, dearer request than the one that was priced.
@@ -57,12 +59,7 @@ impl TierHeaders {
 
 impl Parts {
     /// Runs once per attempt, on a fresh copy of the client's header: it counts nothing.
-    pub(super) fn forward(
-        &self,
-        request: &mut RequestHeader,
-        client: Option<IpAddr>,
-        context: &Context,
-    ) -> pingora::Result<()> {
+    pub(super) fn forward(&self, request: &mut RequestHeader, context: &Context) -> pingora::Result<()> {
         remove_what_only_we_say(request, self.settings.forward_token);
         if context.read_ahead {
             // The client has been told to go on.
@@ -87,21 +84,22 @@ impl Parts {
                 }
             }
         }
-        self.forwarded_for(request, client)
+        self.forwarded_for(request, &context.connection)
     }
 
-    fn forwarded_for(&self, request: &mut RequestHeader, client: Option<IpAddr>) -> pingora::Result<()> {
-        let Some(client) = client else { return Ok(()) };
+    fn forwarded_for(&self, request: &mut RequestHeader, connection: &Connection) -> pingora::Result<()> {
+        let Some(client) = connection.client else { return Ok(()) };
         let before = request.headers.get(FORWARDED_FOR).and_then(|value| value.to_str().ok());
         let chain = if let Some(before) = before.filter(|_| self.trusts(client)) {
-            format!("{before}, {client}")
+            HeaderValue::try_from(format!("{before}, {client}"))
+                .or_err(ErrorType::InvalidHTTPHeader, "a chain of visible characters")?
         } else {
             request.insert_header(FORWARDED_PROTO, "http")?;
             match request.headers.get(header::HOST).cloned() {
                 Some(host) => request.insert_header(FORWARDED_HOST, host)?,
                 None => drop(request.remove_header(&FORWARDED_HOST)),
             }
-            client.to_string()
+            connection.client_text.clone()
         };
         request.insert_header(FORWARDED_FOR, chain)
     }

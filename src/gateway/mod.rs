@@ -15,8 +15,10 @@
 mod admission;
 mod answer;
 mod charging;
+pub mod connections;
 mod context;
 mod counters;
+mod exchange;
 mod forwarding;
 mod idempotency;
 mod in_process;
@@ -40,6 +42,7 @@ use crate::ledger::Ledger;
 use counters::Counters;
 use forwarding::TierHeaders;
 
+pub use connections::Connections;
 pub use proxy::Gateway;
 pub use request_id::RequestId;
 pub use upstreams::{Upstream, Upstreams};
@@ -68,7 +71,6 @@ pub struct OwnPaths {
 pub struct Settings {
     pub own_paths: OwnPaths,
     pub max_body: u64,
-    pub keepalive_seconds: u64,
     pub forward_token: bool,
     /// Where `upgrade_url` points; none without a public URL.
     pub upgrade_url: Option<String>,
@@ -102,7 +104,7 @@ pub struct Rooms {
     pub authenticator: Arc<Authenticator>,
     pub customers: Arc<Customers>,
     pub ledger: Arc<Ledger>,
-    pub upstreams: Upstreams,
+    pub upstreams: Arc<Upstreams>,
     /// Answers `own_paths`.
     pub api: Router,
 }
@@ -113,7 +115,7 @@ struct Parts {
     authenticator: Arc<Authenticator>,
     customers: Arc<Customers>,
     ledger: Arc<Ledger>,
-    upstreams: Upstreams,
+    upstreams: Arc<Upstreams>,
     api: Router,
     numbers: RecordNumbers,
     settings: Settings,

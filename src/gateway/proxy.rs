@@ -1,7 +1,7 @@
 //! The phases of a proxied request, in the order in which they run.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -15,11 +15,10 @@ use crate::domain::route::Route;
 use crate::problem::{Code, Problem};
 
 use super::admission::{Destination, Stopped};
-use super::context::{Charge, Context};
+use super::context::Context;
 use super::counters::Counters;
 use super::forwarding::TierHeaders;
-use super::{Parts, RecordNumbers, Rooms, Settings, limits};
-use crate::metrics::METRICS;
+use super::{Parts, RecordNumbers, Rooms, Settings, exchange};
 use std::sync::Arc;
 
 /// A client that neither sends nor takes a byte for this long is gone.
@@ -55,14 +54,14 @@ impl Gateway {
     fn route(&self, context: &Context) -> Option<&Route> {
         context.route.map(|id| self.parts.catalogue.routes.get(id))
     }
+}
 
-    /// Carries a problem through pingora's error path to `fail_to_proxy`.
-    #[expect(clippy::unnecessary_box_returns, reason = "pingora's errors are boxed")]
-    fn fail(context: &mut Context, problem: Problem) -> Box<Error> {
-        let error = Error::explain(ErrorType::HTTPStatus(problem.status()), problem.code.as_str());
-        context.problem = Some(problem);
-        error
-    }
+/// Carries a problem through pingora's error path to `fail_to_proxy`.
+#[expect(clippy::unnecessary_box_returns, reason = "pingora's errors are boxed")]
+pub(super) fn fail(context: &mut Context, problem: Problem) -> Box<Error> {
+    let error = Error::explain(ErrorType::HTTPStatus(problem.status()), problem.code.as_str());
+    context.problem = Some(problem);
+    error
 }
 
 #[async_trait]
@@ -78,15 +77,15 @@ impl ProxyHttp for Gateway {
 
     async fn early_request_filter(&self, session: &mut Session, context: &mut Context) -> Result<()> {
         // None means that the connection must close after this request: it stays so.
+        // Zero: kept without a timer of pingora's; `connections` closes what rests for too long.
         if session.get_keepalive().is_some() {
             let draining = self.parts.flow.draining.load(Ordering::Relaxed);
-            session.set_keepalive((!draining).then_some(self.parts.settings.keepalive_seconds));
+            session.set_keepalive((!draining).then_some(0));
         }
         session.set_read_timeout(Some(CLIENT_TIMEOUT));
         session.set_write_timeout(Some(CLIENT_TIMEOUT));
         session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
-        let client = session.client_addr().and_then(|address| Some(address.as_inet()?.ip()));
-        if client.is_some_and(|client| self.parts.trusts(client)) {
+        if context.connection.client.is_some_and(|client| self.parts.trusts(client)) {
             let sent = session.get_header("x-request-id").and_then(|value| value.to_str().ok());
             let kept = sent.filter(|id| (1..=255).contains(&id.len()));
             context.foreign_request_id = kept.map(Into::into);
@@ -97,9 +96,14 @@ impl ProxyHttp for Gateway {
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
         match self.parts.admit(session, context).await {
             Ok(Destination::Upstream) => {
-                let own = context.started.elapsed().saturating_sub(context.waited);
-                METRICS.gateway_seconds.observe(own.as_secs_f64());
-                Ok(false)
+                context.forwarded_at = Instant::now();
+                match self.route(context) {
+                    Some(route) if exchange::is_plain(session.req_header()) => {
+                        context.short_way = true;
+                        self.parts.exchange(session, route, context).await.map(|()| true)
+                    }
+                    _ => Ok(false),
+                }
             }
             Ok(Destination::Own) => {
                 self.parts.answer_in_process(session, context).await?;
@@ -126,7 +130,7 @@ impl ProxyHttp for Gateway {
         context.body_bytes += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
         if context.body_bytes > self.parts.settings.max_body {
             let problem = self.parts.body_too_large();
-            return Err(Self::fail(context, problem).into_down());
+            return Err(fail(context, problem).into_down());
         }
         if end {
             Parts::body_has_passed(context);
@@ -139,7 +143,7 @@ impl ProxyHttp for Gateway {
             return Err(Error::explain(ErrorType::InternalError, "forwarding needs a route"));
         };
         context.attempts += 1;
-        Ok(self.parts.upstreams.peer(route.upstream))
+        Ok(Box::new(self.parts.upstreams.server(route.upstream).peer.clone()))
     }
 
     /// A connection that could not be made has carried nothing: another attempt is safe for every method.
@@ -155,9 +159,24 @@ impl ProxyHttp for Gateway {
         error
     }
 
+    /// A kept connection that the server had closed is no answer: another one is asked, unless what was asked may
+    /// have been done (RFC 9110, section 9.2.2).
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        _context: &mut Context,
+        reused: bool,
+    ) -> Box<Error> {
+        let whole = !session.as_ref().retry_buffer_truncated();
+        error.retry.decide_reuse(reused && whole && session.req_header().method.is_idempotent());
+        error
+    }
+
     async fn upstream_request_filter(
         &self,
-        session: &mut Session,
+        _session: &mut Session,
         request: &mut RequestHeader,
         context: &mut Context,
     ) -> Result<()> {
@@ -166,8 +185,7 @@ impl ProxyHttp for Gateway {
         if let Some(passing) = &mut context.passing {
             passing.rewind();
         }
-        let client = session.client_addr().and_then(|address| Some(address.as_inet()?.ip()));
-        self.parts.forward(request, client, context)
+        self.parts.forward(request, context)
     }
 
     async fn response_filter(
@@ -181,26 +199,8 @@ impl ProxyHttp for Gateway {
         if response.status.is_informational() && status != 101 {
             return Ok(());
         }
-        response.insert_header("x-request-id", context.shown_request_id())?;
-        response.remove_header("x-usage-cost");
-        let Some(route) = self.route(context) else { return Ok(()) };
-        let entry = match &context.charge {
-            Charge::Held(reservation) if !route.cost.is_free() => reservation.entry().clone(),
-            _ => return Ok(()),
-        };
-        let method = &session.req_header().method;
-        if let Err(problem) = self.parts.charge(route, status, method, context).await {
-            return Err(Self::fail(context, problem));
-        }
-        if let Charge::Recorded(recorded) = &context.charge {
-            let cost = limits::usage_cost(&self.parts, route, &recorded.settled.charge);
-            response.insert_header("x-usage-cost", cost)?;
-        }
-        let policies = entry.policies(route, self.parts.catalogue.currency, context.settle_at());
-        for (name, value) in self.parts.limit_headers(&policies) {
-            response.insert_header(name, value)?;
-        }
-        Ok(())
+        let method = session.req_header().method.clone();
+        self.parts.respond(&method, response, Instant::now(), context).await
     }
 
     async fn fail_to_proxy(
@@ -215,14 +215,17 @@ impl ProxyHttp for Gateway {
             self.parts.undo(context);
         }
         let error_code = problem.as_ref().map_or(0, Problem::status);
-        // Pingora closes the connection once an upstream was tried and failed: the answer says so.
-        session.set_keepalive(None);
+        // On pingora's way the connection is closed once an upstream was tried and failed: the answer says so.
+        let reusable = context.short_way && problem.is_some() && answered(session).is_none();
+        if !reusable {
+            session.set_keepalive(None);
+        }
         if let (Some(problem), None) = (&problem, answered(session))
             && let Err(unwritten) = self.parts.refuse(session, problem, Some(error), context).await
         {
             tracing::debug!(%unwritten, "a refusal could not be written");
         }
-        FailToProxy { error_code, can_reuse_downstream: false }
+        FailToProxy { error_code, can_reuse_downstream: reusable }
     }
 
     /// Pingora would log what `logging` below logs.
@@ -271,7 +274,7 @@ impl ProxyHttp for Gateway {
 }
 
 /// The status of the answer that the client sees; an informational one is none, a switch of protocols is.
-fn answered(session: &Session) -> Option<u16> {
+pub(super) fn answered(session: &Session) -> Option<u16> {
     let status = session.response_written()?.status;
     (!status.is_informational() || status.as_u16() == 101).then_some(status.as_u16())
 }

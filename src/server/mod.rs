@@ -104,7 +104,7 @@ impl Server {
         let flow = Arc::new(Flow::default());
         let started = Arc::new(AtomicBool::new(false));
         build::serve_admin(config, &rooms, &flow, &started, &runtime, &stopping)?;
-        let close = proxy_service::spawn(config, &state, &rooms, flow.clone())?;
+        let close = proxy_service::spawn(config, &state, &rooms, flow.clone(), &runtime)?;
         let reporter = rooms.reporter.clone();
         build::spawn_work(config, &state, rooms, &runtime, &stopping);
         let ledger = state.ledger.clone();

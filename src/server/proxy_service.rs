@@ -6,22 +6,34 @@
 use std::net::ToSocketAddrs;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use pingora::proxy::http_proxy_service;
+use pingora::listeners::ListenerConfig;
+use pingora::protocols::l4::stream::L4BufferSettings;
+use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
+use pingora::services::listening::Service;
+use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::api::{self, PublicPaths};
 use crate::config::{self, Config};
-use crate::gateway::{self, Flow, Gateway, OwnPaths, Settings, Upstream, Upstreams};
+use crate::gateway::{self, Connections, Flow, Gateway, OwnPaths, Settings, Upstream, Upstreams};
 
 use super::ServerError;
 use super::build::{Rooms, State, listen};
 
 /// Idle connections to upstreams, kept over all threads.
 const UPSTREAM_POOL: usize = 512;
+
+/// A request's header is read where it is parsed; bodies have a buffer of their own.
+const READ_BUFFER: usize = 0;
+/// An answer's header and a short body go out by one call.
+const WRITE_BUFFER: usize = 4 * 1024;
+/// How often idle connections to upstreams are looked at.
+const LOOK_AT_IDLE: Duration = Duration::from_secs(5);
 
 /// Pingora would panic in its own thread: this says it in words, and lets go of the ports again.
 pub(super) fn check_ports(config: &Config) -> Result<(), ServerError> {
@@ -34,8 +46,10 @@ pub(super) fn spawn(
     state: &State,
     rooms: &Rooms,
     flow: Arc<Flow>,
+    runtime: &Runtime,
 ) -> Result<watch::Sender<bool>, ServerError> {
-    let upstreams = Upstreams::new(resolve(&config.upstreams)?);
+    let upstreams = Arc::new(Upstreams::new(resolve(&config.upstreams)?));
+    runtime.spawn(close_idle(upstreams.clone()));
     let threads = config.server.threads.or_else(|| thread::available_parallelism().ok());
     let conf = ServerConf {
         threads: threads.map_or(1, usize::from),
@@ -48,9 +62,12 @@ pub(super) fn spawn(
     let gateway = gateway(config, state, rooms, upstreams, flow);
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
-    let mut service = http_proxy_service(&server.configuration, gateway);
+    let proxy = http_proxy(&server.configuration, gateway);
+    let connections = Connections::new(proxy, config.server.keepalive_timeout);
+    let mut service = Service::new("proxy".to_owned(), connections);
     for address in &config.server.listen {
-        service.add_tcp(&address.to_string());
+        let buffers = L4BufferSettings::new(READ_BUFFER, WRITE_BUFFER);
+        service.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(buffers));
     }
     server.add_service(service);
     let (close, closing) = watch::channel(false);
@@ -58,6 +75,13 @@ pub(super) fn spawn(
         .name("pingora".into())
         .spawn(move || server.run(RunArgs { shutdown_signal: Box::new(Closing(closing)) }))?;
     Ok(close)
+}
+
+async fn close_idle(upstreams: Arc<Upstreams>) {
+    loop {
+        tokio::time::sleep(LOOK_AT_IDLE).await;
+        upstreams.close_idle();
+    }
 }
 
 struct Closing(watch::Receiver<bool>);
@@ -71,7 +95,13 @@ impl ShutdownSignalWatch for Closing {
     }
 }
 
-fn gateway(config: &Config, state: &State, rooms: &Rooms, upstreams: Upstreams, flow: Arc<Flow>) -> Gateway {
+fn gateway(
+    config: &Config,
+    state: &State,
+    rooms: &Rooms,
+    upstreams: Arc<Upstreams>,
+    flow: Arc<Flow>,
+) -> Gateway {
     let paths = &config.billing.paths;
     let public_paths = PublicPaths {
         prefix: paths.prefix.clone(),
@@ -85,7 +115,6 @@ fn gateway(config: &Config, state: &State, rooms: &Rooms, upstreams: Upstreams, 
             webhook: paths.webhook.clone(),
         },
         max_body: config.server.max_body_bytes,
-        keepalive_seconds: config.server.keepalive_timeout.as_secs().max(1),
         forward_token: config.auth.forward_token,
         upgrade_url: config.server.public_url.as_ref().map(|url| format!("{url}{}", paths.pricing)),
         trusted_proxies: config.server.trusted_proxies.clone(),

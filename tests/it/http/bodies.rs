@@ -51,24 +51,27 @@ async fn a_chunked_body_found_too_large_on_the_way_is_413_and_uncharged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_that_the_client_breaks_off_is_uncharged() {
-    let world = World::start().await;
-    let customer = world.customer("uploader");
-    let mut wire = world.wire().await;
-    let head = format!(
-        "POST /signals HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\ncontent-length: 9\r\n\r\nbroken",
-        customer.token
-    );
-    wire.send(&head).await;
-    world.upstream.arrived("/signals", 1).await;
-    drop(wire);
-    let ended = "tollgate_requests_total{route=\"/signals\",status_class=\"4xx\"}";
-    crate::harness::until("the gateway notices", crate::harness::PATIENCE, async || {
-        (world.metric(ended).await == Some(1)).then_some(())
-    })
-    .await;
-    assert_eq!(customer.used().await, 0);
-    world.finish().await;
+async fn an_upload_that_the_client_breaks_off_is_uncharged_and_a_short_one_never_reaches_the_api() {
+    for (length, reaches) in [(9, 0), (70_000, 1)] {
+        let world = World::start().await;
+        let customer = world.customer("uploader");
+        let mut wire = world.wire().await;
+        let head = format!(
+            "POST /signals HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\ncontent-length: {length}\r\n\r\nbroken",
+            customer.token
+        );
+        wire.send(&head).await;
+        world.upstream.arrived("/signals", reaches).await;
+        drop(wire);
+        let ended = "tollgate_requests_total{route=\"/signals\",status_class=\"4xx\"}";
+        crate::harness::until("the gateway notices", crate::harness::PATIENCE, async || {
+            (world.metric(ended).await == Some(1)).then_some(())
+        })
+        .await;
+        assert_eq!(customer.used().await, 0);
+        assert_eq!(world.upstream.hits("/signals"), reaches);
+        world.finish().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -54,21 +54,20 @@ async fn a_refused_request_with_a_body_leaves_the_connection_at_the_next_request
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_api_that_fails_costs_the_client_no_units_and_the_answer_says_that_the_connection_ends() {
+async fn an_api_that_fails_costs_the_client_neither_units_nor_its_connection() {
     let mut world = World::builder().config("[upstreams.api]\nread_timeout = \"300ms\"").start().await;
     let customer = world.customer("unlucky");
     let mut wire = world.wire().await;
     world.upstream.on("/signals", Behaviour::Held);
     let reply = wire.ask(&customer, "GET /signals HTTP/1.1").await;
     assert_eq!(reply.refusal(), (504, "upstream_timeout".to_owned()));
-    assert_eq!(reply.header("connection"), Some("close"));
+    assert_eq!(reply.header("connection"), Some("keep-alive"));
     world.upstream.release();
     world.upstream.go_away().await;
     for _ in 0..3 {
-        let mut wire = world.wire().await;
         let reply = wire.ask(&customer, "GET /export/csv HTTP/1.1").await;
         assert_eq!(reply.refusal(), (502, "upstream_failed".to_owned()));
-        assert_eq!(reply.header("connection"), Some("close"));
+        assert_eq!(reply.header("connection"), Some("keep-alive"));
     }
     world.finish().await;
 }

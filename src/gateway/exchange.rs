@@ -1,0 +1,229 @@
+//! The short way to the upstream and back, for plain requests: most of an API's traffic.
+//!
+//! Pingora's own way passes each piece of either body through channels between two futures, and hands each upstream
+//! connection to a task that watches it until it is used again. A plain request needs none of it: its body, if it has
+//! one, is whole before it is forwarded, and the answer's pieces are read and written in turn. Framing, parsing and
+//! their defences stay pingora's; [`is_plain`] leaves everything to pingora's way that asks for more.
+//!
+//! What holds there holds here: a client that leaves or an upstream that dies ends the exchange, and the header goes
+//! out only after `charging` has recorded it.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use http::{Method, StatusCode, Version, header};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v1::client::HttpSession as Client;
+use pingora::proxy::Session;
+use pingora::{Error, ErrorType, Result};
+use tokio::time::{Instant, Sleep};
+
+use crate::domain::route::Route;
+
+use super::context::Context;
+use super::upstreams::{Link, Server};
+use super::{Parts, proxy};
+
+/// A longer body is sent on while it comes.
+const MOST_BODY_BYTES: usize = 64 * 1024;
+
+/// Whether a request asks for nothing but its answer: HTTP/1.1, a path, no body or a short one of a known length, no
+/// upgrade, no expectation, and nothing about the connection but whether to keep it.
+pub(super) fn is_plain(request: &RequestHeader) -> bool {
+    let mut hosts = 0;
+    let mut lengths = 0;
+    let headers = request.headers.iter().all(|(name, value)| match *name {
+        header::HOST => {
+            hosts += 1;
+            true
+        }
+        header::CONTENT_LENGTH => {
+            lengths += 1;
+            value
+                .to_str()
+                .is_ok_and(|length| length.parse().is_ok_and(|length: usize| length <= MOST_BODY_BYTES))
+        }
+        header::CONNECTION => {
+            let wish = value.as_bytes();
+            wish.eq_ignore_ascii_case(b"keep-alive") || wish.eq_ignore_ascii_case(b"close")
+        }
+        header::EXPECT
+        | header::TE
+        | header::TRAILER
+        | header::TRANSFER_ENCODING
+        | header::UPGRADE
+        | header::PROXY_AUTHENTICATE
+        | header::PROXY_AUTHORIZATION => false,
+        _ => !matches!(name.as_str(), "keep-alive" | "proxy-connection" | "http2-settings"),
+    });
+    headers
+        && hosts == 1
+        && lengths <= 1
+        && request.version == Version::HTTP_11
+        && request.uri.authority().is_none()
+        && request.raw_path().starts_with(b"/")
+}
+
+impl Parts {
+    /// Forwards a plain request and answers it. An error leaves the answer to pingora's error path.
+    pub(super) async fn exchange(
+        &self,
+        session: &mut Session,
+        route: &Route,
+        context: &mut Context,
+    ) -> Result<()> {
+        let body = whole_body(session).await.map_err(|error| error.into_down())?;
+        loop {
+            context.attempts += 1;
+            let server = self.upstreams.server(route.upstream);
+            let (link, reused) = match self.upstreams.connect(server).await {
+                Ok(connected) => connected,
+                // A connection that could not be made has carried nothing.
+                Err(_) if context.attempts <= self.upstreams.retries(route.upstream) => continue,
+                Err(error) => return Err(error.into_up()),
+            };
+            let Err(mut error) = self.exchange_over(link, server, session, body.as_ref(), context).await
+            else {
+                return Ok(());
+            };
+            error.retry.decide_reuse(reused && session.req_header().method.is_idempotent());
+            let again = error.retry() && proxy::answered(session).is_none();
+            if !again || context.attempts >= self.upstreams.max_attempts() {
+                return Err(error);
+            }
+        }
+    }
+
+    async fn exchange_over(
+        &self,
+        link: Link,
+        server: &Server,
+        session: &mut Session,
+        body: Option<&Bytes>,
+        context: &mut Context,
+    ) -> Result<()> {
+        let Link { stream, mut timer } = link;
+        let mut upstream = Client::new_with_options(stream, &server.peer);
+        upstream.write_timeout = server.peer.options.write_timeout;
+        let mut request = session.req_header().clone();
+        request.remove_header(&header::CONNECTION);
+        self.forward(&mut request, context)?;
+        let sent = send(&mut upstream, request, body).await;
+        sent.map_err(|error| error.into_up())?;
+        timer.as_mut().reset(Instant::from_std(context.forwarded_at) + server.read_timeout());
+        let ended = self.answer_from(&mut upstream, timer.as_mut(), server, session, context).await?;
+        upstream.respect_keepalive();
+        if let Some(stream) = upstream.reuse().await {
+            server.keep(Link { stream, timer }, ended.into_std());
+        }
+        Ok(())
+    }
+
+    /// Reads the answer, and writes it as it comes.
+    async fn answer_from(
+        &self,
+        upstream: &mut Client,
+        mut timer: Pin<&mut Sleep>,
+        server: &Server,
+        session: &mut Session,
+        context: &mut Context,
+    ) -> Result<Instant> {
+        let mut header = loop {
+            unless_it_ends(upstream.read_response(), timer.as_mut(), session).await?;
+            let Some(header) = upstream.resp_header() else {
+                return Err(Error::explain(ErrorType::InvalidHTTPHeader, "no header was read").into_up());
+            };
+            match header.status {
+                StatusCode::SWITCHING_PROTOCOLS => {
+                    return Err(
+                        Error::explain(ErrorType::InvalidHTTPHeader, "an upgrade nobody asked for").into_up()
+                    );
+                }
+                status if status.is_informational() => {
+                    let header = Box::new(header.clone());
+                    client(session)?
+                        .write_response_header(header)
+                        .await
+                        .map_err(|error| error.into_down())?;
+                }
+                _ => break Box::new(header.clone()),
+            }
+        };
+        let mut ended = Instant::now();
+        let method = session.req_header().method.clone();
+        frame(&method, &mut header, upstream.is_body_done())?;
+        self.respond(&method, &mut header, ended.into_std(), context).await?;
+        client(session)?.write_response_header(header).await.map_err(|error| error.into_down())?;
+        while !upstream.is_body_done() {
+            ended = Instant::now();
+            timer.as_mut().reset(ended + server.read_timeout());
+            let piece = unless_it_ends(upstream.read_body_ref(), timer.as_mut(), session).await?;
+            let Some(piece) = piece else { break };
+            if !piece.is_empty() {
+                client(session)?.write_body(piece).await.map_err(|error| error.into_down())?;
+            }
+        }
+        client(session)?.finish_body().await.map_err(|error| error.into_down())?;
+        Ok(ended)
+    }
+}
+
+/// The body, if there is one, as pingora keeps it: it may have been read already.
+async fn whole_body(session: &mut Session) -> Result<Option<Bytes>> {
+    let session = session.as_downstream_mut();
+    if session.is_body_empty() {
+        return Ok(None);
+    }
+    session.enable_retry_buffering();
+    while session.read_request_body().await?.is_some() {}
+    Ok(session.get_retry_buffer())
+}
+
+async fn send(upstream: &mut Client, request: RequestHeader, body: Option<&Bytes>) -> Result<()> {
+    upstream.write_request_header(Box::new(request)).await?;
+    if let Some(body) = body {
+        upstream.write_body(body).await?;
+        upstream.finish_body().await?;
+    }
+    Ok(())
+}
+
+/// What the upstream says, unless the client leaves or the upstream takes too long.
+async fn unless_it_ends<T>(
+    said: impl Future<Output = Result<T>>,
+    timer: Pin<&mut Sleep>,
+    session: &mut Session,
+) -> Result<T> {
+    tokio::select! {
+        biased;
+        said = said => said.map_err(|error| error.into_up()),
+        left = session.downstream_session.read_body_or_idle(true) => Err(match left {
+            Err(error) => error.into_down(),
+            Ok(_) => Error::explain(ErrorType::ConnectionClosed, "the client sent more than its request").into_down(),
+        }),
+        () = timer => Err(Error::explain(ErrorType::ReadTimedout, "waiting for the upstream").into_up()),
+    }
+}
+
+/// The answer must end where the client can tell: a body that only its connection's end ends goes on in chunks.
+fn frame(method: &Method, header: &mut ResponseHeader, ended: bool) -> Result<()> {
+    let bodiless =
+        *method == Method::HEAD || matches!(header.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let framed = header.headers.contains_key(header::TRANSFER_ENCODING)
+        || header.headers.contains_key(header::CONTENT_LENGTH);
+    if !bodiless && !framed && !ended {
+        header.set_version(Version::HTTP_11);
+        header.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+    }
+    Ok(())
+}
+
+/// The client's side; a plain request came by HTTP/1.
+fn client(session: &mut Session) -> Result<&mut pingora::protocols::http::v1::server::HttpSession> {
+    match session.as_downstream_mut() {
+        ServerSession::H1(client) => Ok(client),
+        _ => Err(Error::explain(ErrorType::InternalError, "a plain request comes by HTTP/1")),
+    }
+}

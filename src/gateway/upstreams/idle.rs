@@ -1,0 +1,67 @@
+//! Idle connections to one server, kept for the next request.
+//!
+//! The newest is taken first, so that those beyond what the load needs grow old and are closed. What the server has
+//! closed meanwhile is seen when it is taken.
+
+use std::pin::Pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use pingora::protocols::Stream;
+use tokio::io::AsyncReadExt;
+use tokio::time::Sleep;
+
+/// A connection to a server, and the timer of what is waited for on it: re-arming one costs less than making one.
+pub struct Link {
+    pub stream: Stream,
+    pub timer: Pin<Box<Sleep>>,
+}
+
+/// The idle connections to one server.
+pub(super) struct Idle {
+    kept: Mutex<Vec<(Instant, Link)>>,
+    most: usize,
+}
+
+impl Idle {
+    pub fn new(most: usize) -> Self {
+        Self { kept: Mutex::new(Vec::new()), most }
+    }
+
+    /// One that is still open, if there is any.
+    pub fn take(&self) -> Option<Link> {
+        loop {
+            let (_, mut link) = self.kept().pop()?;
+            if is_open(&mut link.stream) {
+                return Some(link);
+            }
+        }
+    }
+
+    /// Keeps one for later, or closes it when there are enough.
+    pub fn keep(&self, link: Link, now: Instant) {
+        let mut kept = self.kept();
+        if kept.len() < self.most {
+            kept.push((now, link));
+        }
+    }
+
+    /// Closes those that nobody has needed for `longest`, and those that the server has closed.
+    pub fn close_old(&self, longest: Duration) {
+        let now = Instant::now();
+        self.kept().retain_mut(|(since, link)| {
+            now.saturating_duration_since(*since) < longest && is_open(&mut link.stream)
+        });
+    }
+
+    /// A panic elsewhere leaves a list of connections.
+    fn kept(&self) -> MutexGuard<'_, Vec<(Instant, Link)>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A server that says something unasked has closed the connection, or is not to be understood.
+fn is_open(stream: &mut Stream) -> bool {
+    stream.read(&mut [0]).now_or_never().is_none()
+}
