@@ -14,7 +14,7 @@ use super::jwks::Jwks;
 use super::key::VerifyingKey;
 use super::keyset::Lookup;
 use super::{AuthError, Identity, KeySource, MAX_TOKEN_BYTES, Reason, Settings, SetupError};
-use super::{pem, provider};
+use super::{bearer, pem, provider};
 use crate::metrics::METRICS;
 
 /// Checks tokens and remembers those that hold.
@@ -63,18 +63,19 @@ impl Authenticator {
     /// Who sends a request, by its one bearer token: remembered, or checked in full.
     ///
     /// # Errors
-    /// As [`bearer`](super::bearer) and [`verify`](Self::verify).
+    /// When there is not one bearer token, and as [`verify`](Self::verify).
     pub async fn identify(&self, headers: &HeaderMap, now_seconds: i64) -> Result<Arc<Identity>, AuthError> {
-        let token = super::bearer(headers)?;
-        match self.remembered(token, now_seconds) {
-            Some(identity) => Ok(identity),
-            None => self.verify(token, now_seconds).await,
+        let found = bearer::find(headers).inspect_err(|error| error.count())?;
+        if let Some(identity) = self.remembered(found, now_seconds) {
+            return Ok(identity);
         }
+        let token = bearer::read(found).inspect_err(|error| error.count())?;
+        self.verify(token, now_seconds).await
     }
 
     /// The identity behind a token that was verified before and still holds. Never waits or allocates.
-    pub fn remembered(&self, token: &str, now_seconds: i64) -> Option<Arc<Identity>> {
-        let identity = self.cache.get(token, now_seconds);
+    pub fn remembered(&self, token: impl AsRef<[u8]>, now_seconds: i64) -> Option<Arc<Identity>> {
+        let identity = self.cache.get(token.as_ref(), now_seconds);
         if identity.is_some() {
             METRICS.token_cache_hits.inc();
             self.accepted.inc();

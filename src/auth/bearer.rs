@@ -5,35 +5,39 @@ use http::header::AUTHORIZATION;
 
 use super::{AuthError, MAX_TOKEN_BYTES, Reason};
 
-const SCHEME: &str = "bearer";
+const SCHEME: &[u8] = b"bearer";
 
-/// The one bearer token of a request, counted among the checks if there is none.
+/// What stands where the one bearer token belongs, unread: a verified one is known by its bytes.
 ///
 /// # Errors
-/// When there is no bearer token, more than one `Authorization` header, or what cannot be a token.
-pub fn bearer(headers: &HeaderMap) -> Result<&str, AuthError> {
-    find(headers).inspect_err(|error| error.count())
-}
-
-fn find(headers: &HeaderMap) -> Result<&str, AuthError> {
+/// When there is no bearer token, or more than one `Authorization` header.
+pub fn find(headers: &HeaderMap) -> Result<&[u8], AuthError> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next().ok_or(AuthError::Missing)?;
     if values.next().is_some() {
         return Err(AuthError::Duplicate);
     }
-    let value = value.to_str().map_err(|_| Reason::Malformed)?.trim_end();
-    let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
+    let value = value.as_bytes().trim_ascii_end();
+    let ends = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
+    let (scheme, token) = value.split_at(ends);
     if !scheme.eq_ignore_ascii_case(SCHEME) {
         return Err(AuthError::Missing);
     }
-    let token = token.trim_start_matches(' ');
+    Ok(token.trim_ascii_start())
+}
+
+/// The text of what was found.
+///
+/// # Errors
+/// When it cannot be a token.
+pub fn read(token: &[u8]) -> Result<&str, AuthError> {
     if token.len() > MAX_TOKEN_BYTES {
         return Err(Reason::TooLong.into());
     }
-    if token.is_empty() || token.contains([' ', '\t']) {
+    if token.is_empty() || !token.iter().all(u8::is_ascii_graphic) {
         return Err(Reason::Malformed.into());
     }
-    Ok(token)
+    std::str::from_utf8(token).map_err(|_| Reason::Malformed.into())
 }
 
 #[cfg(test)]
@@ -41,6 +45,10 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+
+    fn bearer(headers: &HeaderMap) -> Result<&str, AuthError> {
+        read(find(headers)?)
+    }
 
     fn headers(values: &[&'static str]) -> HeaderMap {
         values.iter().map(|value| (AUTHORIZATION, HeaderValue::from_static(value))).collect()

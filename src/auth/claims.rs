@@ -6,6 +6,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use http::HeaderValue;
 use serde_json::{Map, Value};
 
 use super::{AuthError, ClaimPath, Identity, Reason, Settings};
@@ -90,9 +91,11 @@ impl ClaimRules {
             let text = |value: &Value| value.as_str().filter(|text| is_valid(text)).map(Arc::from);
             value.map(|value| text(value).ok_or(reason)).transpose()
         };
+        let customer: Arc<str> =
+            checked(self.customer.find(claims), is_name, Reason::Customer)?.ok_or(Reason::Customer)?;
         Ok(Identity {
-            customer: checked(self.customer.find(claims), is_name, Reason::Customer)?
-                .ok_or(Reason::Customer)?,
+            customer_header: HeaderValue::from_str(&customer).map_err(|_| Reason::Customer)?,
+            customer,
             member: checked(optional(&self.member), is_name, Reason::Member)?,
             stripe_customer: checked(
                 optional(&self.stripe_customer),

@@ -34,9 +34,10 @@ mod tests;
 
 use std::sync::{Arc, OnceLock};
 
+use http::HeaderValue;
+
 pub use algorithm::{Algorithm, AlgorithmError, parse_algorithm};
 pub use authenticator::Authenticator;
-pub use bearer::bearer;
 pub use claim_path::{ClaimPath, EmptyClaimPath};
 pub use error::{AuthError, Reason, SetupError};
 pub use pem::{KeyError, check_pem};
@@ -51,6 +52,8 @@ pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
 pub struct Identity {
     /// Who pays.
     pub customer: Arc<str>,
+    /// The same, as a header shows it.
+    pub customer_header: HeaderValue,
     /// Who calls for the customer, when tokens say so.
     pub member: Option<Arc<str>>,
     /// The customer's Stripe id, when tokens carry it.

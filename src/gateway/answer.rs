@@ -1,17 +1,15 @@
 //! What the gateway itself says, written so that the client's connection stays usable.
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, header};
+use http::{Method, header};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
-use crate::domain::account::Policy;
 use crate::problem::{Code, Problem};
 
 use super::Parts;
 use super::context::Context;
-use super::limits;
-use smallvec::SmallVec;
+use super::headers::{Headers, REQUEST_ID};
 
 impl Parts {
     /// Answers a problem, counts it and says so in one line of the log, which names no token, path or body.
@@ -53,12 +51,12 @@ impl Parts {
 /// Pingora's own error answers would close the connection.
 async fn write_problem(session: &mut Session, problem: &Problem, context: &Context) -> pingora::Result<()> {
     let request_id = context.shown_request_id();
-    let body = Bytes::from(problem.body(&request_id));
+    let body = Bytes::from(problem.body(request_id.to_str().unwrap_or_default()));
     let mut header = ResponseHeader::build(problem.status(), Some(10))?;
     header.insert_header(header::CONTENT_TYPE, "application/problem+json")?;
     header.insert_header(header::CONTENT_LENGTH, body.len())?;
     header.insert_header(header::CACHE_CONTROL, "no-store")?;
-    header.insert_header("x-request-id", &request_id)?;
+    header.put(REQUEST_ID, request_id)?;
     if let Some(challenge) = problem.www_authenticate() {
         header.insert_header(header::WWW_AUTHENTICATE, challenge)?;
     }
@@ -69,7 +67,7 @@ async fn write_problem(session: &mut Session, problem: &Problem, context: &Conte
         header.insert_header(header::ALLOW, allow)?;
     }
     for (name, value) in &context.limit_headers {
-        header.insert_header(*name, value)?;
+        header.put(name.clone(), value.clone())?;
     }
     write(session, header, body).await
 }
@@ -103,15 +101,4 @@ pub(super) async fn write(session: &mut Session, header: ResponseHeader, body: B
         session.write_response_body(Some(body), true).await?;
     }
     Ok(())
-}
-
-impl Parts {
-    /// The headers that every answer of a charged route carries.
-    pub(super) fn limit_headers(&self, policies: &SmallVec<[Policy; 4]>) -> Vec<(&'static str, HeaderValue)> {
-        let Some(limits) = limits::headers(self, policies) else { return Vec::new() };
-        [("ratelimit-policy", limits.policy), ("ratelimit", limits.state)]
-            .into_iter()
-            .filter_map(|(name, value)| Some((name, HeaderValue::from_str(&value).ok()?)))
-            .collect()
-    }
 }

@@ -3,8 +3,7 @@
 
 use std::time::Instant;
 
-use http::Method;
-use pingora::http::ResponseHeader;
+use http::{HeaderName, Method};
 
 use crate::customers::{Reservation, Settled};
 use crate::domain::route::Route;
@@ -15,22 +14,25 @@ use crate::problem::Problem;
 
 use super::admission::ledger_unavailable;
 use super::context::{Charge, Context, Recorded};
+use super::headers::{Headers, REQUEST_ID};
 use super::proxy::fail;
-use super::{Parts, limits, methods};
+use super::{Parts, methods};
+
+const USAGE_COST: HeaderName = HeaderName::from_static("x-usage-cost");
 
 impl Parts {
     /// Makes the upstream's answer ours: charges it, and says what it cost and what is left. `read_at` is when its
     /// header had been read. An error goes by `fail_to_proxy`, and nothing was charged.
     pub(super) async fn respond(
         &self,
+        status: u16,
         method: &Method,
-        response: &mut ResponseHeader,
+        headers: &mut impl Headers,
         read_at: Instant,
         context: &mut Context,
     ) -> pingora::Result<()> {
-        let status = response.status.as_u16();
-        response.insert_header("x-request-id", context.shown_request_id())?;
-        response.remove_header("x-usage-cost");
+        headers.put(REQUEST_ID, context.shown_request_id())?;
+        headers.delete(&USAGE_COST);
         let Some(route) = context.route.map(|id| self.catalogue.routes.get(id)) else { return Ok(()) };
         let entry = match &context.charge {
             Charge::Held(reservation) if !route.cost.is_free() => reservation.entry().clone(),
@@ -40,12 +42,11 @@ impl Parts {
             return Err(fail(context, problem));
         }
         if let Charge::Recorded(recorded) = &context.charge {
-            let cost = limits::usage_cost(self, route, &recorded.settled.charge);
-            response.insert_header("x-usage-cost", cost)?;
+            headers.put(USAGE_COST, self.usage_cost(route, &recorded.settled.charge))?;
         }
         let policies = entry.policies(route, self.catalogue.currency, context.settle_at());
         for (name, value) in self.limit_headers(&policies) {
-            response.insert_header(name, value)?;
+            headers.put(name, value)?;
         }
         let own = context.forwarded_at - context.started + read_at.elapsed();
         METRICS.gateway_seconds.observe(own.saturating_sub(context.waited).as_secs_f64());

@@ -16,6 +16,7 @@ use crate::problem::Problem;
 
 use super::connections::Connection;
 use super::idempotency::PassingBody;
+use super::limits::LimitHeaders;
 use super::{Flow, RequestId};
 
 /// How far the charge of a request has come.
@@ -67,7 +68,7 @@ pub struct Context {
     /// A body that gives the idempotency key its digest while it passes.
     pub(super) passing: Option<Box<PassingBody>>,
     /// `RateLimit` and `RateLimit-Policy`, once they are known.
-    pub(super) limit_headers: Vec<(&'static str, HeaderValue)>,
+    pub(super) limit_headers: LimitHeaders,
     /// A problem has been answered.
     pub(super) refused: bool,
     /// What a later phase answers instead of the upstream's response.
@@ -100,7 +101,7 @@ impl Context {
             read_ahead: false,
             waited: Duration::ZERO,
             passing: None,
-            limit_headers: Vec::new(),
+            limit_headers: LimitHeaders::new(),
             refused: false,
             problem: None,
             flow,
@@ -108,11 +109,9 @@ impl Context {
     }
 
     /// The id that client and upstream see.
-    pub(super) fn shown_request_id(&self) -> String {
-        match &self.foreign_request_id {
-            Some(foreign) => foreign.to_string(),
-            None => self.request_id.to_string(),
-        }
+    pub(super) fn shown_request_id(&self) -> HeaderValue {
+        let foreign = self.foreign_request_id.as_deref();
+        foreign.and_then(|id| HeaderValue::from_str(id).ok()).unwrap_or_else(|| self.request_id.header())
     }
 
     /// Now: the wall clock at the request's start, and what has passed since.

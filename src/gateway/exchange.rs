@@ -12,7 +12,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use bytes::Bytes;
-use http::{Method, StatusCode, Version, header};
+use http::{HeaderValue, Method, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v1::client::HttpSession as Client;
@@ -63,6 +63,7 @@ pub(super) fn is_plain(request: &RequestHeader) -> bool {
         && lengths <= 1
         && request.version == Version::HTTP_11
         && request.uri.authority().is_none()
+        && request.raw_path_is_utf8()
         && request.raw_path().starts_with(b"/")
 }
 
@@ -107,9 +108,13 @@ impl Parts {
         let Link { stream, mut timer } = link;
         let mut upstream = Client::new_with_options(stream, &server.peer);
         upstream.write_timeout = server.peer.options.write_timeout;
-        let mut request = session.req_header().clone();
-        request.remove_header(&header::CONNECTION);
-        self.forward(&mut request, context)?;
+        let mut request = session.req_header().as_owned_parts();
+        request.headers.remove(&header::CONNECTION);
+        self.forward(&mut request.headers, context)?;
+        let mut request = RequestHeader::from(request);
+        if let Some(path) = &context.forwarded_path {
+            request.set_raw_path(path.as_bytes())?;
+        }
         let sent = send(&mut upstream, request, body).await;
         sent.map_err(|error| error.into_up())?;
         timer.as_mut().reset(Instant::from_std(context.forwarded_at) + server.read_timeout());
@@ -148,14 +153,18 @@ impl Parts {
                         .await
                         .map_err(|error| error.into_down())?;
                 }
-                _ => break Box::new(header.clone()),
+                _ => break header.as_owned_parts(),
             }
         };
         let mut ended = Instant::now();
         let method = session.req_header().method.clone();
-        frame(&method, &mut header, upstream.is_body_done())?;
-        self.respond(&method, &mut header, ended.into_std(), context).await?;
-        client(session)?.write_response_header(header).await.map_err(|error| error.into_down())?;
+        frame(&method, &mut header, upstream.is_body_done());
+        let status = header.status.as_u16();
+        self.respond(status, &method, &mut header.headers, ended.into_std(), context).await?;
+        client(session)?
+            .write_response_header(Box::new(ResponseHeader::from(header)))
+            .await
+            .map_err(|error| error.into_down())?;
         while !upstream.is_body_done() {
             ended = Instant::now();
             timer.as_mut().reset(ended + server.read_timeout());
@@ -208,16 +217,15 @@ async fn unless_it_ends<T>(
 }
 
 /// The answer must end where the client can tell: a body that only its connection's end ends goes on in chunks.
-fn frame(method: &Method, header: &mut ResponseHeader, ended: bool) -> Result<()> {
+fn frame(method: &Method, answer: &mut http::response::Parts, ended: bool) {
     let bodiless =
-        *method == Method::HEAD || matches!(header.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    let framed = header.headers.contains_key(header::TRANSFER_ENCODING)
-        || header.headers.contains_key(header::CONTENT_LENGTH);
+        *method == Method::HEAD || matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let framed = answer.headers.contains_key(header::TRANSFER_ENCODING)
+        || answer.headers.contains_key(header::CONTENT_LENGTH);
     if !bodiless && !framed && !ended {
-        header.set_version(Version::HTTP_11);
-        header.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+        answer.version = Version::HTTP_11;
+        answer.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    Ok(())
 }
 
 /// The client's side; a plain request came by HTTP/1.

@@ -11,6 +11,7 @@ use tower::ServiceExt;
 use crate::problem::{Code, Problem};
 
 use super::context::Context;
+use super::headers::{Headers, REQUEST_ID};
 use super::{Parts, answer};
 
 /// Stripe's events and our own requests are far smaller.
@@ -57,7 +58,7 @@ impl Parts {
         let mut header = ResponseHeader::from(parts);
         header.remove_header(&header::TRANSFER_ENCODING);
         header.insert_header(header::CONTENT_LENGTH, body.len())?;
-        header.insert_header("x-request-id", context.shown_request_id())?;
+        header.put(REQUEST_ID, context.shown_request_id())?;
         answer::write(session, header, body).await
     }
 }

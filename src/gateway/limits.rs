@@ -1,12 +1,11 @@
 //! What a client is told of its limits: the `RateLimit` headers of draft-ietf-httpapi-ratelimit-headers-10, and
 //! refusals in words.
 
-use std::borrow::Cow;
-use std::fmt::Write as _;
-
+use http::{HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
 use crate::domain::account::{Policy, PolicyName};
+use crate::domain::catalogue::Catalogue;
 use crate::domain::period;
 use crate::domain::refusal::Refusal;
 use crate::domain::route::Route;
@@ -15,47 +14,83 @@ use crate::domain::usage::{Charge, Now};
 use crate::problem::{Code, Problem};
 
 use super::Parts;
+use super::headers::{lasting, value};
 
 /// The largest integer of a structured field (RFC 9651 section 3.3.1).
 const MAX_INTEGER: u64 = 999_999_999_999_999;
 
-/// The values of `RateLimit-Policy` and `RateLimit`.
-pub(super) struct LimitHeaders {
-    pub policy: String,
-    pub state: String,
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const STATE: HeaderName = HeaderName::from_static("ratelimit");
+
+/// `RateLimit-Policy` and `RateLimit`; none where nothing limits the request.
+pub(super) type LimitHeaders = SmallVec<[(HeaderName, HeaderValue); 2]>;
+
+/// The costs of routes as headers show them, made once: by route.
+pub(super) fn usage_costs(catalogue: &Catalogue) -> Vec<HeaderValue> {
+    let cost = |route: &Route| lasting(dictionary(catalogue, route.cost.iter()));
+    catalogue.routes.iter().map(cost).collect()
 }
 
-/// None where nothing limits the request.
-pub(super) fn headers(parts: &Parts, policies: &SmallVec<[Policy; 4]>) -> Option<LimitHeaders> {
-    if policies.is_empty() {
-        return None;
+impl Parts {
+    /// The value of `x-usage-cost`: a structured-field dictionary of what was charged; of a repeat, that it was nothing.
+    pub(super) fn usage_cost(&self, route: &Route, charge: &Charge) -> HeaderValue {
+        if charge.is_repeat() {
+            return value(dictionary(&self.catalogue, route.cost.iter().map(|(meter, _)| (meter, 0))));
+        }
+        let drawn = charge.draws.iter().map(|draw| (draw.meter, draw.units()));
+        if drawn.clone().eq(route.cost.iter()) {
+            return self.usage_costs[route.id.index()].clone();
+        }
+        value(dictionary(&self.catalogue, drawn))
     }
-    let mut headers = LimitHeaders { policy: String::with_capacity(96), state: String::with_capacity(64) };
-    for policy in policies {
-        let separator = if headers.policy.is_empty() { "" } else { ", " };
-        let name = name(parts, policy.name);
-        let (q, w) = (bounded(policy.quota), bounded(policy.window_seconds));
-        let (r, t) = (bounded(policy.remaining), bounded(policy.resets_in));
-        // Writing to a string cannot fail.
-        let _ = write!(headers.policy, "{separator}\"{name}\";q={q};w={w}");
-        let _ = write!(headers.state, "{separator}\"{name}\";r={r};t={t}");
+
+    /// The headers that every answer of a charged route carries.
+    pub(super) fn limit_headers(&self, policies: &SmallVec<[Policy; 4]>) -> LimitHeaders {
+        if policies.is_empty() {
+            return LimitHeaders::new();
+        }
+        let (mut shown, mut state) = (String::with_capacity(96), String::with_capacity(64));
+        for policy in policies {
+            begin_item(&mut shown, self, policy.name);
+            parameter(&mut shown, ";q=", policy.quota);
+            parameter(&mut shown, ";w=", policy.window_seconds);
+            begin_item(&mut state, self, policy.name);
+            parameter(&mut state, ";r=", policy.remaining);
+            parameter(&mut state, ";t=", policy.resets_in);
+        }
+        [(POLICY, value(shown)), (STATE, value(state))].into()
     }
-    Some(headers)
 }
 
-/// The value of `x-usage-cost`: a structured-field dictionary of what was charged; of a repeat, that it was nothing.
-pub(super) fn usage_cost(parts: &Parts, route: &Route, charge: &Charge) -> String {
-    let mut cost = String::with_capacity(24);
-    let mut add = |meter: MeterId, units: u64| {
-        let separator = if cost.is_empty() { "" } else { ", " };
-        let meter = &parts.catalogue.meter(meter).name;
-        let _ = write!(cost, "{separator}{meter}={}", bounded(units));
-    };
-    if charge.is_repeat() {
-        route.cost.iter().for_each(|(meter, _)| add(meter, 0));
+/// A structured-field dictionary of units by meter.
+fn dictionary(catalogue: &Catalogue, units: impl Iterator<Item = (MeterId, u64)>) -> String {
+    let mut text = String::with_capacity(24);
+    for (meter, units) in units {
+        if !text.is_empty() {
+            text.push_str(", ");
+        }
+        text.push_str(&catalogue.meter(meter).name);
+        parameter(&mut text, "=", units);
     }
-    charge.draws.iter().for_each(|draw| add(draw.meter, draw.units()));
-    cost
+    text
+}
+
+fn begin_item(list: &mut String, parts: &Parts, name: PolicyName) {
+    list.push_str(if list.is_empty() { "\"" } else { ", \"" });
+    match name {
+        PolicyName::Rate => list.push_str("rate"),
+        PolicyName::Quota(meter) => {
+            list.push_str("quota-");
+            list.push_str(&parts.catalogue.meter(meter).name);
+        }
+        PolicyName::Cap => list.push_str("cap"),
+    }
+    list.push('"');
+}
+
+fn parameter(item: &mut String, name: &str, value: u64) {
+    item.push_str(name);
+    item.push_str(itoa::Buffer::new().format(value.min(MAX_INTEGER)));
 }
 
 /// A refusal as the client reads it.
@@ -115,16 +150,4 @@ fn rate_limited(wait_nanos: u64) -> Problem {
 
 fn violated(code: Code, detail: String, policy: String) -> Problem {
     Problem { violated_policies: vec![policy], ..Problem::new(code, detail) }
-}
-
-fn name(parts: &Parts, name: PolicyName) -> Cow<'static, str> {
-    match name {
-        PolicyName::Rate => "rate".into(),
-        PolicyName::Cap => "cap".into(),
-        PolicyName::Quota(meter) => format!("quota-{}", parts.catalogue.meter(meter).name).into(),
-    }
-}
-
-fn bounded(value: u64) -> u64 {
-    value.min(MAX_INTEGER)
 }

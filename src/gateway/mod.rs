@@ -20,6 +20,7 @@ mod context;
 mod counters;
 mod exchange;
 mod forwarding;
+mod headers;
 mod idempotency;
 mod in_process;
 mod limits;
@@ -32,6 +33,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use axum::Router;
+use http::HeaderValue;
 
 use crate::auth::Authenticator;
 use crate::config::Cidr;
@@ -120,6 +122,7 @@ struct Parts {
     numbers: RecordNumbers,
     settings: Settings,
     flow: Arc<Flow>,
+    usage_costs: Vec<HeaderValue>,
     counters: Counters,
     tier_headers: Vec<TierHeaders>,
 }

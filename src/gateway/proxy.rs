@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::header;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
@@ -18,7 +19,7 @@ use super::admission::{Destination, Stopped};
 use super::context::Context;
 use super::counters::Counters;
 use super::forwarding::TierHeaders;
-use super::{Parts, RecordNumbers, Rooms, Settings, exchange};
+use super::{Parts, RecordNumbers, Rooms, Settings, exchange, limits};
 use std::sync::Arc;
 
 /// A client that neither sends nor takes a byte for this long is gone.
@@ -38,6 +39,7 @@ impl Gateway {
             parts: Parts {
                 counters: Counters::new(&catalogue),
                 tier_headers: TierHeaders::of(&catalogue),
+                usage_costs: limits::usage_costs(&catalogue),
                 catalogue,
                 authenticator,
                 customers,
@@ -185,6 +187,13 @@ impl ProxyHttp for Gateway {
         if let Some(passing) = &mut context.passing {
             passing.rewind();
         }
+        if context.read_ahead {
+            // The client has been told to go on.
+            request.remove_header(&header::EXPECT);
+        }
+        if let Some(path) = &context.forwarded_path {
+            request.set_raw_path(path.as_bytes())?;
+        }
         self.parts.forward(request, context)
     }
 
@@ -200,7 +209,7 @@ impl ProxyHttp for Gateway {
             return Ok(());
         }
         let method = session.req_header().method.clone();
-        self.parts.respond(&method, response, Instant::now(), context).await
+        self.parts.respond(status, &method, response, Instant::now(), context).await
     }
 
     async fn fail_to_proxy(

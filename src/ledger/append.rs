@@ -85,6 +85,8 @@ pub(super) struct Tail {
     pub next_record: u64,
     /// The bytes written since the last sync began.
     pub unsynced: Vec<u8>,
+    /// The emptied buffer of the batch before, so that no record waits for memory.
+    pub spare: Vec<u8>,
     pub failed: Option<LedgerError>,
     /// Corrections that could not be written; they follow as soon as the ledger can be.
     pub owed: Vec<Record>,
@@ -130,6 +132,7 @@ impl Ledger {
                 position: first.position,
                 next_record: recovered.next_record,
                 unsynced: Vec::new(),
+                spare: Vec::new(),
                 failed: None,
                 owed: Vec::new(),
                 urgent: false,

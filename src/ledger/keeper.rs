@@ -20,6 +20,9 @@ use crate::metrics::METRICS;
 /// A failed ledger is tried again at least this often.
 const RETRY_EVERY: Duration = Duration::from_millis(500);
 
+/// A larger buffer is given back to the system.
+const MAX_SPARE_BYTES: usize = 8 << 20;
+
 pub(super) fn spawn(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name("ledger".into()).spawn(move || keep(&shared))
 }
@@ -60,13 +63,15 @@ fn wait(shared: &Shared) -> Turn {
 
 /// Makes everything written so far durable and says so.
 fn sync(shared: &Shared) -> io::Result<()> {
-    let (batch, retired, file, synced) = {
+    let (mut batch, retired, file, synced) = {
         let mut tail = shared.tail();
         if tail.unsynced.is_empty() && tail.retired.is_none() {
             return Ok(());
         }
         let synced = Synced { position: tail.position, next_record: tail.next_record };
-        (std::mem::take(&mut tail.unsynced), tail.retired.clone(), tail.file.clone(), synced)
+        let spare = std::mem::take(&mut tail.spare);
+        let batch = std::mem::replace(&mut tail.unsynced, spare);
+        (batch, tail.retired.clone(), tail.file.clone(), synced)
     };
     let started = Instant::now();
     let outcome = retired.as_ref().map_or(Ok(()), |file| file.sync()).and_then(|()| file.sync());
@@ -79,6 +84,10 @@ fn sync(shared: &Shared) -> io::Result<()> {
         return Err(error);
     }
     tail.retired = None;
+    if batch.capacity() <= MAX_SPARE_BYTES {
+        batch.clear();
+        tail.spare = batch;
+    }
     drop(tail);
     shared.synced.send_replace(synced);
     Ok(())

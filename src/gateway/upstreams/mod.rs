@@ -76,7 +76,8 @@ impl Upstreams {
         if let Some(link) = server.idle.take() {
             return Ok((link, true));
         }
-        let stream = self.connector.new_stream(&server.peer).await?;
+        // Rarely taken, and large.
+        let stream = Box::pin(self.connector.new_stream(&server.peer)).await?;
         let timer = Box::pin(tokio::time::sleep(server.read_timeout()));
         Ok((Link { stream, timer }, false))
     }

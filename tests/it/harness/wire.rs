@@ -30,6 +30,11 @@ impl Wire {
         self.stream.write_all(bytes.as_bytes()).await.expect("the connection is open");
     }
 
+    /// Sends bytes, and says whether the connection is still open.
+    pub async fn try_send(&mut self, bytes: &str) -> bool {
+        self.stream.write_all(bytes.as_bytes()).await.is_ok()
+    }
+
     /// Sends a request of a customer: the request line and headers as written, without the last empty line.
     pub async fn ask(&mut self, customer: &Customer, head: &str) -> Reply {
         self.ask_with(customer, head, "").await

@@ -7,4 +7,5 @@ mod limits_shown;
 mod own;
 mod paths;
 mod refusals;
+mod short_way;
 mod tokens;
