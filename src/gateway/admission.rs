@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use http::{HeaderMap, Method};
 use pingora::http::RequestHeader;
-use pingora::proxy::Session;
+use pingora::protocols::http::ServerSession;
 
 use crate::auth::Identity;
 use crate::customers::{Denied, Entry, Reservation};
@@ -52,7 +52,7 @@ impl Parts {
     /// Decides over a request, and leaves what later phases need in the context.
     pub(super) async fn admit(
         &self,
-        session: &mut Session,
+        session: &mut ServerSession,
         context: &mut Context,
     ) -> Result<Destination, Stopped> {
         let destination = self.identify(session.req_header(), context).await?;

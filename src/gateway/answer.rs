@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{Method, header};
 use pingora::http::ResponseHeader;
-use pingora::proxy::Session;
+use pingora::protocols::http::ServerSession;
 
 use crate::problem::{Code, Problem};
 
@@ -15,7 +15,7 @@ impl Parts {
     /// Answers a problem, counts it and says so in one line of the log, which names no token, path or body.
     pub(super) async fn refuse(
         &self,
-        session: &mut Session,
+        session: &mut ServerSession,
         problem: &Problem,
         cause: Option<&pingora::Error>,
         context: &mut Context,
@@ -49,7 +49,11 @@ impl Parts {
 }
 
 /// Pingora's own error answers would close the connection.
-async fn write_problem(session: &mut Session, problem: &Problem, context: &Context) -> pingora::Result<()> {
+async fn write_problem(
+    session: &mut ServerSession,
+    problem: &Problem,
+    context: &Context,
+) -> pingora::Result<()> {
     let request_id = context.shown_request_id();
     let body = Bytes::from(problem.body(request_id.to_str().unwrap_or_default()));
     let mut header = ResponseHeader::build(problem.status(), Some(10))?;
@@ -74,17 +78,17 @@ async fn write_problem(session: &mut Session, problem: &Problem, context: &Conte
 
 /// Lets pingora read what is left of a refused request's body, instead of closing the connection. Not where the rest
 /// is too much, or where a client that waits for `100 Continue` will not send it.
-fn keep_connection(session: &mut Session, problem: &Problem) {
+fn keep_connection(session: &mut ServerSession, problem: &Problem) {
     let waits = session.get_header(header::EXPECT).is_some();
     let too_much = matches!(problem.code, Code::BodyTooLarge | Code::HeadersTooLarge);
     if !waits && !too_much {
-        session.as_downstream_mut().set_close_on_response_before_downstream_finish(false);
+        session.set_close_on_response_before_downstream_finish(false);
     }
 }
 
 /// Tells a client that waits for it to send the body. To pingora an answer before the body's end, even this one, is a
 /// reason to close the connection afterwards.
-pub(super) async fn ask_for_body(session: &mut Session) -> pingora::Result<()> {
+pub(super) async fn ask_for_body(session: &mut ServerSession) -> pingora::Result<()> {
     if session.get_header(header::EXPECT).is_some() {
         let keepalive = session.get_keepalive();
         session.write_continue_response().await?;
@@ -94,11 +98,15 @@ pub(super) async fn ask_for_body(session: &mut Session) -> pingora::Result<()> {
 }
 
 /// Writes a whole answer.
-pub(super) async fn write(session: &mut Session, header: ResponseHeader, body: Bytes) -> pingora::Result<()> {
+pub(super) async fn write(
+    session: &mut ServerSession,
+    header: ResponseHeader,
+    body: Bytes,
+) -> pingora::Result<()> {
     let no_body = body.is_empty() || session.req_header().method == Method::HEAD;
-    session.write_response_header(Box::new(header), no_body).await?;
+    session.write_response_header(Box::new(header)).await?;
     if !no_body {
-        session.write_response_body(Some(body), true).await?;
+        session.write_response_body(body, true).await?;
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use crate::problem::Problem;
 use super::admission::ledger_unavailable;
 use super::context::{Charge, Context, Recorded};
 use super::headers::{Headers, REQUEST_ID};
-use super::proxy::fail;
+use super::phases::fail;
 use super::{Parts, methods};
 
 const USAGE_COST: HeaderName = HeaderName::from_static("x-usage-cost");
@@ -38,13 +38,14 @@ impl Parts {
             Charge::Held(reservation) if !route.cost.is_free() => reservation.entry().clone(),
             _ => return Ok(()),
         };
-        if let Err(problem) = self.charge(route, status, method, context).await {
+        let now = context.wall(read_at);
+        if let Err(problem) = self.charge(route, status, method, now, context).await {
             return Err(fail(context, problem));
         }
         if let Charge::Recorded(recorded) = &context.charge {
             headers.put(USAGE_COST, self.usage_cost(route, &recorded.settled.charge))?;
         }
-        let policies = entry.policies(route, self.catalogue.currency, context.settle_at());
+        let policies = entry.policies(route, self.catalogue.currency, now);
         for (name, value) in self.limit_headers(&policies) {
             headers.put(name, value)?;
         }
@@ -60,6 +61,7 @@ impl Parts {
         route: &Route,
         status: u16,
         method: &Method,
+        now: Now,
         context: &mut Context,
     ) -> Result<(), Problem> {
         let Charge::Held(mut reservation) = std::mem::take(&mut context.charge) else { return Ok(()) };
@@ -69,7 +71,6 @@ impl Parts {
             reservation.release();
             return Ok(());
         }
-        let now = context.settle_at();
         let Some(settled) = reservation.settle(now) else { return Ok(()) };
         let record = self.record(route, status, method, &reservation, &settled, context, now);
         let Ok(appended) = self.ledger.append(&record) else {

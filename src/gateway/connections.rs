@@ -1,22 +1,28 @@
-//! Clients' connections: what all requests of one have in common, and when an idle one is closed.
+//! Clients' connections: what all requests of one have in common, and when it is closed.
 //!
 //! - A connection on which no request is under way for `server.keepalive_timeout` is closed, however much of the next
 //!   request's header has come: a client that sends it byte by byte gains nothing.
+//! - When the gateway stops, a connection is closed at once if it rests, else after the answer.
 //! - A request costs no timer: each connection has one, which looks again when it goes off.
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use http::HeaderValue;
 use pingora::apps::ServerApp;
 use pingora::protocols::Stream;
-use pingora::proxy::HttpProxy;
+use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::ShutdownWatch;
+use pingora::server::configuration::ServerConf;
 
-use super::Gateway;
+use super::Parts;
+use super::proxy::Gateway;
+
+/// How long a connection must have rested when the gateway stops.
+const REST_AT_STOP: Duration = Duration::from_millis(10);
 
 tokio::task_local! {
     static CURRENT: Arc<Connection>;
@@ -34,10 +40,12 @@ pub(super) struct Connection {
     busy: AtomicU32,
     /// When the last request ended, in nanoseconds since the connection was opened.
     idle_since: AtomicU64,
+    /// No further request is taken.
+    closes: AtomicBool,
 }
 
 impl Connection {
-    pub fn new(client: Option<IpAddr>) -> Self {
+    fn new(client: Option<IpAddr>) -> Self {
         let text = client.map(|client| client.to_string()).unwrap_or_default();
         Self {
             client,
@@ -45,10 +53,11 @@ impl Connection {
             opened: Instant::now(),
             busy: AtomicU32::new(0),
             idle_since: AtomicU64::new(0),
+            closes: AtomicBool::new(false),
         }
     }
 
-    /// The connection whose request is being served; a new one without an address where there is none.
+    /// The connection whose request pingora's proxy serves; a new one without an address where there is none.
     pub fn current() -> Arc<Self> {
         CURRENT.try_with(Arc::clone).unwrap_or_else(|_| Arc::new(Self::new(None)))
     }
@@ -61,6 +70,11 @@ impl Connection {
         let since = u64::try_from(now.saturating_duration_since(self.opened).as_nanos()).unwrap_or(u64::MAX);
         self.idle_since.store(since, Ordering::Relaxed);
         self.busy.fetch_sub(1, Ordering::Release);
+    }
+
+    /// Whether it ends with the request that is under way.
+    pub fn closes(&self) -> bool {
+        self.closes.load(Ordering::Relaxed)
     }
 
     /// Returns when nothing has been under way for as long as `limit`.
@@ -83,31 +97,53 @@ impl Connection {
 
 /// Serves connections.
 pub struct Connections {
-    proxy: Arc<HttpProxy<Gateway>>,
+    pub(super) parts: Arc<Parts>,
+    /// For what is not plain.
+    pub(super) proxy: Arc<HttpProxy<Gateway>>,
     keepalive_timeout: Duration,
 }
 
 impl Connections {
-    pub fn new(proxy: HttpProxy<Gateway>, keepalive_timeout: Duration) -> Self {
-        Self { proxy: Arc::new(proxy), keepalive_timeout }
+    pub fn new(parts: Arc<Parts>, conf: &Arc<ServerConf>, keepalive_timeout: Duration) -> Arc<Self> {
+        let proxy = Arc::new(http_proxy(conf, Gateway(parts.clone())));
+        Arc::new(Self { parts, proxy, keepalive_timeout })
+    }
+
+    /// Returns when the connection should close: it has rested for too long, or the gateway stops.
+    async fn over(&self, connection: &Connection, shutdown: &mut ShutdownWatch) {
+        tokio::select! {
+            () = connection.idle_for(self.keepalive_timeout) => return,
+            // An error means that the server is gone.
+            _ = shutdown.wait_for(|stops| *stops) => {}
+        }
+        connection.closes.store(true, Ordering::Relaxed);
+        connection.idle_for(REST_AT_STOP).await;
     }
 }
 
+/// [`Connections`] as pingora's service takes them.
+pub struct Served(pub Arc<Connections>);
+
 #[async_trait]
-impl ServerApp for Connections {
+impl ServerApp for Served {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let digest = stream.get_socket_digest();
         let client = digest.and_then(|digest| Some(digest.peer_addr()?.as_inet()?.ip()));
         let connection = Arc::new(Connection::new(client));
-        let served = CURRENT.scope(connection.clone(), self.proxy.process_new(stream, shutdown));
+        let (connections, own, mut stops) = (self.0.clone(), connection.clone(), shutdown.clone());
+        let told = shutdown.clone();
+        let served = async move { connections.serve(stream, &own, &told).await };
+        // A task of its own, so that its requests do not look at the timer each time they wake.
+        let mut served = tokio::spawn(CURRENT.scope(connection.clone(), served));
         tokio::select! {
-            biased;
-            left = served => left,
-            () = connection.idle_for(self.keepalive_timeout) => None,
+            // An error is a panic that has been told.
+            _ = &mut served => {}
+            () = self.0.over(&connection, &mut stops) => served.abort(),
         }
+        None
     }
 
     async fn cleanup(&self) {
-        self.proxy.cleanup().await;
+        self.0.proxy.cleanup().await;
     }
 }

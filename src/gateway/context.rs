@@ -49,9 +49,9 @@ pub struct Context {
     pub(super) started: Instant,
     /// When the decision was made and the upstream's turn began.
     pub(super) forwarded_at: Instant,
+    /// When the answer was finished.
+    pub(super) ended_at: Option<Instant>,
     pub(super) connection: Arc<Connection>,
-    /// The request goes by `exchange`: whole before it is forwarded.
-    pub(super) short_way: bool,
     pub(super) route: Option<RouteId>,
     pub(super) identity: Option<Arc<Identity>>,
     /// The store's number of who calls; 0 when tokens do not say.
@@ -77,11 +77,10 @@ pub struct Context {
 }
 
 impl Context {
-    pub(super) fn new(flow: Arc<Flow>) -> Self {
+    pub(super) fn new(flow: Arc<Flow>, connection: Arc<Connection>) -> Self {
         flow.in_flight.fetch_add(1, Ordering::Relaxed);
         let now = clock::now();
         let started = Instant::now();
-        let connection = Connection::current();
         connection.begin();
         Self {
             request_id: RequestId::new(now),
@@ -89,8 +88,8 @@ impl Context {
             now,
             started,
             forwarded_at: started,
+            ended_at: None,
             connection,
-            short_way: false,
             route: None,
             identity: None,
             member: 0,
@@ -114,16 +113,26 @@ impl Context {
         foreign.and_then(|id| HeaderValue::from_str(id).ok()).unwrap_or_else(|| self.request_id.header())
     }
 
-    /// Now: the wall clock at the request's start, and what has passed since.
-    pub(super) fn settle_at(&self) -> Now {
-        let elapsed = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    /// From the request's header to the answer's end, or to now.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.ended_at.unwrap_or_else(Instant::now).saturating_duration_since(self.started)
+    }
+
+    /// An instant of this request as the wall clock has it, were it never set.
+    pub(super) fn wall(&self, at: Instant) -> Now {
+        let elapsed =
+            u64::try_from(at.saturating_duration_since(self.started).as_nanos()).unwrap_or(u64::MAX);
         Now(self.now.nanos().saturating_add(elapsed))
+    }
+
+    pub(super) fn settle_at(&self) -> Now {
+        self.wall(Instant::now())
     }
 }
 
 impl Drop for Context {
     fn drop(&mut self) {
-        self.connection.end(Instant::now());
+        self.connection.end(self.ended_at.unwrap_or_else(Instant::now));
         self.flow.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }

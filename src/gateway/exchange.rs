@@ -12,11 +12,11 @@ use std::future::Future;
 use std::pin::Pin;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, Version, header};
+use http::response::Parts as Answer;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v1::client::HttpSession as Client;
-use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
 use tokio::time::{Instant, Sleep};
 
@@ -24,10 +24,13 @@ use crate::domain::route::Route;
 
 use super::context::Context;
 use super::upstreams::{Link, Server};
-use super::{Parts, proxy};
+use super::{Parts, phases};
 
 /// A longer body is sent on while it comes.
 const MOST_BODY_BYTES: usize = 64 * 1024;
+
+/// Headers that pingora or we add to a request or an answer.
+const MOST_ADDED: usize = 10;
 
 /// Whether a request asks for nothing but its answer: HTTP/1.1, a path, no body or a short one of a known length, no
 /// upgrade, no expectation, and nothing about the connection but whether to keep it.
@@ -71,7 +74,7 @@ impl Parts {
     /// Forwards a plain request and answers it. An error leaves the answer to pingora's error path.
     pub(super) async fn exchange(
         &self,
-        session: &mut Session,
+        session: &mut ServerSession,
         route: &Route,
         context: &mut Context,
     ) -> Result<()> {
@@ -90,7 +93,7 @@ impl Parts {
                 return Ok(());
             };
             error.retry.decide_reuse(reused && session.req_header().method.is_idempotent());
-            let again = error.retry() && proxy::answered(session).is_none();
+            let again = error.retry() && phases::answered(session).is_none();
             if !again || context.attempts >= self.upstreams.max_attempts() {
                 return Err(error);
             }
@@ -101,20 +104,14 @@ impl Parts {
         &self,
         link: Link,
         server: &Server,
-        session: &mut Session,
+        session: &mut ServerSession,
         body: Option<&Bytes>,
         context: &mut Context,
     ) -> Result<()> {
         let Link { stream, mut timer } = link;
         let mut upstream = Client::new_with_options(stream, &server.peer);
         upstream.write_timeout = server.peer.options.write_timeout;
-        let mut request = session.req_header().as_owned_parts();
-        request.headers.remove(&header::CONNECTION);
-        self.forward(&mut request.headers, context)?;
-        let mut request = RequestHeader::from(request);
-        if let Some(path) = &context.forwarded_path {
-            request.set_raw_path(path.as_bytes())?;
-        }
+        let request = self.request_for(session.req_header(), context)?;
         let sent = send(&mut upstream, request, body).await;
         sent.map_err(|error| error.into_up())?;
         timer.as_mut().reset(Instant::from_std(context.forwarded_at) + server.read_timeout());
@@ -126,13 +123,27 @@ impl Parts {
         Ok(())
     }
 
+    /// The client's request as the upstream gets it.
+    fn request_for(&self, from: &RequestHeader, context: &Context) -> Result<RequestHeader> {
+        let (mut request, ()) = http::Request::new(()).into_parts();
+        request.method = from.method.clone();
+        request.uri = from.uri.clone();
+        request.headers = with_room(&from.headers, |name| *name != header::CONNECTION);
+        self.forward(&mut request.headers, context)?;
+        let mut request = RequestHeader::from(request);
+        if let Some(path) = &context.forwarded_path {
+            request.set_raw_path(path.as_bytes())?;
+        }
+        Ok(request)
+    }
+
     /// Reads the answer, and writes it as it comes.
     async fn answer_from(
         &self,
         upstream: &mut Client,
         mut timer: Pin<&mut Sleep>,
         server: &Server,
-        session: &mut Session,
+        session: &mut ServerSession,
         context: &mut Context,
     ) -> Result<Instant> {
         let mut header = loop {
@@ -141,11 +152,7 @@ impl Parts {
                 return Err(Error::explain(ErrorType::InvalidHTTPHeader, "no header was read").into_up());
             };
             match header.status {
-                StatusCode::SWITCHING_PROTOCOLS => {
-                    return Err(
-                        Error::explain(ErrorType::InvalidHTTPHeader, "an upgrade nobody asked for").into_up()
-                    );
-                }
+                StatusCode::SWITCHING_PROTOCOLS => return Err(unasked_upgrade()),
                 status if status.is_informational() => {
                     let header = Box::new(header.clone());
                     client(session)?
@@ -153,7 +160,7 @@ impl Parts {
                         .await
                         .map_err(|error| error.into_down())?;
                 }
-                _ => break header.as_owned_parts(),
+                _ => break answer_for(header),
             }
         };
         let mut ended = Instant::now();
@@ -180,8 +187,7 @@ impl Parts {
 }
 
 /// The body, if there is one, as pingora keeps it: it may have been read already.
-async fn whole_body(session: &mut Session) -> Result<Option<Bytes>> {
-    let session = session.as_downstream_mut();
+async fn whole_body(session: &mut ServerSession) -> Result<Option<Bytes>> {
     if session.is_body_empty() {
         return Ok(None);
     }
@@ -199,16 +205,21 @@ async fn send(upstream: &mut Client, request: RequestHeader, body: Option<&Bytes
     Ok(())
 }
 
+#[expect(clippy::unnecessary_box_returns, reason = "pingora's errors are boxed")]
+pub(super) fn unasked_upgrade() -> Box<Error> {
+    Error::explain(ErrorType::InvalidHTTPHeader, "an upgrade that nobody asked for").into_up()
+}
+
 /// What the upstream says, unless the client leaves or the upstream takes too long.
 async fn unless_it_ends<T>(
     said: impl Future<Output = Result<T>>,
     timer: Pin<&mut Sleep>,
-    session: &mut Session,
+    session: &mut ServerSession,
 ) -> Result<T> {
     tokio::select! {
         biased;
         said = said => said.map_err(|error| error.into_up()),
-        left = session.downstream_session.read_body_or_idle(true) => Err(match left {
+        left = session.read_body_or_idle(true) => Err(match left {
             Err(error) => error.into_down(),
             Ok(_) => Error::explain(ErrorType::ConnectionClosed, "the client sent more than its request").into_down(),
         }),
@@ -216,8 +227,26 @@ async fn unless_it_ends<T>(
     }
 }
 
+/// The upstream's header as the client gets it.
+fn answer_for(from: &ResponseHeader) -> Answer {
+    let (mut answer, ()) = http::Response::new(()).into_parts();
+    answer.status = from.status;
+    answer.version = from.version;
+    answer.headers = with_room(&from.headers, |_| true);
+    answer
+}
+
+/// Those headers that pass, and room for as many as are added on either way.
+fn with_room(from: &HeaderMap, passes: impl Fn(&HeaderName) -> bool) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(from.len() + MOST_ADDED);
+    for (name, value) in from.iter().filter(|(name, _)| passes(name)) {
+        headers.append(name.clone(), value.clone());
+    }
+    headers
+}
+
 /// The answer must end where the client can tell: a body that only its connection's end ends goes on in chunks.
-fn frame(method: &Method, answer: &mut http::response::Parts, ended: bool) {
+fn frame(method: &Method, answer: &mut Answer, ended: bool) {
     let bodiless =
         *method == Method::HEAD || matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let framed = answer.headers.contains_key(header::TRANSFER_ENCODING)
@@ -229,8 +258,8 @@ fn frame(method: &Method, answer: &mut http::response::Parts, ended: bool) {
 }
 
 /// The client's side; a plain request came by HTTP/1.
-fn client(session: &mut Session) -> Result<&mut pingora::protocols::http::v1::server::HttpSession> {
-    match session.as_downstream_mut() {
+fn client(session: &mut ServerSession) -> Result<&mut pingora::protocols::http::v1::server::HttpSession> {
+    match session {
         ServerSession::H1(client) => Ok(client),
         _ => Err(Error::explain(ErrorType::InternalError, "a plain request comes by HTTP/1")),
     }

@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderName};
 use http::{HeaderMap, Method};
 use pingora::http::RequestHeader;
-use pingora::proxy::Session;
+use pingora::protocols::http::ServerSession;
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::idempotency::Digest;
@@ -43,7 +43,7 @@ impl Parts {
     /// will tell: then `context.passing` waits for it.
     pub(super) async fn idempotency_key(
         &self,
-        session: &mut Session,
+        session: &mut ServerSession,
         route: &Route,
         context: &mut Context,
     ) -> Result<Option<Digest>, Stopped> {
@@ -65,10 +65,10 @@ impl Parts {
     }
 
     /// Reads the body up to its end, or a little beyond what can be read ahead.
-    async fn read_ahead(&self, session: &mut Session, hash: &mut Sha256) -> Result<BytesMut, Stopped> {
+    async fn read_ahead(&self, session: &mut ServerSession, hash: &mut Sha256) -> Result<BytesMut, Stopped> {
         let broken_off = |error: Box<pingora::Error>| Stopped::BrokenOff(error.into_down());
         ask_for_body(session).await.map_err(broken_off)?;
-        session.as_downstream_mut().enable_retry_buffering();
+        session.enable_retry_buffering();
         let mut ahead = BytesMut::new();
         while let Some(chunk) = session.read_request_body().await.map_err(broken_off)? {
             hash.update(&chunk);

@@ -5,7 +5,7 @@ use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use http::{Extensions, Request, header};
 use pingora::http::ResponseHeader;
-use pingora::proxy::Session;
+use pingora::protocols::http::ServerSession;
 use tower::ServiceExt;
 
 use crate::problem::{Code, Problem};
@@ -23,7 +23,7 @@ impl Parts {
     /// Answers the request from the router.
     pub(super) async fn answer_in_process(
         &self,
-        session: &mut Session,
+        session: &mut ServerSession,
         context: &mut Context,
     ) -> pingora::Result<()> {
         let Some(body) = read_body(session).await? else {
@@ -40,7 +40,7 @@ impl Parts {
 
     async fn relay(
         &self,
-        session: &mut Session,
+        session: &mut ServerSession,
         response: Response,
         context: &mut Context,
     ) -> pingora::Result<()> {
@@ -64,7 +64,7 @@ impl Parts {
 }
 
 /// For limits by source address.
-fn client_address(session: &Session) -> Extensions {
+fn client_address(session: &ServerSession) -> Extensions {
     let mut extensions = Extensions::new();
     if let Some(address) = session.client_addr().and_then(|address| address.as_inet()) {
         extensions.insert(*address);
@@ -73,7 +73,7 @@ fn client_address(session: &Session) -> Extensions {
 }
 
 /// The whole body; none if it is too large.
-async fn read_body(session: &mut Session) -> pingora::Result<Option<Bytes>> {
+async fn read_body(session: &mut ServerSession) -> pingora::Result<Option<Bytes>> {
     answer::ask_for_body(session).await?;
     let mut body = BytesMut::new();
     while let Some(chunk) = session.read_request_body().await? {

@@ -15,7 +15,7 @@
 mod admission;
 mod answer;
 mod charging;
-pub mod connections;
+mod connections;
 mod context;
 mod counters;
 mod exchange;
@@ -25,8 +25,10 @@ mod idempotency;
 mod in_process;
 mod limits;
 pub mod methods;
-pub mod proxy;
+mod phases;
+mod proxy;
 mod request_id;
+mod serving;
 mod upstreams;
 
 use std::sync::Arc;
@@ -44,8 +46,7 @@ use crate::ledger::Ledger;
 use counters::Counters;
 use forwarding::TierHeaders;
 
-pub use connections::Connections;
-pub use proxy::Gateway;
+pub use connections::{Connections, Served};
 pub use request_id::RequestId;
 pub use upstreams::{Upstream, Upstreams};
 
@@ -112,7 +113,7 @@ pub struct Rooms {
 }
 
 /// What every phase can reach.
-struct Parts {
+pub struct Parts {
     catalogue: Arc<Catalogue>,
     authenticator: Arc<Authenticator>,
     customers: Arc<Customers>,
@@ -125,4 +126,24 @@ struct Parts {
     usage_costs: Vec<HeaderValue>,
     counters: Counters,
     tier_headers: Vec<TierHeaders>,
+}
+
+impl Parts {
+    pub fn new(rooms: Rooms, numbers: RecordNumbers, settings: Settings, flow: Arc<Flow>) -> Arc<Self> {
+        let Rooms { catalogue, authenticator, customers, ledger, upstreams, api } = rooms;
+        Arc::new(Self {
+            counters: Counters::new(&catalogue),
+            tier_headers: TierHeaders::of(&catalogue),
+            usage_costs: limits::usage_costs(&catalogue),
+            catalogue,
+            authenticator,
+            customers,
+            ledger,
+            upstreams,
+            api,
+            numbers,
+            settings,
+            flow,
+        })
+    }
 }

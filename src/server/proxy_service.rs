@@ -11,7 +11,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pingora::listeners::ListenerConfig;
 use pingora::protocols::l4::stream::L4BufferSettings;
-use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
 use pingora::services::listening::Service;
@@ -20,7 +19,7 @@ use tokio::sync::watch;
 
 use crate::api::{self, PublicPaths};
 use crate::config::{self, Config};
-use crate::gateway::{self, Connections, Flow, Gateway, OwnPaths, Settings, Upstream, Upstreams};
+use crate::gateway::{self, Connections, Flow, OwnPaths, Parts, Served, Settings, Upstream, Upstreams};
 
 use super::ServerError;
 use super::build::{Rooms, State, listen};
@@ -59,12 +58,11 @@ pub(super) fn spawn(
         graceful_shutdown_timeout_seconds: Some(1),
         ..ServerConf::default()
     };
-    let gateway = gateway(config, state, rooms, upstreams, flow);
+    let parts = parts(config, state, rooms, upstreams, flow);
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
-    let proxy = http_proxy(&server.configuration, gateway);
-    let connections = Connections::new(proxy, config.server.keepalive_timeout);
-    let mut service = Service::new("proxy".to_owned(), connections);
+    let connections = Connections::new(parts, &server.configuration, config.server.keepalive_timeout);
+    let mut service = Service::new("proxy".to_owned(), Served(connections));
     for address in &config.server.listen {
         let buffers = L4BufferSettings::new(READ_BUFFER, WRITE_BUFFER);
         service.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(buffers));
@@ -95,13 +93,13 @@ impl ShutdownSignalWatch for Closing {
     }
 }
 
-fn gateway(
+fn parts(
     config: &Config,
     state: &State,
     rooms: &Rooms,
     upstreams: Arc<Upstreams>,
     flow: Arc<Flow>,
-) -> Gateway {
+) -> Arc<Parts> {
     let paths = &config.billing.paths;
     let public_paths = PublicPaths {
         prefix: paths.prefix.clone(),
@@ -127,7 +125,7 @@ fn gateway(
         upstreams,
         api: api::public(&public_paths, rooms.public.clone()),
     };
-    Gateway::new(rooms, state.numbers.clone(), settings, flow)
+    Parts::new(rooms, state.numbers.clone(), settings, flow)
 }
 
 fn resolve(upstreams: &[config::Upstream]) -> Result<Vec<Upstream>, ServerError> {

@@ -1,0 +1,154 @@
+//! What every request goes through, whichever way it takes to the upstream: it begins, is decided over, may fail, and
+//! is counted when it has ended.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use pingora::protocols::http::ServerSession;
+use pingora::{Error, ErrorSource, ErrorType, Result};
+
+use crate::domain::route::Route;
+use crate::problem::{Code, Problem};
+
+use super::Parts;
+use super::admission::{Destination, Stopped};
+use super::context::Context;
+
+/// A client that neither sends nor takes a byte for this long is gone.
+const CLIENT_TIMEOUT: Duration = Duration::from_mins(1);
+/// What is left of a refused request's body is read for at most this long, to keep the connection.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Parts {
+    pub(super) fn route_of(&self, context: &Context) -> Option<&Route> {
+        context.route.map(|id| self.catalogue.routes.get(id))
+    }
+
+    pub(super) fn begin(&self, session: &mut ServerSession, context: &mut Context) {
+        // None means that the connection must close after this request: it stays so. Zero: it is kept without a timer
+        // of pingora's; `connections` closes what rests for too long.
+        if session.get_keepalive().is_some() {
+            let draining = self.flow.draining.load(Ordering::Relaxed);
+            session.set_keepalive((!draining).then_some(0));
+        }
+        session.set_read_timeout(Some(CLIENT_TIMEOUT));
+        session.set_write_timeout(Some(CLIENT_TIMEOUT));
+        session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
+        if context.connection.client.is_some_and(|client| self.trusts(client)) {
+            let sent = session.get_header("x-request-id").and_then(|value| value.to_str().ok());
+            let kept = sent.filter(|id| (1..=255).contains(&id.len()));
+            context.foreign_request_id = kept.map(Into::into);
+        }
+    }
+
+    /// Refuses the request, or answers it here, or says that it goes to its route's upstream.
+    pub(super) async fn decide(
+        &self,
+        session: &mut ServerSession,
+        context: &mut Context,
+    ) -> Result<Destination> {
+        match self.admit(session, context).await {
+            Ok(Destination::Upstream) => {
+                context.forwarded_at = Instant::now();
+                return Ok(Destination::Upstream);
+            }
+            // Rarely taken, and large: in boxes.
+            Ok(Destination::Own) => Box::pin(self.answer_in_process(session, context)).await?,
+            Err(Stopped::Refused(problem)) => {
+                Box::pin(self.refuse(session, &problem, None, context)).await?;
+            }
+            Err(Stopped::BrokenOff(error)) => return Err(error),
+        }
+        Ok(Destination::Own)
+    }
+
+    /// Answers a failure where the client can still be told. `open`: the connection could go on.
+    pub(super) async fn fail(
+        &self,
+        session: &mut ServerSession,
+        error: &Error,
+        open: bool,
+        context: &mut Context,
+    ) -> Failed {
+        let problem = context.problem.take().or_else(|| problem_of(error));
+        let silent = answered(session).is_none();
+        if silent {
+            // What the client never saw, or sees as a problem, is not charged.
+            self.undo(context);
+        }
+        let reusable = open && silent && problem.is_some();
+        if !reusable {
+            session.set_keepalive(None);
+        }
+        if let (Some(problem), true) = (&problem, silent)
+            && let Err(unwritten) = self.refuse(session, problem, Some(error), context).await
+        {
+            tracing::debug!(%unwritten, "a refusal could not be written");
+            return Failed { status: problem.status(), reusable: false };
+        }
+        Failed { status: problem.as_ref().map_or(0, Problem::status), reusable }
+    }
+
+    /// The request is over, for better or worse.
+    pub(super) fn end(&self, session: &mut ServerSession, error: Option<&Error>, context: &mut Context) {
+        let status = answered(session);
+        if let Some(error) = error {
+            let upstream_died = error.esource == ErrorSource::Upstream && session.is_body_done();
+            if upstream_died || status.is_none() {
+                self.undo(context);
+            }
+            if !context.refused {
+                tracing::info!(
+                    error = error.etype.as_str(),
+                    source = error.esource.as_str(),
+                    route = self.pattern(context),
+                    status,
+                    request_id = %context.request_id,
+                    "request failed"
+                );
+            }
+        }
+        context.ended_at = Some(Instant::now());
+        self.counters.answered(context.route, status.unwrap_or(499), context.elapsed().as_secs_f64());
+    }
+}
+
+/// What has become of a failed request.
+pub(super) struct Failed {
+    /// 0 where nobody is there to be told.
+    pub status: u16,
+    pub reusable: bool,
+}
+
+/// Carries a problem through an error to [`Parts::fail`].
+#[expect(clippy::unnecessary_box_returns, reason = "pingora's errors are boxed")]
+pub(super) fn fail(context: &mut Context, problem: Problem) -> Box<Error> {
+    let error = Error::explain(ErrorType::HTTPStatus(problem.status()), problem.code.as_str());
+    context.problem = Some(problem);
+    error
+}
+
+/// The status of the answer that the client sees; an informational one is none, a switch of protocols is.
+pub(super) fn answered(session: &ServerSession) -> Option<u16> {
+    let status = session.response_written()?.status;
+    (!status.is_informational() || status.as_u16() == 101).then_some(status.as_u16())
+}
+
+/// What an error of pingora means to the client; none when the client itself is gone.
+fn problem_of(error: &Error) -> Option<Problem> {
+    use ErrorType::{ConnectTimedout, ReadTimedout, TLSHandshakeTimedout, WriteTimedout};
+    match (&error.esource, &error.etype) {
+        (ErrorSource::Upstream, ConnectTimedout | ReadTimedout | WriteTimedout | TLSHandshakeTimedout) => {
+            Some(Problem::new(Code::UpstreamTimeout, "the API did not answer in time; nothing was charged"))
+        }
+        (ErrorSource::Upstream, _) => Some(Problem::new(
+            Code::UpstreamFailed,
+            "the API could not be reached or broke off; nothing was charged",
+        )),
+        (ErrorSource::Downstream, ErrorType::HTTPStatus(_)) => {
+            Some(Problem::new(Code::BadRequest, "the request could not be read"))
+        }
+        (ErrorSource::Downstream, _) => None,
+        _ => Some(Problem::new(Code::Internal, "something went wrong here; nothing was charged")),
+    }
+}

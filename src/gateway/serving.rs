@@ -1,0 +1,161 @@
+//! One connection's requests, one after the other.
+//!
+//! A header is read and parsed here, by pingora's session. A plain request is served at once; any other is put back,
+//! as the bytes that it came in, and goes through pingora's proxy.
+
+use std::sync::{Arc, LazyLock};
+
+use bytes::{Bytes, BytesMut};
+use memchr::memmem::Finder;
+use pingora::apps::HttpServerApp;
+use pingora::protocols::Stream;
+use pingora::protocols::http::ServerSession;
+use pingora::server::ShutdownWatch;
+use pingora::{Error, ErrorType, Result};
+use tokio::io::AsyncReadExt;
+
+use super::admission::Destination;
+use super::connections::{Connection, Connections};
+use super::context::Context;
+use super::{Parts, exchange};
+
+/// Most headers need no more room than this, and none gets more: pingora refuses it.
+const HEADER_BYTES: usize = 4 * 1024;
+const MOST_HEADER_BYTES: usize = 1024 * 1024;
+
+impl Connections {
+    /// Serves requests until the connection closes, or should.
+    pub(super) async fn serve(
+        &self,
+        mut stream: Stream,
+        connection: &Arc<Connection>,
+        shutdown: &ShutdownWatch,
+    ) {
+        let mut ahead = BytesMut::new();
+        while let Some(read) = read_header(&mut stream, ahead).await {
+            // With a body behind the header, or a part of it, the bytes are needed to put them back.
+            let put_back = (header_end(&read) != Some(read.len())).then(|| Bytes::copy_from_slice(&read));
+            let mut session = ServerSession::new_http1(stream);
+            session.set_keepalive(Some(0));
+            session.set_pipelined_prefix(read);
+            let kept = match session.read_request().await {
+                Ok(true) if exchange::is_plain(session.req_header()) => {
+                    self.serve_plain(session, connection).await
+                }
+                Ok(true) => self.serve_by_pingora(session, put_back, shutdown).await,
+                Ok(false) => None,
+                Err(error) => {
+                    refuse_unreadable(session, &error).await;
+                    None
+                }
+            };
+            let Some((next, rest)) = kept else { return };
+            (stream, ahead) = (next, rest.unwrap_or_default());
+        }
+    }
+
+    /// Answers where the connection goes on, if it does.
+    async fn serve_plain(
+        &self,
+        mut session: ServerSession,
+        connection: &Arc<Connection>,
+    ) -> Option<(Stream, Option<BytesMut>)> {
+        let mut context = Context::new(self.parts.flow.clone(), connection.clone());
+        let kept = self.parts.plain(&mut session, &mut context).await;
+        if connection.closes() {
+            session.set_keepalive(None);
+        }
+        if !kept {
+            return None;
+        }
+        Some(session.finish().await.ok()??.into_parts())
+    }
+
+    async fn serve_by_pingora(
+        &self,
+        session: ServerSession,
+        put_back: Option<Bytes>,
+        shutdown: &ShutdownWatch,
+    ) -> Option<(Stream, Option<BytesMut>)> {
+        let ServerSession::H1(session) = session else { return None };
+        let header = put_back.unwrap_or_else(|| session.get_headers_raw_bytes());
+        let mut session = ServerSession::new_http1(session.into_inner());
+        session.set_keepalive(Some(0));
+        session.set_pipelined_prefix(BytesMut::from(header));
+        let reused = self.proxy.process_new_http(session, shutdown).await?;
+        Some((reused.consume().0, None))
+    }
+}
+
+impl Parts {
+    /// Serves a plain request; answers whether the connection can go on.
+    async fn plain(&self, session: &mut ServerSession, context: &mut Context) -> bool {
+        self.begin(session, context);
+        let Err(error) = self.try_plain(session, context).await else {
+            self.end(session, None, context);
+            return true;
+        };
+        let failed = Box::pin(self.fail(session, &error, true, context)).await;
+        self.end(session, Some(&error), context);
+        failed.reusable
+    }
+
+    async fn try_plain(&self, session: &mut ServerSession, context: &mut Context) -> Result<()> {
+        if self.decide(session, context).await? == Destination::Own {
+            return Ok(());
+        }
+        match self.route_of(context) {
+            Some(route) => self.exchange(session, route, context).await,
+            None => Err(Error::explain(ErrorType::InternalError, "forwarding needs a route")),
+        }
+    }
+}
+
+/// Reads until a header is complete; none when the client has closed. What comes before is kept in `read`.
+async fn read_header(stream: &mut Stream, mut read: BytesMut) -> Option<BytesMut> {
+    while header_end(&read).is_none() && read.len() <= MOST_HEADER_BYTES {
+        read.reserve(HEADER_BYTES);
+        match stream.read_buf(&mut read).await {
+            Ok(0) | Err(_) => return None,
+            Ok(_) => {}
+        }
+    }
+    Some(read)
+}
+
+/// Where the header ends. Lines may end in a bare LF (RFC 9112, section 2.2).
+fn header_end(read: &[u8]) -> Option<usize> {
+    static AFTER_CRLF: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\n\r\n"));
+    static AFTER_LF: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\n\n"));
+    let after_crlf = AFTER_CRLF.find(read).map(|at| at + 3);
+    let after_lf = AFTER_LF.find(read).map(|at| at + 2);
+    after_crlf.into_iter().chain(after_lf).min()
+}
+
+/// As pingora's proxy does: the rest of the connection cannot be understood.
+async fn refuse_unreadable(mut session: ServerSession, error: &Error) {
+    if matches!(error.etype, ErrorType::InvalidHTTPHeader) {
+        // Nobody may be there to be told.
+        let _ = session.respond_error(400).await;
+    }
+    session.shutdown().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_ends_at_its_first_empty_line() {
+        for (read, end) in [
+            ("GET / HTTP/1.1\r\nhost: a\r\n\r\n", Some(27)),
+            ("GET / HTTP/1.1\r\nhost: a\r\n\r\nbody\r\n\r\n", Some(27)),
+            ("GET / HTTP/1.1\nhost: a\n\nbody\r\n\r\n", Some(24)),
+            ("GET / HTTP/1.1\r\nhost: a\n\r\n", Some(26)),
+            ("GET / HTTP/1.1\r\nhost: a\r\n\r", None),
+            ("", None),
+        ] {
+            assert_eq!(header_end(read.as_bytes()), end, "{read:?}");
+        }
+    }
+}
