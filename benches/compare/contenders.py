@@ -43,7 +43,7 @@ class Contender:
         config = self.fill(
             ground,
             "tollgate.toml",
-            name=self.data,
+            data=self.data,
             admin=self.admin,
             stripe=f"http://{ground.stripe}",
             durability=durability,

@@ -136,7 +136,7 @@ class Ground:
             subprocess.run(["openssl", "pkey", "-in", private + ".pem", "-pubout", "-out", public], check=True)
 
     def tokens(self, algorithm, count=SUBJECTS):
-        """A file of tokens over the subjects in rotation; those of a longer file begin with other ones."""
+        """A file of tokens over the subjects in rotation; files of different lengths share none."""
         path = self.path(f"{algorithm}.{count}.tokens")
         if not os.path.exists(path):
             command = [self.binary("examples/tokens"), "sign", algorithm, self.path(f"{algorithm}.key")]

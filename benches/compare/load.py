@@ -40,7 +40,8 @@ def paced(ground, contender, rate, seconds, every):
         try:
             for line in process.stdout:
                 yield json.loads(line)
-        finally:
+        except BaseException:
             process.kill()
+            raise
     if process.returncode:
         sys.exit(f"the paced load failed on {contender.name}")

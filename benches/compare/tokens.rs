@@ -59,7 +59,7 @@ fn sign(algorithm: &str, key: &Path, count: usize, subjects: &Path) {
     for (number, (subject, stripe_customer)) in pairs.take(count).enumerate() {
         let claims = json!({
             "sub": subject, "stripe_customer_id": stripe_customer,
-            "iat": now, "exp": now + VALID_SECONDS, "jti": number.to_string(),
+            "iat": now, "exp": now + VALID_SECONDS, "jti": format!("{count}.{number}"),
         });
         let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims.to_string()));
         let signature = URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes(), &random));
