@@ -29,7 +29,6 @@ def print_comparison(ground, options, connections, runs):
     base = next((found for contender, found in runs.items() if contender.name == "bare"), None)
     head = ["contender", "token", "CPU µs per request", "× bare", "+ µs over bare"]
     head += ["requests/s", "proxy's cores busy", "p50 / p99 µs", "errors"]
-    several = options.workers > 1
     rows = []
     for contender, found in runs.items():
         every = {key: [run[key] for run in found] for key in found[0]}
@@ -40,10 +39,10 @@ def print_comparison(ground, options, connections, runs):
             ratio = spread([own / other for own, other in pairs], 2)
             more = f"{statistics.median(own - other for own, other in pairs):+.1f}"
         rows.append([
-            contender.name + (f", {contender.workers} workers" if several else ""),
+            contender.name + ("" if options.workers == 1 else f" × {contender.workers}"),
             contender.algorithm if contender.verifies else "not looked at",
             spread(every["cpu"]), ratio, more, spread(every["rate"], 0), f"{middle['busy']:.0%}",
             f"{middle['p50']:,.0f} / {middle['p99']:,.0f}", sum(every["errors"]),
         ])
-    print(f"{connections} connections, {options.rounds} rounds of {options.seconds} s, {ground.where()}:\n")
+    print(f"{connections} at once, {options.rounds} rounds of {options.seconds} s, {ground.where()}:\n")
     print_table(head, rows)

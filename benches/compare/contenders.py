@@ -29,8 +29,7 @@ class Contender:
         self.verifies = kind != "bare"
         self.tokens = ground.tokens(self.algorithm)
         command = getattr(self, f"{kind.split('-')[0]}_command")(ground, **settings)
-        cores = ground.proxy_cores
-        self.process = ground.start(f"{name}-{workers}", command, self.address, cores)
+        self.process = ground.start(f"{name}-{workers}", command, self.address, ground.proxy_cores)
         self.check()
 
     def bare_command(self, ground):

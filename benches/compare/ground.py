@@ -15,9 +15,10 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.parse
 import urllib.request
+
+import machine
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SUBJECTS = 1_000
@@ -58,6 +59,11 @@ class Ground:
         self.exits.close()
 
     def prepare(self):
+        cores = self.proxy_cores + self.load_cores
+        idle = machine.busy_seconds(cores)
+        time.sleep(1)
+        if (busy := machine.busy_seconds(cores) - idle) > 0.1:
+            machine.tell(f"something else is running, {busy:.0%} of a core: the figures will be too high")
         self.folder = tempfile.mkdtemp(prefix="tollgate-compare-")
         self.exits.callback(shutil.rmtree, self.folder, ignore_errors=True)
         # nginx's workers are not root.

@@ -38,7 +38,7 @@ def run(ground, options):
         row = sample(contender, came, number * options.every / 60, (spent - cpu) * 1e6)
         cpu = spent
         rows.append(row)
-        tell(" ".join(f"{name}: {value}" for name, value in row.items()))
+        tell(", ".join(f"{name} {shown(value)}" for name, value in row.items()))
     print(f"{rate:,} requests/s, {LOAD:.0%} of what 64 connections reached, {SUBJECTS:,} customers, {ground.where()}:\n")
     print_table(HEAD, [[shown(value) for value in row.values()] for row in rows])
     judge(rows, options.every)
