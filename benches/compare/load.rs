@@ -1,9 +1,9 @@
 //! A load that does not wait for its answers: every request has its time, and late answers delay no measurement.
 //!
 //! Connection `k` of `n` sends at `start + (k + i n) / rate`. Latency counts from that time, not from when the request
-//! could be sent, so what a stall holds up counts as held up. One thread and one kept connection each; prints one line of
-//! JSON per interval, in microseconds. `sent_late` is the generator's own part in the latency, and that of a connection
-//! whose answer before was late.
+//! could be sent, so what a stall holds up counts as held up. One thread and one kept connection each. Prints one line
+//! of JSON per interval, in microseconds; `sent_late` is the generator's own part in the latency, and that of a
+//! connection whose answer before was late.
 
 #![allow(clippy::print_stdout, reason = "its result")]
 

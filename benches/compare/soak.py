@@ -39,7 +39,8 @@ def run(ground, options):
         cpu = spent
         rows.append(row)
         tell(", ".join(f"{name} {shown(value)}" for name, value in row.items()))
-    print(f"{rate:,} requests/s, {LOAD:.0%} of what 64 connections reached, {SUBJECTS:,} customers, {ground.where()}:\n")
+    print(f"{rate:,} requests/s, {LOAD:.0%} of what 64 connections reached, {SUBJECTS:,} customers,")
+    print(f"{ground.where()}:\n")
     print_table(HEAD, [[shown(value) for value in row.values()] for row in rows])
     judge(rows, options.every)
 

@@ -1,4 +1,5 @@
-//! Tokens to measure with: signs as many as asked, each another one; or verifies a file of them and says how long one took.
+//! Tokens to measure with: signs as many as asked, each another one; or verifies a file of them and says how long one
+//! took.
 
 #![allow(clippy::print_stdout, clippy::cast_precision_loss, reason = "its result")]
 
