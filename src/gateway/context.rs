@@ -1,7 +1,6 @@
 //! What the phases of one request hand to each other.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
@@ -71,7 +70,7 @@ pub struct Context {
 
 impl Context {
     pub(super) fn new(flow: Arc<Flow>) -> Self {
-        flow.in_flight.fetch_add(1, Ordering::Relaxed);
+        flow.in_flight.start();
         let now = clock::now();
         Self {
             request_id: RequestId::new(now),
@@ -112,6 +111,6 @@ impl Context {
 
 impl Drop for Context {
     fn drop(&mut self) {
-        self.flow.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.flow.in_flight.end();
     }
 }

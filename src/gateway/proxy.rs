@@ -98,7 +98,7 @@ impl ProxyHttp for Gateway {
         match self.parts.admit(session, context).await {
             Ok(Destination::Upstream) => {
                 let own = context.started.elapsed().saturating_sub(context.waited);
-                METRICS.gateway_seconds.observe(own.as_secs_f64());
+                METRICS.gateway_seconds.observe(own);
                 Ok(false)
             }
             Ok(Destination::Own) => {
@@ -265,8 +265,7 @@ impl ProxyHttp for Gateway {
                 );
             }
         }
-        let seconds = context.started.elapsed().as_secs_f64();
-        self.parts.counters.answered(context.route, status.unwrap_or(499), seconds);
+        self.parts.counters.answered(context.route, status.unwrap_or(499), context.started.elapsed());
     }
 }
 
