@@ -1,8 +1,9 @@
 //! The steps of a charged request, each by itself: `cargo bench --bench steps`.
 
 use std::hint::black_box;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use tollgate::auth::{Authenticator, KeySource, Settings, parse_algorithm, sign_hs};
@@ -13,6 +14,9 @@ use tollgate::domain::route::Found;
 use tollgate::domain::subscription::Entitlement;
 use tollgate::domain::usage::Now;
 use tollgate::ledger::{Disk, Durability, Kind, Ledger, LedgerId, Options, Record, RecordDraw, Resume};
+use tollgate::metrics::METRICS;
+use tollgate::metrics::hot::{HotCounter, HotGauge, HotHistogram};
+use tollgate::sharded::Running;
 
 const NOW: i64 = 1_795_174_000;
 
@@ -116,9 +120,72 @@ fn ledger(c: &mut Criterion) {
     c.bench_function("append a record", |b| b.iter(|| ledger.append(black_box(&record)).is_ok()));
 }
 
+/// All that a charged request with a remembered token counts.
+struct Counted {
+    in_flight: Running,
+    accepted: HotCounter,
+    units: HotCounter,
+    recorded: HotGauge,
+    unsealed: HotGauge,
+    requests: HotCounter,
+    seconds: HotHistogram,
+}
+
+impl Counted {
+    fn new() -> Self {
+        Self {
+            in_flight: Running::default(),
+            accepted: METRICS.auth.with_label_values(&["ok"]),
+            units: METRICS.units.with_label_values(&["api_units", "pro", "included"]),
+            recorded: METRICS.recorded_units.with_label_values(&["api_units"]),
+            unsealed: METRICS.unsealed_units.with_label_values(&["api_units"]),
+            requests: METRICS.requests.with_label_values(&["/signals/{symbol}", "2xx"]),
+            seconds: METRICS.request_seconds.with_label_values(&["/signals/{symbol}"]),
+        }
+    }
+
+    fn count(&self) {
+        self.in_flight.start();
+        METRICS.token_cache_hits.inc();
+        self.accepted.inc();
+        METRICS.gateway_seconds.observe(black_box(Duration::from_nanos(21_345)));
+        METRICS.ledger_appends.inc();
+        METRICS.ledger_bytes.inc_by(black_box(120));
+        self.units.inc_by(black_box(1));
+        self.recorded.add(black_box(1));
+        self.unsealed.add(black_box(1));
+        self.requests.inc();
+        self.seconds.observe(black_box(Duration::from_nanos(987_654)));
+        self.in_flight.end();
+    }
+}
+
+fn counting(c: &mut Criterion) {
+    let counted = Counted::new();
+    c.bench_function("count a request", |b| b.iter(|| counted.count()));
+    c.bench_function("count a request, on two threads at once", |b| {
+        b.iter_custom(|times| on_two_threads(times, &|| counted.count()));
+    });
+}
+
+/// How long each of two threads takes for as many calls, the slower one.
+fn on_two_threads(times: u64, call: &(impl Fn() + Sync)) -> Duration {
+    let both_there = Barrier::new(2);
+    let calls = || {
+        both_there.wait();
+        let started = Instant::now();
+        (0..times).for_each(|_| call());
+        started.elapsed()
+    };
+    thread::scope(|scope| {
+        let other = scope.spawn(calls);
+        calls().max(other.join().expect("it counts"))
+    })
+}
+
 fn demo() -> config::Config {
     config::parse(config::DEMO, std::path::Path::new("demo.toml"), &|_| None).expect("the demo is valid")
 }
 
-criterion_group!(steps, paths_and_routes, accounts, tokens, ledger);
+criterion_group!(steps, paths_and_routes, accounts, tokens, ledger, counting);
 criterion_main!(steps);

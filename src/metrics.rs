@@ -5,26 +5,33 @@
 //! whose values are known get a child for each of them in `Metrics::new`; those whose values come from the
 //! configuration (route, tier, meter) get theirs through [`Metrics::preset`].
 //!
-//! The hot path never looks a label up: it keeps the child (`IntCounter`, `Histogram`) it was given once.
+//! The hot path never looks a label up: it keeps the child (`HotCounter`, `HotHistogram`) it was given once. What it
+//! counts is [`hot`]: each thread has cells of its own, and a scrape adds them up.
+
+pub mod hot;
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
 };
 
+use hot::{HotCounter, HotCounterVec, HotGaugeVec, HotHistogram, HotHistogramVec};
+
 /// The process's metrics.
 pub static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
 
-/// Buckets of request times in seconds: from a cached answer to a slow export.
-const REQUEST_SECONDS: &[f64] =
-    &[0.000_25, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
-/// Buckets of the gateway's own time in seconds.
-const GATEWAY_SECONDS: &[f64] =
-    &[0.000_005, 0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.005, 0.025, 0.1];
-/// Buckets of disk syncs in seconds.
-const SYNC_SECONDS: &[f64] = &[0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0];
+/// Buckets of request times in microseconds: from a cached answer to a slow export.
+const REQUEST_MICROS: &[u64] = &[
+    250, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
+    5_000_000, 10_000_000, 30_000_000,
+];
+/// Buckets of the gateway's own time in microseconds.
+const GATEWAY_MICROS: &[u64] = &[5, 10, 25, 50, 100, 250, 500, 1_000, 5_000, 25_000, 100_000];
+/// Buckets of disk syncs in microseconds.
+const SYNC_MICROS: &[u64] = &[100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 250_000, 1_000_000];
 
 /// Declares the struct, and registers each metric under its documented name; its comment is its help text.
 macro_rules! metrics {
@@ -47,41 +54,41 @@ macro_rules! metrics {
 
 metrics! {
     /// Requests answered, by route pattern and status class.
-    requests: IntCounterVec = counters("requests_total", &["route", "status_class"]);
+    requests: HotCounterVec = hot_counters("requests_total", &["route", "status_class"]);
     /// Requests that the gateway refused, by problem code.
-    refusals: IntCounterVec = counters("refusals_total", &["code"]);
+    refusals: HotCounterVec = hot_counters("refusals_total", &["code"]);
     /// Time from the request's header to the response's end.
-    request_seconds: HistogramVec = histograms("request_seconds", &["route"], REQUEST_SECONDS);
+    request_seconds: HotHistogramVec = hot_histograms("request_seconds", &["route"], REQUEST_MICROS);
     /// The gateway's own time before the upstream is asked.
-    gateway_seconds: Histogram = histogram("gateway_seconds", GATEWAY_SECONDS);
+    gateway_seconds: HotHistogram = hot_histogram("gateway_seconds", GATEWAY_MICROS);
     /// Units charged, by what they were drawn on; corrections are not taken off.
-    units: IntCounterVec = counters("units_total", &["meter", "tier", "drawn"]);
+    units: HotCounterVec = hot_counters("units_total", &["meter", "tier", "drawn"]);
     /// Answers that repeated a charged request under its `Idempotency-Key` and cost nothing.
-    repeats: IntCounter = counter("repeats_total");
+    repeats: HotCounter = hot_counter("repeats_total");
     /// Token checks, by result.
-    auth: IntCounterVec = counters("auth_total", &["result"]);
+    auth: HotCounterVec = hot_counters("auth_total", &["result"]);
     /// Tokens found among the verified ones.
-    token_cache_hits: IntCounter = counter("token_cache_hits_total");
+    token_cache_hits: HotCounter = hot_counter("token_cache_hits_total");
     /// Tokens that had to be verified.
-    token_cache_misses: IntCounter = counter("token_cache_misses_total");
+    token_cache_misses: HotCounter = hot_counter("token_cache_misses_total");
     /// Customers in memory.
     customers_loaded: IntGauge = gauge("customers_loaded");
     /// Usage records appended to the ledger.
-    ledger_appends: IntCounter = counter("ledger_appends_total");
+    ledger_appends: HotCounter = hot_counter("ledger_appends_total");
     /// Time of one sync of the ledger to disk.
-    ledger_sync_seconds: Histogram = histogram("ledger_sync_seconds", SYNC_SECONDS);
+    ledger_sync_seconds: Histogram = histogram("ledger_sync_seconds", SYNC_MICROS);
     /// Bytes appended to the ledger.
-    ledger_bytes: IntCounter = counter("ledger_bytes");
+    ledger_bytes: HotCounter = hot_counter("ledger_bytes");
     /// Failed writes and syncs of the ledger.
     ledger_errors: IntCounter = counter("ledger_errors_total");
     /// Usage records folded into the store.
     ledger_folded: IntCounter = counter("ledger_folded_total");
     /// Reportable units recorded by this process, corrections taken off.
-    recorded_units: IntGaugeVec = gauges("recorded_units", &["meter"]);
+    recorded_units: HotGaugeVec = hot_gauges("recorded_units", &["meter"]);
     /// Of those, the ones folded into the store.
     folded_units: IntGaugeVec = gauges("folded_units", &["meter"]);
     /// Usage recorded for a Stripe customer but not sealed into the outbox yet, in units.
-    unsealed_units: IntGaugeVec = gauges("unsealed_units", &["meter"]);
+    unsealed_units: HotGaugeVec = hot_gauges("unsealed_units", &["meter"]);
     /// Usage recorded for customers without a Stripe id, in units.
     unlinked_units: IntGaugeVec = gauges("unlinked_units", &["meter"]);
     /// Meter events sealed and not yet accepted by Stripe.
@@ -93,7 +100,7 @@ metrics! {
     /// Calls to Stripe, by operation and outcome.
     stripe_requests: IntCounterVec = counters("stripe_requests_total", &["operation", "outcome"]);
     /// Time of one call to Stripe.
-    stripe_request_seconds: HistogramVec = histograms("stripe_request_seconds", &["operation"], REQUEST_SECONDS);
+    stripe_request_seconds: HistogramVec = histograms("stripe_request_seconds", &["operation"], REQUEST_MICROS);
     /// 1 while the circuit breaker keeps calls from Stripe.
     stripe_circuit_open: IntGauge = gauge("stripe_circuit_open");
     /// Meter events, by what Stripe answered.
@@ -103,7 +110,7 @@ metrics! {
     /// Webhooks received again with an event id already stored.
     webhook_duplicates: IntCounter = counter("webhook_duplicates_total");
     /// Time to verify and store one webhook.
-    webhook_seconds: Histogram = histogram("webhook_seconds", REQUEST_SECONDS);
+    webhook_seconds: Histogram = histogram("webhook_seconds", REQUEST_MICROS);
     /// Seconds from an event's creation at Stripe to its effect here, for the last one applied.
     webhook_lag_seconds: IntGauge = gauge("webhook_lag_seconds");
     /// Subscriptions known, by tier and status.
@@ -144,11 +151,30 @@ fn gauge(opts: Opts) -> Made<IntGauge> {
 fn gauges(opts: Opts, labels: &[&str]) -> Made<IntGaugeVec> {
     IntGaugeVec::new(opts, labels)
 }
-fn histogram(opts: Opts, buckets: &[f64]) -> Made<Histogram> {
-    Histogram::with_opts(HistogramOpts::from(opts).buckets(buckets.to_vec()))
+fn histogram(opts: Opts, micros: &[u64]) -> Made<Histogram> {
+    Histogram::with_opts(HistogramOpts::from(opts).buckets(seconds(micros)))
 }
-fn histograms(opts: Opts, labels: &[&str], buckets: &[f64]) -> Made<HistogramVec> {
-    HistogramVec::new(HistogramOpts::from(opts).buckets(buckets.to_vec()), labels)
+fn histograms(opts: Opts, labels: &[&str], micros: &[u64]) -> Made<HistogramVec> {
+    HistogramVec::new(HistogramOpts::from(opts).buckets(seconds(micros)), labels)
+}
+fn hot_counter(opts: Opts) -> Made<HotCounter> {
+    hot::single(opts, ())
+}
+fn hot_counters(opts: Opts, labels: &[&str]) -> Made<HotCounterVec> {
+    hot::family(opts, labels, ())
+}
+fn hot_gauges(opts: Opts, labels: &[&str]) -> Made<HotGaugeVec> {
+    hot::family(opts, labels, ())
+}
+fn hot_histogram(opts: Opts, micros: &[u64]) -> Made<HotHistogram> {
+    hot::single(opts, hot::Bounds::from_micros(micros))
+}
+fn hot_histograms(opts: Opts, labels: &[&str], micros: &[u64]) -> Made<HotHistogramVec> {
+    hot::family(opts, labels, hot::Bounds::from_micros(micros))
+}
+
+fn seconds(micros: &[u64]) -> Vec<f64> {
+    micros.iter().map(|micros| Duration::from_micros(*micros).as_secs_f64()).collect()
 }
 
 impl Metrics {
@@ -161,11 +187,13 @@ impl Metrics {
 
     /// Children whose label values are known without a configuration.
     fn preset_known_labels(&self) {
+        for result in ["ok", "token_missing", "token_invalid", "token_expired", "auth_unavailable"] {
+            self.auth.with_label_values(&[result]);
+        }
         for (family, values) in [
-            (&self.auth, &["ok", "token_missing", "token_invalid", "token_expired", "auth_unavailable"][..]),
             (
                 &self.meter_events,
-                &["delivered", "duplicate", "retried", "resealed", "dead", "compared", "rejected"],
+                &["delivered", "duplicate", "retried", "resealed", "dead", "compared", "rejected"][..],
             ),
             (&self.payments, &["succeeded", "failed"]),
             (&self.checkouts, &["completed"]),

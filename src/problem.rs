@@ -18,6 +18,11 @@ macro_rules! codes {
         impl Code {
             pub const ALL: &'static [Self] = &[$(Self::$code,)*];
 
+            /// Its place in [`Self::ALL`].
+            pub fn index(self) -> usize {
+                self as usize
+            }
+
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$code => $word,)* }
             }
@@ -139,5 +144,15 @@ impl Problem {
             }
             _ => "about:blank",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_knows_its_place_in_the_list() {
+        assert!(Code::ALL.iter().enumerate().all(|(at, code)| code.index() == at));
     }
 }

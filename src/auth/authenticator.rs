@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use jsonwebtoken::{Algorithm, Header, decode_header};
-use prometheus::IntCounter;
 use tokio::runtime::Handle;
 
 use super::cache::TokenCache;
@@ -16,6 +15,7 @@ use super::keyset::Lookup;
 use super::{AuthError, Identity, KeySource, MAX_TOKEN_BYTES, Reason, Settings, SetupError};
 use super::{bearer, pem, provider};
 use crate::metrics::METRICS;
+use crate::metrics::hot::HotCounter;
 
 /// Checks tokens and remembers those that hold.
 pub struct Authenticator {
@@ -24,7 +24,7 @@ pub struct Authenticator {
     rules: ClaimRules,
     cache: TokenCache,
     cache_ttl_seconds: i64,
-    accepted: IntCounter,
+    accepted: HotCounter,
 }
 
 enum Keys {

@@ -1,6 +1,9 @@
 //! Why a caller is not who it says it is, and the problem that it is answered with.
 
+use std::sync::LazyLock;
+
 use crate::metrics::METRICS;
+use crate::metrics::hot::HotCounter;
 use crate::problem::{Code, Problem};
 
 /// A failed check of a request's token.
@@ -21,16 +24,35 @@ pub enum AuthError {
     Unavailable,
 }
 
+/// Failed checks as `auth_total` tells them apart.
+struct Failures {
+    missing: HotCounter,
+    invalid: HotCounter,
+    expired: HotCounter,
+    unavailable: HotCounter,
+}
+
+static FAILURES: LazyLock<Failures> = LazyLock::new(|| {
+    let result = |name: &str| METRICS.auth.with_label_values(&[name]);
+    Failures {
+        missing: result("token_missing"),
+        invalid: result("token_invalid"),
+        expired: result("token_expired"),
+        unavailable: result("auth_unavailable"),
+    }
+});
+
 impl AuthError {
     /// Counts a check that ended with this error.
     pub(super) fn count(self) {
-        let result = match self {
-            Self::Missing => "token_missing",
-            Self::Duplicate | Self::Invalid(_) => "token_invalid",
-            Self::Expired => "token_expired",
-            Self::Unavailable => "auth_unavailable",
+        let failures = &*FAILURES;
+        let counter = match self {
+            Self::Missing => &failures.missing,
+            Self::Duplicate | Self::Invalid(_) => &failures.invalid,
+            Self::Expired => &failures.expired,
+            Self::Unavailable => &failures.unavailable,
         };
-        METRICS.auth.with_label_values(&[result]).inc();
+        counter.inc();
     }
 }
 

@@ -67,7 +67,7 @@ impl Parts {
     /// Who asks for which route.
     async fn identify(&self, request: &RequestHeader, context: &mut Context) -> Result<Destination, Problem> {
         check_sizes(request)?;
-        if self.flow.closed.load(Ordering::Acquire) {
+        if self.flow.closed.load(Ordering::SeqCst) {
             return Err(Problem::new(Code::Draining, "this gateway is shutting down; try again"));
         }
         let path = NormalPath::parse(request.uri.path())

@@ -50,7 +50,7 @@ impl Parts {
             headers.put(name, value)?;
         }
         let own = context.forwarded_at - context.started + read_at.elapsed();
-        METRICS.gateway_seconds.observe(own.saturating_sub(context.waited).as_secs_f64());
+        METRICS.gateway_seconds.observe(own.saturating_sub(context.waited));
         Ok(())
     }
 

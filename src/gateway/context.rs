@@ -1,7 +1,6 @@
 //! What the phases of one request hand to each other.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
@@ -78,7 +77,7 @@ pub struct Context {
 
 impl Context {
     pub(super) fn new(flow: Arc<Flow>, connection: Arc<Connection>) -> Self {
-        flow.in_flight.fetch_add(1, Ordering::Relaxed);
+        flow.in_flight.start();
         let now = clock::now();
         let started = Instant::now();
         connection.begin();
@@ -133,6 +132,6 @@ impl Context {
 impl Drop for Context {
     fn drop(&mut self) {
         self.connection.end(self.ended_at.unwrap_or_else(Instant::now));
-        self.flow.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.flow.in_flight.end();
     }
 }

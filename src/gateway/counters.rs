@@ -1,11 +1,12 @@
 //! The metrics of the request path, with every child looked up once, at start.
 
-use prometheus::{Histogram, IntCounter, IntGauge};
+use std::time::Duration;
 
 use crate::domain::catalogue::{Catalogue, Report};
 use crate::domain::route::RouteId;
 use crate::domain::usage::Draw;
 use crate::metrics::METRICS;
+use crate::metrics::hot::{HotCounter, HotGauge, HotHistogram};
 use crate::problem::Code;
 
 use super::context::{Charge, Context};
@@ -15,16 +16,17 @@ pub(super) struct Counters {
     /// The last one is for requests that match no route.
     routes: Vec<RouteCounters>,
     /// By tier and meter: included, credits, overage.
-    units: Vec<Vec<[IntCounter; 3]>>,
-    refusals: Vec<IntCounter>,
+    units: Vec<Vec<[HotCounter; 3]>>,
+    /// By code, in the order of [`Code::ALL`].
+    refusals: Vec<HotCounter>,
     /// By meter: recorded, and not sealed yet.
-    recorded: Vec<[IntGauge; 2]>,
+    recorded: Vec<[HotGauge; 2]>,
     report: Report,
 }
 
 struct RouteCounters {
-    by_class: [IntCounter; 5],
-    seconds: Histogram,
+    by_class: [HotCounter; 5],
+    seconds: HotHistogram,
 }
 
 impl Counters {
@@ -47,18 +49,16 @@ impl Counters {
         }
     }
 
-    pub fn answered(&self, route: Option<RouteId>, status: u16, seconds: f64) {
+    pub fn answered(&self, route: Option<RouteId>, status: u16, took: Duration) {
         let route = route.map_or(self.routes.len() - 1, RouteId::index);
         let counters = &self.routes[route];
         let class = usize::from(status / 100).clamp(1, 5) - 1;
         counters.by_class[class].inc();
-        counters.seconds.observe(seconds);
+        counters.seconds.observe(took);
     }
 
     pub fn refused(&self, code: Code) {
-        if let Some(at) = Code::ALL.iter().position(|known| *known == code) {
-            self.refusals[at].inc();
-        }
+        self.refusals[code.index()].inc();
     }
 
     /// Counts what Stripe shall hear of: `sign` is 1 for a charge, -1 for its correction.
@@ -91,7 +91,7 @@ impl Counters {
     }
 }
 
-fn recorded(meter: &str) -> [IntGauge; 2] {
+fn recorded(meter: &str) -> [HotGauge; 2] {
     [&METRICS.recorded_units, &METRICS.unsealed_units].map(|family| family.with_label_values(&[meter]))
 }
 

@@ -32,7 +32,7 @@ mod serving;
 mod upstreams;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::AtomicBool;
 
 use axum::Router;
 use http::HeaderValue;
@@ -42,6 +42,7 @@ use crate::config::Cidr;
 use crate::customers::Customers;
 use crate::domain::catalogue::Catalogue;
 use crate::ledger::Ledger;
+use crate::sharded::Running;
 
 use counters::Counters;
 use forwarding::TierHeaders;
@@ -85,10 +86,11 @@ pub struct Settings {
 #[derive(Debug, Default)]
 pub struct Flow {
     pub draining: Arc<AtomicBool>,
-    /// Nothing is admitted any more.
+    /// Nothing is admitted any more. Sequentially consistent, as [`Running::start`] wants it: a request sees that it is
+    /// closed, or is waited for.
     pub closed: AtomicBool,
     /// Requests whose answer is not finished.
-    pub in_flight: AtomicUsize,
+    pub in_flight: Running,
 }
 
 impl OwnPaths {

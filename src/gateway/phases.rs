@@ -109,7 +109,7 @@ impl Parts {
             }
         }
         context.ended_at = Some(Instant::now());
-        self.counters.answered(context.route, status.unwrap_or(499), context.elapsed().as_secs_f64());
+        self.counters.answered(context.route, status.unwrap_or(499), context.elapsed());
     }
 }
 

@@ -167,18 +167,18 @@ impl Server {
         self.close.send_replace(true);
         let deadline = Instant::now() + self.drain_timeout;
         let wait = || {
-            let busy = self.flow.in_flight.load(Ordering::Acquire) > 0;
+            let busy = self.flow.in_flight.count() > 0;
             busy && Instant::now() < deadline && !hurried.load(Ordering::Relaxed)
         };
         while wait() {
             std::thread::sleep(Duration::from_millis(2));
         }
         // Whoever comes now is told so; whoever has come meanwhile is waited for.
-        self.flow.closed.store(true, Ordering::Release);
+        self.flow.closed.store(true, Ordering::SeqCst);
         while wait() {
             std::thread::sleep(Duration::from_millis(2));
         }
-        let cut_off = self.flow.in_flight.load(Ordering::Acquire);
+        let cut_off = self.flow.in_flight.count();
         if cut_off > 0 {
             tracing::warn!(cut_off, "requests were still running at the end of drain_timeout");
         }
