@@ -25,6 +25,6 @@ packages=$(missing_packages)
 # shellcheck disable=SC2086 # a list of names
 [ -z "$packages" ] || install_packages $packages >&2
 say "building (some minutes the first time)" >&2
-cargo build --locked --profile dist --bin tollgate \
+cargo build --locked --profile dist --features compare --bin tollgate \
     --example bare --example origin --example load --example tokens
 exec python3 -B benches/compare/measure.py --binaries "$(realpath "${CARGO_TARGET_DIR:-target}")/dist" "$@"
