@@ -77,23 +77,25 @@ impl World {
 
     /// Loads all, and charges each once; on the way the cost of a request among those there are.
     fn fill(&self, count: u64) {
-        let (route, mut quarter) = (capped::route(), None);
+        let (route, mut half) = (capped::route(), 0);
         for number in 1..=count {
             let entry = self.load(number);
             let mut reservation = entry.admit(None, &route, None, now()).expect("within the limits");
             reservation.settle(now()).expect("held");
             drop(reservation);
             entry.recorded(number);
+            if number == count / 2 {
+                half = resident_bytes();
+            }
+            if number == count {
+                // The store's own cache is full before the half is there.
+                let each = (resident_bytes() - half) as f64 / (count - count / 2) as f64;
+                println!("memory of each: {each:.0} bytes");
+            }
             if [1_000, 10_000, 100_000, 1_000_000].contains(&number) {
                 self.requests(number);
             }
-            if number == count / 4 {
-                quarter = Some(resident_bytes());
-            }
         }
-        // The store's own cache is full long before a quarter is there.
-        let each = (resident_bytes() - quarter.expect("a quarter")) as f64 / (count - count / 4) as f64;
-        println!("memory of each: {each:.0} bytes");
     }
 
     /// Find, admit, settle and tell the limits, of customers in random order.

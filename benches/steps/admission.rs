@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 use criterion::Criterion;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
-use tollgate::customers::{Customers, Entry};
+use tollgate::customers::{Customers, Entry, Reservation};
 use tollgate::domain::idempotency::Limits;
-use tollgate::domain::route::Route;
 use tollgate::domain::usage::Now;
 use tollgate::store::Store;
 
 use super::{NOW, capped};
 
+/// Reservations that a thread holds at once.
+const BATCH: usize = 64;
 /// More than fit the processor's caches.
 const MANY: usize = 100_000;
 
@@ -25,49 +26,49 @@ pub fn admission(c: &mut Criterion) {
         runtime.block_on(customers.load(name, None, now())).expect("loads");
     }
     let (one, route) = (customers.get(&names[0]).expect("in memory"), capped::route());
+    let currency = capped::catalogue().currency;
+    let admit = |entry: &Arc<Entry>, now| entry.admit(None, &route, None, now).expect("within the limits");
+    let find = |turn: usize| customers.get(&names[turn]).expect("in memory");
+    let charge = |entry: &Arc<Entry>, now| {
+        let mut reservation = admit(entry, now);
+        reservation.settle_showing(&route, currency, now).expect("held");
+        reservation
+    };
     for threads in [1, 2] {
-        let title = format!("admit and release, one customer, {threads} threads");
-        c.bench_function(&title, |b| {
-            b.iter_custom(|times| at_once(threads, times, |_, now| admit(&one, &route, now)))
-        });
-        let title = format!("admit and settle, one customer, {threads} threads");
-        c.bench_function(&title, |b| {
-            b.iter_custom(|times| at_once(threads, times, |_, now| charge(&one, &route, now)))
-        });
-        let title = format!("find, admit and release, many customers, {threads} threads");
-        c.bench_function(&title, |b| {
-            b.iter_custom(|times| {
-                at_once(threads, times, |at, now| {
-                    admit(&customers.get(&names[at]).expect("in memory"), &route, now);
-                })
+        let mut bench = |what: &str, turn: &(dyn Fn(usize, Now) -> Reservation + Sync)| {
+            c.bench_function(&format!("{what}, {threads} at once"), |b| {
+                b.iter_custom(|times| at_once(threads, times, turn));
             });
+        };
+        bench("admit, one customer", &|_, now| admit(&one, now));
+        bench("admit, settle and show the limits, one customer", &|_, now| charge(&one, now));
+        bench("find and admit, many customers", &|turn, now| admit(&find(turn), now));
+        bench("find, admit, settle and show the limits, many customers", &|turn, now| {
+            charge(&find(turn), now)
         });
     }
 }
 
-fn admit(entry: &Arc<Entry>, route: &Route, now: Now) {
-    drop(entry.admit(None, route, None, now).expect("within the limits"));
-}
-
-fn charge(entry: &Arc<Entry>, route: &Route, now: Now) {
-    let mut reservation = entry.admit(None, route, None, now).expect("within the limits");
-    reservation.settle(now).expect("held");
-}
-
-/// How long it takes until each of the threads has done its turns.
-fn at_once(threads: usize, times: u64, turn: impl Fn(usize, Now) + Sync) -> Duration {
-    let barrier = Barrier::new(threads);
-    let run = |seed: usize| {
-        let mut at = seed;
+/// What the turns take until each of the threads has done its own. Giving the reservations back is not counted.
+fn at_once(threads: usize, times: u64, turn: &(dyn Fn(usize, Now) -> Reservation + Sync)) -> Duration {
+    let barrier = &Barrier::new(threads);
+    let run = |mut at: usize| {
+        let (mut spent, mut left) = (Duration::ZERO, times);
+        let mut held = Vec::with_capacity(BATCH);
         barrier.wait();
-        let started = Instant::now();
-        for time in 0..times {
-            // Every customer comes up, neighbours never one after the other.
-            at = (at + 38_197) % MANY;
-            // What a turn takes of the rate is earned back in two microseconds, by each of two threads.
-            turn(at, Now(now().nanos() + time * 2_000));
+        while left > 0 {
+            let batch = left.min(BATCH as u64);
+            let started = Instant::now();
+            for _ in 0..batch {
+                // Every customer comes up, neighbours never one after the other.
+                at = (at + 38_197) % MANY;
+                held.push(turn(at, now()));
+            }
+            spent += started.elapsed();
+            left -= batch;
+            held.clear();
         }
-        started.elapsed()
+        spent
     };
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..threads).map(|thread| scope.spawn(move || run(thread * 7_919))).collect();

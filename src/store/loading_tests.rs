@@ -2,17 +2,17 @@
 
 use std::sync::mpsc::channel;
 
-use super::tests::{NOW, Temporary};
+use super::tests::{NOW, Temporary, facts};
 use super::*;
 use crate::domain::period::Period;
+use crate::domain::subscription::{Facts, Status};
 
 fn wanted(name: &str, claimed: Option<&str>) -> Wanted {
     Wanted { name: name.into(), claimed: claimed.map(Into::into), keys_after: 0, most_keys: 10 }
 }
 
 async fn load(store: &Store, wanted: Wanted) -> Loaded<usize> {
-    let understand =
-        |facts: &[crate::domain::subscription::Facts]| (facts.len(), Period { start: 0, end: 100 });
+    let understand = |facts: &[Facts]| (facts.len(), Period { start: 0, end: 100 });
     store.load(wanted, NOW, understand).await.expect("loads")
 }
 
@@ -31,6 +31,23 @@ async fn a_customer_is_made_linked_and_found_again_under_one_number() {
     let known = load(&store, wanted("acme", None)).await;
     assert_eq!((known.customer, known.is_listed), (linked.customer, true));
     assert_ne!(load(&store, wanted("other", None)).await.customer.number, new.number);
+}
+
+#[tokio::test]
+async fn all_subscriptions_come_up_once_a_page_at_a_time() {
+    let store = Temporary::new();
+    for id in ["sub_3", "sub_1", "sub_2"] {
+        let facts = Facts { id: id.into(), ..facts(Status::Active) };
+        let read = Upsert { facts, version: 1, reread_at: None, window: None, rank: 0 };
+        assert!(store.upsert_subscription(read, NOW).await.expect("stores"));
+    }
+    let page = async |after: &str| {
+        let page = store.subscriptions_after(after.into(), 2).await.expect("reads");
+        page.into_iter().map(|facts| facts.id).collect::<Vec<_>>()
+    };
+    assert_eq!(page("").await, ["sub_1", "sub_2"]);
+    assert_eq!(page("sub_2").await, ["sub_3"]);
+    assert!(page("sub_3").await.is_empty());
 }
 
 /// A customer may leave memory as soon as what they used is folded: whoever loads them then must find it.

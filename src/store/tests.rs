@@ -264,7 +264,7 @@ async fn deliver(store: &Store) {
     store.settle_tries(vec![(row, delivered())], NOW).await.expect("settles");
 }
 
-fn facts(status: Status) -> Facts {
+pub(super) fn facts(status: Status) -> Facts {
     Facts {
         id: "sub_1".into(),
         stripe_customer: "cus_1".into(),

@@ -215,10 +215,18 @@ fn a_window_that_has_ended_takes_no_memory() {
 }
 
 #[test]
-fn what_costs_nothing_is_not_held_against_the_cap() {
-    let mut account = account(tier(1, priced(0, Some(0)), None));
-    charge(&mut account, 5, at(1)).expect("adds nothing to the overage");
-    assert_eq!(charge(&mut account, 5, at(1)).expect("again").draws[0].overage, 5);
+fn what_adds_nothing_to_the_overage_is_not_held_against_the_cap() {
+    let overage =
+        Overage::Priced { unit_amounts: vec![Decimal::ONE, Decimal::ZERO], cap: Some(Decimal::TEN) };
+    let tier = Tier {
+        included: vec![Allowance::Units(50), Allowance::Units(0)],
+        ..(*tier(0, overage, None)).clone()
+    };
+    let window = Window { period: MONTH, used: smallvec![70, 0] };
+    let mut account = Account::new(entitlement(Arc::new(tier)), window);
+    assert_eq!(charge(&mut account, 1, at(1)), Err(Refusal::SpendCapReached), "20 of 10 are spent already");
+    let free = Route { cost: Cost::new([(MeterId(1), 5)]), ..route(0) };
+    account.admit(&free, None, at(1)).expect("its overage costs nothing");
 }
 
 #[test]
