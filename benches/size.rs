@@ -1,9 +1,21 @@
-//! The ledger and the outbox at size: `cargo bench --bench size -- restart|sealing|draining|power`.
+//! The ledger, the outbox and the customers at size:
+//! `cargo bench --bench size -- restart|sealing|draining|power|customers|start`.
 //!
 //! `TOLLGATE_BENCH_RECORDS`, `TOLLGATE_BENCH_CUSTOMERS` and `TOLLGATE_BENCH_ROWS` make them smaller or larger. Each writes
 //! to a folder below the system's temporary one, so set `TMPDIR` to the disk that is to be measured.
 
-#![allow(clippy::print_stdout, clippy::cast_precision_loss, reason = "a table for people")]
+#![allow(
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a table for people"
+)]
+
+#[path = "shared/capped.rs"]
+mod capped;
+#[path = "size/customers.rs"]
+mod customers;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,11 +34,21 @@ use tollgate::stripe::{Secret, Transport, TransportOptions};
 const NOW: i64 = 1_795_174_000;
 const ID: LedgerId = LedgerId([1; 16]);
 
+/// The binary's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     rustls::crypto::ring::default_provider().install_default().expect("the first one");
     let chosen: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let parts: [(&str, fn()); 4] =
-        [("restart", restart), ("sealing", sealing), ("draining", draining), ("power", power)];
+    let parts: [(&str, fn()); 6] = [
+        ("restart", restart),
+        ("sealing", sealing),
+        ("draining", draining),
+        ("power", power),
+        ("customers", customers::at_size),
+        ("start", customers::at_start),
+    ];
     for (name, part) in parts {
         if chosen.is_empty() || chosen.iter().any(|word| word == name) {
             println!("## {name}");
@@ -279,10 +301,18 @@ fn median(mut times: Vec<f64>) -> f64 {
     times[times.len() / 2]
 }
 
-/// `VmHWM` of proc(5).
 fn peak_mebibytes() -> u64 {
+    kibibytes("VmHWM:") / 1_024
+}
+
+fn resident_bytes() -> u64 {
+    kibibytes("VmRSS:") * 1_024
+}
+
+/// A line of `/proc/self/status`, see proc(5).
+fn kibibytes(name: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak =
-        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse().ok());
-    peak.map_or(0, |kibibytes: u64| kibibytes / 1_024)
+    let found =
+        status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok());
+    found.unwrap_or(0)
 }

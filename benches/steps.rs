@@ -1,5 +1,10 @@
 //! The steps of a charged request, each by itself: `cargo bench --bench steps`.
 
+#[path = "steps/admission.rs"]
+mod admission;
+#[path = "shared/capped.rs"]
+mod capped;
+
 use std::hint::black_box;
 use std::sync::{Arc, Barrier};
 use std::thread;
@@ -187,5 +192,5 @@ fn demo() -> config::Config {
     config::parse(config::DEMO, std::path::Path::new("demo.toml"), &|_| None).expect("the demo is valid")
 }
 
-criterion_group!(steps, paths_and_routes, accounts, tokens, ledger, counting);
+criterion_group!(steps, paths_and_routes, accounts, admission::admission, tokens, ledger, counting);
 criterion_main!(steps);

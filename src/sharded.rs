@@ -62,6 +62,16 @@ type Block = Arc<[Line]>;
 #[repr(align(128))]
 struct Line([AtomicU64; LINE_CELLS]);
 
+/// The calling thread's shard, below [`shards`]: for what threads keep apart in other ways. Some may have the same.
+pub fn own_shard() -> usize {
+    OWN.try_with(|own| own.number).unwrap_or(SHARED)
+}
+
+/// How many shards there are.
+pub fn shards() -> usize {
+    SHARDS.count
+}
+
 /// Numbers of one purpose, at zero at first. Clones are the same cells.
 #[derive(Clone)]
 pub struct Cells {
@@ -94,7 +104,7 @@ impl Cells {
     #[inline]
     fn add_ordered(&self, at: usize, value: u64, order: Ordering) {
         // While a thread ends it may count once more after it has given its shard back.
-        let shard = OWN.try_with(|own| own.number).unwrap_or(SHARED);
+        let shard = own_shard();
         let cell = self.cell(shard, at);
         if shard == SHARED {
             cell.fetch_add(value, order);

@@ -20,6 +20,8 @@ use super::rejections;
 
 /// Re-reads that share a lock: one at a time for each Stripe customer.
 const STRIPES: usize = 64;
+/// Subscriptions that are counted at once: there may be millions.
+const PAGE: u32 = 1_000;
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ApplyError {
@@ -169,10 +171,16 @@ impl Applier {
             return Ok(());
         }
         let mut counts: HashMap<(&str, &str), i64> = HashMap::new();
-        for facts in &self.store.all_subscriptions().await? {
-            let tier = Subscription::read(facts, &self.catalogue).tier;
-            let tier = tier.map_or("none", |id| &*self.catalogue.tier(id).name);
-            *counts.entry((tier, facts.status.as_str())).or_default() += 1;
+        let mut last = String::new();
+        loop {
+            let page = self.store.subscriptions_after(last, PAGE).await?;
+            for facts in &page {
+                let tier = Subscription::read(facts, &self.catalogue).tier;
+                let tier = tier.map_or("none", |id| &*self.catalogue.tier(id).name);
+                *counts.entry((tier, facts.status.as_str())).or_default() += 1;
+            }
+            let Some(facts) = page.into_iter().next_back() else { break };
+            last = facts.id;
         }
         let tiers = self.catalogue.tiers.iter().map(|tier| &*tier.name).chain(["none"]);
         for (tier, status) in tiers.flat_map(|tier| Status::ALL.map(|status| (tier, status.as_str()))) {

@@ -5,46 +5,43 @@ use std::sync::Arc;
 use smallvec::smallvec;
 
 use crate::domain::account::{Account, ByMeter, Window};
-use crate::domain::idempotency::{Charged, Digest, Keys, REMEMBERED_SECONDS};
+use crate::domain::idempotency::{Charged, Digest, REMEMBERED_SECONDS};
 use crate::domain::period::Period;
-use crate::domain::subscription::{Entitlement, Subscription};
+use crate::domain::subscription::{Entitlement, Facts, Subscription};
 use crate::domain::usage::Now;
 use crate::metrics::METRICS;
-use crate::store::{CustomerRow, StoreError};
+use crate::store::{KeyRow, Loaded, StoreError, Total, Wanted};
 
 use super::Customers;
-use super::entry::Entry;
+use super::entry::{Entry, Hot};
+
+/// What a customer's subscriptions mean under the catalogue.
+struct Meaning {
+    /// The best of them.
+    subscription: Option<Subscription>,
+    entitlement: Entitlement,
+    /// In force when they were read.
+    period: Period,
+}
 
 impl Customers {
     /// The customer, read from the store if not in memory. `claimed` is the Stripe customer of a verified token:
     /// it replaces another link.
     pub async fn load(&self, name: &str, claimed: Option<&str>, now: Now) -> Result<Arc<Entry>, StoreError> {
         let _one_at_a_time = self.stripe(name).lock().await;
+        // Whoever is there cannot leave while this one holds them.
         let known = self.get(name);
-        if let Some(entry) = known.filter(|entry| entry.hot().is_linked_as(claimed)) {
+        if let Some(entry) = known.as_ref().filter(|entry| entry.hot().is_linked_as(claimed)) {
+            return Ok(entry.clone());
+        }
+        let loaded = self.read(name, claimed, known.is_none(), now).await?;
+        self.ask_about(&loaded);
+        if let Some(entry) = known {
+            self.renew(&entry, loaded, now);
             return Ok(entry);
         }
-        let row = self.store.customer(name.to_owned(), claimed.map(str::to_owned), now.seconds()).await?;
-        self.ask_about(row.stripe_customer.as_deref()).await?;
-        if let Some(entry) = self.get(name) {
-            self.renew(&entry, &row, now).await?;
-            return Ok(entry);
-        }
-        let subscription = self.best_subscription(row.stripe_customer.as_deref()).await?;
-        let entitlement = Entitlement::of(subscription.as_ref(), &self.catalogue);
-        let window = self.window(row.number, entitlement.windows.at(now.seconds())).await?;
-        let keys = self.keys(row.number, now).await?;
-        let name: Arc<str> = row.name.into();
-        let entry = Arc::new(Entry::new(
-            name.clone(),
-            row.number,
-            Account::new(entitlement, window).with_keys(keys),
-            row.stripe_customer.map(Into::into),
-            subscription,
-            now,
-        ));
-        self.entries.insert(name, entry.clone());
-        METRICS.customers_loaded.inc();
+        let entry = Arc::new(self.entry(loaded, now));
+        self.take_in(entry.clone(), now);
         Ok(entry)
     }
 
@@ -58,7 +55,8 @@ impl Customers {
         for row in self.store.customers_of(stripe_customer.to_owned()).await? {
             let _one_at_a_time = self.stripe(&row.name).lock().await;
             if let Some(entry) = self.get(&row.name) {
-                self.renew(&entry, &row, now).await?;
+                let loaded = self.read(&row.name, None, false, now).await?;
+                self.renew(&entry, loaded, now);
             }
         }
         Ok(())
@@ -70,36 +68,78 @@ impl Customers {
         let _one_at_a_time = self.stripe(&name).lock().await;
         if let Some(entry) = self.get(&name) {
             let period = entry.hot().account.window(now).period;
-            let stored = self.window(number, period).await?;
-            entry.hot().account.raise(&stored);
+            let totals = self.store.totals(number, period.start).await?;
+            entry.hot().account.raise(&self.window(period, &totals));
         }
         Ok(())
+    }
+
+    /// One turn of the store.
+    async fn read(
+        &self,
+        name: &str,
+        claimed: Option<&str>,
+        with_keys: bool,
+        now: Now,
+    ) -> Result<Loaded<Meaning>, StoreError> {
+        let wanted = Wanted {
+            name: name.to_owned(),
+            claimed: claimed.map(str::to_owned),
+            keys_after: now.seconds().saturating_sub(REMEMBERED_SECONDS),
+            most_keys: if with_keys { self.key_limits.keys } else { 0 },
+        };
+        let catalogue = self.catalogue.clone();
+        let understand = move |facts: &[Facts]| {
+            let mut all: Vec<_> = facts.iter().map(|facts| Subscription::read(facts, &catalogue)).collect();
+            let best = Subscription::best(&all).and_then(|best| all.iter().position(|one| one == best));
+            let subscription = best.map(|place| all.swap_remove(place));
+            let entitlement = Entitlement::of(subscription.as_ref(), &catalogue);
+            let period = entitlement.windows.at(now.seconds());
+            (Meaning { subscription, entitlement, period }, period)
+        };
+        self.store.load(wanted, now.seconds(), understand).await
+    }
+
+    fn entry(&self, loaded: Loaded<Meaning>, now: Now) -> Entry {
+        let Loaded {
+            customer, understood: Meaning { subscription, entitlement, period }, totals, keys, ..
+        } = loaded;
+        let charged = |row: &KeyRow| Charged { at: Now::from_seconds(row.at), repeats: row.repeats };
+        let keys = keys.iter().map(|row| (Digest(row.key), charged(row)));
+        let account = Account::new(self.shared(entitlement), self.window(period, &totals));
+        let hot = Hot {
+            account: account.with_keys(self.key_limits, keys),
+            stripe_customer: customer.stripe_customer.map(Into::into),
+            subscription: subscription.map(Box::new),
+        };
+        Entry::new(customer.name.into(), customer.number, hot, now)
+    }
+
+    /// Most have no subscription.
+    fn shared(&self, entitlement: Entitlement) -> Arc<Entitlement> {
+        if entitlement == *self.fallback { self.fallback.clone() } else { Arc::new(entitlement) }
     }
 
     /// Stripe customers that were never heard of are asked about in the background.
-    async fn ask_about(&self, stripe_customer: Option<&str>) -> Result<(), StoreError> {
-        let Some(stripe_customer) = stripe_customer else { return Ok(()) };
-        if !self.store.is_listed(stripe_customer.to_owned()).await? {
+    fn ask_about(&self, loaded: &Loaded<Meaning>) {
+        if let Some(stripe_customer) = loaded.customer.stripe_customer.as_ref().filter(|_| !loaded.is_listed)
+        {
             // Nobody listens only while everything is being shut down.
-            let _ = self.unknown.send(stripe_customer.to_owned());
+            let _ = self.unknown.send(stripe_customer.clone());
         }
-        Ok(())
     }
 
-    async fn renew(&self, entry: &Entry, row: &CustomerRow, now: Now) -> Result<(), StoreError> {
-        let subscription = self.best_subscription(row.stripe_customer.as_deref()).await?;
-        let entitlement = Entitlement::of(subscription.as_ref(), &self.catalogue);
-        let lacking = entry.hot().account.lacks_window(&entitlement, now);
-        let window = match lacking {
-            Some(period) => Some(self.window(entry.number, period).await?),
-            None => None,
-        };
+    /// The units of a period that the account knows are the account's: the store may not have heard of all of them.
+    fn renew(&self, entry: &Entry, loaded: Loaded<Meaning>, now: Now) {
+        let Loaded { customer, understood: Meaning { subscription, entitlement, period }, totals, .. } =
+            loaded;
+        let stored = self.window(period, &totals);
+        let after = entitlement.tier.clone();
         let mut hot = entry.hot();
         let before = hot.account.entitlement().tier.clone();
-        let after = entitlement.tier.clone();
-        hot.account.entitle(entitlement, window, now);
-        hot.subscription = subscription;
-        hot.stripe_customer = row.stripe_customer.as_deref().map(Into::into);
+        hot.account.entitle(self.shared(entitlement), Some(stored), now);
+        hot.subscription = subscription.map(Box::new);
+        hot.stripe_customer = customer.stripe_customer.map(Into::into);
         drop(hot);
         if let (Some(before), Some(after)) = (before, after)
             && before.id != after.id
@@ -112,38 +152,16 @@ impl Customers {
                 "subscription_updated"
             );
         }
-        Ok(())
-    }
-
-    async fn best_subscription(
-        &self,
-        stripe_customer: Option<&str>,
-    ) -> Result<Option<Subscription>, StoreError> {
-        let Some(stripe_customer) = stripe_customer else { return Ok(None) };
-        let facts = self.store.subscriptions_of(stripe_customer.to_owned()).await?;
-        let all: Vec<_> = facts.iter().map(|facts| Subscription::read(facts, &self.catalogue)).collect();
-        Ok(Subscription::best(&all).cloned())
-    }
-
-    /// The idempotency keys that the store remembers.
-    async fn keys(&self, number: u32, now: Now) -> Result<Keys, StoreError> {
-        let mut keys = Keys::new(self.key_limits);
-        let after = now.seconds().saturating_sub(REMEMBERED_SECONDS);
-        for row in self.store.keys(number, after, self.key_limits.keys).await? {
-            let charged = Charged { at: Now::from_seconds(row.at), repeats: row.repeats };
-            keys.remember(Digest(row.key), charged);
-        }
-        Ok(keys)
     }
 
     /// What the store knows of a period. Everything of this customer that is not folded yet is in memory.
-    async fn window(&self, number: u32, period: Period) -> Result<Window, StoreError> {
+    fn window(&self, period: Period, totals: &[Total]) -> Window {
         let mut used: ByMeter = smallvec![0; self.meter_numbers.len()];
-        for total in self.store.totals(number, period.start).await? {
+        for total in totals {
             if let Some(at) = self.meter_numbers.iter().position(|meter| *meter == total.meter) {
                 used[at] = total.used;
             }
         }
-        Ok(Window { period, used })
+        Window { period, used }
     }
 }

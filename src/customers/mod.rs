@@ -8,22 +8,25 @@
 //! - An entry is loaded from the store on first use. It leaves memory only when nobody holds it, nothing of it is in
 //!   flight, its rates are earned back, and the fold has passed its last record: what is loaded next is what was there,
 //!   idempotency keys included.
+//! - Memory follows those who are active. An entry that could leave stays for ten minutes while there are at most
+//!   [`ROOMY`], for less time the more there are, and not at all where a quarter more are there: whoever comes then makes
+//!   others go. Beyond that there are only entries that cannot leave.
 //! - Loading and refreshing one customer never overlap, so that no load brings back what a refresh replaced.
 
 mod entry;
 mod load;
 mod reservation;
+mod table;
 mod view;
 
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use dashmap::DashMap;
 use tokio::sync::mpsc;
 
 use crate::domain::catalogue::Catalogue;
 use crate::domain::idempotency::Limits;
+use crate::domain::subscription::Entitlement;
 use crate::domain::usage::Now;
 use crate::metrics::METRICS;
 use crate::store::Store;
@@ -32,10 +35,14 @@ pub use entry::{Denied, Entry};
 pub use reservation::{Reservation, Settled};
 pub use view::{MeterUsage, Snapshot};
 
+use table::Table;
+
 /// Customers that share a lock while they are loaded or refreshed.
 const STRIPES: usize = 64;
 /// An entry that nobody asked for during this time may leave.
-const IDLE_NANOS: u64 = 600 * 1_000_000_000;
+const IDLE_SECONDS: u32 = 600;
+/// Up to so many entries there is room for those who rest: some 250 MB of them.
+pub const ROOMY: usize = 1 << 20;
 
 /// All customers in memory.
 pub struct Customers {
@@ -44,9 +51,14 @@ pub struct Customers {
     /// The store's number of each meter.
     meter_numbers: Vec<u32>,
     key_limits: Limits,
-    entries: DashMap<Arc<str>, Arc<Entry>>,
+    /// Of those without a subscription: one for all.
+    fallback: Arc<Entitlement>,
+    entries: Table,
+    /// [`ROOMY`], but in tests.
+    roomy: usize,
+    /// Every record below this number is known to have been folded.
+    folded_next_record: AtomicU64,
     stripes: [tokio::sync::Mutex<()>; STRIPES],
-    hasher: RandomState,
     /// Stripe customers of whom nothing is known yet: their subscriptions should be listed.
     unknown: mpsc::UnboundedSender<String>,
 }
@@ -60,37 +72,66 @@ impl Customers {
         unknown: mpsc::UnboundedSender<String>,
     ) -> Self {
         Self {
+            fallback: Arc::new(Entitlement::of(None, &catalogue)),
             catalogue,
             store,
             meter_numbers,
             key_limits,
-            entries: DashMap::new(),
+            entries: Table::new(),
+            roomy: ROOMY,
+            folded_next_record: AtomicU64::new(0),
             stripes: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
-            hasher: RandomState::new(),
             unknown,
         }
     }
 
     /// The customer, if in memory.
     pub fn get(&self, name: &str) -> Option<Arc<Entry>> {
-        self.entries.get(name).map(|entry| entry.value().clone())
+        self.entries.get(name)
     }
 
-    /// Lets entries go that rest and whose records before `folded` are all theirs.
-    pub fn evict(&self, folded_next_record: u64, now: Now) {
-        let idle_since = Now(now.nanos().saturating_sub(IDLE_NANOS));
-        // The map's lock is held: an entry that nobody else holds cannot be taken meanwhile.
-        let is_free = |entry: &Arc<Entry>| Arc::strong_count(entry) == 1;
-        self.entries
-            .retain(|_, entry| !(is_free(entry) && entry.can_leave(folded_next_record, idle_since, now)));
+    /// Notes that every record below this number has been folded: those who have none beyond it may leave.
+    pub fn folded(&self, next_record: u64) {
+        self.folded_next_record.fetch_max(next_record, Ordering::Relaxed);
+    }
+
+    /// Lets entries go that have rested for long enough, and whose records are all folded.
+    pub fn evict(&self, now: Now) {
+        self.entries.sweep(&|entry| self.may_leave(entry, now));
+        self.count();
+    }
+
+    /// Takes in a customer who is not there; where they are many, others leave for it.
+    fn take_in(&self, entry: Arc<Entry>, now: Now) {
+        let may_leave = |entry: &mut Entry| self.may_leave(entry, now);
+        let crowded = self.entries.len() >= self.roomy;
+        self.entries.insert(entry, crowded.then_some(&may_leave));
+        self.count();
+    }
+
+    fn may_leave(&self, entry: &mut Entry, now: Now) -> bool {
+        let folded = self.folded_next_record.load(Ordering::Relaxed);
+        entry.can_leave(folded, self.rest_seconds(), now)
+    }
+
+    /// How long an entry may rest in memory where there are so many.
+    fn rest_seconds(&self) -> u32 {
+        let crowd = (self.roomy / 4).max(1);
+        let room = (self.roomy + crowd).saturating_sub(self.entries.len()).min(crowd);
+        u32::try_from(room * IDLE_SECONDS as usize / crowd).unwrap_or(IDLE_SECONDS)
+    }
+
+    fn count(&self) {
         METRICS.customers_loaded.set(i64::try_from(self.entries.len()).unwrap_or(i64::MAX));
     }
 
     fn stripe(&self, name: &str) -> &tokio::sync::Mutex<()> {
-        let hash = usize::try_from(self.hasher.hash_one(name) % STRIPES as u64).unwrap_or(0);
+        let hash = usize::try_from(self.entries.hash(name) % STRIPES as u64).unwrap_or(0);
         &self.stripes[hash]
     }
 }
 
+#[cfg(test)]
+mod crowd_tests;
 #[cfg(test)]
 mod tests;

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
-use crate::domain::account::{Admitted, Policy};
+use crate::domain::account::{Account, Admitted, Policies};
 use crate::domain::idempotency::Digest;
 use crate::domain::money::Currency;
 use crate::domain::period::Period;
@@ -52,14 +50,30 @@ impl Reservation {
         }
     }
 
-    /// Turns the reserved units into used ones; nothing for a repeat of what has been charged. A second call, or one after a release, charges nothing.
+    /// Turns the reserved units into used ones; nothing for a repeat of what has been charged. A second call, or one
+    /// after a release, charges nothing.
     pub fn settle(&mut self, now: Now) -> Option<Settled> {
+        self.settle_and(now, |_| ()).map(|(settled, ())| settled)
+    }
+
+    /// The same, and every limit that a request on this route is held against as the charge has left it.
+    pub fn settle_showing(
+        &mut self,
+        route: &Route,
+        currency: Currency,
+        now: Now,
+    ) -> Option<(Settled, Policies)> {
+        self.settle_and(now, |account| account.policies(route, currency, now))
+    }
+
+    fn settle_and<T>(&mut self, now: Now, then: impl FnOnce(&mut Account) -> T) -> Option<(Settled, T)> {
         if !std::mem::take(&mut self.held) {
             return None;
         }
-        let mut hot = self.entry.hot();
-        let charge = hot.account.settle(&self.cost, self.admitted.key, now);
-        Some(Settled { charge, tier: hot.account.entitlement().tier.as_ref().map(|tier| tier.id) })
+        let account = &mut self.entry.hot().account;
+        let charge = account.settle(&self.cost, self.admitted.key, now);
+        let tier = account.entitlement().tier.as_ref().map(|tier| tier.id);
+        Some((Settled { charge, tier }, then(account)))
     }
 
     /// Takes back a charge that this reservation settled; answers the period that this counts in.
@@ -83,7 +97,7 @@ impl Drop for Reservation {
 
 impl Entry {
     /// Every limit that a request on this route is held against, the tightest first.
-    pub fn policies(&self, route: &Route, currency: Currency, now: Now) -> SmallVec<[Policy; 4]> {
+    pub fn policies(&self, route: &Route, currency: Currency, now: Now) -> Policies {
         self.hot().account.policies(route, currency, now)
     }
 }

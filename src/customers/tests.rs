@@ -18,7 +18,7 @@ use crate::store::{Batch, KeyChange, KeyNews, Upsert};
 
 const NOW: i64 = 1_795_174_000;
 
-fn now() -> Now {
+pub(super) fn now() -> Now {
     Now::from_seconds(NOW)
 }
 
@@ -38,15 +38,15 @@ fn tier(index: u16, name: &str, included: u64, overage: Overage) -> Arc<Tier> {
     })
 }
 
-struct World {
-    customers: Customers,
+pub(super) struct World {
+    pub(super) customers: Customers,
     store: Arc<Store>,
     unknown: mpsc::UnboundedReceiver<String>,
     _folder: tempfile::TempDir,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with_keys(Limits { keys: 100, repeats: 2 })
     }
 
@@ -97,7 +97,7 @@ impl World {
     }
 }
 
-fn route(cost: u64) -> Route {
+pub(super) fn route(cost: u64) -> Route {
     Route {
         id: RouteId(0),
         pattern: "/r".into(),
@@ -109,6 +109,11 @@ fn route(cost: u64) -> Route {
         rate: None,
         public: false,
     }
+}
+
+fn leave(world: &World, folded: u64, now: Now) {
+    world.customers.folded(folded);
+    world.customers.evict(now);
 }
 
 #[tokio::test]
@@ -156,6 +161,18 @@ async fn a_reservation_counts_once_however_it_ends() {
 }
 
 #[tokio::test]
+async fn a_settled_reservation_shows_the_limits_that_are_asked_for_next() {
+    let world = World::new();
+    let entry = world.customers.load("acme", None, now()).await.expect("loads");
+    let (route, currency) = (route(60), world.customers.catalogue.currency);
+    let mut reservation = entry.admit(None, &route, None, now()).expect("fits");
+    let (settled, shown) = reservation.settle_showing(&route, currency, now()).expect("held");
+    assert_eq!((settled.charge.draws[0].included, shown[0].remaining), (60, 40));
+    assert_eq!(shown, entry.policies(&route, currency, now()));
+    assert!(reservation.settle_showing(&route, currency, now()).is_none(), "it counts once");
+}
+
+#[tokio::test]
 async fn news_of_a_subscription_reaches_a_loaded_customer() {
     let mut world = World::new();
     let entry = world.customers.load("acme", Some("cus_1"), now()).await.expect("loads");
@@ -195,21 +212,21 @@ async fn an_entry_leaves_only_when_nobody_holds_it_at_rest_and_folded() {
     let entry = world.customers.load("acme", None, now()).await.expect("loads");
     let much_later = Now::from_seconds(NOW + 7_200);
     let mut reservation = entry.admit(None, &route(5), None, now()).expect("fits");
-    world.customers.evict(100, much_later);
+    leave(&world, 41, much_later);
     assert!(world.customers.get("acme").is_some(), "units are in flight");
     reservation.settle(now()).expect("held");
-    world.customers.evict(100, much_later);
+    leave(&world, 41, much_later);
     assert!(world.customers.get("acme").is_some(), "a charged response may still be undone");
-    drop(reservation);
     entry.recorded(41);
-    world.customers.evict(41, much_later);
+    drop((reservation, entry));
+    leave(&world, 41, much_later);
     assert!(world.customers.get("acme").is_some(), "record 41 is not folded");
-    world.customers.evict(42, now());
-    assert!(world.customers.get("acme").is_some(), "somebody has just asked");
-    world.customers.evict(42, much_later);
+    leave(&world, 42, now());
+    let entry = world.customers.get("acme").expect("somebody has just asked");
+    leave(&world, 42, much_later);
     assert!(world.customers.get("acme").is_some(), "somebody holds it");
     drop(entry);
-    world.customers.evict(42, much_later);
+    leave(&world, 42, much_later);
     assert!(world.customers.get("acme").is_none());
 }
 

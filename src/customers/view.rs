@@ -45,7 +45,7 @@ impl MeterUsage {
 impl Customers {
     pub fn snapshot(&self, entry: &Entry, now: Now) -> Snapshot {
         let mut hot = entry.hot();
-        let window = hot.account.window(now).clone();
+        let window = hot.account.window(now);
         let entitlement = hot.account.entitlement();
         let tier = entitlement.tier.clone();
         let usage = self.catalogue.meter_ids().map(|meter| {
@@ -62,7 +62,7 @@ impl Customers {
             usage: usage.collect(),
             can_use: entitlement.admits(now.seconds()),
             period: window.period,
-            subscription: hot.subscription.clone(),
+            subscription: hot.subscription.as_deref().cloned(),
             tier,
         }
     }

@@ -4,13 +4,18 @@
 //! agree: a refusal costs nothing. What is admitted is *reserved* until it is settled or released, so that
 //! `used + reserved` never passes a hard limit, whatever comes at once.
 //!
+//! There may be millions of them in memory. What many share is shared, and what few need is behind one pointer that is
+//! null until then.
+//!
 //! What a request with an idempotency key holds is in `keyed`, what clients are shown of the limits in `policies`.
 
 mod keyed;
 mod policies;
 
+use std::sync::Arc;
+
 use rust_decimal::Decimal;
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use super::idempotency::{Digest, Keys, Limits, Role};
 use super::period::Period;
@@ -22,7 +27,7 @@ use super::tier::{Overage, Tier, TierId};
 use super::units::{Cost, MeterId};
 use super::usage::{Charge, Draw, Draws, Now};
 
-pub use policies::{Policy, PolicyName};
+pub use policies::{Policies, Policy, PolicyName};
 
 /// Stripe finalises an invoice this long after its period, unless told otherwise
 /// (<https://docs.stripe.com/billing/subscriptions/usage-based/configure-grace-period>).
@@ -41,14 +46,30 @@ pub struct Window {
 /// A customer's hot state.
 #[derive(Clone, Debug)]
 pub struct Account {
-    entitlement: Entitlement,
-    current: Window,
+    entitlement: Arc<Entitlement>,
+    /// The current window.
+    period: Period,
+    counts: SmallVec<[Count; 1]>,
+    rate: Bucket,
+    key_limits: Limits,
+    rare: Option<Box<Rare>>,
+}
+
+/// One meter's units.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    /// Settled in the current window.
+    used: u64,
+    /// In flight. They belong to no window before they settle.
+    reserved: u64,
+}
+
+/// What few accounts have.
+#[derive(Clone, Debug)]
+struct Rare {
     /// Windows used before the current one since this account was loaded, and not ended yet: a customer who
     /// subscribes and cancels finds the calendar month as it was left.
     others: Vec<Window>,
-    /// Units in flight, by meter. They belong to no window before they settle.
-    reserved: ByMeter,
-    rate: Bucket,
     route_rates: Vec<(RouteId, Bucket)>,
     keys: Keys,
 }
@@ -63,16 +84,14 @@ pub struct Admitted {
 
 impl Account {
     /// `window` holds what the store knows of the period that the entitlement names for `now`.
-    pub fn new(entitlement: Entitlement, window: Window) -> Self {
-        let meters = window.used.len();
+    pub fn new(entitlement: impl Into<Arc<Entitlement>>, window: Window) -> Self {
         Self {
-            entitlement,
-            current: window,
-            others: Vec::new(),
-            reserved: smallvec![0; meters],
+            entitlement: entitlement.into(),
+            period: window.period,
+            counts: window.used.into_iter().map(|used| Count { used, reserved: 0 }).collect(),
             rate: Bucket::default(),
-            route_rates: Vec::new(),
-            keys: Keys::new(Limits { keys: 0, repeats: 0 }),
+            key_limits: Limits { keys: 0, repeats: 0 },
+            rare: None,
         }
     }
 
@@ -87,9 +106,9 @@ impl Account {
         let nanos = now.nanos();
         let limited = |wait_nanos| Refusal::RateLimited { wait_nanos };
         let by_tier = tier.rate.map(|rate| self.rate.ask(rate, nanos)).transpose().map_err(limited)?;
-        let route_bucket = self.route_bucket(route.id);
-        let by_route = route.rate.map(|rate| route_bucket.ask(rate, nanos)).transpose().map_err(limited)?;
-        let role = key.map_or(Role::Unkeyed, |key| self.keys.role(key, now));
+        let ask_route = |rate| self.route_bucket(route.id).ask(rate, nanos);
+        let by_route = route.rate.map(ask_route).transpose().map_err(limited)?;
+        let role = key.map_or(Role::Unkeyed, |key| self.role(key, now));
         if role != Role::Repeat {
             self.ask_units(tier, &route.cost)?;
         }
@@ -126,24 +145,24 @@ impl Account {
         self.roll(now);
         let mut draws = Draws::new();
         for (meter, units) in cost.iter() {
-            let used = &mut self.current.used[meter.index()];
+            let used = &mut self.counts[meter.index()].used;
             let allowance = self.entitlement.tier.as_ref().map_or(0, |tier| tier.included(meter).units());
             let included = units.min(allowance.saturating_sub(*used));
             *used = used.saturating_add(units);
             draws.push(Draw { meter, included, credits: 0, overage: units - included });
         }
-        Charge { period: self.current.period, at: now, draws, key: None }
+        Charge { period: self.period, at: now, draws, key: None }
     }
 
     fn reserve(&mut self, cost: &Cost) {
         for (meter, units) in cost.iter() {
-            self.reserved[meter.index()] += units;
+            self.counts[meter.index()].reserved += units;
         }
     }
 
     fn give_back(&mut self, cost: &Cost) {
         for (meter, units) in cost.iter() {
-            let reserved = &mut self.reserved[meter.index()];
+            let reserved = &mut self.counts[meter.index()].reserved;
             *reserved = reserved.saturating_sub(units);
         }
     }
@@ -153,11 +172,9 @@ impl Account {
     pub fn undo(&mut self, charge: &Charge, now: Now) -> Period {
         self.roll(now);
         let closed = charge.period.end.saturating_add(INVOICE_GRACE_SECONDS) < now.seconds();
-        let period = if closed { self.current.period } else { charge.period };
-        let windows = std::iter::once(&mut self.current).chain(&mut self.others);
-        for window in windows.filter(|window| window.period.start == period.start) {
-            for draw in &charge.draws {
-                let used = &mut window.used[draw.meter.index()];
+        let period = if closed { self.period } else { charge.period };
+        for draw in &charge.draws {
+            if let Some(used) = self.used_in(period, draw.meter) {
                 *used = used.saturating_sub(draw.units());
             }
         }
@@ -167,28 +184,18 @@ impl Account {
         period
     }
 
-    /// Whether the window for the entitlement at `now` must be read from the store first.
-    /// A period is known by its start: its end may move, as when a trial is extended.
-    pub fn lacks_window(&self, entitlement: &Entitlement, now: Now) -> Option<Period> {
-        let period = entitlement.windows.at(now.seconds());
-        let mut known = std::iter::once(&self.current).chain(&self.others);
-        (!known.any(|window| window.period.start == period.start)).then_some(period)
-    }
-
-    /// Puts another entitlement in force. `window` is the store's, for a period that [`Self::lacks_window`] named.
-    pub fn entitle(&mut self, entitlement: Entitlement, window: Option<Window>, now: Now) {
-        let period = entitlement.windows.at(now.seconds());
-        self.turn_to(period, window);
-        self.others.retain(|window| now.seconds() < window.period.end);
-        self.entitlement = entitlement;
+    /// Puts another entitlement in force. `window` is the store's for the period that it names for `now`; it counts where
+    /// nothing is known here. A period is known by its start: its end may move, as when a trial is extended.
+    pub fn entitle(&mut self, entitlement: impl Into<Arc<Entitlement>>, window: Option<Window>, now: Now) {
+        self.entitlement = entitlement.into();
+        self.turn_to(self.entitlement.windows.at(now.seconds()), window, now);
     }
 
     /// Takes over what the store has found a period to hold, where that is more.
     pub fn raise(&mut self, stored: &Window) {
-        let windows = std::iter::once(&mut self.current).chain(&mut self.others);
-        for window in windows.filter(|window| window.period.start == stored.period.start) {
-            for (used, stored) in window.used.iter_mut().zip(&stored.used) {
-                *used = (*used).max(*stored);
+        for (meter, stored_units) in (0..).map(MeterId).zip(&stored.used) {
+            if let Some(used) = self.used_in(stored.period, meter) {
+                *used = (*used).max(*stored_units);
             }
         }
     }
@@ -198,42 +205,69 @@ impl Account {
     }
 
     /// The window in force at `now`.
-    pub fn window(&mut self, now: Now) -> &Window {
+    pub fn window(&mut self, now: Now) -> Window {
         self.roll(now);
-        &self.current
+        self.window_as_it_stands()
+    }
+
+    fn window_as_it_stands(&self) -> Window {
+        Window { period: self.period, used: self.counts.iter().map(|count| count.used).collect() }
     }
 
     /// Holds nothing that the store does not: no units in flight, and every rate has been earned back.
     pub fn is_at_rest(&self, now: Now) -> bool {
-        self.reserved.iter().all(|units| *units == 0)
-            && self.keys.is_at_rest()
+        self.counts.iter().all(|count| count.reserved == 0)
             && self.rate.is_full(now.nanos())
-            && self.route_rates.iter().all(|(_, bucket)| bucket.is_full(now.nanos()))
+            && self.rare.as_ref().is_none_or(|rare| {
+                let mut rates = rare.route_rates.iter();
+                rare.keys.is_at_rest() && rates.all(|(_, bucket)| bucket.is_full(now.nanos()))
+            })
     }
 
     fn roll(&mut self, now: Now) {
-        if now.seconds() < self.current.period.end {
-            return;
+        if now.seconds() >= self.period.end {
+            self.turn_to(self.entitlement.windows.at(now.seconds()), None, now);
         }
-        self.turn_to(self.entitlement.windows.at(now.seconds()), None);
-        self.others.retain(|window| now.seconds() < window.period.end);
     }
 
-    /// Makes a period current: as it was left, else as the store has it, else empty.
-    fn turn_to(&mut self, period: Period, stored: Option<Window>) {
-        if self.current.period.start != period.start {
-            let place = self.others.iter().position(|known| known.period.start == period.start);
-            let next = place
-                .map(|place| self.others.swap_remove(place))
-                .or(stored.filter(|window| window.period.start == period.start))
-                .unwrap_or_else(|| self.empty_window(period));
-            self.others.push(std::mem::replace(&mut self.current, next));
+    /// Makes a period current: as it was left, else as the store has it, else empty. What has ended is forgotten.
+    fn turn_to(&mut self, period: Period, stored: Option<Window>, now: Now) {
+        if self.period.start != period.start {
+            let left = self.window_as_it_stands();
+            let next =
+                self.take_other(period).or(stored.filter(|window| window.period.start == period.start));
+            for (meter, count) in self.counts.iter_mut().enumerate() {
+                count.used = next.as_ref().map_or(0, |window| window.used[meter]);
+            }
+            if now.seconds() < left.period.end {
+                self.rare().others.push(left);
+            }
         }
-        self.current.period = period;
+        self.period = period;
+        if let Some(rare) = &mut self.rare {
+            rare.others.retain(|window| now.seconds() < window.period.end);
+        }
     }
 
-    fn empty_window(&self, period: Period) -> Window {
-        Window { period, used: smallvec![0; self.reserved.len()] }
+    fn take_other(&mut self, period: Period) -> Option<Window> {
+        let others = &mut self.rare.as_mut()?.others;
+        let place = others.iter().position(|known| known.period.start == period.start)?;
+        Some(others.swap_remove(place))
+    }
+
+    /// The units of a meter in a period that is known here.
+    fn used_in(&mut self, period: Period, meter: MeterId) -> Option<&mut u64> {
+        if self.period.start == period.start {
+            return Some(&mut self.counts[meter.index()].used);
+        }
+        let mut others = self.rare.as_mut()?.others.iter_mut();
+        Some(&mut others.find(|window| window.period.start == period.start)?.used[meter.index()])
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        let limits = self.key_limits;
+        let none = || Rare { others: Vec::new(), route_rates: Vec::new(), keys: Keys::new(limits) };
+        self.rare.get_or_insert_with(|| Box::new(none()))
     }
 
     fn tier_in_force(&self, now: Now) -> Result<&Tier, Refusal> {
@@ -254,11 +288,15 @@ impl Account {
                 over.map_or(Ok(()), |(meter, _)| Err(Refusal::QuotaExceeded { meter }))
             }
             Overage::Priced { cap: None, .. } => Ok(()),
-            Overage::Priced { cap: Some(cap), .. } => {
-                let asked = |meter| cost.iter().find(|(m, _)| *m == meter).map_or(0, |(_, units)| units);
+            Overage::Priced { unit_amounts, cap: Some(cap) } => {
                 // A request that adds nothing to the overage is never held against the cap.
-                let added = self.overage(tier, asked) > self.overage(tier, |_| 0);
-                if added && self.overage(tier, asked) > *cap {
+                let adds = cost.iter().any(|(meter, units)| {
+                    let after = self.taken(meter).saturating_add(units);
+                    after > tier.included(meter).units()
+                        && unit_amounts.get(meter.index()).is_some_and(|amount| !amount.is_zero())
+                });
+                let asked = |meter| cost.iter().find(|(m, _)| *m == meter).map_or(0, |(_, units)| units);
+                if adds && self.overage(tier, asked) > *cap {
                     return Err(Refusal::SpendCapReached);
                 }
                 Ok(())
@@ -268,27 +306,30 @@ impl Account {
 
     /// Used and reserved units of a meter.
     fn taken(&self, meter: MeterId) -> u64 {
-        self.current.used[meter.index()].saturating_add(self.reserved[meter.index()])
+        let Count { used, reserved } = self.counts[meter.index()];
+        used.saturating_add(reserved)
     }
 
     /// The window's overage over all meters, in major units, with `asked` units more.
     fn overage(&self, tier: &Tier, asked: impl Fn(MeterId) -> u64) -> Decimal {
-        (0..u16::try_from(self.reserved.len()).unwrap_or(u16::MAX))
+        (0..u16::try_from(self.counts.len()).unwrap_or(u16::MAX))
             .map(MeterId)
             .map(|meter| tier.overage_amount(meter, self.taken(meter).saturating_add(asked(meter))))
             .fold(Decimal::ZERO, Decimal::saturating_add)
     }
 
     fn route_bucket(&self, route: RouteId) -> Bucket {
-        self.route_rates.iter().find(|(id, _)| *id == route).map_or_else(Bucket::default, |(_, b)| *b)
+        let mut known = self.rare.iter().flat_map(|rare| &rare.route_rates);
+        known.find(|(id, _)| *id == route).map_or_else(Bucket::default, |(_, bucket)| *bucket)
     }
 
     fn spend_route(&mut self, route: RouteId, spend: impl FnOnce(&mut Bucket)) {
-        let place = self.route_rates.iter().position(|(id, _)| *id == route).unwrap_or_else(|| {
-            self.route_rates.push((route, Bucket::default()));
-            self.route_rates.len() - 1
+        let rates = &mut self.rare().route_rates;
+        let place = rates.iter().position(|(id, _)| *id == route).unwrap_or_else(|| {
+            rates.push((route, Bucket::default()));
+            rates.len() - 1
         });
-        spend(&mut self.route_rates[place].1);
+        spend(&mut rates[place].1);
     }
 }
 

@@ -10,6 +10,7 @@ use rust_decimal::{Decimal, RoundingStrategy};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Currency {
     code: [u8; 3],
+    decimals: u8,
 }
 
 /// Stripe's currencies without a minor unit (<https://docs.stripe.com/currencies#zero-decimal>).
@@ -24,10 +25,13 @@ impl Currency {
     /// Three ASCII letters in any case; `None` otherwise.
     pub fn parse(code: &str) -> Option<Self> {
         let bytes: [u8; 3] = code.as_bytes().try_into().ok()?;
-        bytes
-            .iter()
-            .all(u8::is_ascii_alphabetic)
-            .then(|| Self { code: bytes.map(|b| b.to_ascii_lowercase()) })
+        let decimals = match &*code.to_ascii_lowercase() {
+            code if ZERO_DECIMAL.contains(&code) => 0,
+            code if THREE_DECIMAL.contains(&code) => 3,
+            _ => 2,
+        };
+        let is_code = bytes.iter().all(u8::is_ascii_alphabetic);
+        is_code.then(|| Self { code: bytes.map(|b| b.to_ascii_lowercase()), decimals })
     }
 
     pub fn code(&self) -> &str {
@@ -36,11 +40,7 @@ impl Currency {
 
     /// Digits after the point of an amount in major units.
     pub fn decimals(self) -> u32 {
-        match self.code() {
-            code if ZERO_DECIMAL.contains(&code) => 0,
-            code if THREE_DECIMAL.contains(&code) => 3,
-            _ => 2,
-        }
+        u32::from(self.decimals)
     }
 
     /// The amount as it would stand on an invoice: rounded half away from zero, with all its digits.

@@ -6,6 +6,7 @@ use std::time::Instant;
 use http::{HeaderName, Method};
 
 use crate::customers::{Reservation, Settled};
+use crate::domain::account::Policies;
 use crate::domain::route::Route;
 use crate::domain::usage::Now;
 use crate::ledger::{Kind, Record, RecordDraw};
@@ -39,13 +40,14 @@ impl Parts {
             _ => return Ok(()),
         };
         let now = context.wall(read_at);
-        if let Err(problem) = self.charge(route, status, method, now, context).await {
-            return Err(fail(context, problem));
-        }
+        let policies = match self.charge(route, status, method, now, context).await {
+            Ok(policies) => policies,
+            Err(problem) => return Err(fail(context, problem)),
+        };
         if let Charge::Recorded(recorded) = &context.charge {
             headers.put(USAGE_COST, self.usage_cost(route, &recorded.settled.charge))?;
         }
-        let policies = entry.policies(route, self.catalogue.currency, now);
+        let policies = policies.unwrap_or_else(|| entry.policies(route, self.catalogue.currency, now));
         for (name, value) in self.limit_headers(&policies) {
             headers.put(name, value)?;
         }
@@ -54,8 +56,8 @@ impl Parts {
         Ok(())
     }
 
-    /// Charges the request if the status is one that the route charges; else releases what is held.
-    /// An error means that nothing was charged and the response must not go out.
+    /// Charges the request if the status is one that the route charges, and answers the limits as they are then; else
+    /// releases what is held. An error means that nothing was charged and the response must not go out.
     pub(super) async fn charge(
         &self,
         route: &Route,
@@ -63,15 +65,18 @@ impl Parts {
         method: &Method,
         now: Now,
         context: &mut Context,
-    ) -> Result<(), Problem> {
-        let Charge::Held(mut reservation) = std::mem::take(&mut context.charge) else { return Ok(()) };
+    ) -> Result<Option<Policies>, Problem> {
+        let Charge::Held(mut reservation) = std::mem::take(&mut context.charge) else { return Ok(None) };
         // A switch to another protocol is the success of what was asked for.
         let outcome = if status == 101 { 200 } else { status };
         if !route.charge_on.contains(outcome) {
             reservation.release();
-            return Ok(());
+            return Ok(None);
         }
-        let Some(settled) = reservation.settle(now) else { return Ok(()) };
+        let currency = self.catalogue.currency;
+        let Some((settled, policies)) = reservation.settle_showing(route, currency, now) else {
+            return Ok(None);
+        };
         let record = self.record(route, status, method, &reservation, &settled, context, now);
         let Ok(appended) = self.ledger.append(&record) else {
             reservation.undo(&settled, now);
@@ -86,7 +91,7 @@ impl Parts {
             return Err(ledger_unavailable());
         }
         self.counters.drawn(context);
-        Ok(())
+        Ok(Some(policies))
     }
 
     /// Takes a recorded charge back with a second, negative record.

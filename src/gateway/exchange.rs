@@ -172,13 +172,16 @@ impl Parts {
             .write_response_header(Box::new(ResponseHeader::from(header)))
             .await
             .map_err(|error| error.into_down())?;
+        // The first piece has mostly come with the header: the timer is left as it is for that one.
         while !upstream.is_body_done() {
-            ended = Instant::now();
-            timer.as_mut().reset(ended + server.read_timeout());
             let piece = unless_it_ends(upstream.read_body_ref(), timer.as_mut(), session).await?;
             let Some(piece) = piece else { break };
             if !piece.is_empty() {
                 client(session)?.write_body(piece).await.map_err(|error| error.into_down())?;
+            }
+            if !upstream.is_body_done() {
+                ended = Instant::now();
+                timer.as_mut().reset(ended + server.read_timeout());
             }
         }
         client(session)?.finish_body().await.map_err(|error| error.into_down())?;

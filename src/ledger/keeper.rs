@@ -20,6 +20,8 @@ use crate::metrics::METRICS;
 /// A failed ledger is tried again at least this often.
 const RETRY_EVERY: Duration = Duration::from_millis(500);
 
+/// A segment is read in pieces of this size to be hashed.
+const HASHED_AT_ONCE: u64 = 256 << 10;
 /// A larger buffer is given back to the system.
 const MAX_SPARE_BYTES: usize = 8 << 20;
 
@@ -223,8 +225,16 @@ pub(super) fn link(storage: &Arc<dyn Storage>, file: &dyn SegmentFile, segment: 
     let before = storage.list()?.into_iter().rev().find(|number| *number < segment);
     let Some(before) = before else { return Ok(()) };
     let before = storage.open(before)?;
-    let bytes = read_range(&*before, 0, before.length()?)?;
-    let (offset, link) = Header::link(Sha256::digest(&bytes).into());
+    let (mut hash, mut at) = (Sha256::new(), 0);
+    loop {
+        let piece = read_range(&*before, at, at + HASHED_AT_ONCE)?;
+        if piece.is_empty() {
+            break;
+        }
+        hash.update(&piece);
+        at += piece.len() as u64;
+    }
+    let (offset, link) = Header::link(hash.finalize().into());
     file.write_at(&link, offset)
 }
 

@@ -240,6 +240,18 @@ async fn raise_moved(customers: Arc<Customers>, mut moved: mpsc::UnboundedReceiv
     }
 }
 
+/// Customers leave as soon as there is room wanted and their records are folded.
+async fn tell_what_is_folded(customers: Arc<Customers>, mut folded: watch::Receiver<Folded>) {
+    loop {
+        let next_record = folded.borrow_and_update().next_record;
+        customers.folded(next_record);
+        // The folder ends with the process.
+        if folded.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
 /// Lets customers rest who have gone, and segments go that are no longer kept.
 async fn keep_house(
     customers: Arc<Customers>,
@@ -250,11 +262,12 @@ async fn keep_house(
     keys: usize,
 ) {
     const EVERY: Duration = Duration::from_mins(1);
+    tokio::spawn(tell_what_is_folded(customers.clone(), folded.clone()));
     loop {
         tokio::time::sleep(EVERY).await;
         let now = clock::now();
         let reached = *folded.borrow();
-        customers.evict(reached.next_record, now);
+        customers.evict(now);
         let kept = i64::try_from(retention.as_micros()).unwrap_or(i64::MAX);
         prune_store(&store, now.seconds(), kept / 1_000_000, keys).await;
         match ledger.prune(now.micros().saturating_sub(kept), reached.position) {

@@ -75,7 +75,7 @@ impl Store {
     }
 }
 
-fn register(db: &Connection, name: &str, claimed: Option<&str>, now: i64) -> Result<CustomerRow> {
+pub(super) fn register(db: &Connection, name: &str, claimed: Option<&str>, now: i64) -> Result<CustomerRow> {
     db.prepare_cached("INSERT OR IGNORE INTO customers (name, first_seen) VALUES (?1, ?2)")?
         .execute(params![name, now])?;
     let row = by_name(db, name)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
@@ -104,7 +104,7 @@ fn set_link(db: &Connection, row: &CustomerRow, stripe_customer: &str, by: &str,
     audit::add(db, now, "customer_linked", Some(row.number), &detail)
 }
 
-fn by_name(db: &Connection, name: &str) -> Result<Option<CustomerRow>> {
+pub(super) fn by_name(db: &Connection, name: &str) -> Result<Option<CustomerRow>> {
     let row = db
         .prepare_cached("SELECT number, name, stripe_customer FROM customers WHERE name = ?1")?
         .query_row([name], read_row)

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, params};
 
-use super::{Result, Store, signed};
+use super::{Result, signed};
 
 /// What one record says of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,21 +30,15 @@ pub struct KeyRow {
     pub repeats: u32,
 }
 
-impl Store {
-    /// A customer's keys that were charged after an instant, the latest first, `most` of them.
-    pub async fn keys(&self, customer: u32, after: i64, most: usize) -> Result<Vec<KeyRow>> {
-        self.read(move |db| {
-            let mut query = db.prepare_cached(
-                "SELECT key, at, repeats FROM idempotency WHERE customer = ?1 AND at > ?2
-                 ORDER BY at DESC LIMIT ?3",
-            )?;
-            let rows = query.query_map(params![customer, after, signed(most as u64)], |row| {
-                Ok(KeyRow { key: row.get(0)?, at: row.get(1)?, repeats: row.get(2)? })
-            })?;
-            Ok(rows.collect::<rusqlite::Result<_>>()?)
-        })
-        .await
-    }
+/// A customer's keys that were charged after an instant, the latest first, `most` of them.
+pub(super) fn latest(db: &Connection, customer: u32, after: i64, most: usize) -> Result<Vec<KeyRow>> {
+    let mut query = db.prepare_cached(
+        "SELECT key, at, repeats FROM idempotency WHERE customer = ?1 AND at > ?2 ORDER BY at DESC LIMIT ?3",
+    )?;
+    let rows = query.query_map(params![customer, after, signed(most as u64)], |row| {
+        Ok(KeyRow { key: row.get(0)?, at: row.get(1)?, repeats: row.get(2)? })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 /// In the order of the records. A later charge may be recorded before the correction of an earlier one.

@@ -7,13 +7,15 @@
 //! One thread writes: it takes all jobs that wait, runs each in a savepoint of one transaction, commits with a sync
 //! (`synchronous = FULL`), and only then answers them. A job that fails changes nothing; if the commit fails, all of
 //! its jobs fail. Commands of other processes write too: a transaction takes the right to write before it reads. Two
-//! threads read, one of them what takes long, on connections of their own: the writer holds up neither.
+//! threads read, one of them what takes long, on connections of their own: the writer holds up neither. A job there
+//! sees all that was committed before it was asked for.
 
 mod audit;
 mod customers;
 mod estimates;
 mod idempotency;
 mod inbox;
+mod loading;
 mod lost;
 mod names;
 mod outbox;
@@ -30,6 +32,7 @@ pub use customers::{CustomerRow, LinkedBy, NewLink};
 pub use estimates::Estimate;
 pub use idempotency::{KeyChange, KeyNews, KeyRow};
 pub use inbox::{EventFacts, InboxOutcome, InboxRow, Stored};
+pub use loading::{Loaded, Wanted};
 pub use lost::LostRecords;
 pub use names::NameKind;
 pub use outbox::{
@@ -85,7 +88,8 @@ pub struct Store {
 }
 
 /// What leads from each version of the tables to the next, the first from none.
-const MIGRATIONS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql")];
 
 impl Store {
     /// Opens `tollgate.db` in `data_dir`, and makes or migrates its tables.
@@ -174,5 +178,7 @@ fn unsigned(value: i64) -> u64 {
 
 #[cfg(test)]
 mod idempotency_tests;
+#[cfg(test)]
+mod loading_tests;
 #[cfg(test)]
 mod tests;

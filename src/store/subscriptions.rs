@@ -35,22 +35,13 @@ impl Store {
         self.write(move |db| upsert(db, read, now)).await
     }
 
-    /// All subscriptions of a Stripe customer.
-    pub async fn subscriptions_of(&self, stripe_customer: String) -> Result<Vec<Facts>> {
-        self.read(move |db| {
+    /// The subscriptions behind an id, in the order of their ids, `limit` of them: to look through all, a page at a
+    /// time.
+    pub async fn subscriptions_after(&self, id: String, limit: u32) -> Result<Vec<Facts>> {
+        self.scan(move |db| {
             let mut query =
-                db.prepare_cached("SELECT facts FROM subscriptions WHERE stripe_customer = ?1 ORDER BY id")?;
-            let rows = query.query_map([stripe_customer], |row| row.get::<_, String>(0))?;
-            rows.map(|facts| read_facts(&facts?)).collect()
-        })
-        .await
-    }
-
-    /// All subscriptions: to count them by tier and status.
-    pub async fn all_subscriptions(&self) -> Result<Vec<Facts>> {
-        self.scan(|db| {
-            let mut query = db.prepare_cached("SELECT facts FROM subscriptions")?;
-            let rows = query.query_map([], |row| row.get::<_, String>(0))?;
+                db.prepare_cached("SELECT facts FROM subscriptions WHERE id > ?1 ORDER BY id LIMIT ?2")?;
+            let rows = query.query_map(params![id, limit], |row| row.get::<_, String>(0))?;
             rows.map(|facts| read_facts(&facts?)).collect()
         })
         .await
@@ -92,17 +83,6 @@ impl Store {
         .await
     }
 
-    /// Whether the subscriptions of a Stripe customer have been listed once.
-    pub async fn is_listed(&self, stripe_customer: String) -> Result<bool> {
-        self.read(move |db| {
-            let found = db
-                .prepare_cached("SELECT 1 FROM listed WHERE stripe_customer = ?1")?
-                .exists([stripe_customer])?;
-            Ok(found)
-        })
-        .await
-    }
-
     pub async fn set_listed(&self, stripe_customer: String, now: i64) -> Result<()> {
         self.write(move |db| {
             db.prepare_cached("INSERT OR REPLACE INTO listed VALUES (?1, ?2)")?
@@ -111,6 +91,24 @@ impl Store {
         })
         .await
     }
+}
+
+/// All subscriptions of a Stripe customer.
+pub(super) fn of(db: &Connection, stripe_customer: &str) -> Result<Vec<Facts>> {
+    let mut query =
+        db.prepare_cached("SELECT facts FROM subscriptions WHERE stripe_customer = ?1 ORDER BY id")?;
+    let mut rows = query.query([stripe_customer])?;
+    let mut facts = Vec::new();
+    while let Some(row) = rows.next()? {
+        facts.push(read_facts(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?);
+    }
+    Ok(facts)
+}
+
+/// Whether the subscriptions of a Stripe customer have been listed once.
+pub(super) fn is_listed(db: &Connection, stripe_customer: &str) -> Result<bool> {
+    let mut query = db.prepare_cached("SELECT 1 FROM listed WHERE stripe_customer = ?1")?;
+    Ok(query.exists([stripe_customer])?)
 }
 
 fn upsert(db: &Connection, mut read: Upsert, now: i64) -> Result<bool> {

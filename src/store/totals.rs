@@ -117,17 +117,7 @@ impl Store {
 
     /// What a customer has used in the period that starts at `period_start`.
     pub async fn totals(&self, customer: u32, period_start: i64) -> Result<Vec<Total>> {
-        self.read(move |db| {
-            let mut query = db.prepare_cached(
-                "SELECT meter, included + credits + overage FROM totals
-                 WHERE customer = ?1 AND period_start = ?2",
-            )?;
-            let rows = query.query_map(params![customer, period_start], |row| {
-                Ok(Total { meter: row.get(0)?, used: unsigned(row.get(1)?) })
-            })?;
-            Ok(rows.collect::<rusqlite::Result<_>>()?)
-        })
-        .await
+        self.read(move |db| of(db, customer, period_start)).await
     }
 
     /// Units not sealed yet by meter: of customers with a Stripe customer, and of those without (or from before
@@ -140,6 +130,17 @@ impl Store {
         })
         .await
     }
+}
+
+/// What a customer has used in the period that starts at `period_start`.
+pub(super) fn of(db: &Connection, customer: u32, period_start: i64) -> Result<Vec<Total>> {
+    let mut query = db.prepare_cached(
+        "SELECT meter, included + credits + overage FROM totals WHERE customer = ?1 AND period_start = ?2",
+    )?;
+    let rows = query.query_map(params![customer, period_start], |row| {
+        Ok(Total { meter: row.get(0)?, used: unsigned(row.get(1)?) })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 /// Neighbours in the table are changed one after the other: each of its pages is visited once.

@@ -1,4 +1,4 @@
-//! A thread that owns a connection and runs jobs on it, many to a transaction.
+//! A thread that owns a connection and runs jobs on it: writing ones many to a transaction, reading ones each in its own.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -18,7 +18,8 @@ type Answer = Box<dyn FnOnce(std::result::Result<(), String>) + Send>;
 /// How a worker's transactions begin.
 #[derive(Clone, Copy)]
 pub(super) enum Begin {
-    /// A view of the database that no writer changes.
+    /// A view of the database that no writer changes. It is younger than the job that asked for it: what was committed
+    /// before somebody asked is seen, so jobs never share one.
     Read,
     /// With the right to write: a transaction that has read could not get it any more once another process has
     /// written, and would fail.
@@ -32,9 +33,17 @@ impl Begin {
             Self::Write => "BEGIN IMMEDIATE",
         }
     }
+
+    fn jobs_per_transaction(self) -> usize {
+        match self {
+            Self::Read => 1,
+            Self::Write => JOBS_PER_COMMIT,
+        }
+    }
 }
 
 pub(super) struct Worker {
+    begin: Begin,
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -46,7 +55,7 @@ impl Worker {
             .name(name.into())
             .spawn(move || work(&connection, &queue, begin))
             .map_err(|error| StoreError::Commit(error.to_string()))?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+        Ok(Self { begin, jobs: Some(jobs), thread: Some(thread) })
     }
 
     /// Queues a job and waits for its outcome, which is known after the commit.
@@ -76,8 +85,13 @@ impl Worker {
         job: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
         tell: impl FnOnce(Result<T>) + Send + 'static,
     ) {
+        let begin = self.begin;
         let job: Job = Box::new(move |connection| {
-            let result = in_savepoint(connection, job);
+            let result = match begin {
+                // It is alone in its transaction, and leaves nothing to roll back.
+                Begin::Read => job(connection),
+                Begin::Write => in_savepoint(connection, job),
+            };
             Box::new(move |commit| tell(commit.map_err(StoreError::Commit).and(result)))
         });
         if let Some(jobs) = &self.jobs {
@@ -113,12 +127,12 @@ fn in_savepoint<T>(connection: &Connection, job: impl FnOnce(&Connection) -> Res
 
 fn work(connection: &Connection, queue: &Receiver<Job>, begin: Begin) {
     while let Ok(first) = queue.recv() {
-        let opened = connection.execute_batch(begin.sql());
+        let opened = run(connection, begin.sql());
         let answers: Vec<Answer> = std::iter::once(first)
-            .chain(queue.try_iter().take(JOBS_PER_COMMIT - 1))
+            .chain(queue.try_iter().take(begin.jobs_per_transaction() - 1))
             .map(|job| job(connection))
             .collect();
-        let committed = opened.and_then(|()| connection.execute_batch("COMMIT"));
+        let committed = opened.and_then(|()| run(connection, "COMMIT"));
         if let Err(error) = &committed {
             tracing::error!(%error, "a transaction of the store failed");
             // Fails when there is nothing to roll back; then there is nothing to do either.
@@ -129,4 +143,9 @@ fn work(connection: &Connection, queue: &Receiver<Job>, begin: Begin) {
             answer(committed.clone());
         }
     }
+}
+
+/// A statement that comes with every transaction: it is prepared once.
+fn run(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(sql)?.execute([]).map(drop)
 }

@@ -3,24 +3,35 @@
 //! Units of a key go from reserved to used and back in one step, so that no limit can be overrun between.
 
 use super::Account;
-use crate::domain::idempotency::{Digest, Keys, Role};
+use crate::domain::idempotency::{Charged, Digest, Limits, Role};
 use crate::domain::units::Cost;
 use crate::domain::usage::{Charge, Draws, Now};
 
 impl Account {
-    /// The same account, which knows these keys.
+    /// The same account, which takes keys, and knows these.
     #[must_use]
-    pub fn with_keys(self, keys: Keys) -> Self {
-        Self { keys, ..self }
+    pub fn with_keys(mut self, limits: Limits, known: impl IntoIterator<Item = (Digest, Charged)>) -> Self {
+        self.key_limits = limits;
+        for (key, charged) in known {
+            self.rare().keys.remember(key, charged);
+        }
+        self
+    }
+
+    pub(super) fn role(&self, key: Digest, now: Now) -> Role {
+        match &self.rare {
+            Some(rare) => rare.keys.role(key, now),
+            None => Role::First,
+        }
     }
 
     /// The key of a request that has been admitted without one, since its body was not known yet. Answers whether it
     /// goes by the key from now on: its own units then belong to the key, or are given back where it is a repeat.
     pub fn identify(&mut self, cost: &Cost, key: Digest, now: Now) -> bool {
-        match self.keys.role(key, now) {
-            Role::First => self.keys.begin(key, cost.clone()),
+        match self.role(key, now) {
+            Role::First => self.rare().keys.begin(key, cost.clone()),
             Role::Repeat => {
-                self.keys.join(key);
+                self.rare().keys.join(key);
                 self.give_back(cost);
             }
             Role::Unkeyed => return false,
@@ -30,23 +41,26 @@ impl Account {
 
     pub(super) fn hold(&mut self, cost: &Cost, key: Option<Digest>, role: Role) {
         match (key, role) {
-            (Some(key), Role::Repeat) => return self.keys.join(key),
-            (Some(key), Role::First) => self.keys.begin(key, cost.clone()),
+            (Some(key), Role::Repeat) => return self.rare().keys.join(key),
+            (Some(key), Role::First) => self.rare().keys.begin(key, cost.clone()),
             _ => {}
         }
         self.reserve(cost);
     }
 
     pub(super) fn settle_keyed(&mut self, key: Digest, now: Now) -> Charge {
-        let charge = match self.keys.settle(key, now) {
+        let charge = match self.rare().keys.settle(key, now) {
             Some(reserved) => self.charge(&reserved, now),
-            None => Charge { period: self.window(now).period, at: now, draws: Draws::new(), key: None },
+            None => {
+                self.roll(now);
+                Charge { period: self.period, at: now, draws: Draws::new(), key: None }
+            }
         };
         Charge { key: Some(key), ..charge }
     }
 
     pub(super) fn release_keyed(&mut self, key: Digest) {
-        if let Some(reserved) = self.keys.release(key) {
+        if let Some(reserved) = self.rare().keys.release(key) {
             self.give_back(&reserved);
         }
     }
@@ -54,17 +68,18 @@ impl Account {
     /// After the units of a charge have been taken back: whoever is in flight under its key holds them from now on.
     /// Where they no longer fit, those stay repeats: what they get is free, and no limit is overrun.
     pub(super) fn undo_keyed(&mut self, key: Digest, charge: &Charge) {
-        if !self.keys.is_charged_at(key, charge.at) {
+        let Some(rare) = self.rare.as_deref().filter(|rare| rare.keys.is_charged_at(key, charge.at)) else {
             return;
-        }
+        };
+        let in_flight = rare.keys.is_in_flight(key);
         let cost = Cost::new(charge.draws.iter().map(|draw| (draw.meter, draw.units())));
-        if self.keys.is_in_flight(key) {
+        if in_flight {
             let tier = self.entitlement.tier.as_deref();
             if tier.is_none_or(|tier| self.ask_units(tier, &cost).is_err()) {
                 return;
             }
             self.reserve(&cost);
         }
-        self.keys.undo(key, cost);
+        self.rare().keys.undo(key, cost);
     }
 }

@@ -11,7 +11,7 @@ const COST: u64 = 5;
 
 fn keyed(included: u64) -> Account {
     let limits = Limits { keys: 1_000, repeats: REPEATS };
-    account(tier(included, Overage::Deny, None)).with_keys(Keys::new(limits))
+    account(tier(included, Overage::Deny, None)).with_keys(limits, [])
 }
 
 fn key(number: u8) -> Digest {
@@ -222,7 +222,7 @@ proptest! {
             }
             let now = at(model.now);
             prop_assert_eq!(account.window(now).used[0], model.used);
-            prop_assert_eq!(account.reserved[0], model.reserved());
+            prop_assert_eq!(account.counts[0].reserved, model.reserved());
             prop_assert!(account.taken(API) <= included);
         }
     }

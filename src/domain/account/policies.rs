@@ -1,5 +1,7 @@
 //! The limits of an account as clients are shown them.
 
+use std::cmp::Ordering;
+
 use rust_decimal::Decimal;
 use smallvec::SmallVec;
 
@@ -10,6 +12,9 @@ use crate::domain::route::Route;
 use crate::domain::tier::{Allowance, Overage, Tier};
 use crate::domain::units::MeterId;
 use crate::domain::usage::Now;
+
+/// The tightest first.
+pub type Policies = SmallVec<[Policy; 4]>;
 
 /// One limit as the `RateLimit` headers show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,14 +37,14 @@ pub enum PolicyName {
 
 impl Account {
     /// Every limit that a request on this route is held against, the tightest first.
-    pub fn policies(&mut self, route: &Route, currency: Currency, now: Now) -> SmallVec<[Policy; 4]> {
+    pub fn policies(&mut self, route: &Route, currency: Currency, now: Now) -> Policies {
         self.roll(now);
-        let mut policies: SmallVec<[Policy; 4]> = SmallVec::new();
+        let mut policies = Policies::new();
         let Some(tier) = self.entitlement.tier.as_deref() else { return policies };
         policies.extend(self.rate_policy(tier, route, now));
         policies.extend(route.cost.iter().filter_map(|(meter, _)| self.quota_policy(tier, meter, now)));
         policies.extend(self.cap_policy(tier, currency, now));
-        policies.sort_by_key(|policy| share_left(policy.remaining, policy.quota));
+        policies.sort_by(by_share_left);
         policies
     }
 
@@ -65,9 +70,9 @@ impl Account {
         Some(Policy {
             name: PolicyName::Quota(meter),
             quota,
-            window_seconds: self.current.period.length_seconds(),
+            window_seconds: self.period.length_seconds(),
             remaining: quota.saturating_sub(self.taken(meter)),
-            resets_in: self.current.period.seconds_left(now.seconds()),
+            resets_in: self.period.seconds_left(now.seconds()),
         })
     }
 
@@ -79,14 +84,16 @@ impl Account {
         Some(Policy {
             name: PolicyName::Cap,
             quota: whole(*cap),
-            window_seconds: self.current.period.length_seconds(),
+            window_seconds: self.period.length_seconds(),
             remaining: whole((*cap - self.overage(tier, |_| 0)).max(Decimal::ZERO)),
-            resets_in: self.current.period.seconds_left(now.seconds()),
+            resets_in: self.period.seconds_left(now.seconds()),
         })
     }
 }
 
-/// What is left of a limit in parts of 2^32: the order of tightness.
-fn share_left(remaining: u64, quota: u64) -> u64 {
-    u64::try_from((u128::from(remaining) << 32) / u128::from(quota.max(1))).unwrap_or(u64::MAX)
+/// By what is left of each: `a.remaining / a.quota` beside the other's, multiplied out.
+fn by_share_left(a: &Policy, b: &Policy) -> Ordering {
+    let left =
+        |policy: &Policy, other: &Policy| u128::from(policy.remaining) * u128::from(other.quota.max(1));
+    left(a, b).cmp(&left(b, a))
 }

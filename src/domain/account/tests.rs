@@ -170,9 +170,8 @@ fn a_period_whose_end_moves_keeps_its_units() {
     let interval = crate::domain::period::Interval::Months(1);
     let windows = Windows::Periods { current: longer, anchor: longer.start, interval };
     let extended = Entitlement { windows, ..account.entitlement().clone() };
-    assert_eq!(account.lacks_window(&extended, at(2)), None);
-    account.entitle(extended, None, at(2));
-    assert_eq!(account.window(at(2)), &Window { period: longer, used: smallvec![4] });
+    account.entitle(extended, Some(Window { period: longer, used: smallvec![3] }), at(2));
+    assert_eq!(account.window(at(2)), Window { period: longer, used: smallvec![4] });
     assert!(account.admit(&route(2), None, at(2)).is_err());
 }
 
@@ -201,19 +200,40 @@ fn another_window_is_left_as_it_was_and_found_again() {
         },
         ..free.clone()
     };
-    assert_eq!(account.lacks_window(&subscribed, at(20)), Some(current));
     account.entitle(subscribed, Some(Window { period: current, used: smallvec![1] }), at(20));
     assert_eq!(account.window(at(20)).used[0], 1);
-    assert_eq!(account.lacks_window(&free, at(30)), None);
-    account.entitle(free, None, at(30));
+    account.entitle(free, Some(Window { period: MONTH, used: smallvec![3] }), at(30));
     assert_eq!(account.window(at(30)).used[0], 4);
+}
+
+#[test]
+fn a_window_that_has_ended_takes_no_memory() {
+    let mut account = account(tier(5, Overage::Deny, None));
+    charge(&mut account, 4, at(1)).expect("fits");
+    charge(&mut account, 4, Now::from_seconds(MONTH.end)).expect("another period");
+    assert!(account.rare.is_none());
+}
+
+#[test]
+fn what_adds_nothing_to_the_overage_is_not_held_against_the_cap() {
+    let overage =
+        Overage::Priced { unit_amounts: vec![Decimal::ONE, Decimal::ZERO], cap: Some(Decimal::TEN) };
+    let tier = Tier {
+        included: vec![Allowance::Units(50), Allowance::Units(0)],
+        ..(*tier(0, overage, None)).clone()
+    };
+    let window = Window { period: MONTH, used: smallvec![70, 0] };
+    let mut account = Account::new(entitlement(Arc::new(tier)), window);
+    assert_eq!(charge(&mut account, 1, at(1)), Err(Refusal::SpendCapReached), "20 of 10 are spent already");
+    let free = Route { cost: Cost::new([(MeterId(1), 5)]), ..route(0) };
+    account.admit(&free, None, at(1)).expect("its overage costs nothing");
 }
 
 #[test]
 fn standing_is_asked_first() {
     let refused = |standing: Standing, now: Now| {
         let mut account = account(tier(5, Overage::Deny, None));
-        account.entitlement.standing = standing;
+        Arc::make_mut(&mut account.entitlement).standing = standing;
         account.admit(&route(1), None, now).err()
     };
     assert_eq!(refused(Standing::Paused, at(1)), Some(Refusal::SubscriptionPaused));

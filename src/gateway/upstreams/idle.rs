@@ -12,36 +12,40 @@ use pingora::protocols::Stream;
 use tokio::io::AsyncReadExt;
 use tokio::time::Sleep;
 
+use crate::sharded;
+
 /// A connection to a server, and the timer of what is waited for on it: re-arming one costs less than making one.
 pub struct Link {
     pub stream: Stream,
     pub timer: Pin<Box<Sleep>>,
 }
 
-/// The idle connections to one server.
+/// The idle connections to one server: each thread keeps its own, and takes another's when it has none.
 pub(super) struct Idle {
-    kept: Mutex<Vec<(Instant, Link)>>,
+    shards: Box<[Shard]>,
+    /// In each shard.
     most: usize,
 }
 
+#[derive(Default)]
+#[repr(align(128))]
+struct Shard(Mutex<Vec<(Instant, Link)>>);
+
 impl Idle {
     pub fn new(most: usize) -> Self {
-        Self { kept: Mutex::new(Vec::new()), most }
+        Self { shards: std::iter::repeat_with(Shard::default).take(sharded::shards()).collect(), most }
     }
 
     /// One that is still open, if there is any.
     pub fn take(&self) -> Option<Link> {
-        loop {
-            let (_, mut link) = self.kept().pop()?;
-            if is_open(&mut link.stream) {
-                return Some(link);
-            }
-        }
+        let own = sharded::own_shard();
+        let others = (1..self.shards.len()).map(|next| &self.shards[(own + next) % self.shards.len()]);
+        self.shards[own].take().or_else(|| others.into_iter().find_map(Shard::take))
     }
 
     /// Keeps one for later, or closes it when there are enough.
     pub fn keep(&self, link: Link, now: Instant) {
-        let mut kept = self.kept();
+        let mut kept = self.shards[sharded::own_shard()].kept();
         if kept.len() < self.most {
             kept.push((now, link));
         }
@@ -50,14 +54,27 @@ impl Idle {
     /// Closes those that nobody has needed for `longest`, and those that the server has closed.
     pub fn close_old(&self, longest: Duration) {
         let now = Instant::now();
-        self.kept().retain_mut(|(since, link)| {
-            now.saturating_duration_since(*since) < longest && is_open(&mut link.stream)
-        });
+        for shard in &self.shards {
+            shard.kept().retain_mut(|(since, link)| {
+                now.saturating_duration_since(*since) < longest && is_open(&mut link.stream)
+            });
+        }
+    }
+}
+
+impl Shard {
+    fn take(&self) -> Option<Link> {
+        loop {
+            let (_, mut link) = self.kept().pop()?;
+            if is_open(&mut link.stream) {
+                return Some(link);
+            }
+        }
     }
 
     /// A panic elsewhere leaves a list of connections.
     fn kept(&self) -> MutexGuard<'_, Vec<(Instant, Link)>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,0 +1,163 @@
+//! The table of customers: many small ones, each under a lock of its own.
+//!
+//! # What it promises
+//!
+//! - No lock is held for longer than it takes to look one name up, to look at [`SLICE`] places, or to let one small table
+//!   grow: requests never wait for a look at all customers.
+//! - A name is found by a hash with a key that is drawn at each start: nobody can choose names that collide.
+//! - An entry is let go only while nobody else holds it, so that no customer is ever in memory twice.
+
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use super::entry::Entry;
+
+/// A power of two: at a million customers each table holds some 250, and grows within tens of microseconds.
+const SHARDS: usize = 4_096;
+/// Places that are looked at under one lock.
+const SLICE: usize = 64;
+/// Places that are looked at where somebody comes in and room is wanted. More than one of them is full, so that the
+/// table shrinks where nobody stays for long.
+const LOOKED_AT_FOR_ROOM: usize = 16;
+
+type Shard = HashTable<Arc<Entry>>;
+
+pub(super) struct Table {
+    shards: Box<[RwLock<Shard>]>,
+    hasher: DefaultHashBuilder,
+    entries: AtomicUsize,
+}
+
+impl Table {
+    pub fn new() -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
+            hasher: DefaultHashBuilder::default(),
+            entries: AtomicUsize::new(0),
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.entries.load(Ordering::Relaxed)
+    }
+
+    pub fn hash(&self, name: &str) -> u64 {
+        self.hasher.hash_one(name)
+    }
+
+    pub fn get(&self, name: &str) -> Option<Arc<Entry>> {
+        let hash = self.hash(name);
+        let shard = self.shards[place(hash)].read().unwrap_or_else(PoisonError::into_inner);
+        shard.find(hash, |entry| *entry.name == *name).cloned()
+    }
+
+    /// Takes in an entry whose name is not there. Those for whom `may_leave` says so may make room for it.
+    pub fn insert(&self, entry: Arc<Entry>, may_leave: Option<&dyn Fn(&mut Entry) -> bool>) {
+        let hash = self.hash(&entry.name);
+        let mut gone = Vec::new();
+        let mut shard = self.shard(place(hash));
+        if let Some(may_leave) = may_leave {
+            // Names are spread evenly, and so is where each begins to look.
+            let buckets = shard.num_buckets().max(1);
+            let first = usize::try_from(hash >> 40).unwrap_or(0) % buckets;
+            let places = (first..first + LOOKED_AT_FOR_ROOM.min(buckets)).map(|at| at % buckets);
+            self.let_go(&mut shard, places, may_leave, &mut gone);
+        }
+        shard.insert_unique(hash, entry, |entry| self.hash(&entry.name));
+        self.entries.fetch_add(1, Ordering::Relaxed);
+        // Memory is given back outside of the lock.
+        drop(shard);
+        drop(gone);
+    }
+
+    /// Looks at all entries, and lets those go that may leave.
+    pub fn sweep(&self, may_leave: &dyn Fn(&mut Entry) -> bool) {
+        let mut gone = Vec::with_capacity(SLICE);
+        for number in 0..SHARDS {
+            let mut first = 0;
+            loop {
+                let mut shard = self.shard(number);
+                let end = (first + SLICE).min(shard.num_buckets());
+                self.let_go(&mut shard, first..end, may_leave, &mut gone);
+                first = end;
+                // A table that has grown meanwhile was looked at in part; its other entries stay until the next time.
+                let last = first >= shard.num_buckets();
+                if last && shard.len() * 4 < shard.capacity() {
+                    let room = shard.len() * 2;
+                    shard.shrink_to(room, |entry| self.hash(&entry.name));
+                }
+                drop(shard);
+                gone.clear();
+                if last {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn let_go(
+        &self,
+        shard: &mut Shard,
+        places: impl Iterator<Item = usize>,
+        may_leave: &dyn Fn(&mut Entry) -> bool,
+        gone: &mut Vec<Arc<Entry>>,
+    ) {
+        for place in places {
+            let Ok(mut found) = shard.get_bucket_entry(place) else { continue };
+            // Only the lock's holder could give a second one away: an entry that nobody else holds stays so.
+            if Arc::get_mut(found.get_mut()).is_some_and(may_leave) {
+                gone.push(found.remove().0);
+                self.entries.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn shard(&self, number: usize) -> RwLockWriteGuard<'_, Shard> {
+        self.shards[number].write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Which table a hash belongs to. Its lowest and highest bits say where in there.
+fn place(hash: u64) -> usize {
+    usize::try_from((hash >> 24) % SHARDS as u64).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::account::{Account, Window};
+    use crate::domain::period::Period;
+    use crate::domain::subscription::{Entitlement, Standing, Windows};
+    use crate::domain::usage::Now;
+
+    fn entry(name: &str) -> Arc<Entry> {
+        let entitlement =
+            Entitlement { standing: Standing::Admitted, tier: None, windows: Windows::CalendarMonth };
+        let window = Window { period: Period { start: 0, end: 1 }, used: smallvec::smallvec![0] };
+        let account = Account::new(entitlement, window);
+        let hot = super::super::entry::Hot { account, stripe_customer: None, subscription: None };
+        Arc::new(Entry::new(name.into(), 1, hot, Now(0)))
+    }
+
+    fn room(table: &Table) -> usize {
+        table.shards.iter().map(|shard| shard.read().expect("no panic").capacity()).sum()
+    }
+
+    #[test]
+    fn everyone_is_found_and_looked_at_and_memory_goes_with_those_who_leave() {
+        const MANY: usize = 40 * SHARDS;
+        let table = Table::new();
+        let names: Vec<String> = (0..MANY).map(|number| format!("user-{number}")).collect();
+        names.iter().for_each(|name| table.insert(entry(name), None));
+        assert!(names.iter().all(|name| table.get(name).is_some_and(|entry| *entry.name == **name)));
+        assert!(table.get("somebody else").is_none());
+        let full = room(&table);
+        table.sweep(&|entry| !entry.name.ends_with("00"));
+        assert_eq!(table.len(), MANY / 100);
+        assert!(names.iter().all(|name| table.get(name).is_some() == name.ends_with("00")));
+        assert!(room(&table) < full / 4, "{} of {full}", room(&table));
+    }
+}
