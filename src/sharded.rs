@@ -208,5 +208,4 @@ impl Drop for OwnShard<'_> {
 }
 
 #[cfg(test)]
-#[path = "sharded_tests.rs"]
 mod tests;

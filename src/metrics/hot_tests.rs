@@ -140,15 +140,3 @@ fn threads_add_to_the_same_metrics() {
         ]
     );
 }
-
-#[test]
-fn threads_that_set_a_gauge_at_once_leave_the_value_of_one() {
-    let gauge: HotGauge = single(opts("level"), ()).expect("declares");
-    thread::scope(|scope| {
-        for value in 1..=8 {
-            let gauge = gauge.clone();
-            scope.spawn(move || (0..5_000).for_each(|_| gauge.set(value)));
-        }
-    });
-    assert!((1..=8).contains(&gauge.get()), "{}", gauge.get());
-}

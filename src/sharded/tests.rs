@@ -12,7 +12,8 @@ fn more_threads_than_shards() -> usize {
 
 #[test]
 fn no_addition_is_lost_however_many_threads_add_at_once() {
-    const EACH: u64 = 20_000;
+    // Long enough for the threads to be interrupted within an addition.
+    const EACH: u64 = 400_000;
     let cells = Cells::new(3);
     let threads = more_threads_than_shards();
     let all_there = Barrier::new(threads);
@@ -72,6 +73,7 @@ fn threads_share_no_line_and_one_thread_s_cells_do() {
     let different: HashSet<usize> = by_shard.iter().flatten().copied().collect();
     assert_eq!(by_shard.iter().map(HashSet::len).collect::<Vec<_>>(), [2; 5]);
     assert_eq!(different.len(), 2 * 5);
+    assert_eq!((align_of::<Line>(), size_of::<Line>()), (128, 128), "wherever a block begins");
 }
 
 #[test]
