@@ -59,7 +59,7 @@ metrics! {
     refusals: HotCounterVec = hot_counters("refusals_total", &["code"]);
     /// Time from the request's header to the response's end.
     request_seconds: HotHistogramVec = hot_histograms("request_seconds", &["route"], REQUEST_MICROS);
-    /// The gateway's own time before the upstream is asked.
+    /// The gateway's own time for a forwarded request: without the upstream's and the client's, with the ledger's.
     gateway_seconds: HotHistogram = hot_histogram("gateway_seconds", GATEWAY_MICROS);
     /// Units charged, by what they were drawn on; corrections are not taken off.
     units: HotCounterVec = hot_counters("units_total", &["meter", "tier", "drawn"]);

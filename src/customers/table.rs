@@ -2,7 +2,7 @@
 //!
 //! # What it promises
 //!
-//! - No lock is held for longer than it takes to look one name up, to look at [`SLICE`] places, or to let one small table
+//! - No lock is held for longer than it takes to look a name up, to look at [`SLICE`] places, or to let one small table
 //!   grow: requests never wait for a look at all customers.
 //! - A name is found by a hash with a key that is drawn at each start: nobody can choose names that collide.
 //! - An entry is let go only while nobody else holds it, so that no customer is ever in memory twice.

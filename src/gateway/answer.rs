@@ -1,15 +1,20 @@
 //! What the gateway itself says, written so that the client's connection stays usable.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use http::{Method, header};
+use http::{HeaderValue, Method, header};
+use pingora::ErrorType;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 
+use crate::clock;
 use crate::problem::{Code, Problem};
 
-use super::Parts;
 use super::context::Context;
 use super::headers::{Headers, REQUEST_ID};
+use super::phases::taken;
+use super::{Parts, RequestId};
 
 impl Parts {
     /// Answers a problem, counts it and says so in one line of the log, which names no token, path or body.
@@ -24,7 +29,27 @@ impl Parts {
         self.counters.refused(problem.code);
         self.log_refusal(problem, cause, context);
         keep_connection(session, problem);
+        self.say_if_last(session, context);
         write_problem(session, problem, context).await
+    }
+
+    /// Answers what is no request, and ends the connection.
+    pub(super) async fn refuse_unreadable(&self, mut session: ServerSession, error: &pingora::Error) {
+        if matches!(error.etype, ErrorType::InvalidHTTPHeader) {
+            let detail = "the request could not be read; send HTTP/1.1 as RFC 9112 has it";
+            let problem = Problem::new(Code::BadRequest, detail);
+            let request_id = RequestId::new(clock::now());
+            tracing::info!(code = problem.code.as_str(), %request_id, "refused what is no request");
+            self.counters.refused(problem.code);
+            self.counters.answered(None, problem.status(), Duration::ZERO);
+            let answer = head_and_body(&problem, request_id.header());
+            let written =
+                async { answer.map(|(head, body)| session.write_error_response(head, body))?.await };
+            if let Err(unwritten) = written.await {
+                tracing::debug!(%unwritten, "a refusal could not be written");
+            }
+        }
+        session.shutdown().await;
     }
 
     /// What is our fault or the upstream's is a warning; what is the client's is news.
@@ -54,7 +79,14 @@ async fn write_problem(
     problem: &Problem,
     context: &Context,
 ) -> pingora::Result<()> {
-    let request_id = context.shown_request_id();
+    let (mut header, body) = head_and_body(problem, context.shown_request_id())?;
+    for (name, value) in &context.limit_headers {
+        header.put(name.clone(), value.clone())?;
+    }
+    write(session, header, body).await
+}
+
+fn head_and_body(problem: &Problem, request_id: HeaderValue) -> pingora::Result<(ResponseHeader, Bytes)> {
     let body = Bytes::from(problem.body(request_id.to_str().unwrap_or_default()));
     let mut header = ResponseHeader::build(problem.status(), Some(10))?;
     header.insert_header(header::CONTENT_TYPE, "application/problem+json")?;
@@ -70,10 +102,7 @@ async fn write_problem(
     if let Some(allow) = &problem.allow {
         header.insert_header(header::ALLOW, allow)?;
     }
-    for (name, value) in &context.limit_headers {
-        header.put(name.clone(), value.clone())?;
-    }
-    write(session, header, body).await
+    Ok((header, body))
 }
 
 /// Lets pingora read what is left of a refused request's body, instead of closing the connection. Not where the rest
@@ -104,9 +133,9 @@ pub(super) async fn write(
     body: Bytes,
 ) -> pingora::Result<()> {
     let no_body = body.is_empty() || session.req_header().method == Method::HEAD;
-    session.write_response_header(Box::new(header)).await?;
+    taken(session.write_response_header(Box::new(header))).await?;
     if !no_body {
-        session.write_response_body(body, true).await?;
+        taken(session.write_response_body(body, true)).await?;
     }
     Ok(())
 }

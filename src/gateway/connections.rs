@@ -21,8 +21,8 @@ use pingora::server::configuration::ServerConf;
 use super::Parts;
 use super::proxy::Gateway;
 
-/// How long a connection must have rested when the gateway stops.
-const REST_AT_STOP: Duration = Duration::from_millis(10);
+/// Instead of a number of requests: no more are taken up.
+const CLOSED: u32 = u32::MAX;
 
 tokio::task_local! {
     static CURRENT: Arc<Connection>;
@@ -36,7 +36,7 @@ pub(super) struct Connection {
     /// The address as headers show it, made once.
     pub client_text: HeaderValue,
     opened: Instant,
-    /// Requests under way; HTTP/1 has one at most.
+    /// Requests under way, HTTP/1 has one at most; or [`CLOSED`].
     busy: AtomicU32,
     /// When the last request ended, in nanoseconds since the connection was opened.
     idle_since: AtomicU64,
@@ -62,36 +62,49 @@ impl Connection {
         CURRENT.try_with(Arc::clone).unwrap_or_else(|_| Arc::new(Self::new(None)))
     }
 
-    pub fn begin(&self) {
-        self.busy.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub fn end(&self, now: Instant) {
-        let since = u64::try_from(now.saturating_duration_since(self.opened).as_nanos()).unwrap_or(u64::MAX);
-        self.idle_since.store(since, Ordering::Relaxed);
-        self.busy.fetch_sub(1, Ordering::Release);
+    /// Takes up a request; none once the connection is being closed.
+    pub fn take_up(self: &Arc<Self>) -> Option<Busy> {
+        let more = |busy: u32| (busy != CLOSED).then(|| busy + 1);
+        self.busy.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).ok()?;
+        Some(Busy(self.clone()))
     }
 
     /// Whether it ends with the request that is under way.
     pub fn closes(&self) -> bool {
-        self.closes.load(Ordering::Relaxed)
+        self.closes.load(Ordering::SeqCst)
     }
 
-    /// Returns when nothing has been under way for as long as `limit`.
+    /// Returns when nothing has been under way for as long as `limit`, and nothing will be.
     async fn idle_for(&self, limit: Duration) {
         loop {
-            let busy = self.busy.load(Ordering::Acquire) > 0;
+            let busy = self.busy.load(Ordering::SeqCst) > 0;
             let since = if busy { self.opened.elapsed() } else { self.last_end() };
             let until = self.opened + since + limit;
-            if !busy && until <= Instant::now() {
+            if !busy && until <= Instant::now() && self.close() {
                 return;
             }
             tokio::time::sleep_until(until.into()).await;
         }
     }
 
+    /// From now on no request is taken up, unless one is under way.
+    fn close(&self) -> bool {
+        self.busy.compare_exchange(0, CLOSED, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
     fn last_end(&self) -> Duration {
         Duration::from_nanos(self.idle_since.load(Ordering::Relaxed))
+    }
+}
+
+/// A request under way.
+pub(super) struct Busy(Arc<Connection>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let since = u64::try_from(self.0.opened.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.0.idle_since.store(since, Ordering::Relaxed);
+        self.0.busy.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -109,15 +122,18 @@ impl Connections {
         Arc::new(Self { parts, proxy, keepalive_timeout })
     }
 
-    /// Returns when the connection should close: it has rested for too long, or the gateway stops.
+    /// Returns when the connection should be closed: it has rested for too long, or rests while the gateway stops. One
+    /// that is busy then closes itself.
     async fn over(&self, connection: &Connection, shutdown: &mut ShutdownWatch) {
         tokio::select! {
             () = connection.idle_for(self.keepalive_timeout) => return,
             // An error means that the server is gone.
             _ = shutdown.wait_for(|stops| *stops) => {}
         }
-        connection.closes.store(true, Ordering::Relaxed);
-        connection.idle_for(REST_AT_STOP).await;
+        connection.closes.store(true, Ordering::SeqCst);
+        if !connection.close() {
+            std::future::pending::<()>().await;
+        }
     }
 }
 

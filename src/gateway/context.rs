@@ -80,7 +80,6 @@ impl Context {
         flow.in_flight.start();
         let now = clock::now();
         let started = Instant::now();
-        connection.begin();
         Self {
             request_id: RequestId::new(now),
             foreign_request_id: None,
@@ -131,7 +130,6 @@ impl Context {
 
 impl Drop for Context {
     fn drop(&mut self) {
-        self.connection.end(self.ended_at.unwrap_or_else(Instant::now));
         self.flow.in_flight.end();
     }
 }

@@ -8,23 +8,25 @@
 //! What holds there holds here: a client that leaves or an upstream that dies ends the exchange, and the header goes
 //! out only after `charging` has recorded it.
 
-use std::future::Future;
+use std::future::poll_fn;
 use std::pin::Pin;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::response::Parts as Answer;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v1::client::HttpSession as Client;
 use pingora::{Error, ErrorType, Result};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
 use crate::domain::route::Route;
 
+use super::Parts;
 use super::context::Context;
+use super::phases::{self, taken};
 use super::upstreams::{Link, Server};
-use super::{Parts, phases};
 
 /// A longer body is sent on while it comes.
 const MOST_BODY_BYTES: usize = 64 * 1024;
@@ -62,6 +64,8 @@ pub(super) fn is_plain(request: &RequestHeader) -> bool {
         _ => !matches!(name.as_str(), "keep-alive" | "proxy-connection" | "http2-settings"),
     });
     headers
+        // Its answer would have no framing.
+        && request.method != Method::CONNECT
         && hosts == 1
         && lengths <= 1
         && request.version == Version::HTTP_11
@@ -78,7 +82,7 @@ impl Parts {
         route: &Route,
         context: &mut Context,
     ) -> Result<()> {
-        let body = whole_body(session).await.map_err(|error| error.into_down())?;
+        let body = whole_body(session).await.map_err(Error::into_down)?;
         loop {
             context.attempts += 1;
             let server = self.upstreams.server(route.upstream);
@@ -108,17 +112,25 @@ impl Parts {
         body: Option<&Bytes>,
         context: &mut Context,
     ) -> Result<()> {
-        let Link { stream, mut timer } = link;
+        let Link { stream, timer } = link;
+        let mut silence = Silence { timer, limit: server.read_timeout() };
         let mut upstream = Client::new_with_options(stream, &server.peer);
         upstream.write_timeout = server.peer.options.write_timeout;
         let request = self.request_for(session.req_header(), context)?;
-        let sent = send(&mut upstream, request, body).await;
-        sent.map_err(|error| error.into_up())?;
-        timer.as_mut().reset(Instant::from_std(context.forwarded_at) + server.read_timeout());
-        let ended = self.answer_from(&mut upstream, timer.as_mut(), server, session, context).await?;
+        let head = upstream.write_request_header(Box::new(request)).await;
+        head.map_err(Error::into_up)?;
+        // A server that takes no more of the body may have answered.
+        let unsent = send_body(&mut upstream, body).await.err();
+        let answered = self.answer_from(&mut upstream, &mut silence, session, context).await;
+        let ended = match (answered, unsent) {
+            (Ok(ended), None) => ended,
+            (Ok(_), Some(_)) => return Ok(()),
+            (Err(_), Some(unsent)) if phases::answered(session).is_none() => return Err(unsent.into_up()),
+            (Err(error), _) => return Err(error),
+        };
         upstream.respect_keepalive();
         if let Some(stream) = upstream.reuse().await {
-            server.keep(Link { stream, timer }, ended.into_std());
+            server.keep(Link { stream, timer: silence.timer }, ended);
         }
         Ok(())
     }
@@ -137,28 +149,24 @@ impl Parts {
         Ok(request)
     }
 
-    /// Reads the answer, and writes it as it comes.
+    /// Reads the answer, and writes it as it comes. Answers when its last piece came.
     async fn answer_from(
         &self,
         upstream: &mut Client,
-        mut timer: Pin<&mut Sleep>,
-        server: &Server,
+        silence: &mut Silence,
         session: &mut ServerSession,
         context: &mut Context,
     ) -> Result<Instant> {
         let mut header = loop {
-            unless_it_ends(upstream.read_response(), timer.as_mut(), session).await?;
+            silence.unless_it_lasts(upstream.read_response(), session).await?;
             let Some(header) = upstream.resp_header() else {
                 return Err(Error::explain(ErrorType::InvalidHTTPHeader, "no header was read").into_up());
             };
-            match header.status {
-                StatusCode::SWITCHING_PROTOCOLS => return Err(unasked_upgrade()),
-                status if status.is_informational() => {
+            match header.status.as_u16() {
+                101 => return Err(unasked_upgrade()),
+                100..=199 => {
                     let header = Box::new(header.clone());
-                    client(session)?
-                        .write_response_header(header)
-                        .await
-                        .map_err(|error| error.into_down())?;
+                    taken(client(session)?.write_response_header(header)).await?;
                 }
                 _ => break answer_for(header),
             }
@@ -167,24 +175,21 @@ impl Parts {
         let method = session.req_header().method.clone();
         frame(&method, &mut header, upstream.is_body_done());
         let status = header.status.as_u16();
-        self.respond(status, &method, &mut header.headers, ended.into_std(), context).await?;
-        client(session)?
-            .write_response_header(Box::new(ResponseHeader::from(header)))
-            .await
-            .map_err(|error| error.into_down())?;
-        // The first piece has mostly come with the header: the timer is left as it is for that one.
+        self.respond(status, &method, &mut header.headers, ended, context).await?;
+        self.say_if_last(session, context);
+        taken(client(session)?.write_response_header(Box::new(ResponseHeader::from(header)))).await?;
         while !upstream.is_body_done() {
-            let piece = unless_it_ends(upstream.read_body_ref(), timer.as_mut(), session).await?;
-            let Some(piece) = piece else { break };
+            let Some(piece) = silence.unless_it_lasts(upstream.read_body_ref(), session).await? else {
+                break;
+            };
             if !piece.is_empty() {
-                client(session)?.write_body(piece).await.map_err(|error| error.into_down())?;
+                client(session)?.write_body(piece).await.map_err(Error::into_down)?;
             }
             if !upstream.is_body_done() {
                 ended = Instant::now();
-                timer.as_mut().reset(ended + server.read_timeout());
             }
         }
-        client(session)?.finish_body().await.map_err(|error| error.into_down())?;
+        taken(client(session)?.finish_body()).await?;
         Ok(ended)
     }
 }
@@ -199,8 +204,7 @@ async fn whole_body(session: &mut ServerSession) -> Result<Option<Bytes>> {
     Ok(session.get_retry_buffer())
 }
 
-async fn send(upstream: &mut Client, request: RequestHeader, body: Option<&Bytes>) -> Result<()> {
-    upstream.write_request_header(Box::new(request)).await?;
+async fn send_body(upstream: &mut Client, body: Option<&Bytes>) -> Result<()> {
     if let Some(body) = body {
         upstream.write_body(body).await?;
         upstream.finish_body().await?;
@@ -213,20 +217,36 @@ pub(super) fn unasked_upgrade() -> Box<Error> {
     Error::explain(ErrorType::InvalidHTTPHeader, "an upgrade that nobody asked for").into_up()
 }
 
-/// What the upstream says, unless the client leaves or the upstream takes too long.
-async fn unless_it_ends<T>(
-    said: impl Future<Output = Result<T>>,
-    timer: Pin<&mut Sleep>,
-    session: &mut ServerSession,
-) -> Result<T> {
-    tokio::select! {
-        biased;
-        said = said => said.map_err(|error| error.into_up()),
-        left = session.read_body_or_idle(true) => Err(match left {
-            Err(error) => error.into_down(),
-            Ok(_) => Error::explain(ErrorType::ConnectionClosed, "the client sent more than its request").into_down(),
-        }),
-        () = timer => Err(Error::explain(ErrorType::ReadTimedout, "waiting for the upstream").into_up()),
+/// How long a server may be silent, and the timer of its connection.
+struct Silence {
+    timer: Pin<Box<Sleep>>,
+    limit: Duration,
+}
+
+impl Silence {
+    /// What the upstream says, unless the client leaves or it takes too long. What is there already costs no timer.
+    async fn unless_it_lasts<T>(
+        &mut self,
+        said: impl Future<Output = Result<T>>,
+        session: &mut ServerSession,
+    ) -> Result<T> {
+        let mut armed = false;
+        let lasts = poll_fn(|task| {
+            if !armed {
+                armed = true;
+                self.timer.as_mut().reset((Instant::now() + self.limit).into());
+            }
+            self.timer.as_mut().poll(task)
+        });
+        tokio::select! {
+            biased;
+            said = said => said.map_err(Error::into_up),
+            left = session.read_body_or_idle(true) => Err(match left {
+                Err(error) => error.into_down(),
+                Ok(_) => Error::explain(ErrorType::ConnectionClosed, "the client sent more than its request").into_down(),
+            }),
+            () = lasts => Err(Error::explain(ErrorType::ReadTimedout, "waiting for the upstream").into_up()),
+        }
     }
 }
 
@@ -250,8 +270,7 @@ fn with_room(from: &HeaderMap, passes: impl Fn(&HeaderName) -> bool) -> HeaderMa
 
 /// The answer must end where the client can tell: a body that only its connection's end ends goes on in chunks.
 fn frame(method: &Method, answer: &mut Answer, ended: bool) {
-    let bodiless =
-        *method == Method::HEAD || matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let bodiless = *method == Method::HEAD || matches!(answer.status.as_u16(), 204 | 304);
     let framed = answer.headers.contains_key(header::TRANSFER_ENCODING)
         || answer.headers.contains_key(header::CONTENT_LENGTH);
     if !bodiless && !framed && !ended {

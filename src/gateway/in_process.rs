@@ -59,6 +59,7 @@ impl Parts {
         header.remove_header(&header::TRANSFER_ENCODING);
         header.insert_header(header::CONTENT_LENGTH, body.len())?;
         header.put(REQUEST_ID, context.shown_request_id())?;
+        self.say_if_last(session, context);
         answer::write(session, header, body).await
     }
 }

@@ -1,7 +1,9 @@
 //! What every request goes through, whichever way it takes to the upstream: it begins, is decided over, may fail, and
 //! is counted when it has ended.
 
+use std::future::poll_fn;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use pingora::protocols::http::ServerSession;
@@ -28,9 +30,9 @@ impl Parts {
         // None means that the connection must close after this request: it stays so. Zero: it is kept without a timer
         // of pingora's; `connections` closes what rests for too long.
         if session.get_keepalive().is_some() {
-            let draining = self.flow.draining.load(Ordering::Relaxed);
-            session.set_keepalive((!draining).then_some(0));
+            session.set_keepalive(Some(0));
         }
+        self.say_if_last(session, context);
         session.set_read_timeout(Some(CLIENT_TIMEOUT));
         session.set_write_timeout(Some(CLIENT_TIMEOUT));
         session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
@@ -38,6 +40,13 @@ impl Parts {
             let sent = session.get_header("x-request-id").and_then(|value| value.to_str().ok());
             let kept = sent.filter(|id| (1..=255).contains(&id.len()));
             context.foreign_request_id = kept.map(Into::into);
+        }
+    }
+
+    /// Before an answer's header: whether another request may follow it on this connection.
+    pub(super) fn say_if_last(&self, session: &mut ServerSession, context: &Context) {
+        if context.connection.closes() || self.flow.draining.load(Ordering::Relaxed) {
+            session.set_keepalive(None);
         }
     }
 
@@ -111,6 +120,24 @@ impl Parts {
         context.ended_at = Some(Instant::now());
         self.counters.answered(context.route, status.unwrap_or(499), context.elapsed());
     }
+}
+
+/// What the client takes, unless it takes nothing for too long. Pingora's sessions limit bodies only. What is taken at
+/// once costs no timer.
+pub(super) async fn taken<T>(written: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::pin!(written);
+    let at_once = poll_fn(|task| {
+        Poll::Ready(match written.as_mut().poll(task) {
+            Poll::Ready(done) => Some(done),
+            Poll::Pending => None,
+        })
+    });
+    let done = match at_once.await {
+        Some(done) => Ok(done),
+        None => tokio::time::timeout(CLIENT_TIMEOUT, written).await,
+    };
+    done.unwrap_or_else(|_| Err(Error::explain(ErrorType::WriteTimedout, "the client takes nothing")))
+        .map_err(Error::into_down)
 }
 
 /// What has become of a failed request.

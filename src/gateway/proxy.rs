@@ -147,7 +147,9 @@ impl ProxyHttp for Gateway {
             return Err(exchange::unasked_upgrade());
         }
         let method = request.method.clone();
-        self.respond(status, &method, response, Instant::now(), context).await
+        self.respond(status, &method, response, Instant::now(), context).await?;
+        self.say_if_last(session.as_downstream_mut(), context);
+        Ok(())
     }
 
     async fn fail_to_proxy(

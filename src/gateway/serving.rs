@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use memchr::memmem::Finder;
 use pingora::apps::HttpServerApp;
 use pingora::protocols::Stream;
@@ -17,6 +17,7 @@ use tokio::io::AsyncReadExt;
 use super::admission::Destination;
 use super::connections::{Connection, Connections};
 use super::context::Context;
+use super::phases::taken;
 use super::{Parts, exchange};
 
 /// Most headers need no more room than this, and none gets more: pingora refuses it.
@@ -33,6 +34,7 @@ impl Connections {
     ) {
         let mut ahead = BytesMut::new();
         while let Some(read) = read_header(&mut stream, ahead).await {
+            let Some(busy) = connection.take_up() else { return };
             // With a body behind the header, or a part of it, the bytes are needed to put them back.
             let put_back = (header_end(&read) != Some(read.len())).then(|| Bytes::copy_from_slice(&read));
             let mut session = ServerSession::new_http1(stream);
@@ -45,11 +47,14 @@ impl Connections {
                 Ok(true) => self.serve_by_pingora(session, put_back, shutdown).await,
                 Ok(false) => None,
                 Err(error) => {
-                    refuse_unreadable(session, &error).await;
+                    // What follows cannot be told from what could not be read.
+                    Box::pin(self.parts.refuse_unreadable(session, &error)).await;
                     None
                 }
             };
-            let Some((next, rest)) = kept else { return };
+            drop(busy);
+            // Who finds the connection busy while the gateway stops leaves it to us.
+            let Some((next, rest)) = kept.filter(|_| !connection.closes()) else { return };
             (stream, ahead) = (next, rest.unwrap_or_default());
         }
     }
@@ -61,14 +66,10 @@ impl Connections {
         connection: &Arc<Connection>,
     ) -> Option<(Stream, Option<BytesMut>)> {
         let mut context = Context::new(self.parts.flow.clone(), connection.clone());
-        let kept = self.parts.plain(&mut session, &mut context).await;
-        if connection.closes() {
-            session.set_keepalive(None);
-        }
-        if !kept {
+        if !self.parts.plain(&mut session, &mut context).await {
             return None;
         }
-        Some(session.finish().await.ok()??.into_parts())
+        Some(taken(session.finish()).await.ok()??.into_parts())
     }
 
     async fn serve_by_pingora(
@@ -111,16 +112,28 @@ impl Parts {
     }
 }
 
-/// Reads until a header is complete; none when the client has closed. What comes before is kept in `read`.
+/// Reads until a header is complete, or cannot be one; none when the client has closed.
 async fn read_header(stream: &mut Stream, mut read: BytesMut) -> Option<BytesMut> {
-    while header_end(&read).is_none() && read.len() <= MOST_HEADER_BYTES {
+    loop {
+        // Empty lines before a request are ignored (RFC 9112, section 2.2).
+        let blank = read.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        read.advance(blank);
+        if header_end(&read).is_some() || read.len() > MOST_HEADER_BYTES || is_hopeless(&read) {
+            return Some(read);
+        }
         read.reserve(HEADER_BYTES);
         match stream.read_buf(&mut read).await {
             Ok(0) | Err(_) => return None,
             Ok(_) => {}
         }
     }
-    Some(read)
+}
+
+/// Whether the first line shows that no header of HTTP/1 will come of it.
+fn is_hopeless(read: &[u8]) -> bool {
+    let graphic = read.first().is_none_or(u8::is_ascii_graphic);
+    let line = read.iter().position(|byte| *byte == b'\n').map(|end| &read[..end]);
+    !graphic || line.is_some_and(|line| !line.windows(8).any(|part| part == b" HTTP/1."))
 }
 
 /// Where the header ends. Lines may end in a bare LF (RFC 9112, section 2.2).
@@ -130,15 +143,6 @@ fn header_end(read: &[u8]) -> Option<usize> {
     let after_crlf = AFTER_CRLF.find(read).map(|at| at + 3);
     let after_lf = AFTER_LF.find(read).map(|at| at + 2);
     after_crlf.into_iter().chain(after_lf).min()
-}
-
-/// As pingora's proxy does: the rest of the connection cannot be understood.
-async fn refuse_unreadable(mut session: ServerSession, error: &Error) {
-    if matches!(error.etype, ErrorType::InvalidHTTPHeader) {
-        // Nobody may be there to be told.
-        let _ = session.respond_error(400).await;
-    }
-    session.shutdown().await;
 }
 
 #[cfg(test)]

@@ -73,6 +73,25 @@ async fn an_api_that_fails_costs_the_client_neither_units_nor_its_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_request_is_told_so_and_ends_the_connection() {
+    let world = World::start().await;
+    for bytes in [
+        "no HTTP at all\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost : a\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\n\r\n",
+    ] {
+        let mut wire = world.wire().await;
+        wire.send(bytes).await;
+        let reply = wire.read("GET").await.expect("an answer");
+        assert_eq!(reply.refusal(), (400, "bad_request".to_owned()), "{bytes:?}");
+        assert_eq!(reply.header("x-request-id"), reply.json()["request_id"].as_str());
+        assert!(wire.read("GET").await.is_none(), "{bytes:?}");
+    }
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn oversized_uris_and_headers_are_refused_in_words() {
     let world = World::start().await;
     let customer = world.customer("verbose");
