@@ -26,6 +26,7 @@ pub fn admission(c: &mut Criterion) {
         runtime.block_on(customers.load(name, None, now())).expect("loads");
     }
     let (one, route) = (customers.get(&names[0]).expect("in memory"), capped::route());
+    let entries: Vec<_> = names.iter().filter_map(|name| customers.get(name)).collect();
     let currency = capped::catalogue().currency;
     let admit = |entry: &Arc<Entry>, now| entry.admit(None, &route, None, now).expect("within the limits");
     let find = |turn: usize| customers.get(&names[turn]).expect("in memory");
@@ -42,6 +43,7 @@ pub fn admission(c: &mut Criterion) {
         };
         bench("admit, one customer", &|_, now| admit(&one, now));
         bench("admit, settle and show the limits, one customer", &|_, now| charge(&one, now));
+        bench("admit, many customers", &|turn, now| admit(&entries[turn], now));
         bench("find and admit, many customers", &|turn, now| admit(&find(turn), now));
         bench("find, admit, settle and show the limits, many customers", &|turn, now| {
             charge(&find(turn), now)

@@ -9,8 +9,8 @@
 //!   flight, its rates are earned back, and the fold has passed its last record: what is loaded next is what was there,
 //!   idempotency keys included.
 //! - Memory follows those who are active. An entry that could leave stays for ten minutes while there are at most
-//!   [`ROOMY`], for less time the more there are, and not at all where a quarter more are there: who comes then makes
-//!   others go. Beyond that there are only entries that cannot leave.
+//!   [`ROOMY`], for less time the more there are, and not at all where a quarter more are there: whoever comes then
+//!   makes others go. Beyond that there are only entries that cannot leave.
 //! - Loading and refreshing one customer never overlap, so that no load brings back what a refresh replaced.
 
 mod entry;

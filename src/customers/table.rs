@@ -2,8 +2,8 @@
 //!
 //! # What it promises
 //!
-//! - No lock is held for longer than it takes to look a name up, to look at [`SLICE`] places, or to let one small table
-//!   grow: requests never wait for a look at all customers.
+//! - No lock is held for longer than it takes to look one name up, to look at [`SLICE`] places, or to let one small
+//!   table grow: requests never wait for a look at all customers.
 //! - A name is found by a hash with a key that is drawn at each start: nobody can choose names that collide.
 //! - An entry is let go only while nobody else holds it, so that no customer is ever in memory twice.
 
@@ -151,7 +151,9 @@ mod tests {
         const MANY: usize = 40 * SHARDS;
         let table = Table::new();
         let names: Vec<String> = (0..MANY).map(|number| format!("user-{number}")).collect();
-        names.iter().for_each(|name| table.insert(entry(name), None));
+        for name in &names {
+            table.insert(entry(name), None);
+        }
         assert!(names.iter().all(|name| table.get(name).is_some_and(|entry| *entry.name == **name)));
         assert!(table.get("somebody else").is_none());
         let full = room(&table);

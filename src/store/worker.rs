@@ -1,4 +1,5 @@
-//! A thread that owns a connection and runs jobs on it: writing ones many to a transaction, reading ones one by one.
+//! A thread that owns a connection and runs jobs on it: writing ones many to a transaction, reading ones each in its
+//! own.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};

@@ -49,12 +49,11 @@ impl Account {
     }
 
     pub(super) fn settle_keyed(&mut self, key: Digest, now: Now) -> Charge {
-        let charge = match self.rare().keys.settle(key, now) {
-            Some(reserved) => self.charge(&reserved, now),
-            None => {
-                self.roll(now);
-                Charge { period: self.period, at: now, draws: Draws::new(), key: None }
-            }
+        let charge = if let Some(reserved) = self.rare().keys.settle(key, now) {
+            self.charge(&reserved, now)
+        } else {
+            self.roll(now);
+            Charge { period: self.period, at: now, draws: Draws::new(), key: None }
         };
         Charge { key: Some(key), ..charge }
     }
