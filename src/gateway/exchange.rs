@@ -243,7 +243,7 @@ impl Silence {
             said = said => said.map_err(Error::into_up),
             left = session.read_body_or_idle(true) => Err(match left {
                 Err(error) => error.into_down(),
-                Ok(_) => Error::explain(ErrorType::ConnectionClosed, "the client sent more than its request").into_down(),
+                Ok(_) => Error::explain(ErrorType::ConnectionClosed, "more than a request").into_down(),
             }),
             () = lasts => Err(Error::explain(ErrorType::ReadTimedout, "waiting for the upstream").into_up()),
         }

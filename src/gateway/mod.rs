@@ -8,11 +8,11 @@
 //! - What may run again on a retry (`upstream_peer`, `upstream_request_filter`) counts nothing.
 //! - The upstream hears of a customer only what a verified token says.
 //!
-//! A request's way, file by file: `connections` and `serving` (a connection's requests), `phases` (what all go
-//! through), `admission` (before the upstream), `idempotency` (which requests repeat one that was charged), then `exchange` to
-//! the upstream for plain requests and `proxy`, pingora's own way, for all others; `forwarding` (what the upstream
-//! gets), `charging` (at the response), `limits` (what the client is told of its limits), `answer` (what the gateway
-//! itself says).
+//! A request's way, file by file: `connections` and `serving` (a connection's requests), `phases` (what all of them go
+//! through), `admission` (before the upstream), `idempotency` (which requests repeat one that was charged), then
+//! `exchange` to the upstream for plain requests and `proxy`, pingora's own way, for all others; `forwarding` (what the
+//! upstream gets), `charging` (at the response), `limits` (what the client is told of its limits), `answer` (what the
+//! gateway itself says).
 
 mod admission;
 mod answer;

@@ -35,7 +35,7 @@ const MOST_IDLE: usize = 512;
 
 /// All upstreams; picks servers in turn.
 pub struct Upstreams {
-    upstreams: Vec<(Upstream, Vec<Server>)>,
+    all: Vec<(Upstream, Vec<Server>)>,
     turn: AtomicUsize,
     connector: TransportConnector,
 }
@@ -57,16 +57,12 @@ impl Upstreams {
             let servers = servers(&upstream);
             (upstream, servers)
         });
-        Self {
-            upstreams: upstreams.collect(),
-            turn: AtomicUsize::new(0),
-            connector: TransportConnector::new(None),
-        }
+        Self { all: upstreams.collect(), turn: AtomicUsize::new(0), connector: TransportConnector::new(None) }
     }
 
     /// The server for the next attempt.
     pub(super) fn server(&self, id: UpstreamId) -> &Server {
-        let (_, servers) = &self.upstreams[usize::from(id.0)];
+        let (_, servers) = &self.all[usize::from(id.0)];
         let turn = if servers.len() > 1 { self.turn.fetch_add(1, Ordering::Relaxed) } else { 0 };
         &servers[turn % servers.len()]
     }
@@ -83,17 +79,17 @@ impl Upstreams {
     }
 
     pub(super) fn retries(&self, id: UpstreamId) -> usize {
-        self.upstreams[usize::from(id.0)].0.retries
+        self.all[usize::from(id.0)].0.retries
     }
 
     /// The most attempts that any upstream allows; at least one more, for a kept connection that the server has closed.
     pub fn max_attempts(&self) -> usize {
-        self.upstreams.iter().map(|(upstream, _)| upstream.retries + 1).max().unwrap_or(1).max(2)
+        self.all.iter().map(|(upstream, _)| upstream.retries + 1).max().unwrap_or(1).max(2)
     }
 
     /// Closes idle connections that nobody needs.
     pub fn close_idle(&self) {
-        let servers = self.upstreams.iter().flat_map(|(_, servers)| servers);
+        let servers = self.all.iter().flat_map(|(_, servers)| servers);
         servers.for_each(|server| server.idle.close_old(IDLE_TIMEOUT));
     }
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use http::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -98,6 +99,10 @@ async fn serve(mut stream: TcpStream) {
         if path == "/signals/history/stale" && asked_before > 0 {
             return;
         }
+        if path == "/signals/history/slow" {
+            say_slowly(&mut stream).await;
+            return;
+        }
         let (answer, closes) = script(path);
         let bodiless = head.starts_with("HEAD ");
         let end = answer.windows(4).rposition(|end| end == b"\r\n\r\n").map_or(0, |end| end + 4);
@@ -106,6 +111,16 @@ async fn serve(mut stream: TcpStream) {
             return;
         }
         read.clear();
+    }
+}
+
+/// Is silent between its words, never for as long as `read_timeout`, in all for longer.
+async fn say_slowly(stream: &mut TcpStream) {
+    let words: [&[u8]; 4] =
+        [b"HTTP/1.1 103 Early Hints\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n", b"o", b"k"];
+    for word in words {
+        tokio::time::sleep(Duration::from_millis(400)).await; // as slowly as such an API is
+        stream.write_all(word).await.expect("the gateway listens");
     }
 }
 
@@ -192,8 +207,49 @@ async fn a_connection_that_brings_no_whole_request_in_time_is_closed() {
     let mut drops = 0;
     while slow.try_send("G").await {
         drops += 1;
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await; // as slowly as such a client sends
+        tokio::time::sleep(Duration::from_millis(20)).await; // as slowly as such a client sends
     }
     assert!(drops > 1, "it had its time");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn read_timeout_is_how_long_the_api_is_silent_and_not_what_client_or_answer_take() {
+    let api = RawApi::start().await;
+    let servers = format!("[upstreams.api]\nservers = [\"{}\"]\nread_timeout = \"800ms\"", api.address);
+    let world = World::builder().config(&servers).start().await;
+    let customer = world.customer("patient");
+    for plain in [true, false] {
+        let reply = ask(&customer, &Method::GET, "/signals/history/slow", plain).await;
+        assert_eq!(reply, Some((200, 2, "ok".to_owned())), "plain: {plain}");
+    }
+    let mut wire = world.wire().await;
+    wire.send_head(&customer, "POST /signals HTTP/1.1\r\ncontent-length: 2").await;
+    tokio::time::sleep(Duration::from_secs(1)).await; // as slowly as such a client sends
+    assert_eq!(wire.go_on(&customer, "{}").await.status, 200);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn empty_lines_before_a_request_are_skipped_and_connect_is_refused() {
+    let world = World::start().await;
+    let customer = world.customer("odd");
+    for framing in ["content-length: 2\r\n\r\n{}", "transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"] {
+        let mut wire = world.wire().await;
+        for blank in ["\r\n\r\n", "\n", ""] {
+            wire.send(blank).await;
+            let (head, body) = framing.split_once("\r\n\r\n").expect("a header's end");
+            let reply = wire.ask_with(&customer, &format!("POST /signals HTTP/1.1\r\n{head}"), body).await;
+            assert_eq!(
+                (reply.status, reply.json()["body_bytes"].as_u64()),
+                (200, Some(2)),
+                "{blank:?} {head}"
+            );
+        }
+    }
+    let mut wire = world.wire().await;
+    wire.send("CONNECT /signals HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert_eq!(wire.read("GET").await.expect("an answer").status, 405);
+    assert_eq!(world.upstream.hits("/signals"), 6);
     world.finish().await;
 }
