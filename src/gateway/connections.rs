@@ -63,10 +63,10 @@ impl Connection {
     }
 
     /// Takes up a request; none once the connection is being closed.
-    pub fn take_up(self: &Arc<Self>) -> Option<Busy> {
+    pub fn take_up(&self) -> Option<Busy<'_>> {
         let more = |busy: u32| (busy != CLOSED).then(|| busy + 1);
         self.busy.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).ok()?;
-        Some(Busy(self.clone()))
+        Some(Busy(self))
     }
 
     /// Whether it ends with the request that is under way.
@@ -98,9 +98,9 @@ impl Connection {
 }
 
 /// A request under way.
-pub(super) struct Busy(Arc<Connection>);
+pub(super) struct Busy<'a>(&'a Connection);
 
-impl Drop for Busy {
+impl Drop for Busy<'_> {
     fn drop(&mut self) {
         let since = u64::try_from(self.0.opened.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.0.idle_since.store(since, Ordering::Relaxed);

@@ -17,7 +17,6 @@ use tokio::io::AsyncReadExt;
 use super::admission::Destination;
 use super::connections::{Connection, Connections};
 use super::context::Context;
-use super::phases::taken;
 use super::{Parts, exchange};
 
 /// Most headers need no more room than this, and none gets more: pingora refuses it.
@@ -33,10 +32,10 @@ impl Connections {
         shutdown: &ShutdownWatch,
     ) {
         let mut ahead = BytesMut::new();
-        while let Some(read) = read_header(&mut stream, ahead).await {
+        while let Some((read, end)) = read_header(&mut stream, ahead).await {
             let Some(busy) = connection.take_up() else { return };
             // With a body behind the header, or a part of it, the bytes are needed to put them back.
-            let put_back = (header_end(&read) != Some(read.len())).then(|| Bytes::copy_from_slice(&read));
+            let put_back = (end != Some(read.len())).then(|| Bytes::copy_from_slice(&read));
             let mut session = ServerSession::new_http1(stream);
             session.set_keepalive(Some(0));
             session.set_pipelined_prefix(read);
@@ -69,7 +68,7 @@ impl Connections {
         if !self.parts.plain(&mut session, &mut context).await {
             return None;
         }
-        Some(taken(session.finish()).await.ok()??.into_parts())
+        Some(session.finish().await.ok()??.into_parts())
     }
 
     async fn serve_by_pingora(
@@ -112,14 +111,18 @@ impl Parts {
     }
 }
 
-/// Reads until a header is complete, or cannot be one; none when the client has closed.
-async fn read_header(stream: &mut Stream, mut read: BytesMut) -> Option<BytesMut> {
+/// Reads until a header is complete, and says where it ends, or until it is clear that it cannot be one. None when the
+/// client has closed.
+async fn read_header(stream: &mut Stream, mut read: BytesMut) -> Option<(BytesMut, Option<usize>)> {
     loop {
         // Empty lines before a request are ignored (RFC 9112, section 2.2).
         let blank = read.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
         read.advance(blank);
-        if header_end(&read).is_some() || read.len() > MOST_HEADER_BYTES || is_hopeless(&read) {
-            return Some(read);
+        if !read.is_empty() {
+            let end = header_end(&read);
+            if end.is_some() || read.len() > MOST_HEADER_BYTES || is_hopeless(&read) {
+                return Some((read, end));
+            }
         }
         read.reserve(HEADER_BYTES);
         match stream.read_buf(&mut read).await {
