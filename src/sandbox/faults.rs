@@ -196,7 +196,7 @@ mod tests {
 
     fn faults(raw: &str) -> Faults {
         let mut faults = Faults::default();
-        faults.plan(&Params::decode(raw).unwrap()).unwrap();
+        faults.plan(&Params::decode(raw).expect("valid")).expect("valid");
         faults
     }
 
@@ -204,7 +204,7 @@ mod tests {
     fn a_fault_strikes_its_operation_as_often_as_asked() {
         let mut faults = faults("operation=customers.create&times=2&status=500&when=after");
         assert_eq!(faults.take("customers.retrieve"), None);
-        let struck = faults.take("customers.create").unwrap();
+        let struck = faults.take("customers.create").expect("valid");
         let refusal = Refusal { status: 500, code: None, should_retry: None, kept: true };
         assert_eq!((struck.failure, struck.moment), (Some(Failure::Status(refusal)), Moment::After));
         assert!(faults.take("customers.create").is_some());
@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn a_star_strikes_everything() {
         let mut faults = faults("operation=*&drop=true&delay_ms=5");
-        let struck = faults.take("events.list").unwrap();
+        let struck = faults.take("events.list").expect("valid");
         assert_eq!((struck.failure, struck.delay), (Some(Failure::HangUp), Duration::from_millis(5)));
     }
 
@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn a_chance_that_misses_leaves_the_call_to_the_next_fault() {
         let mut faults = faults("operation=*&status=500&percent=1&seed=7");
-        faults.plan(&Params::decode("operation=*&drop=true&percent=100").unwrap()).unwrap();
+        faults.plan(&Params::decode("operation=*&drop=true&percent=100").expect("valid")).expect("valid");
         let dropped = |fault: Fault| fault.failure == Some(Failure::HangUp);
         assert!((0..100).filter(|_| faults.take("events.list").is_some_and(dropped)).count() > 90);
     }
@@ -245,7 +245,7 @@ mod tests {
             "operation=*&percent=101",
             "operation=*&status=409&code=other",
         ] {
-            assert!(Faults::default().plan(&Params::decode(raw).unwrap()).is_err(), "{raw}");
+            assert!(Faults::default().plan(&Params::decode(raw).expect("valid")).is_err(), "{raw}");
         }
     }
 }

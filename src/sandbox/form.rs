@@ -49,8 +49,8 @@ mod tests {
 
     #[test]
     fn a_name_is_split_at_its_brackets() {
-        assert_eq!(split_name("a[b][0][]").unwrap(), ["a", "b", "0", ""]);
-        assert_eq!(split_name("a").unwrap(), ["a"]);
+        assert_eq!(split_name("a[b][0][]").expect("splits"), ["a", "b", "0", ""]);
+        assert_eq!(split_name("a").expect("splits"), ["a"]);
         assert!(split_name("a[b").is_err());
         assert!(split_name(&format!("a{}", "[b]".repeat(MAX_DEPTH))).is_err());
     }

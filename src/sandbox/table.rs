@@ -206,8 +206,8 @@ mod tests {
     }
 
     fn ids(table: &Table<Thing>, query: &str, owner: Option<&str>) -> (String, bool) {
-        let page = Page::read(&Params::decode(query).unwrap()).unwrap();
-        let (rows, more) = table.page(&page, owner, |_| true).unwrap();
+        let page = Page::read(&Params::decode(query).expect("valid")).expect("valid");
+        let (rows, more) = table.page(&page, owner, |_| true).expect("valid");
         (rows.iter().map(|row| row.id()).collect(), more)
     }
 
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn limits_outside_one_to_a_hundred_are_refused() {
         for query in ["limit=0", "limit=101", "limit=x"] {
-            assert!(Page::read(&Params::decode(query).unwrap()).is_err());
+            assert!(Page::read(&Params::decode(query).expect("valid")).is_err());
         }
     }
 }
