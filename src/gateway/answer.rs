@@ -45,7 +45,7 @@ impl Parts {
             let answer = head_and_body(&problem, request_id.header());
             let written =
                 async { answer.map(|(head, body)| session.write_error_response(head, body))?.await };
-            if let Err(unwritten) = written.await {
+            if let Err(unwritten) = taken(written).await {
                 tracing::debug!(%unwritten, "a refusal could not be written");
             }
         }

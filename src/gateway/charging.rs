@@ -23,7 +23,7 @@ const USAGE_COST: HeaderName = HeaderName::from_static("x-usage-cost");
 
 impl Parts {
     /// Makes the upstream's answer ours: charges it, and says what it cost and what is left. `read_at` is when its
-    /// header had been read. An error goes by `fail_to_proxy`, and nothing was charged.
+    /// header had been read. An error goes to [`Parts::fail`], and nothing was charged.
     pub(super) async fn respond(
         &self,
         status: u16,
@@ -34,7 +34,7 @@ impl Parts {
     ) -> pingora::Result<()> {
         headers.put(REQUEST_ID, context.shown_request_id())?;
         headers.delete(&USAGE_COST);
-        let Some(route) = context.route.map(|id| self.catalogue.routes.get(id)) else { return Ok(()) };
+        let Some(route) = self.route_of(context) else { return Ok(()) };
         let entry = match &context.charge {
             Charge::Held(reservation) if !route.cost.is_free() => reservation.entry().clone(),
             _ => return Ok(()),
@@ -58,7 +58,7 @@ impl Parts {
 
     /// Charges the request if the status is one that the route charges, and answers the limits as they are then; else
     /// releases what is held. An error means that nothing was charged and the response must not go out.
-    pub(super) async fn charge(
+    async fn charge(
         &self,
         route: &Route,
         status: u16,

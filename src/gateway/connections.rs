@@ -117,9 +117,9 @@ pub struct Connections {
 }
 
 impl Connections {
-    pub fn new(parts: Arc<Parts>, conf: &Arc<ServerConf>, keepalive_timeout: Duration) -> Arc<Self> {
+    pub fn new(parts: Arc<Parts>, conf: &Arc<ServerConf>, keepalive_timeout: Duration) -> Self {
         let proxy = Arc::new(http_proxy(conf, Gateway(parts.clone())));
-        Arc::new(Self { parts, proxy, keepalive_timeout })
+        Self { parts, proxy, keepalive_timeout }
     }
 
     /// Returns when the connection should be closed: it has rested for too long, or rests while the gateway stops. One
@@ -137,16 +137,13 @@ impl Connections {
     }
 }
 
-/// [`Connections`] as pingora's service takes them.
-pub struct Served(pub Arc<Connections>);
-
 #[async_trait]
-impl ServerApp for Served {
+impl ServerApp for Connections {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let digest = stream.get_socket_digest();
         let client = digest.and_then(|digest| Some(digest.peer_addr()?.as_inet()?.ip()));
         let connection = Arc::new(Connection::new(client));
-        let (connections, own, mut stops) = (self.0.clone(), connection.clone(), shutdown.clone());
+        let (connections, own, mut stops) = (self.clone(), connection.clone(), shutdown.clone());
         let told = shutdown.clone();
         let served = async move { connections.serve(stream, &own, &told).await };
         // A task of its own, so that its requests do not look at the timer each time they wake.
@@ -154,12 +151,12 @@ impl ServerApp for Served {
         tokio::select! {
             // An error is a panic that has been told.
             _ = &mut served => {}
-            () = self.0.over(&connection, &mut stops) => served.abort(),
+            () = self.over(&connection, &mut stops) => served.abort(),
         }
         None
     }
 
     async fn cleanup(&self) {
-        self.0.proxy.cleanup().await;
+        self.proxy.cleanup().await;
     }
 }

@@ -48,8 +48,6 @@ pub struct Context {
     pub(super) started: Instant,
     /// When the decision was made and the upstream's turn began.
     pub(super) forwarded_at: Instant,
-    /// When the answer was finished.
-    pub(super) ended_at: Option<Instant>,
     pub(super) connection: Arc<Connection>,
     pub(super) route: Option<RouteId>,
     pub(super) identity: Option<Arc<Identity>>,
@@ -86,7 +84,6 @@ impl Context {
             now,
             started,
             forwarded_at: started,
-            ended_at: None,
             connection,
             route: None,
             identity: None,
@@ -109,11 +106,6 @@ impl Context {
     pub(super) fn shown_request_id(&self) -> HeaderValue {
         let foreign = self.foreign_request_id.as_deref();
         foreign.and_then(|id| HeaderValue::from_str(id).ok()).unwrap_or_else(|| self.request_id.header())
-    }
-
-    /// From the request's header to the answer's end, or to now.
-    pub(super) fn elapsed(&self) -> Duration {
-        self.ended_at.unwrap_or_else(Instant::now).saturating_duration_since(self.started)
     }
 
     /// An instant of this request as the wall clock has it, were it never set.

@@ -120,14 +120,11 @@ impl Parts {
         let head = upstream.write_request_header(Box::new(request)).await;
         head.map_err(Error::into_up)?;
         // A server that takes no more of the body may have answered.
-        let unsent = send_body(&mut upstream, body).await.err();
-        let answered = self.answer_from(&mut upstream, &mut silence, session, context).await;
-        let ended = match (answered, unsent) {
-            (Ok(ended), None) => ended,
-            (Ok(_), Some(_)) => return Ok(()),
-            (Err(_), Some(unsent)) if phases::answered(session).is_none() => return Err(unsent.into_up()),
-            (Err(error), _) => return Err(error),
-        };
+        let sent = send_body(&mut upstream, body).await.is_ok();
+        let ended = self.answer_from(&mut upstream, &mut silence, session, context).await?;
+        if !sent {
+            return Ok(());
+        }
         upstream.respect_keepalive();
         if let Some(stream) = upstream.reuse().await {
             server.keep(Link { stream, timer: silence.timer }, ended);

@@ -49,7 +49,7 @@ use crate::sharded::Running;
 use counters::Counters;
 use forwarding::TierHeaders;
 
-pub use connections::{Connections, Served};
+pub use connections::Connections;
 pub use request_id::RequestId;
 pub use upstreams::{Upstream, Upstreams};
 

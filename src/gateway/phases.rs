@@ -117,8 +117,7 @@ impl Parts {
                 );
             }
         }
-        context.ended_at = Some(Instant::now());
-        self.counters.answered(context.route, status.unwrap_or(499), context.elapsed());
+        self.counters.answered(context.route, status.unwrap_or(499), context.started.elapsed());
     }
 }
 

@@ -19,8 +19,9 @@ use super::connections::{Connection, Connections};
 use super::context::Context;
 use super::{Parts, exchange};
 
-/// Most headers need no more room than this, and none gets more: pingora refuses it.
+/// Most headers need no more room than this.
 const HEADER_BYTES: usize = 4 * 1024;
+/// A longer header is left to pingora's session, which refuses it.
 const MOST_HEADER_BYTES: usize = 1024 * 1024;
 
 impl Connections {
@@ -31,8 +32,7 @@ impl Connections {
         connection: &Arc<Connection>,
         shutdown: &ShutdownWatch,
     ) {
-        let mut ahead = BytesMut::new();
-        while let Some((read, end)) = read_header(&mut stream, ahead).await {
+        while let Some((read, end)) = read_header(&mut stream).await {
             let Some(busy) = connection.take_up() else { return };
             // With a body behind the header, or a part of it, the bytes are needed to put them back.
             let put_back = (end != Some(read.len())).then(|| Bytes::copy_from_slice(&read));
@@ -53,22 +53,18 @@ impl Connections {
             };
             drop(busy);
             // Who finds the connection busy while the gateway stops leaves it to us.
-            let Some((next, rest)) = kept.filter(|_| !connection.closes()) else { return };
-            (stream, ahead) = (next, rest.unwrap_or_default());
+            let Some(next) = kept.filter(|_| !connection.closes()) else { return };
+            stream = next;
         }
     }
 
     /// Answers where the connection goes on, if it does.
-    async fn serve_plain(
-        &self,
-        mut session: ServerSession,
-        connection: &Arc<Connection>,
-    ) -> Option<(Stream, Option<BytesMut>)> {
+    async fn serve_plain(&self, mut session: ServerSession, connection: &Arc<Connection>) -> Option<Stream> {
         let mut context = Context::new(self.parts.flow.clone(), connection.clone());
         if !self.parts.plain(&mut session, &mut context).await {
             return None;
         }
-        Some(session.finish().await.ok()??.into_parts())
+        Some(session.finish().await.ok()??.into_parts().0)
     }
 
     async fn serve_by_pingora(
@@ -76,14 +72,14 @@ impl Connections {
         session: ServerSession,
         put_back: Option<Bytes>,
         shutdown: &ShutdownWatch,
-    ) -> Option<(Stream, Option<BytesMut>)> {
+    ) -> Option<Stream> {
         let ServerSession::H1(session) = session else { return None };
         let header = put_back.unwrap_or_else(|| session.get_headers_raw_bytes());
         let mut session = ServerSession::new_http1(session.into_inner());
         session.set_keepalive(Some(0));
         session.set_pipelined_prefix(BytesMut::from(header));
         let reused = self.proxy.process_new_http(session, shutdown).await?;
-        Some((reused.consume().0, None))
+        Some(reused.consume().0)
     }
 }
 
@@ -113,8 +109,14 @@ impl Parts {
 
 /// Reads until a header is complete, and says where it ends, or until it is clear that it cannot be one. None when the
 /// client has closed.
-async fn read_header(stream: &mut Stream, mut read: BytesMut) -> Option<(BytesMut, Option<usize>)> {
+async fn read_header(stream: &mut Stream) -> Option<(BytesMut, Option<usize>)> {
+    let mut read = BytesMut::new();
     loop {
+        read.reserve(HEADER_BYTES);
+        match stream.read_buf(&mut read).await {
+            Ok(0) | Err(_) => return None,
+            Ok(_) => {}
+        }
         // Empty lines before a request are ignored (RFC 9112, section 2.2).
         let blank = read.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
         read.advance(blank);
@@ -123,11 +125,6 @@ async fn read_header(stream: &mut Stream, mut read: BytesMut) -> Option<(BytesMu
             if end.is_some() || read.len() > MOST_HEADER_BYTES || is_hopeless(&read) {
                 return Some((read, end));
             }
-        }
-        read.reserve(HEADER_BYTES);
-        match stream.read_buf(&mut read).await {
-            Ok(0) | Err(_) => return None,
-            Ok(_) => {}
         }
     }
 }

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use crate::api::{self, PublicPaths};
 use crate::config::{self, Config};
-use crate::gateway::{self, Connections, Flow, OwnPaths, Parts, Served, Settings, Upstream, Upstreams};
+use crate::gateway::{self, Connections, Flow, OwnPaths, Parts, Settings, Upstream, Upstreams};
 
 use super::ServerError;
 use super::build::{Rooms, State, listen};
@@ -62,7 +62,7 @@ pub(super) fn spawn(
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
     let connections = Connections::new(parts, &server.configuration, config.server.keepalive_timeout);
-    let mut service = Service::new("proxy".to_owned(), Served(connections));
+    let mut service = Service::new("proxy".to_owned(), connections);
     for address in &config.server.listen {
         let buffers = L4BufferSettings::new(READ_BUFFER, WRITE_BUFFER);
         service.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(buffers));
