@@ -43,7 +43,7 @@ fn paths_and_routes(c: &mut Criterion) {
 fn accounts(c: &mut Criterion) {
     let config = demo();
     let entitlement = Entitlement::of(None, &config.catalogue);
-    let window = Window { period: entitlement.windows.at(NOW), used: smallvec::smallvec![0] };
+    let window = Window { period: entitlement.windows.at(NOW), used: smallvec::smallvec![0], credited: smallvec::smallvec![] };
     let route = config.catalogue.routes.iter().next().expect("a route").clone();
     c.bench_function("admit, settle and undo", |b| {
         let mut account = Account::new(entitlement.clone(), window.clone());
@@ -118,7 +118,7 @@ fn ledger(c: &mut Criterion) {
         kind: Kind::Charge,
         status: 200,
         method: 1,
-        draws: smallvec::smallvec![RecordDraw { meter: 1, included: 1, credits: 0, overage: 0 }],
+        draws: smallvec::smallvec![RecordDraw { meter: 1, included: 1, extra: 0, credits: 0, overage: 0 }],
         key: None,
         foreign_request: None,
     };

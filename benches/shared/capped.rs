@@ -29,6 +29,7 @@ pub fn catalogue() -> Catalogue {
             features: FeatureSet::default(),
             limits: Vec::new(),
             trial_days: None,
+            credits_per_cycle: 0,
         })
     };
     Catalogue {
@@ -40,6 +41,8 @@ pub fn catalogue() -> Catalogue {
         routes: RouteTable::default(),
         report: Report::All,
         past_due_grace: 0,
+        credit_packs: Vec::new(),
+        credits_expire_after: None,
     }
 }
 

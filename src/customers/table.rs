@@ -135,8 +135,8 @@ mod tests {
 
     fn entry(name: &str) -> Arc<Entry> {
         let entitlement =
-            Entitlement { standing: Standing::Admitted, tier: None, windows: Windows::CalendarMonth };
-        let window = Window { period: Period { start: 0, end: 1 }, used: smallvec::smallvec![0] };
+            Entitlement { standing: Standing::Admitted, tier: None, windows: Windows::CalendarMonth, overridden: None };
+        let window = Window { period: Period { start: 0, end: 1 }, used: smallvec::smallvec![0], credited: smallvec::smallvec![] };
         let account = Account::new(entitlement, window);
         let hot = super::super::entry::Hot { account, stripe_customer: None, subscription: None };
         Arc::new(Entry::new(name.into(), 1, hot, Now(0)))

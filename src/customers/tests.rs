@@ -35,6 +35,7 @@ fn tier(index: u16, name: &str, included: u64, overage: Overage) -> Arc<Tier> {
         features: FeatureSet::default(),
         limits: Vec::new(),
         trial_days: None,
+        credits_per_cycle: 0,
     })
 }
 
@@ -63,6 +64,8 @@ impl World {
             routes: RouteTable::default(),
             report: Report::All,
             past_due_grace: 100,
+            credit_packs: Vec::new(),
+            credits_expire_after: None,
         };
         let (ask, unknown) = mpsc::unbounded_channel();
         let customers = Customers::new(Arc::new(catalogue), store.clone(), vec![1], limits, ask);

@@ -7,23 +7,25 @@
 //! There may be millions of them in memory. What many share is shared, and what few need is behind one pointer that is
 //! null until then.
 //!
-//! What a request with an idempotency key holds is in `keyed`, what clients are shown of the limits in `policies`.
+//! What a request with an idempotency key holds is in `keyed`, what the units beyond the included ones may draw on in
+//! `beyond`, what clients are shown of the limits in `policies`.
 
+mod beyond;
 mod keyed;
 mod policies;
 
 use std::sync::Arc;
 
-use rust_decimal::Decimal;
 use smallvec::SmallVec;
 
+use super::credits::{Lot, Purse};
 use super::idempotency::{Digest, Keys, Limits, Role};
 use super::period::Period;
 use super::rate::Bucket;
 use super::refusal::Refusal;
 use super::route::{Route, RouteId};
 use super::subscription::{Entitlement, Standing};
-use super::tier::{Overage, Tier, TierId};
+use super::tier::{Tier, TierId};
 use super::units::{Cost, MeterId};
 use super::usage::{Charge, Draw, Draws, Now};
 
@@ -40,7 +42,16 @@ pub type ByMeter = SmallVec<[u64; 2]>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
     pub period: Period,
+    /// What counts against the quota and as overage.
     pub used: ByMeter,
+    /// What was drawn on credits beside it; empty where nothing was.
+    pub credited: ByMeter,
+}
+
+impl Window {
+    pub fn credited(&self, meter: MeterId) -> u64 {
+        self.credited.get(meter.index()).copied().unwrap_or(0)
+    }
 }
 
 /// A customer's hot state.
@@ -72,6 +83,9 @@ struct Rare {
     others: Vec<Window>,
     route_rates: Vec<(RouteId, Bucket)>,
     keys: Keys,
+    purse: Purse,
+    /// Of the current window.
+    credited: ByMeter,
 }
 
 /// The answer to a request that may pass.
@@ -85,14 +99,27 @@ pub struct Admitted {
 impl Account {
     /// `window` holds what the store knows of the period that the entitlement names for `now`.
     pub fn new(entitlement: impl Into<Arc<Entitlement>>, window: Window) -> Self {
-        Self {
+        let mut account = Self {
             entitlement: entitlement.into(),
             period: window.period,
             counts: window.used.into_iter().map(|used| Count { used, reserved: 0 }).collect(),
             rate: Bucket::default(),
             key_limits: Limits { keys: 0, repeats: 0 },
             rare: None,
+        };
+        if !window.credited.is_empty() {
+            account.rare().credited = window.credited;
         }
+        account
+    }
+
+    /// The same account with what is left of its grants.
+    #[must_use]
+    pub fn with_credits(mut self, lots: Vec<Lot>) -> Self {
+        if !lots.is_empty() {
+            self.rare().purse = Purse::new(lots);
+        }
+        self
     }
 
     /// Reserves the cost of one request under the tier that is answered, or says why not and changes nothing. A
@@ -110,7 +137,7 @@ impl Account {
         let by_route = route.rate.map(ask_route).transpose().map_err(limited)?;
         let role = key.map_or(Role::Unkeyed, |key| self.role(key, now));
         if role != Role::Repeat {
-            self.ask_units(tier, &route.cost)?;
+            self.ask_units(tier, &route.cost, now)?;
         }
         let tier = tier.id;
 
@@ -145,11 +172,17 @@ impl Account {
         self.roll(now);
         let mut draws = Draws::new();
         for (meter, units) in cost.iter() {
-            let used = &mut self.counts[meter.index()].used;
-            let allowance = self.entitlement.tier.as_ref().map_or(0, |tier| tier.included(meter).units());
-            let included = units.min(allowance.saturating_sub(*used));
-            *used = used.saturating_add(units);
-            draws.push(Draw { meter, included, credits: 0, overage: units - included });
+            let used = self.counts[meter.index()].used;
+            let left = |tier: Option<&Arc<Tier>>| {
+                tier.map_or(0, |tier| tier.included(meter).units()).saturating_sub(used)
+            };
+            let within = units.min(left(self.entitlement.tier_at(now.seconds())));
+            let included = within.min(left(self.entitlement.tier.as_ref()));
+            let credits = self.spend_credits(meter, units - within, now);
+            let draw =
+                Draw { meter, included, extra: within - included, credits, overage: units - within - credits };
+            self.counts[meter.index()].used = used.saturating_add(draw.counted());
+            draws.push(draw);
         }
         Charge { period: self.period, at: now, draws, key: None }
     }
@@ -175,11 +208,12 @@ impl Account {
         let period = if closed { self.period } else { charge.period };
         for draw in &charge.draws {
             if let Some(used) = self.used_in(period, draw.meter) {
-                *used = used.saturating_sub(draw.units());
+                *used = used.saturating_sub(draw.counted());
             }
+            self.return_credits(period, draw, now);
         }
         if let Some(key) = charge.key {
-            self.undo_keyed(key, charge);
+            self.undo_keyed(key, charge, now);
         }
         period
     }
@@ -211,7 +245,11 @@ impl Account {
     }
 
     fn window_as_it_stands(&self) -> Window {
-        Window { period: self.period, used: self.counts.iter().map(|count| count.used).collect() }
+        Window {
+            period: self.period,
+            used: self.counts.iter().map(|count| count.used).collect(),
+            credited: self.rare.as_ref().map(|rare| rare.credited.clone()).unwrap_or_default(),
+        }
     }
 
     /// Holds nothing that the store does not: no units in flight, and every rate has been earned back.
@@ -238,6 +276,10 @@ impl Account {
                 self.take_other(period).or(stored.filter(|window| window.period.start == period.start));
             for (meter, count) in self.counts.iter_mut().enumerate() {
                 count.used = next.as_ref().map_or(0, |window| window.used[meter]);
+            }
+            let credited = next.map(|window| window.credited).unwrap_or_default();
+            if self.rare.is_some() || !credited.is_empty() {
+                self.rare().credited = credited;
             }
             if now.seconds() < left.period.end {
                 self.rare().others.push(left);
@@ -266,56 +308,25 @@ impl Account {
 
     fn rare(&mut self) -> &mut Rare {
         let limits = self.key_limits;
-        let none = || Rare { others: Vec::new(), route_rates: Vec::new(), keys: Keys::new(limits) };
+        let none = || Rare {
+            others: Vec::new(),
+            route_rates: Vec::new(),
+            keys: Keys::new(limits),
+            purse: Purse::default(),
+            credited: ByMeter::new(),
+        };
         self.rare.get_or_insert_with(|| Box::new(none()))
     }
 
     fn tier_in_force(&self, now: Now) -> Result<&Tier, Refusal> {
-        match self.entitlement.standing {
-            Standing::Paused => return Err(Refusal::SubscriptionPaused),
-            _ if !self.entitlement.admits(now.seconds()) => return Err(Refusal::PaymentRequired),
-            _ => {}
+        if !self.entitlement.admits(now.seconds()) {
+            return Err(match self.entitlement.standing {
+                Standing::Blocked => Refusal::Blocked,
+                Standing::Paused => Refusal::SubscriptionPaused,
+                _ => Refusal::PaymentRequired,
+            });
         }
-        self.entitlement.tier.as_deref().ok_or(Refusal::PaymentRequired)
-    }
-
-    fn ask_units(&self, tier: &Tier, cost: &Cost) -> Result<(), Refusal> {
-        match &tier.overage {
-            Overage::Deny => {
-                let over = cost.iter().find(|(meter, units)| {
-                    self.taken(*meter).saturating_add(*units) > tier.included(*meter).units()
-                });
-                over.map_or(Ok(()), |(meter, _)| Err(Refusal::QuotaExceeded { meter }))
-            }
-            Overage::Priced { cap: None, .. } => Ok(()),
-            Overage::Priced { unit_amounts, cap: Some(cap) } => {
-                // A request that adds nothing to the overage is never held against the cap.
-                let adds = cost.iter().any(|(meter, units)| {
-                    let after = self.taken(meter).saturating_add(units);
-                    after > tier.included(meter).units()
-                        && unit_amounts.get(meter.index()).is_some_and(|amount| !amount.is_zero())
-                });
-                let asked = |meter| cost.iter().find(|(m, _)| *m == meter).map_or(0, |(_, units)| units);
-                if adds && self.overage(tier, asked) > *cap {
-                    return Err(Refusal::SpendCapReached);
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// Used and reserved units of a meter.
-    fn taken(&self, meter: MeterId) -> u64 {
-        let Count { used, reserved } = self.counts[meter.index()];
-        used.saturating_add(reserved)
-    }
-
-    /// The window's overage over all meters, in major units, with `asked` units more.
-    fn overage(&self, tier: &Tier, asked: impl Fn(MeterId) -> u64) -> Decimal {
-        (0..u16::try_from(self.counts.len()).unwrap_or(u16::MAX))
-            .map(MeterId)
-            .map(|meter| tier.overage_amount(meter, self.taken(meter).saturating_add(asked(meter))))
-            .fold(Decimal::ZERO, Decimal::saturating_add)
+        self.entitlement.tier_at(now.seconds()).map(|tier| &**tier).ok_or(Refusal::PaymentRequired)
     }
 
     fn route_bucket(&self, route: RouteId) -> Bucket {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use rust_decimal::Decimal;
+
 use super::money::Currency;
 use super::route::RouteTable;
 use super::tier::{Tier, TierId};
@@ -41,6 +43,18 @@ pub struct Catalogue {
     pub report: Report,
     /// How long a `past_due` subscription keeps its tier after it was first seen, in seconds.
     pub past_due_grace: i64,
+    pub credit_packs: Vec<CreditPack>,
+    /// How long granted credits last, in seconds; `None`: for ever.
+    pub credits_expire_after: Option<i64>,
+}
+
+/// Prepaid units that can be bought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreditPack {
+    pub name: Arc<str>,
+    pub units: u64,
+    /// In major units of the currency.
+    pub price: Decimal,
 }
 
 impl Catalogue {

@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod catalogue;
+pub mod credits;
 pub mod idempotency;
 pub mod money;
 pub mod path;

@@ -7,6 +7,8 @@ use super::units::MeterId;
 pub enum Refusal {
     /// The subscription is unpaid, past its grace, or there is no tier to fall back to.
     PaymentRequired,
+    /// An operator has blocked the customer.
+    Blocked,
     /// The subscription is paused.
     SubscriptionPaused,
     /// The route requires a feature that the tier does not have; its index in the catalogue.
@@ -15,6 +17,8 @@ pub enum Refusal {
     RateLimited { wait_nanos: u64 },
     /// The included units of the period are used or reserved, and overage is denied.
     QuotaExceeded { meter: MeterId },
+    /// The included units are used or reserved, and so are the credits that the tier lives on.
+    CreditsExhausted,
     /// The period's overage would pass the spend cap.
     SpendCapReached,
 }

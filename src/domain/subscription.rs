@@ -193,6 +193,25 @@ pub enum Standing {
     },
     PaymentRequired,
     Paused,
+    /// By an operator, whatever is paid.
+    Blocked,
+}
+
+/// What an operator has set for one customer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Override {
+    /// As it is in force: the tier that was set, or the customer's own, with the units that were set.
+    pub tier: Arc<Tier>,
+    /// Whether a tier was set: then the customer is admitted, paid or not.
+    pub gives_tier: bool,
+    /// In seconds since the epoch; `None`: until it is taken back.
+    pub until: Option<i64>,
+}
+
+impl Override {
+    fn is_in_force(&self, now: i64) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
 }
 
 /// A customer's tier and windows, and whether they may be used.
@@ -202,6 +221,7 @@ pub struct Entitlement {
     /// `None` where nothing is admitted and there is no default tier.
     pub tier: Option<Arc<Tier>>,
     pub windows: Windows,
+    pub overridden: Option<Box<Override>>,
 }
 
 impl Entitlement {
@@ -212,6 +232,7 @@ impl Entitlement {
             standing: if default.is_some() { Standing::Admitted } else { Standing::PaymentRequired },
             tier: default.clone(),
             windows: Windows::CalendarMonth,
+            overridden: None,
         };
         let Some(subscription) = subscription else { return fallback };
         let Some(own) = subscription.tier.map(|id| catalogue.tier(id).clone()) else { return fallback };
@@ -224,16 +245,26 @@ impl Entitlement {
             Status::Paused => Standing::Paused,
             Status::Incomplete | Status::IncompleteExpired | Status::Canceled => return fallback,
         };
-        Self { standing, tier: Some(own), windows: subscription.windows }
+        Self { standing, tier: Some(own), windows: subscription.windows, overridden: None }
+    }
+
+    /// The tier in force: its limits and prices.
+    pub fn tier_at(&self, now: i64) -> Option<&Arc<Tier>> {
+        self.override_at(now).map(|set| &set.tier).or(self.tier.as_ref())
     }
 
     /// May be used at `now`, quota aside.
     pub fn admits(&self, now: i64) -> bool {
         match self.standing {
+            Standing::Blocked => false,
             Standing::Admitted => true,
-            Standing::Grace { until } => now < until,
-            Standing::PaymentRequired | Standing::Paused => false,
+            Standing::Grace { until } if now < until => true,
+            _ => self.override_at(now).is_some_and(|set| set.gives_tier),
         }
+    }
+
+    fn override_at(&self, now: i64) -> Option<&Override> {
+        self.overridden.as_deref().filter(|set| set.is_in_force(now))
     }
 }
 

@@ -97,6 +97,8 @@ pub struct Tier {
     /// Ordered by name.
     pub limits: Vec<(String, Limit)>,
     pub trial_days: Option<u32>,
+    /// Granted for each paid invoice.
+    pub credits_per_cycle: u64,
 }
 
 impl Tier {
@@ -104,9 +106,18 @@ impl Tier {
         self.included.get(meter.index()).copied().unwrap_or(Allowance::Units(0))
     }
 
+    /// Whether its customers spend credits in the first place: they are told of those when nothing is left.
+    pub fn lives_on_credits(&self) -> bool {
+        self.credits_per_cycle > 0 || self.included.iter().all(|included| *included == Allowance::Units(0))
+    }
+
     /// What `used` units cost beyond the included ones, exact and unrounded; 0 where overage is denied.
     pub fn overage_amount(&self, meter: MeterId, used: u64) -> Decimal {
-        let beyond = used.saturating_sub(self.included(meter).units());
+        self.price_of(meter, used.saturating_sub(self.included(meter).units()))
+    }
+
+    /// What units beyond the included ones cost.
+    pub fn price_of(&self, meter: MeterId, beyond: u64) -> Decimal {
         match &self.overage {
             Overage::Deny => Decimal::ZERO,
             Overage::Priced { unit_amounts, .. } => {

@@ -10,14 +10,22 @@ use super::units::MeterId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Draw {
     pub meter: MeterId,
+    /// Of what the customer's own tier includes.
     pub included: u64,
+    /// Of what an operator has allowed beyond that; Stripe does not hear of it.
+    pub extra: u64,
     pub credits: u64,
     pub overage: u64,
 }
 
 impl Draw {
+    /// What counts against the quota and as overage.
+    pub fn counted(self) -> u64 {
+        self.included + self.extra + self.overage
+    }
+
     pub fn units(self) -> u64 {
-        self.included + self.credits + self.overage
+        self.counted() + self.credits
     }
 }
 
@@ -47,6 +55,11 @@ pub struct Now(pub u64);
 impl Now {
     pub fn from_seconds(seconds: i64) -> Self {
         Self(u64::try_from(seconds).unwrap_or(0).saturating_mul(1_000_000_000))
+    }
+
+    /// What lies before the epoch is the epoch.
+    pub fn from_micros(micros: i64) -> Self {
+        Self(u64::try_from(micros).unwrap_or(0).saturating_mul(1_000))
     }
 
     pub fn seconds(self) -> i64 {

@@ -125,6 +125,7 @@ impl Parts {
         let draws = settled.charge.draws.iter().map(|draw| RecordDraw {
             meter: self.numbers.meters[draw.meter.index()],
             included: signed(draw.included),
+            extra: signed(draw.extra),
             credits: signed(draw.credits),
             overage: signed(draw.overage),
         });

@@ -81,7 +81,7 @@ impl Counters {
         for draw in &recorded.settled.charge.draws {
             let [included, credits, overage] = &self.units[tier.index()][draw.meter.index()];
             for (counter, units) in
-                [(included, draw.included), (credits, draw.credits), (overage, draw.overage)]
+                [(included, draw.included + draw.extra), (credits, draw.credits), (overage, draw.overage)]
             {
                 if units > 0 {
                     counter.inc_by(units);

@@ -84,6 +84,7 @@ fn begin_item(list: &mut String, parts: &Parts, name: PolicyName) {
             list.push_str(&parts.catalogue.meter(meter).name);
         }
         PolicyName::Cap => list.push_str("cap"),
+        PolicyName::Credits => list.push_str("credits"),
     }
     list.push('"');
 }
@@ -108,6 +109,10 @@ pub(super) fn refusal(
         Refusal::SubscriptionPaused => {
             Problem::new(Code::SubscriptionPaused, "the subscription is paused; resume it, then try again")
         }
+        Refusal::Blocked => Problem::new(
+            Code::CustomerBlocked,
+            "an operator has blocked this customer; ask the provider of this API why",
+        ),
         Refusal::FeatureNotIncluded { feature } => {
             let feature = parts.catalogue.features.get(*feature).map_or("required", String::as_str);
             let detail = format!("this route needs the feature \"{feature}\"; choose a tier that has it");
@@ -121,13 +126,18 @@ pub(super) fn refusal(
             );
             violated(Code::QuotaExceeded, detail, format!("quota-{meter}"))
         }
+        Refusal::CreditsExhausted => {
+            let detail = "the credits are used up; buy more, or wait for the next paid period".to_owned();
+            violated(Code::CreditsExhausted, detail, "credits".to_owned())
+        }
         Refusal::SpendCapReached => {
             let detail =
                 "the period's spend cap is reached; wait for the next period or raise the cap".to_owned();
             violated(Code::SpendCapReached, detail, "cap".to_owned())
         }
     };
-    let window = policies.iter().find(|policy| !matches!(policy.name, PolicyName::Rate));
+    let is_window = |policy: &&Policy| matches!(policy.name, PolicyName::Quota(_) | PolicyName::Cap);
+    let window = policies.iter().find(is_window);
     if let (Code::QuotaExceeded | Code::SpendCapReached, Some(window)) = (problem.code, window) {
         problem.retry_after = Some(window.resets_in.max(1));
         let resets_in = i64::try_from(window.resets_in).unwrap_or(i64::MAX);

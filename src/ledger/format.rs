@@ -17,10 +17,12 @@ pub const FRAME_BYTES: usize = 8;
 const FIXED_BODY_BYTES: usize = 84;
 const DRAW_BYTES: usize = 28;
 const KEY_BYTES: usize = 16;
-/// No record is longer: 255 draws, an idempotency key and 255 bytes of foreign request id.
-pub const MAX_BODY_BYTES: usize = FIXED_BODY_BYTES + 255 * DRAW_BYTES + KEY_BYTES + 255;
+/// No record is longer: 255 draws with units of an override, an idempotency key and 255 bytes of foreign request id.
+pub const MAX_BODY_BYTES: usize = FIXED_BODY_BYTES + 255 * (DRAW_BYTES + 8) + KEY_BYTES + 255;
 /// The bit of a record's flags that says that an idempotency key follows the draws.
 const HAS_KEY: u8 = 1;
+/// The bit that says that units of an override follow those.
+const HAS_EXTRA: u8 = 2;
 
 /// The random identity of a ledger; every Stripe identifier carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,8 +110,21 @@ pub struct RecordDraw {
     /// The meter's number in the store.
     pub meter: u32,
     pub included: i64,
+    /// Beyond the customer's own tier, by an operator's override.
+    pub extra: i64,
     pub credits: i64,
     pub overage: i64,
+}
+
+impl RecordDraw {
+    /// What its period holds as included.
+    pub fn within(&self) -> i64 {
+        self.included + self.extra
+    }
+
+    pub fn units(&self) -> i64 {
+        self.within() + self.credits + self.overage
+    }
 }
 
 /// One usage record. Numbers of names are the store's.
@@ -160,7 +175,8 @@ impl Record {
         let foreign = self.foreign_request.as_deref().unwrap_or_default();
         let foreign = &foreign[..foreign.len().min(255)];
         let draws = &self.draws[..self.draws.len().min(255)];
-        let flags = if self.key.is_some() { HAS_KEY } else { 0 };
+        let has_extra = draws.iter().any(|draw| draw.extra != 0);
+        let flags = if self.key.is_some() { HAS_KEY } else { 0 } | if has_extra { HAS_EXTRA } else { 0 };
         into.extend_from_slice(&[kind, self.method, count(draws.len()), count(foreign.len()), flags, 0]);
         for draw in draws {
             into.extend_from_slice(&draw.meter.to_le_bytes());
@@ -169,6 +185,9 @@ impl Record {
             }
         }
         into.extend(self.key.into_iter().flatten());
+        if has_extra {
+            draws.iter().for_each(|draw| into.extend_from_slice(&draw.extra.to_le_bytes()));
+        }
         into.extend_from_slice(foreign);
 
         let body = start + FRAME_BYTES;
@@ -191,6 +210,7 @@ impl Record {
         self.at_micros = at_micros;
         for draw in &mut self.draws {
             draw.included = -draw.included;
+            draw.extra = -draw.extra;
             draw.credits = -draw.credits;
             draw.overage = -draw.overage;
         }
@@ -245,12 +265,18 @@ impl Record {
             record.draws.push(RecordDraw {
                 meter: fields.u32()?,
                 included: fields.i64()?,
+                extra: 0,
                 credits: fields.i64()?,
                 overage: fields.i64()?,
             });
         }
         if flags & HAS_KEY != 0 {
             record.key = Some(fields.take()?);
+        }
+        if flags & HAS_EXTRA != 0 {
+            for draw in &mut record.draws {
+                draw.extra = fields.i64()?;
+            }
         }
         let foreign = fields.0.get(..usize::from(foreign))?;
         record.foreign_request = (!foreign.is_empty()).then(|| foreign.into());
@@ -306,7 +332,7 @@ pub(super) mod tests {
             kind: Kind::Charge,
             status: 200,
             method: 1,
-            draws: smallvec![RecordDraw { meter: 1, included: units, credits: 0, overage: 0 }],
+            draws: smallvec![RecordDraw { meter: 1, included: units, extra: 0, credits: 0, overage: 0 }],
             key: None,
             foreign_request: None,
         }

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use crate::domain::catalogue::Report;
 use crate::ledger::{Kind, Ledger, Position, Reader, Record, RecordDraw, Resume, Synced};
 use crate::metrics::METRICS;
-use crate::store::{Batch, Estimate, HourKey, KeyChange, KeyNews, Store, StoreError, TotalKey, TotalUnits};
+use crate::store::{Batch, CreditNews, Estimate, HourKey, KeyChange, KeyNews, Store, StoreError, TotalKey, TotalUnits};
 
 /// Changes in one transaction, give or take a segment's: beside the requests it must not hold up the other writers;
 /// before them nobody waits for those, and the more records share a change the sooner the port opens.
@@ -221,6 +221,14 @@ fn add(batch: &mut Batch, record: &Record, report: Report) -> SmallVec<[(u32, i6
         }
         reported.push((draw.meter, reportable));
     }
+    let credits: i64 = record.draws.iter().map(|draw| draw.credits).sum();
+    if credits != 0 {
+        batch.credits.push(CreditNews {
+            customer: record.customer,
+            at_micros: record.at_micros,
+            units: credits,
+        });
+    }
     if let Kind::Correction { of } = record.kind {
         batch.corrected.push(of);
     }
@@ -231,7 +239,7 @@ fn add_total(batch: &mut Batch, key: TotalKey, record: &Record, draw: &RecordDra
     let new = TotalUnits { first_at_micros: i64::MAX, ..TotalUnits::default() };
     let total = batch.totals.entry(key).or_insert(new);
     total.period_end = record.period.end;
-    total.included += draw.included;
+    total.included += draw.within();
     total.credits += draw.credits;
     total.overage += draw.overage;
     total.reportable += reportable;
@@ -246,7 +254,7 @@ fn add_hour(batch: &mut Batch, record: &Record, draw: &RecordDraw) {
     let hour = record.at_micros.div_euclid(3_600_000_000) * 3_600;
     let key = HourKey { customer: record.customer, hour, route: record.route, meter: draw.meter };
     let hourly = batch.hours.entry(key).or_default();
-    hourly.units += draw.included + draw.credits + draw.overage;
+    hourly.units += draw.units();
     hourly.requests += i64::from(!is_correction(record));
 }
 

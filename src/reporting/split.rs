@@ -84,7 +84,7 @@ fn add(parts: &mut HashMap<TotalKey, Part>, record: &Record, report: Report) {
             continue;
         }
         part.records.insert(record.number);
-        part.moved.included += draw.included;
+        part.moved.included += draw.within();
         part.moved.credits += draw.credits;
         part.moved.overage += draw.overage;
         part.moved.reportable += report.reportable(draw.included, draw.overage);

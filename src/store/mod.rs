@@ -10,7 +10,9 @@
 //! threads read, one of them what takes long, on connections of their own: the writer holds up neither. A job there
 //! sees all that was committed before it was asked for.
 
+mod adjustments;
 mod audit;
+mod credits;
 mod customers;
 mod estimates;
 mod idempotency;
@@ -28,6 +30,9 @@ mod totals;
 mod totals_check;
 mod worker;
 
+pub use adjustments::{Adjustments, OverrideRow};
+pub use audit::{Act, AuditRow};
+pub use credits::{CreditGrant, CreditNews, CreditRow};
 pub use customers::{CustomerRow, LinkedBy, NewLink};
 pub use estimates::Estimate;
 pub use idempotency::{KeyChange, KeyNews, KeyRow};
@@ -88,8 +93,12 @@ pub struct Store {
 }
 
 /// What leads from each version of the tables to the next, the first from none.
-const MIGRATIONS: [&str; 3] =
-    [include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql")];
+const MIGRATIONS: [&str; 4] = [
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
+    include_str!("schema/4.sql"),
+];
 
 impl Store {
     /// Opens `tollgate.db` in `data_dir`, and makes or migrates its tables.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, params};
 
+use super::credits::{self, CreditNews};
 use super::estimates::{self, Estimate};
 use super::idempotency::{self, KeyNews};
 use super::reading::folded;
@@ -53,6 +54,8 @@ pub struct Batch {
     pub corrected: Vec<u64>,
     /// In the order of the records.
     pub keys: Vec<KeyNews>,
+    /// In the order of the records.
+    pub credits: Vec<CreditNews>,
     /// Segment and offset at which it begins.
     pub from: (u64, u64),
     pub segment: u64,
@@ -64,7 +67,7 @@ impl Batch {
     /// How many rows it changes: what it takes of memory, and of the writer's time.
     pub fn changes(&self) -> usize {
         let sums = self.totals.len() + self.hours.len();
-        sums + self.keys.len() + self.estimates.len() + self.corrected.len()
+        sums + self.keys.len() + self.credits.len() + self.estimates.len() + self.corrected.len()
     }
 }
 
@@ -74,6 +77,8 @@ pub struct Total {
     pub meter: u32,
     /// Included and overage units; what counts against a quota.
     pub used: u64,
+    /// Drawn on credits beside those.
+    pub credited: u64,
 }
 
 /// Units by meter number.
@@ -111,7 +116,8 @@ impl Store {
             }
             batch.estimates.iter().try_for_each(|estimate| estimates::open(db, estimate))?;
             batch.corrected.iter().try_for_each(|record| estimates::close(db, *record))?;
-            batch.keys.iter().try_for_each(|news| idempotency::apply(db, news))
+            batch.keys.iter().try_for_each(|news| idempotency::apply(db, news))?;
+            credits::apply(db, &batch.credits)
         })
     }
 
@@ -135,10 +141,10 @@ impl Store {
 /// What a customer has used in the period that starts at `period_start`.
 pub(super) fn of(db: &Connection, customer: u32, period_start: i64) -> Result<Vec<Total>> {
     let mut query = db.prepare_cached(
-        "SELECT meter, included + credits + overage FROM totals WHERE customer = ?1 AND period_start = ?2",
+        "SELECT meter, included + overage, credits FROM totals WHERE customer = ?1 AND period_start = ?2",
     )?;
     let rows = query.query_map(params![customer, period_start], |row| {
-        Ok(Total { meter: row.get(0)?, used: unsigned(row.get(1)?) })
+        Ok(Total { meter: row.get(0)?, used: unsigned(row.get(1)?), credited: unsigned(row.get(2)?) })
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }

@@ -28,7 +28,7 @@ pub(super) fn render(receipt: &Receipt) -> Value {
         "tier": receipt.tier.as_deref(),
         "cost": by_meter(receipt, |charge| json!(charge.units())),
         "drawn": by_meter(receipt, |charge| {
-            json!({ "included": charge.included, "credits": charge.credits, "overage": charge.overage })
+            json!({ "included": charge.included, "extra": charge.extra, "credits": charge.credits, "overage": charge.overage })
         }),
         "period": { "start": rfc3339(receipt.period.start), "end": rfc3339(receipt.period.end) },
         "totals": by_meter(receipt, |charge| {

@@ -70,6 +70,8 @@ pub(super) struct Receipt {
 pub(super) struct MeterCharge {
     pub meter: String,
     pub included: i64,
+    /// On an operator's override.
+    pub extra: i64,
     pub credits: i64,
     pub overage: i64,
     /// What the corrections add; negative where they take back.
@@ -83,7 +85,7 @@ pub(super) struct MeterCharge {
 pub(super) enum NoEvent {
     #[error("it was taken back before it was sealed")]
     TakenBack,
-    #[error("it drew on credits alone, which are paid for already")]
+    #[error("it drew on credits or on an operator's override alone: neither is reported")]
     CreditsOnly,
     #[error("billing.report is \"overage\", and it drew on included units")]
     IncludedOnly,
@@ -97,7 +99,7 @@ pub(super) enum NoEvent {
 
 impl MeterCharge {
     pub fn units(&self) -> i64 {
-        self.included + self.credits + self.overage
+        self.included + self.extra + self.credits + self.overage
     }
 }
 
@@ -144,7 +146,7 @@ impl Receipt {
 
 fn correction_of(corrections: &[Record], meter: u32) -> i64 {
     let draws = corrections.iter().flat_map(|record| &record.draws).filter(|draw| draw.meter == meter);
-    draws.map(|draw| draw.included + draw.credits + draw.overage).sum()
+    draws.map(|draw| draw.units()).sum()
 }
 
 impl MeterCharge {
@@ -159,6 +161,7 @@ impl MeterCharge {
         let mut charge = Self {
             meter: name.map_or_else(|| format!("#{}", draw.meter), |name| name.to_string()),
             included: draw.included,
+            extra: draw.extra,
             credits: draw.credits,
             overage: draw.overage,
             correction,

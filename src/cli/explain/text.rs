@@ -47,8 +47,9 @@ fn cost(receipt: &Receipt) -> String {
 }
 
 fn drawn(charge: &MeterCharge) -> String {
-    let MeterCharge { meter, included, credits, overage, .. } = charge;
-    format!("{meter}: {included} included, {credits} credits, {overage} overage")
+    let MeterCharge { meter, included, extra, credits, overage, .. } = charge;
+    let overridden = if *extra == 0 { String::new() } else { format!("{extra} by an operator's override, ") };
+    format!("{meter}: {included} included, {overridden}{credits} credits, {overage} overage")
 }
 
 fn corrected(receipt: &Receipt) -> String {

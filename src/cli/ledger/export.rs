@@ -66,6 +66,8 @@ struct Line<'a> {
     period_start: String,
     period_end: String,
     included: i64,
+    /// On an operator's override.
+    extra: i64,
     credits: i64,
     overage: i64,
     units: i64,
@@ -132,7 +134,7 @@ impl Export {
             books.name(record.tier)?,
         ];
         // A free repeat draws on nothing, and has a line all the same.
-        let nothing = RecordDraw { meter: 0, included: 0, credits: 0, overage: 0 };
+        let nothing = RecordDraw { meter: 0, included: 0, extra: 0, credits: 0, overage: 0 };
         let draws = if record.draws.is_empty() { &[nothing][..] } else { &record.draws[..] };
         for draw in draws {
             let meter = books.name(draw.meter)?;
@@ -157,7 +159,7 @@ impl Export {
 }
 
 const CSV_HEADER: &str = "record,request_id,foreign_request_id,at,kind,corrects,customer,member,route,tier,meter,\
-    method,status,period_start,period_end,included,credits,overage,units\r\n";
+    method,status,period_start,period_end,included,extra,credits,overage,units\r\n";
 
 impl Line<'_> {
     /// Without names.
@@ -186,9 +188,10 @@ impl Line<'_> {
             period_start: rfc3339(record.period.start),
             period_end: rfc3339(record.period.end),
             included: draw.included,
+            extra: draw.extra,
             credits: draw.credits,
             overage: draw.overage,
-            units: draw.included + draw.credits + draw.overage,
+            units: draw.units(),
         }
     }
 
@@ -210,6 +213,7 @@ impl Line<'_> {
             &self.period_start,
             &self.period_end,
             &self.included.to_string(),
+            &self.extra.to_string(),
             &self.credits.to_string(),
             &self.overage.to_string(),
             &self.units.to_string(),

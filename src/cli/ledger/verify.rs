@@ -110,7 +110,7 @@ fn add(sums: &mut HashMap<TotalKey, TotalUnits>, record: &Record) {
         let period_start = record.period.start;
         let sum =
             sums.entry(TotalKey { customer: record.customer, meter: draw.meter, period_start }).or_default();
-        sum.included += draw.included;
+        sum.included += draw.within();
         sum.credits += draw.credits;
         sum.overage += draw.overage;
     }

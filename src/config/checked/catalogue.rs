@@ -1,6 +1,8 @@
 //! Meters, features, routes, tiers and the currency, linked to each other.
 
-use super::{Names, check_names, routes, tiers};
+use std::time::Duration;
+
+use super::{Names, check_names, credits, routes, tiers};
 use crate::config::containers::{ByName, Named};
 use crate::config::findings::{At, Findings};
 use crate::config::written;
@@ -23,6 +25,7 @@ pub(super) fn check(written: &written::Root, found: &mut Findings) -> Option<Cat
     let references = references(written, found);
     let routes = routes::check(written, &references, found);
     let tiers = written.tiers.at().map(|tiers| tiers::check(tiers, &references, &routes.costed, found));
+    let credit_packs = credits::check(&written.credit_packs.value, found);
     let currency = check_currency(written, found);
     let tiers = tiers?;
     Some(Catalogue {
@@ -33,9 +36,14 @@ pub(super) fn check(written: &written::Root, found: &mut Findings) -> Option<Cat
         features: references.features.known,
         routes: routes.table?,
         report: written.billing.value.report.value,
-        past_due_grace: i64::try_from(written.billing.value.past_due_grace.value.0.as_secs())
-            .unwrap_or(i64::MAX),
+        past_due_grace: seconds(written.billing.value.past_due_grace.value.0),
+        credit_packs,
+        credits_expire_after: written.billing.value.credits_expire_after.get().map(|span| seconds(span.0)),
     })
+}
+
+fn seconds(span: Duration) -> i64 {
+    i64::try_from(span.as_secs()).unwrap_or(i64::MAX)
 }
 
 fn references(written: &written::Root, found: &mut Findings) -> References {
@@ -82,7 +90,9 @@ fn meters(meters: &ByName<written::Meter>) -> Vec<Meter> {
 fn check_currency(written: &written::Root, found: &mut Findings) -> Currency {
     let currency = &written.billing.value.currency;
     let tiers = written.tiers.get().map_or(&[][..], |tiers| &tiers.0);
-    let priced = tiers.iter().find_map(|tier| tiers::first_amount(&tier.value));
+    let pack = |pack: &At<written::CreditPack>| pack.value.price.at().map(|price| price.place.clone());
+    let of_tiers = tiers.iter().find_map(|tier| tiers::first_amount(&tier.value)).cloned();
+    let priced = of_tiers.or_else(|| written.credit_packs.value.iter().find_map(pack));
     if let (true, Some(amount)) = (currency.is_left_out(), priced) {
         let place = written.billing.place.child("currency");
         let what = format!("missing, but {} is an amount of money", amount.key);

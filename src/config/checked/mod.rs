@@ -15,6 +15,7 @@ use crate::domain::catalogue::Catalogue;
 pub(crate) mod auth;
 pub(crate) mod billing;
 mod catalogue;
+mod credits;
 pub(crate) mod ledger;
 pub(crate) mod log;
 mod rates;

@@ -108,6 +108,7 @@ impl Checker<'_> {
             features: FeatureSet::from_indices(features),
             limits: limits(written),
             trial_days: trial_days(written, found),
+            credits_per_cycle: written.credits_per_cycle.value.0.unsigned_abs(),
         }
     }
 

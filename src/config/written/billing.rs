@@ -19,6 +19,7 @@ pub(crate) struct Billing {
     pub report: At<Report>,
     pub flush_interval: At<Span<100>>,
     pub past_due_grace: At<Span<0>>,
+    pub credits_expire_after: Given<Span<1_000>>,
     pub reconcile_settle: At<Span<0>>,
     pub paths: At<Paths>,
     pub webhook_rate: At<Pace>,
@@ -39,6 +40,10 @@ impl Section for Billing {
             ),
             flush_interval: keys.or("flush_interval", "How often usage is sent to Stripe; at least 100ms.", "60s"),
             past_due_grace: keys.or("past_due_grace", "How long a failed payment leaves the tier.", "7d"),
+            credits_expire_after: keys.optional(
+                "credits_expire_after",
+                "How long bought and granted credits last; left out: for ever.",
+            ),
             reconcile_settle: keys.or(
                 "reconcile_settle",
                 "How long Stripe gets to add up what it has accepted, before its sums are believed.",

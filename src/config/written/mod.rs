@@ -6,6 +6,7 @@ use super::read::{Given, Keys, Section};
 
 pub(crate) use auth::{Auth, Jwt};
 pub(crate) use billing::{Billing, Paths};
+pub(crate) use credits::CreditPack;
 pub(crate) use routes::{Cost, DefaultRoute, Route, Terms};
 pub(crate) use server::{Ledger, Log, Server};
 pub(crate) use stripe::{Mode, Stripe};
@@ -16,6 +17,7 @@ pub use server::{Durability, LogFormat};
 
 mod auth;
 mod billing;
+mod credits;
 mod routes;
 mod server;
 mod stripe;
@@ -34,6 +36,7 @@ pub(crate) struct Root {
     pub routes: Given<Vec<At<Route>>>,
     pub routes_default: Given<DefaultRoute>,
     pub tiers: Given<ByName<Tier>>,
+    pub credit_packs: At<Vec<At<CreditPack>>>,
     pub billing: At<Billing>,
     pub stripe: Given<Stripe>,
 }
@@ -58,6 +61,7 @@ impl Section for Root {
                 "tiers",
                 "[tiers.NAME]: what customers may use and pay; at least one. A later one beats an earlier one.",
             ),
+            credit_packs: keys.or("credit_packs", CreditPack::ABOUT, []),
             billing: keys.section("billing"),
             stripe: keys.required("stripe", Stripe::ABOUT),
         }

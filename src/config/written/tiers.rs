@@ -26,6 +26,7 @@ pub(crate) struct Tier {
     pub features: At<Vec<At<Name>>>,
     pub limits: Given<ByName<Limit>>,
     pub trial: Given<Span<86_400_000>>,
+    pub credits_per_cycle: At<Number<0, 1_000_000_000_000>>,
 }
 
 impl Section for Tier {
@@ -48,6 +49,11 @@ impl Section for Tier {
             features: keys.or("features", "What routes can require.", []),
             limits: keys.optional("limits", "Numbers passed to the API, or \"unlimited\"."),
             trial: keys.optional("trial", "A free time at the start, in whole days."),
+            credits_per_cycle: keys.or(
+                "credits_per_cycle",
+                "Prepaid units granted for each paid invoice of this tier.",
+                0,
+            ),
         }
     }
 }

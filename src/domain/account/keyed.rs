@@ -66,15 +66,15 @@ impl Account {
 
     /// After the units of a charge have been taken back: whoever is in flight under its key holds them from now on.
     /// Where they no longer fit, those stay repeats: what they get is free, and no limit is overrun.
-    pub(super) fn undo_keyed(&mut self, key: Digest, charge: &Charge) {
+    pub(super) fn undo_keyed(&mut self, key: Digest, charge: &Charge, now: Now) {
         let Some(rare) = self.rare.as_deref().filter(|rare| rare.keys.is_charged_at(key, charge.at)) else {
             return;
         };
         let in_flight = rare.keys.is_in_flight(key);
         let cost = Cost::new(charge.draws.iter().map(|draw| (draw.meter, draw.units())));
         if in_flight {
-            let tier = self.entitlement.tier.as_deref();
-            if tier.is_none_or(|tier| self.ask_units(tier, &cost).is_err()) {
+            let tier = self.entitlement.tier_at(now.seconds());
+            if tier.is_none_or(|tier| self.ask_units(tier, &cost, now).is_err()) {
                 return;
             }
             self.reserve(&cost);

@@ -33,6 +33,7 @@ pub enum PolicyName {
     Rate,
     Quota(MeterId),
     Cap,
+    Credits,
 }
 
 impl Account {
@@ -40,10 +41,11 @@ impl Account {
     pub fn policies(&mut self, route: &Route, currency: Currency, now: Now) -> Policies {
         self.roll(now);
         let mut policies = Policies::new();
-        let Some(tier) = self.entitlement.tier.as_deref() else { return policies };
+        let Some(tier) = self.entitlement.tier_at(now.seconds()) else { return policies };
         policies.extend(self.rate_policy(tier, route, now));
         policies.extend(route.cost.iter().filter_map(|(meter, _)| self.quota_policy(tier, meter, now)));
         policies.extend(self.cap_policy(tier, currency, now));
+        policies.extend(self.credit_policy(tier, now));
         policies.sort_by(by_share_left);
         policies
     }
@@ -85,7 +87,20 @@ impl Account {
             name: PolicyName::Cap,
             quota: whole(*cap),
             window_seconds: self.period.length_seconds(),
-            remaining: whole((*cap - self.overage(tier, |_| 0)).max(Decimal::ZERO)),
+            remaining: whole((*cap - self.overage(tier, |_| 0, now)).max(Decimal::ZERO)),
+            resets_in: self.period.seconds_left(now.seconds()),
+        })
+    }
+
+    /// Where the tier lives on credits alone, or there are any.
+    fn credit_policy(&self, tier: &Tier, now: Now) -> Option<Policy> {
+        let credits = self.credits(now);
+        let nothing_else = tier.lives_on_credits() && tier.overage == Overage::Deny;
+        (credits > 0 || nothing_else).then(|| Policy {
+            name: PolicyName::Credits,
+            quota: credits,
+            window_seconds: self.period.length_seconds(),
+            remaining: self.free_credits(now),
             resets_in: self.period.seconds_left(now.seconds()),
         })
     }

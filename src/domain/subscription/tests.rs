@@ -24,6 +24,7 @@ fn catalogue() -> Catalogue {
             features: FeatureSet::default(),
             limits: Vec::new(),
             trial_days: None,
+            credits_per_cycle: 0,
         })
     };
     Catalogue {
@@ -35,6 +36,8 @@ fn catalogue() -> Catalogue {
         routes: RouteTable::default(),
         report: Report::All,
         past_due_grace: 7 * DAY,
+        credit_packs: Vec::new(),
+        credits_expire_after: None,
     }
 }
 

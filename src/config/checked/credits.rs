@@ -1,0 +1,23 @@
+//! `[[credit_packs]]`.
+
+use crate::config::findings::{At, Findings};
+use crate::config::written;
+use crate::domain::catalogue::CreditPack;
+
+pub(super) fn check(packs: &[At<written::CreditPack>], found: &mut Findings) -> Vec<CreditPack> {
+    let mut checked: Vec<CreditPack> = Vec::new();
+    for pack in packs {
+        let written::CreditPack { name, units, price } = &pack.value;
+        let (Some(name), Some(units), Some(price)) = (name.at(), units.get(), price.at()) else { continue };
+        if checked.iter().any(|other| *other.name == *name.value.0) {
+            let what = format!("there is a credit pack `{}` already", name.value.0);
+            found.error(&name.place, what, "give each a name of its own");
+        }
+        if price.value.0.is_zero() {
+            found.error(&price.place, "a credit pack costs something", "write an amount above 0");
+        }
+        let name = name.value.0.as_str().into();
+        checked.push(CreditPack { name, units: units.0, price: price.value.0 });
+    }
+    checked
+}
