@@ -29,7 +29,7 @@ pub fn catalogue() -> Catalogue {
             features: FeatureSet::default(),
             limits: Vec::new(),
             trial_days: None,
-            credits_per_cycle: 0,
+            credits_per_cycle: 0, credits_expire: None,
         })
     };
     Catalogue {
@@ -42,7 +42,7 @@ pub fn catalogue() -> Catalogue {
         report: Report::All,
         past_due_grace: 0,
         credit_packs: Vec::new(),
-        credits_expire_after: None,
+        silence_grace: i64::MAX,
     }
 }
 

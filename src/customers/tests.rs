@@ -35,7 +35,7 @@ fn tier(index: u16, name: &str, included: u64, overage: Overage) -> Arc<Tier> {
         features: FeatureSet::default(),
         limits: Vec::new(),
         trial_days: None,
-        credits_per_cycle: 0,
+        credits_per_cycle: 0, credits_expire: None,
     })
 }
 
@@ -65,7 +65,7 @@ impl World {
             report: Report::All,
             past_due_grace: 100,
             credit_packs: Vec::new(),
-            credits_expire_after: None,
+        silence_grace: i64::MAX,
         };
         let (ask, unknown) = mpsc::unbounded_channel();
         let customers = Customers::new(Arc::new(catalogue), store.clone(), vec![1], limits, ask);

@@ -44,8 +44,8 @@ pub struct Catalogue {
     /// How long a `past_due` subscription keeps its tier after it was first seen, in seconds.
     pub past_due_grace: i64,
     pub credit_packs: Vec<CreditPack>,
-    /// How long granted credits last, in seconds; `None`: for ever.
-    pub credits_expire_after: Option<i64>,
+    /// How long a subscription keeps its tier behind its paid period while Stripe cannot be asked, in seconds.
+    pub silence_grace: i64,
 }
 
 /// Prepaid units that can be bought.
@@ -55,6 +55,8 @@ pub struct CreditPack {
     pub units: u64,
     /// In major units of the currency.
     pub price: Decimal,
+    /// How long the units last, in seconds; `None`: for ever.
+    pub expires_after: Option<i64>,
 }
 
 impl Catalogue {

@@ -6,6 +6,8 @@ pub mod catalogue;
 pub mod credits;
 pub mod idempotency;
 pub mod money;
+pub mod notice;
+pub mod origin;
 pub mod path;
 pub mod period;
 pub mod rate;

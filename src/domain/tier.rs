@@ -99,6 +99,8 @@ pub struct Tier {
     pub trial_days: Option<u32>,
     /// Granted for each paid invoice.
     pub credits_per_cycle: u64,
+    /// How long those last, in seconds; `None`: for ever.
+    pub credits_expire: Option<i64>,
 }
 
 impl Tier {

@@ -20,11 +20,13 @@ mod inbox;
 mod loading;
 mod lost;
 mod names;
+mod notices;
 mod outbox;
 mod reading;
 mod receipts;
 mod retention;
 mod splitting;
+mod states;
 mod subscriptions;
 mod totals;
 mod totals_check;
@@ -40,6 +42,7 @@ pub use inbox::{EventFacts, InboxOutcome, InboxRow, Stored};
 pub use loading::{Loaded, Wanted};
 pub use lost::LostRecords;
 pub use names::NameKind;
+pub use notices::NewNotice;
 pub use outbox::{
     Account, Due, Holdings, MinuteHoldings, NeverArrived, OutboxCounts, OutboxFilter, OutboxRow, Outcome,
     RESEND_WITHIN_SECONDS, Reading, Rejection, Repair, RepairRow, RepairState, Retried, RetryOutcome,
@@ -48,6 +51,7 @@ pub use outbox::{
 pub use reading::StoreReader;
 pub use receipts::{MeterEventReceipt, TotalReceipt};
 pub use splitting::{Moved, Spanning, SplitBase};
+pub use states::{State, StateChange};
 pub use subscriptions::{Reread, Upsert};
 pub use totals::{Batch, HourKey, HourUnits, Total, TotalKey, TotalUnits, UnitsByMeter};
 pub use totals_check::{TotalDifference, TotalsCheck};

@@ -1,8 +1,6 @@
 //! Meters, features, routes, tiers and the currency, linked to each other.
 
-use std::time::Duration;
-
-use super::{Names, check_names, credits, routes, tiers};
+use super::{Names, check_names, credits, routes, seconds, tiers};
 use crate::config::containers::{ByName, Named};
 use crate::config::findings::{At, Findings};
 use crate::config::written;
@@ -38,12 +36,8 @@ pub(super) fn check(written: &written::Root, found: &mut Findings) -> Option<Cat
         report: written.billing.value.report.value,
         past_due_grace: seconds(written.billing.value.past_due_grace.value.0),
         credit_packs,
-        credits_expire_after: written.billing.value.credits_expire_after.get().map(|span| seconds(span.0)),
+        silence_grace: seconds(written.billing.value.silence_grace.value.0),
     })
-}
-
-fn seconds(span: Duration) -> i64 {
-    i64::try_from(span.as_secs()).unwrap_or(i64::MAX)
 }
 
 fn references(written: &written::Root, found: &mut Findings) -> References {

@@ -5,6 +5,7 @@
 //! never used, since [`super::parse`] gives none out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::containers;
 use super::diagnostic::Diagnostic;
@@ -18,8 +19,11 @@ mod catalogue;
 mod credits;
 pub(crate) mod ledger;
 pub(crate) mod log;
+pub(crate) mod outgoing;
+pub(crate) mod retention;
 mod rates;
 mod routes;
+pub(crate) mod selling;
 pub(crate) mod server;
 pub(crate) mod stripe;
 mod tiers;
@@ -36,6 +40,10 @@ pub struct Config {
     pub upstreams: Vec<upstreams::Upstream>,
     pub catalogue: Arc<Catalogue>,
     pub billing: billing::Billing,
+    pub selling: selling::Selling,
+    /// Who is told what happens to customers.
+    pub targets: Vec<outgoing::Target>,
+    pub retention: retention::Retention,
     pub stripe: stripe::Stripe,
     pub warnings: Vec<Diagnostic>,
 }
@@ -45,6 +53,9 @@ pub(crate) fn check(written: &written::Root, found: &mut Findings) -> Option<Con
     let auth = written.auth.get().and_then(|auth| auth::check(auth.jwt.get()?, found));
     let upstreams = written.upstreams.at().map(|upstreams| upstreams::check(upstreams, found));
     let billing = billing::check(&written.billing.value, found);
+    let public_url = written.server.get().and_then(|server| server.public_url.get());
+    let selling = selling::check(&written.billing.value, public_url, found);
+    let targets = outgoing::check(&written.webhooks.value, found);
     let catalogue = catalogue::check(written, found);
     let stripe = written.stripe.get().and_then(|stripe| stripe::check(stripe, found));
     Some(Config {
@@ -55,9 +66,16 @@ pub(crate) fn check(written: &written::Root, found: &mut Findings) -> Option<Con
         upstreams: upstreams?,
         catalogue: Arc::new(catalogue?),
         billing,
+        selling,
+        targets,
+        retention: retention::check(&written.retention.value),
         stripe: stripe?,
         warnings: Vec::new(),
     })
+}
+
+fn seconds(span: Duration) -> i64 {
+    i64::try_from(span.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// The names that a kind of reference can have.

@@ -18,6 +18,8 @@ pub struct Server {
     pub admin_listen: SocketAddr,
     /// `None`: `/admin` is off.
     pub admin_token: Option<Secret>,
+    /// The first seals, all open; none: payloads are not kept.
+    pub encryption_keys: Vec<Secret>,
     /// `None`: one per core.
     pub threads: Option<NonZeroUsize>,
     /// From the working directory.
@@ -33,9 +35,11 @@ pub struct Server {
 
 /// Shorter ones can be guessed.
 const SHORTEST_ADMIN_TOKEN: usize = 16;
+const SHORTEST_ENCRYPTION_KEY: usize = 32;
 
 pub(crate) fn check(server: &written::Server, found: &mut Findings) -> Option<Server> {
     check_admin_token(server, found);
+    check_encryption_keys(server, found);
     let listen = server.listen.get().map(|listen| &listen.0);
     if let Some(listen) = listen {
         check_listen(listen, server.admin_listen.value, found);
@@ -44,6 +48,7 @@ pub(crate) fn check(server: &written::Server, found: &mut Findings) -> Option<Se
         listen: listen?.iter().map(|address| address.value).collect(),
         admin_listen: server.admin_listen.value,
         admin_token: server.admin_token.get().cloned(),
+        encryption_keys: encryption_keys(server).iter().map(|key| key.value.clone()).collect(),
         threads: usize::try_from(server.threads.value.0).ok().and_then(NonZeroUsize::new),
         data_dir: PathBuf::from(&server.data_dir.value.0),
         public_url: server.public_url.get().map(Url::to_text),
@@ -63,6 +68,19 @@ fn check_admin_token(server: &written::Server, found: &mut Findings) {
             "the token is shorter than 16 bytes and could be guessed",
             "write a random one, such as `openssl rand -hex 16` prints, or leave it out: then /admin is off",
         );
+    }
+}
+
+fn encryption_keys(server: &written::Server) -> &[At<Secret>] {
+    server.encryption_key.get().map_or(&[], |keys| &keys.0)
+}
+
+fn check_encryption_keys(server: &written::Server, found: &mut Findings) {
+    for key in encryption_keys(server) {
+        if key.value.expose().len() < SHORTEST_ENCRYPTION_KEY {
+            let help = "write a random one, such as `openssl rand -hex 32` prints";
+            found.error(&key.place, "the key is shorter than 32 bytes", help);
+        }
     }
 }
 

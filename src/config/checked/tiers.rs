@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rust_decimal::Decimal;
 
 use super::catalogue::References;
-use super::{check_names, rates};
+use super::{check_names, rates, seconds};
 use crate::config::containers::{ByName, Named};
 use crate::config::findings::{At, Findings, Place};
 use crate::config::read::Given;
@@ -108,7 +108,8 @@ impl Checker<'_> {
             features: FeatureSet::from_indices(features),
             limits: limits(written),
             trial_days: trial_days(written, found),
-            credits_per_cycle: written.credits_per_cycle.value.0.unsigned_abs(),
+            credits_per_cycle: credits_per_cycle(written, found),
+            credits_expire: written.credits_expire.get().map(|span| seconds(span.0)),
         }
     }
 
@@ -172,6 +173,18 @@ fn limits(written: &written::Tier) -> Vec<(String, Limit)> {
     let mut limits: Vec<_> = limits.iter().map(|limit| (limit.name.clone(), limit.value)).collect();
     limits.sort_by(|(a, _), (b, _)| a.cmp(b));
     limits
+}
+
+fn credits_per_cycle(written: &written::Tier, found: &mut Findings) -> u64 {
+    let (units, price) = (&written.credits_per_cycle, &written.price.value);
+    let sold = !price.monthly.is_left_out()
+        || !price.yearly.is_left_out()
+        || !written.stripe_prices.value.is_empty();
+    if units.value.0 > 0 && !sold {
+        let what = "nobody pays an invoice of a tier without a price, so these credits are never granted";
+        found.warning(&units.place, what, "give the tier a price, or leave them out");
+    }
+    units.value.0
 }
 
 fn trial_days(written: &written::Tier, found: &mut Findings) -> Option<u32> {

@@ -3,6 +3,7 @@
 use crate::config::read::{Given, Keys, Section};
 use crate::config::values::money::Money;
 use crate::config::values::number::Number;
+use crate::config::values::span::Span;
 use crate::config::values::text::Name;
 
 #[derive(Debug)]
@@ -10,6 +11,7 @@ pub(crate) struct CreditPack {
     pub name: Given<Name>,
     pub units: Given<Number<1, 1_000_000_000_000>>,
     pub price: Given<Money>,
+    pub expire: Given<Span<1_000>>,
 }
 
 impl Section for CreditPack {
@@ -20,6 +22,7 @@ impl Section for CreditPack {
             name: keys.required("name", "What a checkout names."),
             units: keys.required("units", "How many units are granted for one payment."),
             price: keys.required("price", "What it costs, in major units of the currency."),
+            expire: keys.optional("expire", "How long the units last; left out: for ever."),
         }
     }
 }

@@ -7,18 +7,24 @@ use super::read::{Given, Keys, Section};
 pub(crate) use auth::{Auth, Jwt};
 pub(crate) use billing::{Billing, Paths};
 pub(crate) use credits::CreditPack;
+pub(crate) use outgoing::Webhook;
+pub(crate) use retention::Retention;
 pub(crate) use routes::{Cost, DefaultRoute, Route, Terms};
 pub(crate) use server::{Ledger, Log, Server};
 pub(crate) use stripe::{Mode, Stripe};
 pub(crate) use tiers::{Overage, Tier};
 pub(crate) use upstreams::{Meter, Upstream};
 
+pub use selling::{Proration, WebhookMode};
 pub use server::{Durability, LogFormat};
 
 mod auth;
 mod billing;
 mod credits;
+mod outgoing;
+mod retention;
 mod routes;
+mod selling;
 mod server;
 mod stripe;
 mod tiers;
@@ -38,6 +44,8 @@ pub(crate) struct Root {
     pub tiers: Given<ByName<Tier>>,
     pub credit_packs: At<Vec<At<CreditPack>>>,
     pub billing: At<Billing>,
+    pub webhooks: At<Vec<At<Webhook>>>,
+    pub retention: At<Retention>,
     pub stripe: Given<Stripe>,
 }
 
@@ -63,6 +71,8 @@ impl Section for Root {
             ),
             credit_packs: keys.or("credit_packs", CreditPack::ABOUT, []),
             billing: keys.section("billing"),
+            webhooks: keys.or("webhooks", Webhook::ABOUT, []),
+            retention: keys.section("retention"),
             stripe: keys.required("stripe", Stripe::ABOUT),
         }
     }

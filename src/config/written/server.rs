@@ -22,6 +22,7 @@ pub(crate) struct Server {
     pub listen: Given<OneOrMany<SocketAddr>>,
     pub admin_listen: At<SocketAddr>,
     pub admin_token: Given<Secret>,
+    pub encryption_key: Given<OneOrMany<Secret>>,
     pub threads: At<Number<0, 1024>>,
     pub data_dir: At<Text>,
     pub public_url: Given<Url>,
@@ -45,6 +46,10 @@ impl Section for Server {
             ),
             admin_token: keys
                 .optional("admin_token", "What /admin asks for, at least 16 bytes; left out: /admin is off."),
+            encryption_key: keys.optional(
+                "encryption_key",
+                "Seals webhook payloads at rest, at least 32 bytes; of a list the first seals and all open.",
+            ),
             threads: keys.or("threads", "Worker threads; 0: one per core.", 0),
             data_dir: keys.or(
                 "data_dir",

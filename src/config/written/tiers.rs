@@ -27,6 +27,7 @@ pub(crate) struct Tier {
     pub limits: Given<ByName<Limit>>,
     pub trial: Given<Span<86_400_000>>,
     pub credits_per_cycle: At<Number<0, 1_000_000_000_000>>,
+    pub credits_expire: Given<Span<1_000>>,
 }
 
 impl Section for Tier {
@@ -54,6 +55,7 @@ impl Section for Tier {
                 "Prepaid units granted for each paid invoice of this tier.",
                 0,
             ),
+            credits_expire: keys.optional("credits_expire", "How long those last; left out: for ever."),
         }
     }
 }

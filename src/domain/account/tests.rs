@@ -34,7 +34,7 @@ pub(super) fn tier(included: u64, overage: Overage, rate: Option<Rate>) -> Arc<T
         features: FeatureSet::default(),
         limits: Vec::new(),
         trial_days: None,
-        credits_per_cycle: 0,
+        credits_per_cycle: 0, credits_expire: None,
     })
 }
 

@@ -24,7 +24,7 @@ fn catalogue() -> Catalogue {
             features: FeatureSet::default(),
             limits: Vec::new(),
             trial_days: None,
-            credits_per_cycle: 0,
+            credits_per_cycle: 0, credits_expire: None,
         })
     };
     Catalogue {
@@ -37,7 +37,7 @@ fn catalogue() -> Catalogue {
         report: Report::All,
         past_due_grace: 7 * DAY,
         credit_packs: Vec::new(),
-        credits_expire_after: None,
+        silence_grace: i64::MAX,
     }
 }
 

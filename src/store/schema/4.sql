@@ -65,3 +65,122 @@ CREATE TRIGGER blocks_mark AFTER INSERT ON blocks
 BEGIN UPDATE customers SET marks = marks | 4 WHERE number = NEW.customer; END;
 CREATE TRIGGER blocks_unmark AFTER DELETE ON blocks
 BEGIN UPDATE customers SET marks = marks & ~4 WHERE number = OLD.customer; END;
+
+-- What lists and statistics ask for. NULL: no tier is in force.
+ALTER TABLE customers ADD COLUMN tier TEXT;
+ALTER TABLE customers ADD COLUMN status TEXT NOT NULL DEFAULT 'no_subscription';
+ALTER TABLE customers ADD COLUMN state_since INTEGER;
+-- Had a trial: there is no second one.
+ALTER TABLE customers ADD COLUMN trial_at INTEGER;
+ALTER TABLE customers ADD COLUMN erased_at INTEGER;
+CREATE INDEX customers_by_state ON customers (tier, status, number);
+
+-- What a subscription costs as Stripe has it: its licensed items, unit amount times quantity.
+ALTER TABLE subscriptions ADD COLUMN status TEXT;
+ALTER TABLE subscriptions ADD COLUMN tier TEXT;
+ALTER TABLE subscriptions ADD COLUMN amount_minor INTEGER;
+ALTER TABLE subscriptions ADD COLUMN interval TEXT;
+ALTER TABLE subscriptions ADD COLUMN interval_count INTEGER;
+ALTER TABLE subscriptions ADD COLUMN currency TEXT;
+CREATE INDEX subscriptions_by_state ON subscriptions (status, tier);
+
+-- Every change of a customer's tier or status.
+CREATE TABLE state_changes (
+    id          INTEGER PRIMARY KEY,
+    at          INTEGER NOT NULL,
+    customer    INTEGER NOT NULL,
+    from_tier   TEXT,
+    to_tier     TEXT,
+    from_status TEXT NOT NULL,
+    to_status   TEXT NOT NULL
+) STRICT;
+CREATE INDEX state_changes_by_time ON state_changes (at);
+CREATE INDEX state_changes_by_customer ON state_changes (customer, at);
+
+-- Webhook events: the payload, sealed, where there is a key; what it changed.
+ALTER TABLE inbox ADD COLUMN payload BLOB;
+ALTER TABLE inbox ADD COLUMN effects TEXT;
+ALTER TABLE inbox ADD COLUMN replayed_at INTEGER;
+CREATE INDEX inbox_by_time ON inbox (received_at, event_id);
+CREATE INDEX inbox_failed ON inbox (received_at) WHERE state = 'failed';
+CREATE INDEX inbox_by_creation ON inbox (created);
+
+-- Money that Stripe told of: one row for each invoice or one-time payment.
+CREATE TABLE payments (
+    id              TEXT PRIMARY KEY,
+    customer        INTEGER,
+    stripe_customer TEXT,
+    kind            TEXT NOT NULL CHECK (kind IN ('invoice', 'payment')),
+    outcome         TEXT NOT NULL CHECK (outcome IN ('succeeded', 'failed')),
+    attempts        INTEGER NOT NULL DEFAULT 1,
+    amount_minor    INTEGER NOT NULL,
+    overage_minor   INTEGER NOT NULL DEFAULT 0,
+    currency        TEXT NOT NULL,
+    at              INTEGER NOT NULL,
+    reason          TEXT
+) STRICT, WITHOUT ROWID;
+CREATE INDEX payments_by_time ON payments (at);
+CREATE INDEX payments_by_customer ON payments (customer, at);
+
+-- What a client's Idempotency-Key stands for: digests of the key and of the request, and the answer.
+CREATE TABLE operations (
+    customer INTEGER NOT NULL,
+    key      BLOB NOT NULL,
+    request  BLOB NOT NULL,
+    status   INTEGER,
+    answer   TEXT,
+    at       INTEGER NOT NULL,
+    PRIMARY KEY (customer, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX operations_by_age ON operations (at);
+
+-- Sessions of Stripe's checkout that were begun here; at most one of a kind is open for a customer.
+CREATE TABLE checkouts (
+    session    TEXT PRIMARY KEY,
+    customer   INTEGER NOT NULL,
+    kind       TEXT NOT NULL CHECK (kind IN ('tier', 'credits')),
+    -- "pro monthly", or a credit pack's name.
+    what       TEXT NOT NULL,
+    units      INTEGER,
+    url        TEXT,
+    state      TEXT NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'completed', 'expired')),
+    at         INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX checkouts_one_open ON checkouts (customer, kind) WHERE state = 'open';
+CREATE INDEX checkouts_by_age ON checkouts (at);
+
+-- Messages to others: written with what they tell of, once for each cause; delivered to each target by itself.
+CREATE TABLE notices (
+    id       INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind     TEXT NOT NULL,
+    customer INTEGER,
+    cause    TEXT NOT NULL UNIQUE,
+    data     TEXT NOT NULL,
+    at       INTEGER NOT NULL,
+    -- 1 once there is a delivery for each target that wants it.
+    spread   INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX notices_by_age ON notices (at);
+CREATE INDEX notices_to_spread ON notices (id) WHERE NOT spread;
+CREATE TABLE deliveries (
+    notice      INTEGER NOT NULL,
+    target      TEXT NOT NULL,
+    state       TEXT NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'delivered', 'failed')),
+    tries       INTEGER NOT NULL DEFAULT 0,
+    next_try_at INTEGER NOT NULL,
+    -- The target's last answer, or why there was none.
+    answer      TEXT,
+    settled_at  INTEGER,
+    PRIMARY KEY (notice, target)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX deliveries_due ON deliveries (next_try_at) WHERE state = 'pending';
+
+-- Raw events on their way to the handler that was there before.
+CREATE TABLE forwards (
+    event_id    TEXT PRIMARY KEY,
+    signature   TEXT NOT NULL,
+    body        BLOB NOT NULL,
+    next_try_at INTEGER NOT NULL,
+    tries       INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,84 @@
+//! Notices: what others are told of a customer.
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoticeKind {
+    TierChanged,
+    PaymentFailed,
+    GraceStarted,
+    GraceEnding,
+    /// A share of the included units of a period has been used.
+    QuotaReached,
+    SpendCapReached,
+    CreditsLow,
+    SubscriptionExpiring,
+    TrialEnding,
+    /// A customer has two subscriptions that entitle: one of them is paid for nothing.
+    SubscriptionSecond,
+    /// An event of Stripe's could not be applied.
+    WebhookFailed,
+    SyncFailed,
+    WeeklyReport,
+}
+
+impl NoticeKind {
+    pub const ALL: [Self; 13] = [
+        Self::TierChanged,
+        Self::PaymentFailed,
+        Self::GraceStarted,
+        Self::GraceEnding,
+        Self::QuotaReached,
+        Self::SpendCapReached,
+        Self::CreditsLow,
+        Self::SubscriptionExpiring,
+        Self::TrialEnding,
+        Self::SubscriptionSecond,
+        Self::WebhookFailed,
+        Self::SyncFailed,
+        Self::WeeklyReport,
+    ];
+
+    /// The `type` of the message.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TierChanged => "tier.changed",
+            Self::PaymentFailed => "payment.failed",
+            Self::GraceStarted => "grace.started",
+            Self::GraceEnding => "grace.ending",
+            Self::QuotaReached => "quota.reached",
+            Self::SpendCapReached => "spend_cap.reached",
+            Self::CreditsLow => "credits.low",
+            Self::SubscriptionExpiring => "subscription.expiring",
+            Self::TrialEnding => "trial.ending",
+            Self::SubscriptionSecond => "subscription.second",
+            Self::WebhookFailed => "webhook.failed",
+            Self::SyncFailed => "sync.failed",
+            Self::WeeklyReport => "report.weekly",
+        }
+    }
+}
+
+/// The shares of the included units that are told, in percent.
+const SHARES: [u8; 3] = [50, 80, 100];
+
+/// The highest share that a charge has reached and the one before had not.
+pub fn reached(before: u64, after: u64, included: u64) -> Option<u8> {
+    let edge = |share: u8| (u128::from(included) * u128::from(share)).div_ceil(100);
+    let reached = |share: &u8| u128::from(before) < edge(*share) && edge(*share) <= u128::from(after);
+    SHARES.into_iter().rev().find(|share| included > 0 && reached(share))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_share_is_reached_once_and_a_large_charge_reaches_the_highest() {
+        let shares: Vec<_> = (0..12).filter_map(|used| reached(used, used + 1, 10)).collect();
+        assert_eq!(shares, [50, 80, 100]);
+        assert_eq!(reached(0, 100, 10), Some(100));
+        assert_eq!(reached(0, 2, 3), Some(50), "a share that is no whole unit is reached by the next");
+        assert_eq!((reached(5, 5, 10), reached(0, 9, 0), reached(10, 20, 10)), (None, None, None));
+        assert_eq!(reached(0, u64::MAX - 1, u64::MAX), Some(80));
+    }
+}
