@@ -43,7 +43,7 @@ fn paths_and_routes(c: &mut Criterion) {
 fn accounts(c: &mut Criterion) {
     let config = demo();
     let entitlement = Entitlement::of(None, &config.catalogue);
-    let window = Window { period: entitlement.windows.at(NOW), used: smallvec::smallvec![0], credited: smallvec::smallvec![] };
+    let window = Window::new(entitlement.windows.at(NOW), smallvec::smallvec![0]);
     let route = config.catalogue.routes.iter().next().expect("a route").clone();
     c.bench_function("admit, settle and undo", |b| {
         let mut account = Account::new(entitlement.clone(), window.clone());

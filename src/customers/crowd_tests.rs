@@ -15,7 +15,7 @@ impl World {
     fn come(&self, name: &str, now: Now) -> Arc<Entry> {
         let customers = &self.customers;
         let window =
-            Window { period: customers.fallback.windows.at(now.seconds()), used: smallvec::smallvec![0], credited: smallvec::smallvec![] };
+            Window::new(customers.fallback.windows.at(now.seconds()), smallvec::smallvec![0]);
         let account = Account::new(customers.fallback.clone(), window);
         let hot = Hot { account, stripe_customer: None, subscription: None };
         let entry = Arc::new(Entry::new(name.into(), 7, hot, now));

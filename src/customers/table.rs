@@ -136,7 +136,7 @@ mod tests {
     fn entry(name: &str) -> Arc<Entry> {
         let entitlement =
             Entitlement { standing: Standing::Admitted, tier: None, windows: Windows::CalendarMonth, overridden: None };
-        let window = Window { period: Period { start: 0, end: 1 }, used: smallvec::smallvec![0], credited: smallvec::smallvec![] };
+        let window = Window::new(Period { start: 0, end: 1 }, smallvec::smallvec![0]);
         let account = Account::new(entitlement, window);
         let hot = super::super::entry::Hot { account, stripe_customer: None, subscription: None };
         Arc::new(Entry::new(name.into(), 1, hot, Now(0)))

@@ -42,15 +42,28 @@ pub type ByMeter = SmallVec<[u64; 2]>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
     pub period: Period,
-    /// What counts against the quota and as overage.
+    /// Included and overage units: what Stripe's price is applied to.
     pub used: ByMeter,
-    /// What was drawn on credits beside it; empty where nothing was.
-    pub credited: ByMeter,
+    /// What was drawn beside them; empty where nothing was.
+    pub unbilled: SmallVec<[Unbilled; 1]>,
+}
+
+/// Units that Stripe does not hear of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unbilled {
+    /// On an operator's override.
+    pub extra: u64,
+    pub credits: u64,
 }
 
 impl Window {
-    pub fn credited(&self, meter: MeterId) -> u64 {
-        self.credited.get(meter.index()).copied().unwrap_or(0)
+    /// Of nothing but what is billed.
+    pub fn new(period: Period, used: ByMeter) -> Self {
+        Self { period, used, unbilled: SmallVec::new() }
+    }
+
+    pub fn unbilled(&self, meter: MeterId) -> Unbilled {
+        self.unbilled.get(meter.index()).copied().unwrap_or_default()
     }
 }
 
@@ -85,7 +98,7 @@ struct Rare {
     keys: Keys,
     purse: Purse,
     /// Of the current window.
-    credited: ByMeter,
+    unbilled: SmallVec<[Unbilled; 1]>,
 }
 
 /// The answer to a request that may pass.
@@ -107,8 +120,8 @@ impl Account {
             key_limits: Limits { keys: 0, repeats: 0 },
             rare: None,
         };
-        if !window.credited.is_empty() {
-            account.rare().credited = window.credited;
+        if !window.unbilled.is_empty() {
+            account.rare().unbilled = window.unbilled;
         }
         account
     }
@@ -172,16 +185,14 @@ impl Account {
         self.roll(now);
         let mut draws = Draws::new();
         for (meter, units) in cost.iter() {
-            let used = self.counts[meter.index()].used;
-            let left = |tier: Option<&Arc<Tier>>| {
-                tier.map_or(0, |tier| tier.included(meter).units()).saturating_sub(used)
-            };
-            let within = units.min(left(self.entitlement.tier_at(now.seconds())));
-            let included = within.min(left(self.entitlement.tier.as_ref()));
-            let credits = self.spend_credits(meter, units - within, now);
-            let draw =
-                Draw { meter, included, extra: within - included, credits, overage: units - within - credits };
-            self.counts[meter.index()].used = used.saturating_add(draw.counted());
+            let (included, extra) = self.allowance_left(meter, now);
+            let included = units.min(included);
+            let extra = (units - included).min(extra);
+            let credits = self.spend_credits(meter, units - included - extra, now);
+            let draw = Draw { meter, included, extra, credits, overage: units - included - extra - credits };
+            let used = &mut self.counts[meter.index()].used;
+            *used = used.saturating_add(draw.billed());
+            self.add_unbilled(meter, Unbilled { extra, credits });
             draws.push(draw);
         }
         Charge { period: self.period, at: now, draws, key: None }
@@ -208,9 +219,9 @@ impl Account {
         let period = if closed { self.period } else { charge.period };
         for draw in &charge.draws {
             if let Some(used) = self.used_in(period, draw.meter) {
-                *used = used.saturating_sub(draw.counted());
+                *used = used.saturating_sub(draw.billed());
             }
-            self.return_credits(period, draw, now);
+            self.take_back_unbilled(period, draw, now);
         }
         if let Some(key) = charge.key {
             self.undo_keyed(key, charge, now);
@@ -248,7 +259,7 @@ impl Account {
         Window {
             period: self.period,
             used: self.counts.iter().map(|count| count.used).collect(),
-            credited: self.rare.as_ref().map(|rare| rare.credited.clone()).unwrap_or_default(),
+            unbilled: self.rare.as_ref().map(|rare| rare.unbilled.clone()).unwrap_or_default(),
         }
     }
 
@@ -277,9 +288,9 @@ impl Account {
             for (meter, count) in self.counts.iter_mut().enumerate() {
                 count.used = next.as_ref().map_or(0, |window| window.used[meter]);
             }
-            let credited = next.map(|window| window.credited).unwrap_or_default();
-            if self.rare.is_some() || !credited.is_empty() {
-                self.rare().credited = credited;
+            let unbilled = next.map(|window| window.unbilled).unwrap_or_default();
+            if self.rare.is_some() || !unbilled.is_empty() {
+                self.rare().unbilled = unbilled;
             }
             if now.seconds() < left.period.end {
                 self.rare().others.push(left);
@@ -313,7 +324,7 @@ impl Account {
             route_rates: Vec::new(),
             keys: Keys::new(limits),
             purse: Purse::default(),
-            credited: ByMeter::new(),
+            unbilled: SmallVec::new(),
         };
         self.rare.get_or_insert_with(|| Box::new(none()))
     }

@@ -200,7 +200,8 @@ pub enum Standing {
 /// What an operator has set for one customer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Override {
-    /// As it is in force: the tier that was set, or the customer's own, with the units that were set.
+    /// Rate, features, limits and included units in force; overage and its prices are those of the customer's own
+    /// tier, since Stripe bills that one. It includes no less than that one.
     pub tier: Arc<Tier>,
     /// Whether a tier was set: then the customer is admitted, paid or not.
     pub gives_tier: bool,
@@ -263,7 +264,7 @@ impl Entitlement {
         }
     }
 
-    fn override_at(&self, now: i64) -> Option<&Override> {
+    pub(super) fn override_at(&self, now: i64) -> Option<&Override> {
         self.overridden.as_deref().filter(|set| set.is_in_force(now))
     }
 }

@@ -19,13 +19,13 @@ pub struct Draw {
 }
 
 impl Draw {
-    /// What counts against the quota and as overage.
-    pub fn counted(self) -> u64 {
-        self.included + self.extra + self.overage
+    /// What Stripe's price is applied to; the rest is recorded only.
+    pub fn billed(self) -> u64 {
+        self.included + self.overage
     }
 
     pub fn units(self) -> u64 {
-        self.counted() + self.credits
+        self.billed() + self.extra + self.credits
     }
 }
 

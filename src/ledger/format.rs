@@ -117,13 +117,8 @@ pub struct RecordDraw {
 }
 
 impl RecordDraw {
-    /// What its period holds as included.
-    pub fn within(&self) -> i64 {
-        self.included + self.extra
-    }
-
     pub fn units(&self) -> i64 {
-        self.within() + self.credits + self.overage
+        self.included + self.extra + self.credits + self.overage
     }
 }
 

@@ -239,7 +239,8 @@ fn add_total(batch: &mut Batch, key: TotalKey, record: &Record, draw: &RecordDra
     let new = TotalUnits { first_at_micros: i64::MAX, ..TotalUnits::default() };
     let total = batch.totals.entry(key).or_insert(new);
     total.period_end = record.period.end;
-    total.included += draw.within();
+    total.included += draw.included;
+    total.extra += draw.extra;
     total.credits += draw.credits;
     total.overage += draw.overage;
     total.reportable += reportable;

@@ -84,7 +84,8 @@ fn add(parts: &mut HashMap<TotalKey, Part>, record: &Record, report: Report) {
             continue;
         }
         part.records.insert(record.number);
-        part.moved.included += draw.within();
+        part.moved.included += draw.included;
+        part.moved.extra += draw.extra;
         part.moved.credits += draw.credits;
         part.moved.overage += draw.overage;
         part.moved.reportable += report.reportable(draw.included, draw.overage);

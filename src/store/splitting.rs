@@ -30,6 +30,7 @@ pub struct SplitBase {
     /// It holds the records below this number.
     pub next_record: u64,
     included: i64,
+    extra: i64,
     credits: i64,
     overage: i64,
 }
@@ -38,6 +39,7 @@ pub struct SplitBase {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moved {
     pub included: i64,
+    pub extra: i64,
     pub credits: i64,
     pub overage: i64,
     pub reportable: i64,
@@ -71,7 +73,7 @@ pub(super) fn spanning(db: &Connection, total: TotalKey) -> Result<Spanning> {
 fn base(db: &Connection, total: TotalKey) -> Result<Option<SplitBase>> {
     let found = db
         .prepare_cached(
-            "SELECT fold.next_record, included, credits, overage FROM totals, fold
+            "SELECT fold.next_record, included, credits, overage, extra FROM totals, fold
              WHERE customer = ?1 AND meter = ?2 AND period_start = ?3 AND open = 0",
         )?
         .query_row(params![total.customer, total.meter, total.period_start], |row| {
@@ -80,6 +82,7 @@ fn base(db: &Connection, total: TotalKey) -> Result<Option<SplitBase>> {
                 included: row.get(1)?,
                 credits: row.get(2)?,
                 overage: row.get(3)?,
+                extra: row.get(4)?,
             })
         })
         .optional()?;
@@ -95,7 +98,7 @@ fn split(db: &Connection, spanning: Spanning, read: SplitBase, moved: Moved, now
     let edge_micros = start.saturating_mul(1_000_000);
     db.prepare_cached(
         "UPDATE totals SET included = included - ?4, credits = credits - ?5, overage = overage - ?6,
-                           reportable = reportable - ?7, last_at_micros = ?8
+                           reportable = reportable - ?7, last_at_micros = ?8, extra = extra - ?9
          WHERE customer = ?1 AND meter = ?2 AND period_start = ?3",
     )?
     .execute(params![
@@ -107,13 +110,15 @@ fn split(db: &Connection, spanning: Spanning, read: SplitBase, moved: Moved, now
         moved.overage,
         moved.reportable,
         edge_micros - 1,
+        moved.extra,
     ])?;
     db.prepare_cached(
         "INSERT INTO totals (customer, meter, period_start, period_end, included, credits, overage, reportable,
-                             first_at_micros, last_at_micros, sealable)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 1)
+                             first_at_micros, last_at_micros, extra, sealable)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 1)
          ON CONFLICT DO UPDATE SET
              included = included + excluded.included,
+             extra = extra + excluded.extra,
              credits = credits + excluded.credits,
              overage = overage + excluded.overage,
              reportable = reportable + excluded.reportable,
@@ -131,10 +136,11 @@ fn split(db: &Connection, spanning: Spanning, read: SplitBase, moved: Moved, now
         moved.reportable,
         edge_micros,
         moved.last_at_micros.max(edge_micros),
+        moved.extra,
     ])?;
     let detail = format!(
         "{} units used since {start} moved to the period that began then",
-        moved.included + moved.credits + moved.overage
+        moved.included + moved.extra + moved.credits + moved.overage
     );
     super::audit::add(db, now, "period_split", Some(total.customer), &detail)?;
     Ok(true)

@@ -77,7 +77,7 @@ async fn sums_and_their_position_move_together_and_survive_a_restart() {
     store.fold(batch(1, -2, 7)).expect("folds");
     let store = store.reopened();
     assert_eq!(store.folded().expect("reads"), (1, 700, 7));
-    assert_eq!(store.totals(1, START).await.expect("reads"), [Total { meter: 1, used: 3, credited: 0 }]);
+    assert_eq!(store.totals(1, START).await.expect("reads"), [Total { meter: 1, used: 3, extra: 0, credits: 0 }]);
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ pub struct TotalKey {
 pub struct TotalUnits {
     pub period_end: i64,
     pub included: i64,
+    pub extra: i64,
     pub credits: i64,
     pub overage: i64,
     pub reportable: i64,
@@ -77,8 +78,9 @@ pub struct Total {
     pub meter: u32,
     /// Included and overage units; what counts against a quota.
     pub used: u64,
-    /// Drawn on credits beside those.
-    pub credited: u64,
+    /// Drawn beside those, on an override and on credits.
+    pub extra: u64,
+    pub credits: u64,
 }
 
 /// Units by meter number.
@@ -141,10 +143,15 @@ impl Store {
 /// What a customer has used in the period that starts at `period_start`.
 pub(super) fn of(db: &Connection, customer: u32, period_start: i64) -> Result<Vec<Total>> {
     let mut query = db.prepare_cached(
-        "SELECT meter, included + overage, credits FROM totals WHERE customer = ?1 AND period_start = ?2",
+        "SELECT meter, included + overage, extra, credits FROM totals WHERE customer = ?1 AND period_start = ?2",
     )?;
     let rows = query.query_map(params![customer, period_start], |row| {
-        Ok(Total { meter: row.get(0)?, used: unsigned(row.get(1)?), credited: unsigned(row.get(2)?) })
+        Ok(Total {
+            meter: row.get(0)?,
+            used: unsigned(row.get(1)?),
+            extra: unsigned(row.get(2)?),
+            credits: unsigned(row.get(3)?),
+        })
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
@@ -160,12 +167,13 @@ fn add_total(db: &Connection, key: &TotalKey, units: &TotalUnits) -> Result<()> 
     let sealable: bool = db
         .prepare_cached(
             "INSERT INTO totals (customer, meter, period_start, period_end, included, credits, overage, reportable,
-                                 first_at_micros, last_at_micros, sealable)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,
+                                 first_at_micros, last_at_micros, extra, sealable)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11,
                      coalesce((SELECT linked_at < ?4 FROM customers WHERE number = ?1), 0))
              ON CONFLICT DO UPDATE SET
                  period_end = excluded.period_end,
                  included = included + excluded.included,
+                 extra = extra + excluded.extra,
                  credits = credits + excluded.credits,
                  overage = overage + excluded.overage,
                  reportable = reportable + excluded.reportable,
@@ -185,6 +193,7 @@ fn add_total(db: &Connection, key: &TotalKey, units: &TotalUnits) -> Result<()> 
                 units.reportable,
                 units.first_at_micros,
                 units.last_at_micros,
+                units.extra,
             ],
             |row| row.get(0),
         )?;

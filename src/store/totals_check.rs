@@ -17,6 +17,7 @@ pub struct TotalDifference {
     pub customer: u32,
     pub meter: u32,
     pub included: i64,
+    pub extra: i64,
     pub credits: i64,
     pub overage: i64,
 }
@@ -34,7 +35,7 @@ impl StoreReader {
         self.db.execute_batch(
             "BEGIN;
              CREATE TEMP TABLE unexplained AS
-                 SELECT customer, meter, period_start, period_end, included, credits, overage FROM totals;",
+                 SELECT customer, meter, period_start, period_end, included, credits, overage, extra FROM totals;",
         )?;
         let folded = folded(&self.db)?;
         self.db.execute_batch(
@@ -51,13 +52,15 @@ impl TotalsCheck<'_> {
         let db = &self.store.db;
         db.execute_batch("BEGIN")?;
         let mut take = db.prepare_cached(
-            "INSERT INTO temp.unexplained VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6)
+            "INSERT INTO temp.unexplained VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6, ?7)
              ON CONFLICT DO UPDATE SET included = included + excluded.included,
-                 credits = credits + excluded.credits, overage = overage + excluded.overage",
+                 credits = credits + excluded.credits, overage = overage + excluded.overage,
+                 extra = extra + excluded.extra",
         )?;
         for (key, units) in sums {
-            let TotalUnits { included, credits, overage, .. } = units;
-            take.execute(params![key.customer, key.meter, key.period_start, -included, -credits, -overage])?;
+            let TotalUnits { included, extra, credits, overage, .. } = units;
+            let TotalKey { customer, meter, period_start } = key;
+            take.execute(params![customer, meter, period_start, -included, -credits, -overage, -extra])?;
         }
         db.execute_batch("COMMIT")?;
         Ok(())
@@ -68,13 +71,13 @@ impl TotalsCheck<'_> {
     /// one, which is left out, is left out too: its records may name the older.
     pub fn differences(&self, from: i64) -> Result<Vec<TotalDifference>> {
         let mut query = self.store.db.prepare(
-            "SELECT customer, meter, sum(included), sum(credits), sum(overage) FROM temp.unexplained u
+            "SELECT customer, meter, sum(included), sum(credits), sum(overage), sum(extra) FROM temp.unexplained u
              WHERE period_start >= ?1 AND NOT EXISTS (
                  SELECT 1 FROM temp.unexplained older
                  WHERE older.customer = u.customer AND older.meter = u.meter
                    AND older.period_start < ?1 AND older.period_end > u.period_start)
              GROUP BY customer, meter
-             HAVING sum(included) <> 0 OR sum(credits) <> 0 OR sum(overage) <> 0",
+             HAVING sum(included) <> 0 OR sum(credits) <> 0 OR sum(overage) <> 0 OR sum(extra) <> 0",
         )?;
         let rows = query.query_map([from], |row| {
             Ok(TotalDifference {
@@ -83,6 +86,7 @@ impl TotalsCheck<'_> {
                 included: row.get(2)?,
                 credits: row.get(3)?,
                 overage: row.get(4)?,
+                extra: row.get(5)?,
             })
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)

@@ -110,7 +110,8 @@ fn add(sums: &mut HashMap<TotalKey, TotalUnits>, record: &Record) {
         let period_start = record.period.start;
         let sum =
             sums.entry(TotalKey { customer: record.customer, meter: draw.meter, period_start }).or_default();
-        sum.included += draw.within();
+        sum.included += draw.included;
+        sum.extra += draw.extra;
         sum.credits += draw.credits;
         sum.overage += draw.overage;
     }
@@ -195,9 +196,9 @@ fn show(books: &Books, found: &Verified, counts: &Counts, totals: &Totals) -> Re
     if let Totals::Compared { differences, .. } = totals {
         for difference in differences {
             let (customer, meter) = names(books, difference)?;
-            let TotalDifference { included, credits, overage, .. } = difference;
+            let TotalDifference { included, extra, credits, overage, .. } = difference;
             out.write(&format!(
-                "  {customer} {meter}: {included} included, {credits} credits, {overage} overage\n"
+                "  {customer} {meter}: {included} included, {extra} extra, {credits} credits, {overage} overage\n"
             ))?;
         }
     }
@@ -248,9 +249,10 @@ fn totals_json(books: &Books, totals: &Totals) -> Result<Value, Failure> {
     };
     let rows = differences.iter().map(|difference| {
         let (customer, meter) = names(books, difference)?;
-        let TotalDifference { included, credits, overage, .. } = difference;
+        let TotalDifference { included, extra, credits, overage, .. } = difference;
         Ok(json!({
-            "customer": customer, "meter": meter, "included": included, "credits": credits, "overage": overage,
+            "customer": customer, "meter": meter, "included": included, "extra": extra, "credits": credits,
+            "overage": overage,
         }))
     });
     Ok(json!({

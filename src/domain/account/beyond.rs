@@ -4,8 +4,9 @@
 //! never charges more than included units and credits together, whatever comes at once.
 
 use rust_decimal::Decimal;
+use smallvec::SmallVec;
 
-use super::{Account, ByMeter};
+use super::{Account, Unbilled};
 use crate::domain::credits::Lot;
 use crate::domain::period::Period;
 use crate::domain::refusal::Refusal;
@@ -41,28 +42,47 @@ impl Account {
     }
 
     pub(super) fn spend_credits(&mut self, meter: MeterId, units: u64, now: Now) -> u64 {
-        let Some(rare) = self.rare.as_deref_mut().filter(|_| units > 0) else { return 0 };
-        let spent = rare.purse.spend(units, now);
-        if spent > 0 {
-            *of_meter(&mut rare.credited, meter) += spent;
+        let rare = self.rare.as_deref_mut().filter(|_| units > 0);
+        rare.map_or(0, |rare| rare.purse.spend(units, now))
+    }
+
+    /// Units that the tier still includes, and those that an override adds to it.
+    pub(super) fn allowance_left(&self, meter: MeterId, now: Now) -> (u64, u64) {
+        let own = self.entitlement.tier.as_ref().map_or(0, |tier| tier.included(meter).units());
+        let included = own.saturating_sub(self.counts[meter.index()].used);
+        let overridden = self.entitlement.override_at(now.seconds());
+        let extra = overridden.map_or(0, |set| set.tier.included(meter).units().saturating_sub(own));
+        (included, extra.saturating_sub(self.unbilled(meter).extra))
+    }
+
+    fn unbilled(&self, meter: MeterId) -> Unbilled {
+        let rare = self.rare.as_deref();
+        rare.and_then(|rare| rare.unbilled.get(meter.index())).copied().unwrap_or_default()
+    }
+
+    pub(super) fn add_unbilled(&mut self, meter: MeterId, drawn: Unbilled) {
+        if drawn != Unbilled::default() {
+            let of_meter = of_meter(&mut self.rare().unbilled, meter);
+            of_meter.extra = of_meter.extra.saturating_add(drawn.extra);
+            of_meter.credits = of_meter.credits.saturating_add(drawn.credits);
         }
-        spent
     }
 
     /// What a charge drew on credits comes back, whenever that is.
-    pub(super) fn return_credits(&mut self, period: Period, draw: &Draw, now: Now) {
-        if draw.credits == 0 {
+    pub(super) fn take_back_unbilled(&mut self, period: Period, draw: &Draw, now: Now) {
+        if draw.credits + draw.extra == 0 {
             return;
         }
         let current = self.period.start == period.start;
         let rare = self.rare();
         rare.purse.give_back(draw.credits, now);
         let mut others = rare.others.iter_mut().filter(|window| window.period.start == period.start);
-        let credited =
-            if current { Some(&mut rare.credited) } else { others.next().map(|window| &mut window.credited) };
-        if let Some(credited) = credited {
-            let units = of_meter(credited, draw.meter);
-            *units = units.saturating_sub(draw.credits);
+        let unbilled =
+            if current { Some(&mut rare.unbilled) } else { others.next().map(|window| &mut window.unbilled) };
+        if let Some(unbilled) = unbilled {
+            let of_meter = of_meter(unbilled, draw.meter);
+            of_meter.extra = of_meter.extra.saturating_sub(draw.extra);
+            of_meter.credits = of_meter.credits.saturating_sub(draw.credits);
         }
     }
 
@@ -110,7 +130,7 @@ impl Account {
 
     /// Units of a meter beyond the included ones, with those in flight and `asked` more.
     fn beyond(&self, tier: &Tier, meter: MeterId, asked: u64) -> u64 {
-        self.taken(meter).saturating_add(asked).saturating_sub(tier.included(meter).units())
+        self.counted(tier, meter).saturating_add(asked).saturating_sub(tier.included(meter).units())
     }
 
     /// The part of that which is in flight.
@@ -127,6 +147,17 @@ impl Account {
         (0..u16::try_from(self.counts.len()).unwrap_or(u16::MAX)).map(MeterId)
     }
 
+    /// What counts against the included units of a tier: what is used, in flight, or was allowed by an override that
+    /// is still part of them.
+    pub(super) fn counted(&self, tier: &Tier, meter: MeterId) -> u64 {
+        let extra = self.unbilled(meter).extra;
+        if extra == 0 {
+            return self.taken(meter);
+        }
+        let own = self.entitlement.tier.as_ref().map_or(0, |tier| tier.included(meter).units());
+        self.taken(meter).saturating_add(extra.min(tier.included(meter).units().saturating_sub(own)))
+    }
+
     /// Used and reserved units of a meter.
     pub(super) fn taken(&self, meter: MeterId) -> u64 {
         let super::Count { used, reserved } = self.counts[meter.index()];
@@ -134,9 +165,9 @@ impl Account {
     }
 }
 
-fn of_meter(units: &mut ByMeter, meter: MeterId) -> &mut u64 {
+fn of_meter(units: &mut SmallVec<[Unbilled; 1]>, meter: MeterId) -> &mut Unbilled {
     if units.len() <= meter.index() {
-        units.resize(meter.index() + 1, 0);
+        units.resize(meter.index() + 1, Unbilled::default());
     }
     &mut units[meter.index()]
 }

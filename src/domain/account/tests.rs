@@ -66,7 +66,7 @@ fn entitlement(tier: Arc<Tier>) -> Entitlement {
 }
 
 pub(super) fn account(tier: Arc<Tier>) -> Account {
-    Account::new(entitlement(tier), Window { period: MONTH, used: smallvec![0], credited: smallvec![] })
+    Account::new(entitlement(tier), Window::new(MONTH, smallvec![0]))
 }
 
 fn charge(account: &mut Account, cost: u64, now: Now) -> Result<Charge, Refusal> {
@@ -157,7 +157,7 @@ fn news_that_was_long_on_its_way_over_an_edge_resets_nothing() {
     let (before, after) = (Now::from_seconds(MONTH.end - 2), Now::from_seconds(MONTH.end + 2));
     charge(&mut account, 4, after).expect("another period");
     let same = account.entitlement().clone();
-    let stored = Window { period: MONTH, used: smallvec![3], credited: smallvec![] };
+    let stored = Window::new(MONTH, smallvec![3]);
     account.entitle(same, Some(stored), before);
     assert_eq!(account.window(after).used[0], 4);
     assert!(account.admit(&route(2), None, after).is_err());
@@ -171,8 +171,8 @@ fn a_period_whose_end_moves_keeps_its_units() {
     let interval = crate::domain::period::Interval::Months(1);
     let windows = Windows::Periods { current: longer, anchor: longer.start, interval };
     let extended = Entitlement { windows, ..account.entitlement().clone() };
-    account.entitle(extended, Some(Window { period: longer, used: smallvec![3], credited: smallvec![] }), at(2));
-    assert_eq!(account.window(at(2)), Window { period: longer, used: smallvec![4], credited: smallvec![] });
+    account.entitle(extended, Some(Window::new(longer, smallvec![3])), at(2));
+    assert_eq!(account.window(at(2)), Window::new(longer, smallvec![4]));
     assert!(account.admit(&route(2), None, at(2)).is_err());
 }
 
@@ -201,9 +201,9 @@ fn another_window_is_left_as_it_was_and_found_again() {
         },
         ..free.clone()
     };
-    account.entitle(subscribed, Some(Window { period: current, used: smallvec![1], credited: smallvec![] }), at(20));
+    account.entitle(subscribed, Some(Window::new(current, smallvec![1])), at(20));
     assert_eq!(account.window(at(20)).used[0], 1);
-    account.entitle(free, Some(Window { period: MONTH, used: smallvec![3], credited: smallvec![] }), at(30));
+    account.entitle(free, Some(Window::new(MONTH, smallvec![3])), at(30));
     assert_eq!(account.window(at(30)).used[0], 4);
 }
 
@@ -223,7 +223,7 @@ fn what_adds_nothing_to_the_overage_is_not_held_against_the_cap() {
         included: vec![Allowance::Units(50), Allowance::Units(0)],
         ..(*tier(0, overage, None)).clone()
     };
-    let window = Window { period: MONTH, used: smallvec![70, 0], credited: smallvec![] };
+    let window = Window::new(MONTH, smallvec![70, 0]);
     let mut account = Account::new(entitlement(Arc::new(tier)), window);
     assert_eq!(charge(&mut account, 1, at(1)), Err(Refusal::SpendCapReached), "20 of 10 are spent already");
     let free = Route { cost: Cost::new([(MeterId(1), 5)]), ..route(0) };
@@ -313,7 +313,7 @@ proptest! {
         let current = Period { start: MONTH.start, end: MONTH.start + i64::from(days) * 86_400 };
         let windows = Windows::Periods { current, anchor: current.start, interval: Interval::Days(days) };
         let entitlement = Entitlement { windows, ..entitlement(tier(u64::MAX, Overage::Deny, None)) };
-        let mut account = Account::new(entitlement, Window { period: current, used: smallvec![0], credited: smallvec![] });
+        let mut account = Account::new(entitlement, Window::new(current, smallvec![0]));
         let (mut second, mut last) = (0, current);
         let mut used: HashMap<i64, u64> = HashMap::new();
         for (step, cost) in steps {

@@ -50,6 +50,9 @@ ALTER TABLE audit ADD COLUMN after TEXT;
 CREATE INDEX audit_by_customer ON audit (customer, id);
 CREATE INDEX audit_by_age ON audit (at);
 
+-- Units on an override, which Stripe never hears of.
+ALTER TABLE totals ADD COLUMN extra INTEGER NOT NULL DEFAULT 0;
+
 -- What a load has to look for beside the customer's row: 1 credits, 2 an override, 4 a block. Kept by the triggers.
 ALTER TABLE customers ADD COLUMN marks INTEGER NOT NULL DEFAULT 0;
 CREATE TRIGGER credit_lots_mark AFTER INSERT ON credit_lots
