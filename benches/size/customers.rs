@@ -263,6 +263,7 @@ fn populate(folder: &Path, count: u64, known: Known) {
 fn facts() -> String {
     let period = Period::calendar_month(NOW);
     let item = ItemFacts {
+        id: String::new(),
         price: "price_pro".into(),
         lookup_key: None,
         metered: false,
@@ -270,6 +271,8 @@ fn facts() -> String {
         interval_count: 1,
         period_start: period.start,
         period_end: period.end,
+        unit_amount: None,
+        quantity: None,
     };
     let facts = Facts {
         id: "sub_00000000000001".into(),
@@ -280,6 +283,9 @@ fn facts() -> String {
         cancel_at: None,
         cancel_at_period_end: false,
         past_due_since: None,
+        trial_start: None,
+        trial_end: None,
+        currency: None,
     };
     serde_json::to_string(&facts).expect("plain values")
 }

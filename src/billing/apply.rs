@@ -15,7 +15,7 @@ use crate::stripe::{
     CallError, SubscriptionObject, Transport, is_meter_error, list_subscriptions, retrieve_subscription,
 };
 
-use super::read::{facts, reread_at};
+use super::read::{amount, facts, reread_at};
 use super::rejections;
 
 /// Re-reads that share a lock: one at a time for each Stripe customer.
@@ -131,7 +131,9 @@ impl Applier {
         let counts = read.tier.is_some() && read.status.entitles();
         let window = counts.then(|| read.windows.at(now.seconds()));
         let rank = read.tier.map_or(0, |tier| tier.0);
-        let upsert = Upsert { facts, version, reread_at, window, rank };
+        let tier = read.tier.map(|tier| self.catalogue.tier(tier).name.to_string());
+        let amount = amount(&facts);
+        let upsert = Upsert { facts, version, reread_at, window, rank, tier, amount };
         let stored = self.store.upsert_subscription(upsert, now.seconds()).await?;
         if stored {
             let event =

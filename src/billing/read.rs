@@ -1,6 +1,7 @@
 //! From Stripe's subscription object to the facts that are kept.
 
 use crate::domain::subscription::{Facts, ItemFacts, Status};
+use crate::store::Amount;
 use crate::stripe::{SubscriptionItem, SubscriptionObject};
 
 /// None when Stripe uses a status that does not exist yet: the state stays as it was.
@@ -16,11 +17,15 @@ pub(super) fn facts(object: &SubscriptionObject) -> Option<Facts> {
         cancel_at_period_end: object.cancel_at_period_end,
         // Kept by the store, over all reads.
         past_due_since: None,
+        trial_start: object.trial_start,
+        trial_end: object.trial_end,
+        currency: object.currency.clone(),
     })
 }
 
 fn item_facts(item: &SubscriptionItem) -> ItemFacts {
     ItemFacts {
+        id: item.id.clone(),
         price: item.price_id.clone(),
         lookup_key: item.lookup_key.clone(),
         metered: item.metered,
@@ -28,7 +33,21 @@ fn item_facts(item: &SubscriptionItem) -> ItemFacts {
         interval_count: item.interval_count.and_then(|count| u32::try_from(count).ok()).unwrap_or(1),
         period_start: item.current_period_start.unwrap_or(0),
         period_end: item.current_period_end.unwrap_or(0),
+        unit_amount: item.unit_amount,
+        quantity: item.quantity,
     }
+}
+
+/// What is paid for each interval: all items that are not metered and have the first one's interval.
+pub(super) fn amount(facts: &Facts) -> Option<Amount> {
+    let licensed = || facts.items.iter().filter(|item| !item.metered);
+    let first = licensed().next()?;
+    let alike = |item: &&ItemFacts| {
+        (&item.interval, item.interval_count) == (&first.interval, first.interval_count)
+    };
+    let of = |item: &ItemFacts| item.unit_amount?.checked_mul(item.quantity.unwrap_or(1));
+    let minor = licensed().filter(alike).map(of).try_fold(0_i64, |sum, amount| sum.checked_add(amount?))?;
+    Some(Amount { minor, interval: first.interval.clone(), interval_count: first.interval_count })
 }
 
 /// When a subscription should be read again if nothing is heard: soon after its next period's end; and while Stripe

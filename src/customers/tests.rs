@@ -74,6 +74,7 @@ impl World {
 
     async fn subscribe(&self, status: Status, version: u64) {
         let item = ItemFacts {
+            id: String::new(),
             price: "price_pro".into(),
             lookup_key: None,
             metered: false,
@@ -81,6 +82,8 @@ impl World {
             interval_count: 1,
             period_start: NOW - 1_000,
             period_end: NOW + 2_000_000,
+            unit_amount: None,
+            quantity: None,
         };
         let facts = Facts {
             id: "sub_1".into(),
@@ -91,9 +94,12 @@ impl World {
             cancel_at: None,
             cancel_at_period_end: false,
             past_due_since: None,
+            trial_start: None,
+            trial_end: None,
+            currency: None,
         };
         self.store
-            .upsert_subscription(Upsert { facts, version, reread_at: None, window: None, rank: 0 }, NOW)
+            .upsert_subscription(Upsert { facts, version, reread_at: None, window: None, rank: 0, tier: None, amount: None }, NOW)
             .await
             .expect("stores");
         self.customers.refresh("cus_1", now()).await.expect("refreshes");

@@ -71,6 +71,9 @@ impl Status {
 /// One item of a subscription, as read from Stripe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ItemFacts {
+    /// `si_…`: a change of tier replaces items by it.
+    #[serde(default)]
+    pub id: String,
     pub price: String,
     pub lookup_key: Option<String>,
     pub metered: bool,
@@ -79,6 +82,11 @@ pub struct ItemFacts {
     pub interval_count: u32,
     pub period_start: i64,
     pub period_end: i64,
+    /// In minor units of the currency, where the price has one.
+    #[serde(default)]
+    pub unit_amount: Option<i64>,
+    #[serde(default)]
+    pub quantity: Option<i64>,
 }
 
 /// A subscription as read from Stripe.
@@ -93,6 +101,13 @@ pub struct Facts {
     pub cancel_at_period_end: bool,
     /// When it was first seen past due by us; neither restart nor retry moves it.
     pub past_due_since: Option<i64>,
+    #[serde(default)]
+    pub trial_start: Option<i64>,
+    #[serde(default)]
+    pub trial_end: Option<i64>,
+    /// Three letters, in lower case.
+    #[serde(default)]
+    pub currency: Option<String>,
 }
 
 /// A subscription whose prices have been understood.

@@ -71,8 +71,11 @@ fn subscription(start: i64, end: i64) -> Upsert {
         cancel_at: None,
         cancel_at_period_end: false,
         past_due_since: None,
+        trial_start: None,
+        trial_end: None,
+        currency: None,
     };
-    Upsert { facts, version: 1, reread_at: None, window: Some(Period { start, end }), rank: 1 }
+    Upsert { facts, version: 1, reread_at: None, window: Some(Period { start, end }), rank: 1, tier: None, amount: None }
 }
 
 fn ledger_in(folder: &std::path::Path, broken: &Arc<AtomicBool>) -> Arc<Ledger> {

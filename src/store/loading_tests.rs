@@ -38,7 +38,7 @@ async fn all_subscriptions_come_up_once_a_page_at_a_time() {
     let store = Temporary::new();
     for id in ["sub_3", "sub_1", "sub_2"] {
         let facts = Facts { id: id.into(), ..facts(Status::Active) };
-        let read = Upsert { facts, version: 1, reread_at: None, window: None, rank: 0 };
+        let read = Upsert { facts, version: 1, reread_at: None, window: None, rank: 0, tier: None, amount: None };
         assert!(store.upsert_subscription(read, NOW).await.expect("stores"));
     }
     let page = async |after: &str| {

@@ -52,7 +52,7 @@ pub use reading::StoreReader;
 pub use receipts::{MeterEventReceipt, TotalReceipt};
 pub use splitting::{Moved, Spanning, SplitBase};
 pub use states::{State, StateChange};
-pub use subscriptions::{Reread, Upsert};
+pub use subscriptions::{Amount, Reread, Upsert};
 pub use totals::{Batch, HourKey, HourUnits, Total, TotalKey, TotalUnits, UnitsByMeter};
 pub use totals_check::{TotalDifference, TotalsCheck};
 

@@ -19,6 +19,19 @@ pub struct Upsert {
     pub window: Option<Period>,
     /// Of a customer's subscriptions with a window the highest counts: the place of its tier.
     pub rank: u16,
+    /// The tier that its prices stand for.
+    pub tier: Option<String>,
+    pub amount: Option<Amount>,
+}
+
+/// What is paid for each interval, as Stripe has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Amount {
+    /// In minor units of the currency: all items that are not metered.
+    pub minor: i64,
+    /// day, week, month or year.
+    pub interval: String,
+    pub interval_count: u32,
 }
 
 /// A subscription whose period has ended and of which no news came.
@@ -126,7 +139,7 @@ fn upsert(db: &Connection, mut read: Upsert, now: i64) -> Result<bool> {
     };
     let text =
         serde_json::to_string(&read.facts).map_err(|error| StoreError::Unreadable(error.to_string()))?;
-    db.prepare_cached("INSERT OR REPLACE INTO subscriptions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
+    db.prepare_cached("INSERT OR REPLACE INTO subscriptions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)")?
         .execute(params![
             read.facts.id,
             read.facts.stripe_customer,
@@ -136,6 +149,12 @@ fn upsert(db: &Connection, mut read: Upsert, now: i64) -> Result<bool> {
             read.window.map(|window| window.start),
             read.window.map(|window| window.end),
             read.rank,
+            read.facts.status.as_str(),
+            read.tier,
+            read.amount.as_ref().map(|amount| amount.minor),
+            read.amount.as_ref().map(|amount| &amount.interval),
+            read.amount.as_ref().map(|amount| amount.interval_count),
+            read.facts.currency,
         ])?;
     let status = before.as_ref().map(|facts| facts.status);
     if status != Some(read.facts.status) {

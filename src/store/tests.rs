@@ -274,6 +274,9 @@ pub(super) fn facts(status: Status) -> Facts {
         cancel_at: None,
         cancel_at_period_end: false,
         past_due_since: None,
+        trial_start: None,
+        trial_end: None,
+        currency: None,
     }
 }
 
@@ -282,7 +285,7 @@ async fn an_older_read_never_replaces_a_newer_one() {
     let store = Temporary::new();
     let put = |status, version| {
         store.upsert_subscription(
-            Upsert { facts: facts(status), version, reread_at: None, window: None, rank: 0 },
+            Upsert { facts: facts(status), version, reread_at: None, window: None, rank: 0, tier: None, amount: None },
             NOW,
         )
     };
@@ -299,7 +302,7 @@ async fn grace_runs_from_the_first_sight_of_past_due() {
     let store = Temporary::new();
     let put = |status, version, now| {
         store.upsert_subscription(
-            Upsert { facts: facts(status), version, reread_at: None, window: None, rank: 0 },
+            Upsert { facts: facts(status), version, reread_at: None, window: None, rank: 0, tier: None, amount: None },
             now,
         )
     };

@@ -24,7 +24,10 @@ pub struct SubscriptionObject {
     pub cancel_at: Option<i64>,
     pub canceled_at: Option<i64>,
     pub ended_at: Option<i64>,
+    pub trial_start: Option<i64>,
     pub trial_end: Option<i64>,
+    /// The currency of all its prices, in lower case.
+    pub currency: Option<String>,
     pub billing_cycle_anchor: Option<i64>,
     pub created: Option<i64>,
     pub livemode: Option<bool>,
@@ -45,6 +48,10 @@ pub struct SubscriptionItem {
     pub interval_count: Option<i64>,
     pub current_period_start: Option<i64>,
     pub current_period_end: Option<i64>,
+    /// In minor units of the currency; none for graduated prices, and for fractions of a minor unit.
+    pub unit_amount: Option<i64>,
+    /// None of a metered one.
+    pub quantity: Option<i64>,
 }
 
 impl SubscriptionObject {
@@ -65,7 +72,9 @@ impl SubscriptionObject {
             cancel_at: integer(object, "/cancel_at"),
             canceled_at: integer(object, "/canceled_at"),
             ended_at: integer(object, "/ended_at"),
+            trial_start: integer(object, "/trial_start"),
             trial_end: integer(object, "/trial_end"),
+            currency: text(object, "/currency"),
             billing_cycle_anchor: integer(object, "/billing_cycle_anchor"),
             created: integer(object, "/created"),
             livemode: boolean(object, "/livemode"),
@@ -89,6 +98,8 @@ impl SubscriptionItem {
                 .or_else(|| integer(item, "/plan/interval_count")),
             current_period_start: period("/current_period_start"),
             current_period_end: period("/current_period_end"),
+            unit_amount: integer(item, "/price/unit_amount").or_else(|| integer(item, "/plan/amount")),
+            quantity: integer(item, "/quantity"),
         }
     }
 }

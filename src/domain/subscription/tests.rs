@@ -43,6 +43,7 @@ fn catalogue() -> Catalogue {
 
 fn item(price: &str, metered: bool, interval: &str, days: i64) -> ItemFacts {
     ItemFacts {
+        id: String::new(),
         price: price.into(),
         lookup_key: None,
         metered,
@@ -50,6 +51,8 @@ fn item(price: &str, metered: bool, interval: &str, days: i64) -> ItemFacts {
         interval_count: 1,
         period_start: ANCHOR,
         period_end: ANCHOR + days * DAY,
+        unit_amount: None,
+        quantity: None,
     }
 }
 
@@ -63,6 +66,9 @@ fn read(status: Status, items: Vec<ItemFacts>) -> Subscription {
         cancel_at: None,
         cancel_at_period_end: false,
         past_due_since: (status == Status::PastDue).then_some(ANCHOR),
+        trial_start: None,
+        trial_end: None,
+        currency: None,
     };
     Subscription::read(&facts, &catalogue())
 }
