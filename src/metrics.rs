@@ -33,6 +33,34 @@ const GATEWAY_MICROS: &[u64] = &[5, 10, 25, 50, 100, 250, 500, 1_000, 5_000, 25_
 /// Buckets of disk syncs in microseconds.
 const SYNC_MICROS: &[u64] = &[100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 250_000, 1_000_000];
 
+/// The calls to Stripe.
+const OPERATIONS: [&str; 24] = [
+    "meter_event",
+    "meter_list",
+    "meter_summary",
+    "event_retrieve",
+    "event_list",
+    "subscription_retrieve",
+    "subscription_list",
+    "subscription_create",
+    "subscription_update",
+    "subscription_cancel",
+    "customer_create",
+    "customer_retrieve",
+    "checkout_create",
+    "checkout_retrieve",
+    "checkout_expire",
+    "portal_create",
+    "price_list",
+    "price_retrieve",
+    "invoice_list",
+    "invoice_retrieve",
+    "payment_method_list",
+    "payment_method_retrieve",
+    "payment_method_attach",
+    "payment_intent_retrieve",
+];
+
 /// Declares the struct, and registers each metric under its documented name; its comment is its help text.
 macro_rules! metrics {
     ($( #[doc = $doc:literal] $field:ident: $kind:ty = $make:ident($name:literal $(, $arg:expr)*); )*) => {
@@ -121,8 +149,18 @@ metrics! {
     payments: IntCounterVec = counters("payments_total", &["outcome"]);
     /// Checkout sessions that Stripe told of, by outcome.
     checkouts: IntCounterVec = counters("checkouts_total", &["outcome"]);
-    /// Credits granted and spent.
+    /// Units granted and spent as credits, by what happened to them.
     credits: IntCounterVec = counters("credits_total", &["kind"]);
+    /// Messages sent to others, by type and outcome of a try.
+    notices: IntCounterVec = counters("notices_total", &["type", "outcome"]);
+    /// Messages that wait to be delivered.
+    notices_pending: IntGauge = gauge("notices_pending");
+    /// Runs that read all subscriptions again, by outcome.
+    sync_runs: IntCounterVec = counters("sync_runs_total", &["outcome"]);
+    /// Webhooks stored and not applied yet.
+    inbox_pending: IntGauge = gauge("inbox_pending");
+    /// Webhooks that could not be applied.
+    inbox_failed: IntGauge = gauge("inbox_failed");
     /// 1 while Redis answers.
     fleet_redis_up: IntGauge = gauge("fleet_redis_up");
     /// Leases asked of Redis.
@@ -196,22 +234,16 @@ impl Metrics {
                 &["delivered", "duplicate", "retried", "resealed", "dead", "compared", "rejected"][..],
             ),
             (&self.payments, &["succeeded", "failed"]),
-            (&self.checkouts, &["completed"]),
-            (&self.credits, &["granted", "spent"]),
+            (&self.checkouts, &["created", "completed", "expired"]),
+            (&self.credits, &["granted", "spent", "returned", "taken", "expired"]),
+            (&self.sync_runs, &["completed", "failed"]),
             (&self.config_reload, &["applied", "rejected"]),
         ] {
             for value in values {
                 family.with_label_values(&[value]);
             }
         }
-        for operation in [
-            "meter_event",
-            "meter_list",
-            "meter_summary",
-            "event_retrieve",
-            "subscription_retrieve",
-            "subscription_list",
-        ] {
+        for operation in OPERATIONS {
             for outcome in ["ok", "refused", "failed"] {
                 self.stripe_requests.with_label_values(&[operation, outcome]);
             }
