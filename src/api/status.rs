@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::customers::{MeterUsage, Snapshot};
 use crate::domain::catalogue::Catalogue;
 use crate::domain::period::rfc3339;
-use crate::domain::subscription::{Status, Subscription};
+use crate::domain::subscription::Status;
 use crate::domain::tier::{Allowance, Limit};
 
 use super::Public;
@@ -30,11 +30,11 @@ pub(super) async fn status(State(public): State<Public>, caller: Caller) -> Json
             "can_purchase": status.is_none_or(|status| !status.is_live()),
         },
         "usage": usage(catalogue, &snapshot),
-        "credits": 0,
+        "credits": snapshot.credits,
         "features": tier.map(|tier| catalogue.feature_names(tier.features)).unwrap_or_default(),
         "limits": tier.map(|tier| limits(&tier.limits)).unwrap_or_default(),
         "period": { "start": rfc3339(snapshot.period.start), "end": rfc3339(snapshot.period.end) },
-        "expires_at": subscription.and_then(|s| expires_at(s, catalogue)).map(rfc3339),
+        "expires_at": subscription.and_then(|s| s.expires_at).map(rfc3339),
         "cancel_at_period_end": subscription.is_some_and(|s| s.status.is_live() && s.cancel_at_period_end),
     }))
 }
@@ -47,7 +47,7 @@ fn usage(catalogue: &Catalogue, snapshot: &Snapshot) -> Map<String, Value> {
 
 fn meter_usage(catalogue: &Catalogue, usage: &MeterUsage) -> Value {
     let (included, remaining) = match usage.included {
-        Allowance::Units(units) => (json!(units), json!(units.saturating_sub(usage.current))),
+        Allowance::Units(units) => (json!(units), json!(units.saturating_sub(usage.counted))),
         Allowance::Unlimited => (json!("unlimited"), json!("unlimited")),
     };
     json!({
@@ -63,7 +63,7 @@ fn meter_usage(catalogue: &Catalogue, usage: &MeterUsage) -> Value {
 /// To two decimals; 0 without a bound, and beyond 100 where overage is allowed.
 fn percentage(usage: &MeterUsage) -> f64 {
     let Allowance::Units(included) = usage.included else { return 0.0 };
-    let hundredths = u128::from(usage.current) * 10_000 / u128::from(included.max(1));
+    let hundredths = u128::from(usage.counted) * 10_000 / u128::from(included.max(1));
     let shown = Decimal::from_i128_with_scale(i128::try_from(hundredths).unwrap_or(i128::MAX), 2);
     shown.to_string().parse().unwrap_or(0.0)
 }
@@ -74,13 +74,4 @@ fn limits(limits: &[(String, Limit)]) -> Map<String, Value> {
         Limit::Unlimited => json!("unlimited"),
     };
     limits.iter().map(|(name, limit)| (name.clone(), show(limit))).collect()
-}
-
-/// When access ends if nothing happens.
-fn expires_at(subscription: &Subscription, catalogue: &Catalogue) -> Option<i64> {
-    match subscription.status {
-        Status::PastDue => Some(subscription.past_due_since? + catalogue.past_due_grace),
-        Status::Trialing | Status::Active => subscription.cancel_at.or(subscription.paid_until),
-        _ => None,
-    }
 }

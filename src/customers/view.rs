@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rust_decimal::Decimal;
 
 use crate::domain::period::Period;
-use crate::domain::subscription::Subscription;
+use crate::domain::subscription::Outline;
 use crate::domain::tier::{Allowance, Tier};
 use crate::domain::units::MeterId;
 use crate::domain::usage::Now;
@@ -17,10 +17,12 @@ use super::entry::Entry;
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub tier: Option<Arc<Tier>>,
-    pub subscription: Option<Subscription>,
+    pub subscription: Option<Outline>,
     /// Admits a request, quota aside.
     pub can_use: bool,
     pub period: Period,
+    /// Credits that can be spent.
+    pub credits: u64,
     /// By meter, in the catalogue's order.
     pub usage: Vec<MeterUsage>,
 }
@@ -28,8 +30,10 @@ pub struct Snapshot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MeterUsage {
     pub meter: MeterId,
-    /// Settled units of the period.
+    /// Settled units of the period, whatever they were drawn on.
     pub current: u64,
+    /// Those that count against the included ones: not what was drawn on credits.
+    pub counted: u64,
     pub included: Allowance,
     /// Computed anew from the period's total under the tier in force, as Stripe does. In major units, unrounded.
     pub overage_amount: Decimal,
@@ -38,32 +42,39 @@ pub struct MeterUsage {
 impl MeterUsage {
     /// Units beyond the included ones.
     pub fn overage(&self) -> u64 {
-        self.current.saturating_sub(self.included.units())
+        self.counted.saturating_sub(self.included.units())
     }
 }
 
 impl Customers {
     pub fn snapshot(&self, entry: &Entry, now: Now) -> Snapshot {
-        let mut hot = entry.hot();
-        let window = hot.account.window(now);
-        let entitlement = hot.account.entitlement();
-        let tier = entitlement.tier.clone();
+        let mut account = entry.account();
+        let window = account.window(now);
+        let terms = account.terms().clone();
+        let tier = terms.entitlement.tier_at(now.seconds()).cloned();
         let usage = self.catalogue.meter_ids().map(|meter| {
-            let current = window.used[meter.index()];
-            let tier = tier.as_deref();
-            MeterUsage {
-                meter,
-                current,
-                included: tier.map_or(Allowance::Units(0), |tier| tier.included(meter)),
-                overage_amount: tier.map_or(Decimal::ZERO, |tier| tier.overage_amount(meter, current)),
-            }
+            let unbilled = window.unbilled(meter);
+            let current = window.used[meter.index()] + unbilled.extra + unbilled.credits;
+            let Some(tier) = tier.as_deref() else { return MeterUsage::without_tier(meter, current) };
+            let counted = account.settled(tier, meter);
+            let included = tier.included(meter);
+            let overage_amount = tier.overage_amount(meter, counted);
+            MeterUsage { meter, current, counted, included, overage_amount }
         });
         Snapshot {
             usage: usage.collect(),
-            can_use: entitlement.admits(now.seconds()),
+            credits: account.credits(now),
+            can_use: terms.entitlement.admits(now.seconds()),
             period: window.period,
-            subscription: hot.subscription.as_deref().cloned(),
+            subscription: terms.subscription,
             tier,
         }
+    }
+}
+
+impl MeterUsage {
+    fn without_tier(meter: MeterId, current: u64) -> Self {
+        let included = Allowance::Units(0);
+        Self { meter, current, counted: current, included, overage_amount: Decimal::ZERO }
     }
 }

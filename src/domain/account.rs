@@ -7,75 +7,47 @@
 //! There may be millions of them in memory. What many share is shared, and what few need is behind one pointer that is
 //! null until then.
 //!
-//! What a request with an idempotency key holds is in `keyed`, what the units beyond the included ones may draw on in
-//! `beyond`, what clients are shown of the limits in `policies`.
+//! What its requests are held against is in `terms`, what a request with an idempotency key holds in `keyed`, what the
+//! units beyond the included ones may draw on in `beyond`, what clients are shown of the limits in `policies`.
 
 mod beyond;
 mod keyed;
 mod policies;
+mod terms;
+mod window;
 
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use super::credits::{Lot, Purse};
-use super::idempotency::{Digest, Keys, Limits, Role};
+use super::idempotency::{Digest, Keys, Role};
 use super::period::Period;
 use super::rate::Bucket;
 use super::refusal::Refusal;
 use super::route::{Route, RouteId};
-use super::subscription::{Entitlement, Standing};
+use super::subscription::Standing;
 use super::tier::{Tier, TierId};
 use super::units::{Cost, MeterId};
 use super::usage::{Charge, Draw, Draws, Now};
 
 pub use policies::{Policies, Policy, PolicyName};
+pub use terms::Terms;
+pub use window::{ByMeter, Unbilled, Window};
+use window::of_meter;
 
 /// Stripe finalises an invoice this long after its period, unless told otherwise
 /// (<https://docs.stripe.com/billing/subscriptions/usage-based/configure-grace-period>).
 pub const INVOICE_GRACE_SECONDS: i64 = 3_600;
 
-/// Units by meter; most configurations have one or two.
-pub type ByMeter = SmallVec<[u64; 2]>;
-
-/// The settled units of one period.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Window {
-    pub period: Period,
-    /// Included and overage units: what Stripe's price is applied to.
-    pub used: ByMeter,
-    /// What was drawn beside them; empty where nothing was.
-    pub unbilled: SmallVec<[Unbilled; 1]>,
-}
-
-/// Units that Stripe does not hear of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Unbilled {
-    /// On an operator's override.
-    pub extra: u64,
-    pub credits: u64,
-}
-
-impl Window {
-    /// Of nothing but what is billed.
-    pub fn new(period: Period, used: ByMeter) -> Self {
-        Self { period, used, unbilled: SmallVec::new() }
-    }
-
-    pub fn unbilled(&self, meter: MeterId) -> Unbilled {
-        self.unbilled.get(meter.index()).copied().unwrap_or_default()
-    }
-}
-
 /// A customer's hot state.
 #[derive(Clone, Debug)]
 pub struct Account {
-    entitlement: Arc<Entitlement>,
+    terms: Arc<Terms>,
     /// The current window.
     period: Period,
     counts: SmallVec<[Count; 1]>,
     rate: Bucket,
-    key_limits: Limits,
     rare: Option<Box<Rare>>,
 }
 
@@ -110,14 +82,13 @@ pub struct Admitted {
 }
 
 impl Account {
-    /// `window` holds what the store knows of the period that the entitlement names for `now`.
-    pub fn new(entitlement: impl Into<Arc<Entitlement>>, window: Window) -> Self {
+    /// `window` holds what the store knows of the period that the terms name for `now`.
+    pub fn new(terms: impl Into<Arc<Terms>>, window: Window) -> Self {
         let mut account = Self {
-            entitlement: entitlement.into(),
+            terms: terms.into(),
             period: window.period,
             counts: window.used.into_iter().map(|used| Count { used, reserved: 0 }).collect(),
             rate: Bucket::default(),
-            key_limits: Limits { keys: 0, repeats: 0 },
             rare: None,
         };
         if !window.unbilled.is_empty() {
@@ -229,11 +200,11 @@ impl Account {
         period
     }
 
-    /// Puts another entitlement in force. `window` is the store's for the period that it names for `now`; it counts where
+    /// Puts other terms in force. `window` is the store's for the period that they name for `now`; it counts where
     /// nothing is known here. A period is known by its start: its end may move, as when a trial is extended.
-    pub fn entitle(&mut self, entitlement: impl Into<Arc<Entitlement>>, window: Option<Window>, now: Now) {
-        self.entitlement = entitlement.into();
-        self.turn_to(self.entitlement.windows.at(now.seconds()), window, now);
+    pub fn entitle(&mut self, terms: impl Into<Arc<Terms>>, window: Option<Window>, now: Now) {
+        self.terms = terms.into();
+        self.turn_to(self.terms.entitlement.windows.at(now.seconds()), window, now);
     }
 
     /// Takes over what the store has found a period to hold, where that is more.
@@ -245,8 +216,8 @@ impl Account {
         }
     }
 
-    pub fn entitlement(&self) -> &Entitlement {
-        &self.entitlement
+    pub fn terms(&self) -> &Arc<Terms> {
+        &self.terms
     }
 
     /// The window in force at `now`.
@@ -275,7 +246,7 @@ impl Account {
 
     fn roll(&mut self, now: Now) {
         if now.seconds() >= self.period.end {
-            self.turn_to(self.entitlement.windows.at(now.seconds()), None, now);
+            self.turn_to(self.terms.entitlement.windows.at(now.seconds()), None, now);
         }
     }
 
@@ -318,7 +289,7 @@ impl Account {
     }
 
     fn rare(&mut self) -> &mut Rare {
-        let limits = self.key_limits;
+        let limits = self.terms.key_limits;
         let none = || Rare {
             others: Vec::new(),
             route_rates: Vec::new(),
@@ -330,14 +301,15 @@ impl Account {
     }
 
     fn tier_in_force(&self, now: Now) -> Result<&Tier, Refusal> {
-        if !self.entitlement.admits(now.seconds()) {
-            return Err(match self.entitlement.standing {
+        let entitlement = &self.terms.entitlement;
+        if !entitlement.admits(now.seconds()) {
+            return Err(match entitlement.standing {
                 Standing::Blocked => Refusal::Blocked,
                 Standing::Paused => Refusal::SubscriptionPaused,
                 _ => Refusal::PaymentRequired,
             });
         }
-        self.entitlement.tier_at(now.seconds()).map(|tier| &**tier).ok_or(Refusal::PaymentRequired)
+        entitlement.tier_at(now.seconds()).map(|tier| &**tier).ok_or(Refusal::PaymentRequired)
     }
 
     fn route_bucket(&self, route: RouteId) -> Bucket {

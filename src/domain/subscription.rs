@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::catalogue::Catalogue;
 use super::period::{Interval, Period};
-use super::tier::{Tier, TierId};
+use super::tier::{Allowance, Tier, TierId};
+use super::units::MeterId;
 
 /// The statuses of a Stripe subscription
 /// (<https://docs.stripe.com/api/subscriptions/object#subscription_object-status>).
@@ -146,6 +147,15 @@ impl Subscription {
         }
     }
 
+    pub fn outline(&self, catalogue: &Catalogue) -> Outline {
+        let expires_at = match self.status {
+            Status::PastDue => self.past_due_since.map(|since| since + catalogue.past_due_grace),
+            Status::Trialing | Status::Active => self.cancel_at.or(self.paid_until),
+            _ => None,
+        };
+        Outline { status: self.status, expires_at, cancel_at_period_end: self.cancel_at_period_end }
+    }
+
     /// The one that counts: one that entitles to a tier beats one that does not; a live one an ended one; then the
     /// tier listed later in the file. What is sold elsewhere (no tier names it) hides nothing of ours.
     pub fn best<'a>(all: impl IntoIterator<Item = &'a Self>) -> Option<&'a Self> {
@@ -154,6 +164,15 @@ impl Subscription {
             (ours && s.status.entitles(), ours && s.status.is_live(), s.status.is_live(), s.tier)
         })
     }
+}
+
+/// What a customer is told of a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outline {
+    pub status: Status,
+    /// When access ends if nothing happens.
+    pub expires_at: Option<i64>,
+    pub cancel_at_period_end: bool,
 }
 
 /// How the windows of a quota follow each other.
@@ -262,6 +281,40 @@ impl Entitlement {
             Status::Incomplete | Status::IncompleteExpired | Status::Canceled => return fallback,
         };
         Self { standing, tier: Some(own), windows: subscription.windows, overridden: None }
+    }
+
+    /// The same with what an operator has set: a tier, units by meter, or both. Nobody gets less by it.
+    #[must_use]
+    pub fn with_override(
+        mut self,
+        tier: Option<&Arc<Tier>>,
+        included: &[Option<Allowance>],
+        until: Option<i64>,
+    ) -> Self {
+        let own = self.tier.as_deref();
+        let Some(base) = tier.map(|tier| &**tier).or(own) else { return self };
+        let largest = |meter: MeterId| {
+            let set = included.get(meter.index()).copied().flatten();
+            let of_own = own.map(|own| own.included(meter));
+            [set, of_own, Some(base.included(meter))].into_iter().flatten().max_by_key(|units| units.units())
+        };
+        let meters = (0..u16::try_from(base.included.len()).unwrap_or(u16::MAX)).map(MeterId);
+        let in_force = Tier {
+            included: meters.filter_map(largest).collect(),
+            overage: own.unwrap_or(base).overage.clone(),
+            ..base.clone()
+        };
+        let set = Override { tier: Arc::new(in_force), gives_tier: tier.is_some(), until };
+        self.overridden = Some(Box::new(set));
+        self
+    }
+
+    #[must_use]
+    pub fn with_block(mut self, blocked: bool) -> Self {
+        if blocked {
+            self.standing = Standing::Blocked;
+        }
+        self
     }
 
     /// The tier in force: its limits and prices.

@@ -1,8 +1,12 @@
 //! Loading: all that the store knows of one customer, read at one instant and in one turn.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 
-use super::{CustomerRow, KeyRow, Result, Store, Total, customers, idempotency, subscriptions, totals};
+use super::{
+    Adjustments, CustomerRow, KeyRow, Result, Store, Total, adjustments, credits, customers, idempotency,
+    subscriptions, totals,
+};
+use crate::domain::credits::Lot;
 use crate::domain::period::Period;
 use crate::domain::subscription::Facts;
 
@@ -29,46 +33,89 @@ pub struct Loaded<U> {
     /// Of the period that goes with it.
     pub totals: Vec<Total>,
     pub keys: Vec<KeyRow>,
+    /// What is left of the customer's grants.
+    pub lots: Vec<Lot>,
 }
 
 impl Store {
     /// The customer of that name, made if it is new; a claim that replaces another link leaves an audit row.
-    /// `understand` says what the subscriptions mean, and which period's totals are wanted.
+    /// `understand` says what subscriptions and adjustments mean, and which period's totals are wanted.
     pub async fn load<U: Send + 'static>(
         &self,
         wanted: Wanted,
         now: i64,
-        understand: impl Fn(&[Facts]) -> (U, Period) + Clone + Send + 'static,
+        understand: impl Fn(&[Facts], &Adjustments) -> (U, Period) + Clone + Send + 'static,
     ) -> Result<Loaded<U>> {
         let (asked, meaning) = (wanted.clone(), understand.clone());
         let known = self.read(move |db| {
-            let known = customers::by_name(db, &asked.name)?;
-            let linked = known.filter(|row| asked.claimed.is_none() || row.stripe_customer == asked.claimed);
-            linked.map(|row| read(db, row, &asked, meaning)).transpose()
+            let known = find(db, &asked.name)?;
+            let linked = known
+                .filter(|known| asked.claimed.is_none() || known.customer.stripe_customer == asked.claimed);
+            linked.map(|known| read(db, known, &asked, meaning)).transpose()
         });
         if let Some(loaded) = known.await? {
             return Ok(loaded);
         }
         self.write(move |db| {
-            let row = customers::register(db, &wanted.name, wanted.claimed.as_deref(), now)?;
-            read(db, row, &wanted, understand)
+            customers::register(db, &wanted.name, wanted.claimed.as_deref(), now)?;
+            let known = find(db, &wanted.name)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+            read(db, known, &wanted, understand)
         })
         .await
     }
 }
 
+/// What is known by a customer's name alone.
+struct Known {
+    customer: CustomerRow,
+    is_listed: bool,
+    /// What else there is; see the schema.
+    marks: u32,
+    facts: Vec<Facts>,
+}
+
+const HAS_CREDITS: u32 = 1;
+const IS_ADJUSTED: u32 = 2 | 4;
+
+/// One row for each subscription, or one without.
+pub(super) const KNOWN: &str = "SELECT c.number, c.stripe_customer,
+        EXISTS (SELECT 1 FROM listed WHERE stripe_customer = c.stripe_customer), s.facts, c.marks
+    FROM customers c LEFT JOIN subscriptions s ON s.stripe_customer = c.stripe_customer
+    WHERE c.name = ?1 ORDER BY s.id";
+
+/// In one statement: each that is begun costs as much as a customer's page.
+fn find(db: &Connection, name: &str) -> Result<Option<Known>> {
+    let mut query = db.prepare_cached(KNOWN)?;
+    let mut rows = query.query([name])?;
+    let Some(first) = rows.next()? else { return Ok(None) };
+    let customer =
+        CustomerRow { number: first.get(0)?, name: name.to_owned(), stripe_customer: first.get(1)? };
+    let (is_listed, marks, mut facts) = (first.get(2)?, first.get(4)?, Vec::new());
+    facts.extend(facts_in(first)?);
+    while let Some(row) = rows.next()? {
+        facts.extend(facts_in(row)?);
+    }
+    Ok(Some(Known { customer, is_listed, marks, facts }))
+}
+
+fn facts_in(row: &Row<'_>) -> Result<Option<Facts>> {
+    let text = row.get_ref(3)?.as_str_or_null().map_err(rusqlite::Error::from)?;
+    text.map(subscriptions::read_facts).transpose()
+}
+
 fn read<U>(
     db: &Connection,
-    customer: CustomerRow,
+    known: Known,
     wanted: &Wanted,
-    understand: impl Fn(&[Facts]) -> (U, Period),
+    understand: impl Fn(&[Facts], &Adjustments) -> (U, Period),
 ) -> Result<Loaded<U>> {
-    let (is_listed, facts) = match &customer.stripe_customer {
-        Some(id) => (subscriptions::is_listed(db, id)?, subscriptions::of(db, id)?),
-        None => (false, Vec::new()),
-    };
-    let (understood, period) = understand(&facts);
-    let totals = totals::of(db, customer.number, period.start)?;
-    let keys = idempotency::latest(db, customer.number, wanted.keys_after, wanted.most_keys)?;
-    Ok(Loaded { customer, is_listed, understood, totals, keys })
+    let Known { customer, is_listed, marks, facts } = known;
+    let number = customer.number;
+    let adjusted = marks & IS_ADJUSTED != 0;
+    let adjustments = if adjusted { adjustments::of(db, number)? } else { Adjustments::default() };
+    let (understood, period) = understand(&facts, &adjustments);
+    let lots = if marks & HAS_CREDITS != 0 { credits::lots(db, number)? } else { Vec::new() };
+    let totals = totals::of(db, number, period.start)?;
+    let keys = idempotency::latest(db, number, wanted.keys_after, wanted.most_keys)?;
+    Ok(Loaded { customer, is_listed, understood, totals, keys, lots })
 }

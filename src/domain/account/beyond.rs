@@ -4,9 +4,8 @@
 //! never charges more than included units and credits together, whatever comes at once.
 
 use rust_decimal::Decimal;
-use smallvec::SmallVec;
 
-use super::{Account, Unbilled};
+use super::{Account, Unbilled, of_meter};
 use crate::domain::credits::Lot;
 use crate::domain::period::Period;
 use crate::domain::refusal::Refusal;
@@ -22,7 +21,7 @@ impl Account {
 
     /// Credits that nothing in flight holds.
     pub fn free_credits(&self, now: Now) -> u64 {
-        let held = self.entitlement.tier_at(now.seconds()).map_or(0, |tier| self.held_beyond(tier, |_| 0));
+        let held = self.terms.entitlement.tier_at(now.seconds()).map_or(0, |tier| self.held_beyond(tier, |_| 0));
         self.credits(now).saturating_sub(held)
     }
 
@@ -48,9 +47,9 @@ impl Account {
 
     /// Units that the tier still includes, and those that an override adds to it.
     pub(super) fn allowance_left(&self, meter: MeterId, now: Now) -> (u64, u64) {
-        let own = self.entitlement.tier.as_ref().map_or(0, |tier| tier.included(meter).units());
+        let own = self.terms.entitlement.tier.as_ref().map_or(0, |tier| tier.included(meter).units());
         let included = own.saturating_sub(self.counts[meter.index()].used);
-        let overridden = self.entitlement.override_at(now.seconds());
+        let overridden = self.terms.entitlement.override_at(now.seconds());
         let extra = overridden.map_or(0, |set| set.tier.included(meter).units().saturating_sub(own));
         (included, extra.saturating_sub(self.unbilled(meter).extra))
     }
@@ -62,9 +61,7 @@ impl Account {
 
     pub(super) fn add_unbilled(&mut self, meter: MeterId, drawn: Unbilled) {
         if drawn != Unbilled::default() {
-            let of_meter = of_meter(&mut self.rare().unbilled, meter);
-            of_meter.extra = of_meter.extra.saturating_add(drawn.extra);
-            of_meter.credits = of_meter.credits.saturating_add(drawn.credits);
+            of_meter(&mut self.rare().unbilled, meter).add(drawn);
         }
     }
 
@@ -80,9 +77,7 @@ impl Account {
         let unbilled =
             if current { Some(&mut rare.unbilled) } else { others.next().map(|window| &mut window.unbilled) };
         if let Some(unbilled) = unbilled {
-            let of_meter = of_meter(unbilled, draw.meter);
-            of_meter.extra = of_meter.extra.saturating_sub(draw.extra);
-            of_meter.credits = of_meter.credits.saturating_sub(draw.credits);
+            of_meter(unbilled, draw.meter).take_off(Unbilled { extra: draw.extra, credits: draw.credits });
         }
     }
 
@@ -147,27 +142,27 @@ impl Account {
         (0..u16::try_from(self.counts.len()).unwrap_or(u16::MAX)).map(MeterId)
     }
 
-    /// What counts against the included units of a tier: what is used, in flight, or was allowed by an override that
-    /// is still part of them.
-    pub(super) fn counted(&self, tier: &Tier, meter: MeterId) -> u64 {
+    /// What has been charged against the included units of a tier, or is beyond them: what an override allowed counts
+    /// as far as it still allows it.
+    pub fn settled(&self, tier: &Tier, meter: MeterId) -> u64 {
+        let used = self.counts[meter.index()].used;
         let extra = self.unbilled(meter).extra;
         if extra == 0 {
-            return self.taken(meter);
+            return used;
         }
-        let own = self.entitlement.tier.as_ref().map_or(0, |tier| tier.included(meter).units());
-        self.taken(meter).saturating_add(extra.min(tier.included(meter).units().saturating_sub(own)))
+        let own = self.terms.entitlement.tier.as_ref().map_or(0, |tier| tier.included(meter).units());
+        used.saturating_add(extra.min(tier.included(meter).units().saturating_sub(own)))
+    }
+
+    /// The same with what is in flight.
+    pub(super) fn counted(&self, tier: &Tier, meter: MeterId) -> u64 {
+        self.settled(tier, meter).saturating_add(self.counts[meter.index()].reserved)
     }
 
     /// Used and reserved units of a meter.
+    #[cfg(test)]
     pub(super) fn taken(&self, meter: MeterId) -> u64 {
         let super::Count { used, reserved } = self.counts[meter.index()];
         used.saturating_add(reserved)
     }
-}
-
-fn of_meter(units: &mut SmallVec<[Unbilled; 1]>, meter: MeterId) -> &mut Unbilled {
-    if units.len() <= meter.index() {
-        units.resize(meter.index() + 1, Unbilled::default());
-    }
-    &mut units[meter.index()]
 }

@@ -1,0 +1,63 @@
+//! What has settled in one period.
+
+use smallvec::SmallVec;
+
+use crate::domain::period::Period;
+use crate::domain::units::MeterId;
+
+/// Units by meter; most configurations have one or two.
+pub type ByMeter = SmallVec<[u64; 2]>;
+
+/// The settled units of one period.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    pub period: Period,
+    /// Included and overage units: what Stripe's price is applied to.
+    pub used: ByMeter,
+    /// What was drawn beside them; empty where nothing was.
+    pub unbilled: SmallVec<[Unbilled; 1]>,
+}
+
+/// Units that Stripe does not hear of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unbilled {
+    /// On an operator's override.
+    pub extra: u64,
+    pub credits: u64,
+}
+
+impl Unbilled {
+    pub(super) fn add(&mut self, drawn: Self) {
+        self.extra = self.extra.saturating_add(drawn.extra);
+        self.credits = self.credits.saturating_add(drawn.credits);
+    }
+
+    pub(super) fn take_off(&mut self, drawn: Self) {
+        self.extra = self.extra.saturating_sub(drawn.extra);
+        self.credits = self.credits.saturating_sub(drawn.credits);
+    }
+}
+
+pub(super) fn of_meter(units: &mut SmallVec<[Unbilled; 1]>, meter: MeterId) -> &mut Unbilled {
+    if units.len() <= meter.index() {
+        units.resize(meter.index() + 1, Unbilled::default());
+    }
+    &mut units[meter.index()]
+}
+
+impl Window {
+    /// Of nothing but what is billed.
+    pub fn new(period: Period, used: ByMeter) -> Self {
+        Self { period, used, unbilled: SmallVec::new() }
+    }
+
+    pub fn add_unbilled(&mut self, meter: MeterId, drawn: Unbilled) {
+        if drawn != Unbilled::default() {
+            of_meter(&mut self.unbilled, meter).add(drawn);
+        }
+    }
+
+    pub fn unbilled(&self, meter: MeterId) -> Unbilled {
+        self.unbilled.get(meter.index()).copied().unwrap_or_default()
+    }
+}
