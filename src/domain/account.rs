@@ -159,7 +159,7 @@ impl Account {
             let (included, extra) = self.allowance_left(meter, now);
             let included = units.min(included);
             let extra = (units - included).min(extra);
-            let credits = self.spend_credits(meter, units - included - extra, now);
+            let credits = self.spend_credits(units - included - extra, now);
             let draw = Draw { meter, included, extra, credits, overage: units - included - extra - credits };
             let used = &mut self.counts[meter.index()].used;
             *used = used.saturating_add(draw.billed());

@@ -4,6 +4,7 @@
 //! [`Subscription::read`] gives them meaning with a [`Catalogue`]; [`Entitlement::of`] says what the best of a
 //! customer's subscriptions admits.
 
+use std::num::NonZeroI64;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -153,7 +154,11 @@ impl Subscription {
             Status::Trialing | Status::Active => self.cancel_at.or(self.paid_until),
             _ => None,
         };
-        Outline { status: self.status, expires_at, cancel_at_period_end: self.cancel_at_period_end }
+        Outline {
+            status: self.status,
+            cancel_at_period_end: self.cancel_at_period_end,
+            expires_at: expires_at.and_then(NonZeroI64::new),
+        }
     }
 
     /// The one that counts: one that entitles to a tier beats one that does not; a live one an ended one; then the
@@ -170,9 +175,16 @@ impl Subscription {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outline {
     pub status: Status,
-    /// When access ends if nothing happens.
-    pub expires_at: Option<i64>,
     pub cancel_at_period_end: bool,
+    /// There is one for each subscriber: eight bytes less.
+    expires_at: Option<NonZeroI64>,
+}
+
+impl Outline {
+    /// When access ends if nothing happens.
+    pub fn expires_at(&self) -> Option<i64> {
+        self.expires_at.map(NonZeroI64::get)
+    }
 }
 
 /// How the windows of a quota follow each other.

@@ -23,7 +23,7 @@ impl Read for Daytime {
 
 fn parse(text: &str) -> Option<Daytime> {
     let (hours, minutes) = text.split_once(':')?;
-    let two = |digits: &str, most: u32| {
+    let two = |digits: &str, most: u32| -> Option<u32> {
         let plain = digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_digit());
         digits.parse().ok().filter(|number| plain && *number <= most)
     };

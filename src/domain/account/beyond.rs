@@ -40,7 +40,7 @@ impl Account {
         self.rare.as_ref().map_or(&[], |rare| rare.purse.lots())
     }
 
-    pub(super) fn spend_credits(&mut self, meter: MeterId, units: u64, now: Now) -> u64 {
+    pub(super) fn spend_credits(&mut self, units: u64, now: Now) -> u64 {
         let rare = self.rare.as_deref_mut().filter(|_| units > 0);
         rare.map_or(0, |rare| rare.purse.spend(units, now))
     }

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::tests::{API, account, at, rate, route, tier};
 use super::*;
 use crate::domain::idempotency::{Limits, REMEMBERED_SECONDS};
+use crate::domain::tier::Overage;
 
 const REPEATS: u32 = 3;
 const COST: u64 = 5;

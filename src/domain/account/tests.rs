@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use rust_decimal::Decimal;
 use smallvec::smallvec;
 
 use super::*;
@@ -13,7 +14,7 @@ use crate::domain::period::Interval;
 use crate::domain::rate::Rate;
 use crate::domain::route::{Methods, StatusSet, UpstreamId};
 use crate::domain::subscription::{Entitlement, Windows};
-use crate::domain::tier::{Allowance, FeatureSet, Price};
+use crate::domain::tier::{Allowance, FeatureSet, Overage, Price};
 
 pub(super) const API: MeterId = MeterId(0);
 const MONTH: Period = Period { start: 1_793_491_200, end: 1_796_083_200 };
