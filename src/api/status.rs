@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::customers::{MeterUsage, Snapshot};
 use crate::domain::catalogue::Catalogue;
 use crate::domain::period::rfc3339;
-use crate::domain::subscription::Status;
+use crate::domain::subscription::{Outline, Status};
 use crate::domain::tier::{Allowance, Limit};
 
 use super::Public;
@@ -24,10 +24,10 @@ pub(super) async fn status(State(public): State<Public>, caller: Caller) -> Json
         "customer": &*caller.entry.name,
         "has_subscription": status.is_some_and(Status::is_live),
         "tier": tier.map(|tier| &*tier.name),
-        "status": status.map_or("no_subscription", Status::as_str),
+        "status": Outline::word(snapshot.subscription),
         "permissions": {
             "can_use": snapshot.can_use,
-            "can_purchase": status.is_none_or(|status| !status.is_live()),
+            "can_purchase": Outline::may_purchase(snapshot.subscription),
         },
         "usage": usage(catalogue, &snapshot),
         "credits": snapshot.credits,

@@ -10,13 +10,13 @@ use crate::domain::catalogue::Catalogue;
 use crate::domain::subscription::{Facts, Status, Subscription};
 use crate::domain::usage::Now;
 use crate::metrics::METRICS;
-use crate::store::{InboxRow, NewLink, Store, StoreError, Upsert};
+use crate::store::{InboxRow, NewLink, State, StateChange, Store, StoreError, Upsert};
 use crate::stripe::{
     CallError, SubscriptionObject, Transport, is_meter_error, list_subscriptions, retrieve_subscription,
 };
 
 use super::read::{amount, facts, reread_at};
-use super::rejections;
+use super::{rejections, transitions};
 
 /// Re-reads that share a lock: one at a time for each Stripe customer.
 const STRIPES: usize = 64;
@@ -95,6 +95,7 @@ impl Applier {
         self.put(&object, version, now).await?;
         // The call may have taken its time: a window must not be turned back over an edge.
         self.customers.refresh(&object.customer, clock::now()).await?;
+        self.announce(&object.customer).await?;
         Ok(())
     }
 
@@ -107,6 +108,21 @@ impl Applier {
         }
         self.store.set_listed(stripe_customer.to_owned(), now.seconds()).await?;
         self.customers.refresh(stripe_customer, clock::now()).await?;
+        self.announce(stripe_customer).await?;
+        Ok(())
+    }
+
+    /// Keeps what has become of all that a Stripe customer stands for, and tells of it.
+    async fn announce(&self, stripe_customer: &str) -> Result<(), StoreError> {
+        for row in self.store.customers_of(stripe_customer.to_owned()).await? {
+            let now = clock::now();
+            let position = self.customers.position(&row.name, now).await?;
+            let tier = position.tier.as_ref().map(|tier| tier.name.to_string());
+            let state = State { tier, status: position.status() };
+            let name = row.name;
+            let tell = move |change: &StateChange| transitions::notices(change, &name, &position);
+            self.store.note_state(row.number, state, tell, now.seconds()).await?;
+        }
         Ok(())
     }
 

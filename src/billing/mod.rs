@@ -13,6 +13,7 @@ mod apply;
 mod listing;
 mod read;
 mod rejections;
+mod transitions;
 pub mod worker;
 
 pub use worker::Billing;

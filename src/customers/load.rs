@@ -19,10 +19,10 @@ use super::Customers;
 use super::entry::Entry;
 
 /// What a customer's subscriptions mean under the catalogue.
-struct Meaning {
+pub(super) struct Meaning {
     /// The best of them.
-    subscription: Option<Outline>,
-    entitlement: Entitlement,
+    pub subscription: Option<Outline>,
+    pub entitlement: Entitlement,
     /// In force when they were read.
     period: Period,
 }
@@ -78,7 +78,7 @@ impl Customers {
     }
 
     /// One turn of the store.
-    async fn read(
+    pub(super) async fn read(
         &self,
         name: &str,
         claimed: Option<&str>,

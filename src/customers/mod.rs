@@ -15,6 +15,7 @@
 
 mod entry;
 mod load;
+mod position;
 mod reservation;
 mod table;
 mod view;
@@ -33,6 +34,7 @@ use crate::metrics::METRICS;
 use crate::store::Store;
 
 pub use entry::{Denied, Entry};
+pub use position::Position;
 pub use reservation::{Reservation, Settled};
 pub use view::{MeterUsage, Snapshot};
 

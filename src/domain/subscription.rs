@@ -181,6 +181,16 @@ pub struct Outline {
 }
 
 impl Outline {
+    /// Stripe's word, or `no_subscription` where there never was one.
+    pub fn word(outline: Option<Self>) -> &'static str {
+        outline.map_or("no_subscription", |outline| outline.status.as_str())
+    }
+
+    /// Whether a customer may buy a subscription.
+    pub fn may_purchase(outline: Option<Self>) -> bool {
+        outline.is_none_or(|outline| !outline.status.is_live())
+    }
+
     /// When access ends if nothing happens.
     pub fn expires_at(&self) -> Option<i64> {
         self.expires_at.map(NonZeroI64::get)

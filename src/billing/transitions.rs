@@ -1,0 +1,66 @@
+//! What others are told when a customer's tier or status has changed.
+
+use serde_json::{Value, json};
+
+use crate::customers::Position;
+use crate::domain::notice::NoticeKind;
+use crate::domain::period::rfc3339;
+use crate::domain::subscription::Status;
+use crate::store::{NewNotice, StateChange};
+
+/// The notices of one change; none for a change that concerns nobody.
+pub(super) fn notices(change: &StateChange, customer: &str, position: &Position) -> Vec<NewNotice> {
+    let data = data(change, customer, position);
+    let notice = |kind: NoticeKind| NewNotice {
+        kind,
+        customer: Some(change.customer),
+        cause: format!("state:{}:{}", change.id, kind.as_str()),
+        data: data.clone(),
+    };
+    let changed = (change.from_tier != change.to.tier).then(|| notice(NoticeKind::TierChanged));
+    let past_due = Status::PastDue.as_str();
+    let begins = change.to.status == past_due && change.from_status != past_due;
+    let grace = begins.then(|| notice(NoticeKind::GraceStarted));
+    changed.into_iter().chain(grace).collect()
+}
+
+fn data(change: &StateChange, customer: &str, position: &Position) -> Value {
+    let until = position.subscription.and_then(|outline| outline.expires_at());
+    json!({
+        "customer": customer,
+        "tier": change.to.tier,
+        "status": change.to.status,
+        "previous_tier": change.from_tier,
+        "previous_status": change.from_status,
+        "expires_at": until.map(rfc3339),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::State;
+
+    fn told(from: (Option<&str>, &str), to: (Option<&str>, &'static str)) -> Vec<&'static str> {
+        let tier = |name: Option<&str>| name.map(str::to_owned);
+        let change = StateChange {
+            id: 1,
+            customer: 7,
+            from_tier: tier(from.0),
+            from_status: from.1.to_owned(),
+            to: State { tier: tier(to.0), status: to.1 },
+        };
+        let position = Position { number: 7, tier: None, subscription: None };
+        notices(&change, "acme", &position).iter().map(|notice| notice.kind.as_str()).collect()
+    }
+
+    #[test]
+    fn a_tier_is_told_when_it_changes_and_a_grace_when_it_begins() {
+        let (free, pro) = (Some("free"), Some("pro"));
+        assert_eq!(told((None, "no_subscription"), (pro, "trialing")), ["tier.changed"]);
+        assert_eq!(told((pro, "trialing"), (pro, "active")), [""; 0]);
+        assert_eq!(told((pro, "active"), (pro, "past_due")), ["grace.started"]);
+        assert_eq!(told((pro, "past_due"), (free, "canceled")), ["tier.changed"]);
+        assert_eq!(told((pro, "past_due"), (pro, "active")), [""; 0]);
+    }
+}

@@ -1,0 +1,37 @@
+//! Where a customer stands, whether in memory or not.
+
+use std::sync::Arc;
+
+use crate::domain::subscription::Outline;
+use crate::domain::tier::Tier;
+use crate::domain::usage::Now;
+use crate::store::StoreError;
+
+use super::Customers;
+
+/// A customer's tier in force, and what is told of the best of their subscriptions.
+#[derive(Clone, Debug)]
+pub struct Position {
+    pub number: u32,
+    pub tier: Option<Arc<Tier>>,
+    pub subscription: Option<Outline>,
+}
+
+impl Position {
+    /// Stripe's word, or `no_subscription` where there never was one.
+    pub fn status(&self) -> &'static str {
+        Outline::word(self.subscription)
+    }
+}
+
+impl Customers {
+    /// Of a customer that the store knows, as it knows them.
+    pub async fn position(&self, name: &str, now: Now) -> Result<Position, StoreError> {
+        let loaded = self.read(name, None, false, now).await?;
+        Ok(Position {
+            number: loaded.customer.number,
+            tier: loaded.understood.entitlement.tier_at(now.seconds()).cloned(),
+            subscription: loaded.understood.subscription,
+        })
+    }
+}
