@@ -47,7 +47,7 @@ async fn the_last_answers_on_kept_connections_say_that_the_connection_closes() {
     let wishes = ["", "\r\nte: trailers"]; // a plain request, and one that is not
     for (wire, wish) in waiting.iter_mut().zip(wishes) {
         let kept = wire.ask(&customer, "GET /signals HTTP/1.1").await;
-        assert_eq!((kept.status, kept.header("connection")), (200, None));
+        assert_eq!((kept.status, kept.header("connection")), (200, Some("keep-alive")));
         wire.send_head(&customer, &format!("GET /export/pdf HTTP/1.1{wish}")).await;
     }
     world.upstream.arrived("/export/pdf", 2).await;
@@ -79,7 +79,7 @@ async fn answers_within_the_drain_delay_close_their_connections() {
     let mut wires = Vec::new();
     for head in heads {
         let mut wire = world.wire().await;
-        assert_eq!(wire.ask(&customer, head).await.header("connection"), None, "{head}");
+        assert_eq!(wire.ask(&customer, head).await.header("connection"), Some("keep-alive"), "{head}");
         wires.push((wire, head));
     }
     world.gateway.terminate();
