@@ -9,7 +9,7 @@ use http::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::harness::{Customer, Reply, World};
+use crate::harness::{Customer, PATIENCE, Reply, World};
 
 /// A raw API: answers each path by bytes, and may close the connection afterwards.
 struct RawApi {
@@ -223,7 +223,8 @@ async fn read_timeout_is_how_long_the_api_is_silent_and_not_what_client_or_answe
     for plain in [true, false] {
         let reply = ask(&customer, &Method::GET, "/signals/history/slow", plain).await;
         assert_eq!(reply, Some((200, 2, "ok".to_owned())), "plain: {plain}");
-        let reply = ask(&customer, &Method::GET, "/signals/history/silent", plain).await;
+        let silent = ask(&customer, &Method::GET, "/signals/history/silent", plain);
+        let reply = tokio::time::timeout(PATIENCE, silent).await.expect("the wait ends");
         assert_eq!(reply, Some((504, 0, "upstream_timeout".to_owned())), "plain: {plain}");
     }
     ask(&customer, &Method::GET, "/signals", true).await.expect("keeps a connection, whose timer runs out");
