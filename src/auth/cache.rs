@@ -162,7 +162,9 @@ mod tests {
         let cache = TokenCache::new(ENTRIES_PER_SET);
         let signature = "s".repeat(HASHED_BYTES);
         let tokens = ["mine", "your"].map(|claims| format!("{claims}.{signature}"));
-        tokens.iter().for_each(|token| remember(&cache, token, NOW + 10));
+        for token in &tokens {
+            remember(&cache, token, NOW + 10);
+        }
         for token in &tokens {
             assert_eq!(*cache.get(token.as_bytes(), NOW).unwrap().customer, **token);
         }

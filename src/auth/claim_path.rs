@@ -30,7 +30,7 @@ impl FromStr for ClaimPath {
 impl ClaimPath {
     /// The claim's value; an explicit `null` counts as absent.
     pub fn find<'c, 't>(&self, claims: &'c Claims<'t>) -> Option<&'c Claim<'t>> {
-        let value = match claims.get(&*self.0) {
+        let value = match claims.get(&self.0) {
             Some(literal) => literal,
             None => self.follow(claims)?,
         };
