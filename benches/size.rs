@@ -16,6 +16,8 @@
 mod capped;
 #[path = "size/customers.rs"]
 mod customers;
+#[path = "size/start.rs"]
+mod start;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -15,8 +15,8 @@ use tollgate::domain::subscription::{Facts, ItemFacts, Status};
 use tollgate::domain::usage::Now;
 use tollgate::store::Store;
 
-use super::capped;
 use super::{NOW, asked, resident_bytes, runtime};
+use super::{capped, start};
 
 /// Nothing is known of them at Stripe, or each has a subscription there.
 #[derive(Clone, Copy, PartialEq)]
@@ -38,7 +38,7 @@ pub fn at_size() {
     }
 }
 
-/// The second half: opening a store of many, and loading one of them.
+/// The second half: opening a store of many, loading one of them, and the start of the gateway.
 pub fn at_start() {
     let count = asked("TOLLGATE_BENCH_CUSTOMERS", 10_000_000);
     let folder = tempfile::tempdir().expect("a folder");
@@ -54,6 +54,8 @@ pub fn at_start() {
         loads(&World::open(folder.path()), count, known);
     }
     sql_alone(folder.path(), count);
+    let took = start::until_it_listens(folder.path());
+    println!("start the gateway on a store of {count}, until it listens: {:.3} s", took.as_secs_f64());
 }
 
 struct World {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::customers::{MeterUsage, Snapshot};
 use crate::domain::catalogue::Catalogue;
 use crate::domain::period::rfc3339;
-use crate::domain::subscription::{Status, Subscription};
+use crate::domain::subscription::Status;
 use crate::domain::tier::{Allowance, Limit};
 
 use super::Public;
@@ -34,7 +34,7 @@ pub(super) async fn status(State(public): State<Public>, caller: Caller) -> Json
         "features": tier.map(|tier| catalogue.feature_names(tier.features)).unwrap_or_default(),
         "limits": tier.map(|tier| limits(&tier.limits)).unwrap_or_default(),
         "period": { "start": rfc3339(snapshot.period.start), "end": rfc3339(snapshot.period.end) },
-        "expires_at": subscription.and_then(|s| expires_at(s, catalogue)).map(rfc3339),
+        "expires_at": subscription.and_then(|s| s.expires_at).map(rfc3339),
         "cancel_at_period_end": subscription.is_some_and(|s| s.status.is_live() && s.cancel_at_period_end),
     }))
 }
@@ -74,13 +74,4 @@ fn limits(limits: &[(String, Limit)]) -> Map<String, Value> {
         Limit::Unlimited => json!("unlimited"),
     };
     limits.iter().map(|(name, limit)| (name.clone(), show(limit))).collect()
-}
-
-/// When access ends if nothing happens.
-fn expires_at(subscription: &Subscription, catalogue: &Catalogue) -> Option<i64> {
-    match subscription.status {
-        Status::PastDue => Some(subscription.past_due_since? + catalogue.past_due_grace),
-        Status::Trialing | Status::Active => subscription.cancel_at.or(subscription.paid_until),
-        _ => None,
-    }
 }

@@ -2,7 +2,6 @@
 
 use std::sync::atomic::AtomicBool;
 
-use super::entry::Hot;
 use super::tests::{World, now, route};
 use super::*;
 use crate::domain::account::{Account, Window};
@@ -14,11 +13,12 @@ impl World {
     /// As if loaded from an empty store.
     fn come(&self, name: &str, now: Now) -> Arc<Entry> {
         let customers = &self.customers;
-        let window =
-            Window { period: customers.fallback.windows.at(now.seconds()), used: smallvec::smallvec![0] };
+        let window = Window {
+            period: customers.fallback.entitlement.windows.at(now.seconds()),
+            used: smallvec::smallvec![0],
+        };
         let account = Account::new(customers.fallback.clone(), window);
-        let hot = Hot { account, stripe_customer: None, subscription: None };
-        let entry = Arc::new(Entry::new(name.into(), 7, hot, now));
+        let entry = Arc::new(Entry::new(name.into(), 7, account, now));
         customers.take_in(entry.clone(), now);
         entry
     }

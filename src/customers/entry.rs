@@ -1,38 +1,33 @@
-//! One customer in memory.
+//! One customer in memory. What is decided with lies together, in as few cache lines as it fits.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use smol_str::SmolStr;
 
 use crate::domain::account::Account;
 use crate::domain::idempotency::Digest;
 use crate::domain::refusal::Refusal;
 use crate::domain::route::Route;
-use crate::domain::subscription::Subscription;
 use crate::domain::usage::Now;
 
 use super::reservation::Reservation;
 
 /// A customer: number and name never change, what is decided with is under the lock. There may be millions.
 pub struct Entry {
-    pub name: Box<str>,
+    /// In place up to 23 bytes.
+    pub name: SmolStr,
     /// The store's number; what records carry.
     pub number: u32,
     /// In seconds since the epoch, until 2106.
     last_seen: AtomicU32,
     /// Behind the last record of this customer; it must be folded before the entry leaves.
     next_record: AtomicU64,
-    hot: Mutex<Hot>,
+    account: Mutex<Account>,
 }
 
-/// With the counts of an [`Arc`], so that the allocator's next larger size is not needed.
-const _: () = assert!(size_of::<Entry>() + 16 <= 160, "a customer has grown");
-
-pub(super) struct Hot {
-    pub account: Account,
-    pub stripe_customer: Option<Box<str>>,
-    /// The best of the customer's subscriptions.
-    pub subscription: Option<Box<Subscription>>,
-}
+/// With the counts of an [`Arc`]: two cache lines, and a size that the allocator has.
+const _: () = assert!(size_of::<Entry>() + 16 <= 128, "a customer has grown");
 
 /// Why an entry does not admit a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,13 +38,13 @@ pub enum Denied {
 }
 
 impl Entry {
-    pub(super) fn new(name: Box<str>, number: u32, hot: Hot, now: Now) -> Self {
+    pub(super) fn new(name: SmolStr, number: u32, account: Account, now: Now) -> Self {
         Self {
             name,
             number,
             last_seen: AtomicU32::new(whole_seconds(now)),
             next_record: AtomicU64::new(0),
-            hot: Mutex::new(hot),
+            account: Mutex::new(account),
         }
     }
 
@@ -61,13 +56,13 @@ impl Entry {
         key: Option<Digest>,
         now: Now,
     ) -> Result<Reservation, Denied> {
-        let mut hot = self.hot();
-        if !hot.is_linked_as(claimed) {
+        let mut account = self.account();
+        if !account.terms().are_linked_as(claimed) {
             return Err(Denied::Stale);
         }
         self.last_seen.store(whole_seconds(now), Ordering::Relaxed);
-        let admitted = hot.account.admit(route, key, now).map_err(Denied::Refused)?;
-        drop(hot);
+        let admitted = account.admit(route, key, now).map_err(Denied::Refused)?;
+        drop(account);
         Ok(Reservation::new(self.clone(), admitted, route.cost.clone()))
     }
 
@@ -78,25 +73,18 @@ impl Entry {
 
     /// Whether it can leave memory: nobody has asked for so many seconds, and the store knows all of it.
     pub(super) fn can_leave(&mut self, folded_next_record: u64, idle_seconds: u32, now: Now) -> bool {
-        let hot = self.hot.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let account = self.account.get_mut().unwrap_or_else(PoisonError::into_inner);
         *self.last_seen.get_mut() <= whole_seconds(now).saturating_sub(idle_seconds)
             && *self.next_record.get_mut() <= folded_next_record
-            && hot.account.is_at_rest(now)
+            && account.is_at_rest(now)
     }
 
     /// Every change under the lock is complete when a panic elsewhere could poison it.
-    pub(super) fn hot(&self) -> MutexGuard<'_, Hot> {
-        self.hot.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn account(&self) -> MutexGuard<'_, Account> {
+        self.account.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 fn whole_seconds(now: Now) -> u32 {
     u32::try_from(now.seconds()).unwrap_or(u32::MAX)
-}
-
-impl Hot {
-    /// A token without the claim goes with any link.
-    pub fn is_linked_as(&self, claimed: Option<&str>) -> bool {
-        claimed.is_none() || self.stripe_customer.as_deref() == claimed
-    }
 }

@@ -3,22 +3,23 @@
 use std::sync::Arc;
 
 use smallvec::smallvec;
+use smol_str::SmolStr;
 
-use crate::domain::account::{Account, ByMeter, Window};
+use crate::domain::account::{Account, ByMeter, Terms, Window};
 use crate::domain::idempotency::{Charged, Digest, REMEMBERED_SECONDS};
 use crate::domain::period::Period;
-use crate::domain::subscription::{Entitlement, Facts, Subscription};
+use crate::domain::subscription::{Entitlement, Facts, Outline, Subscription};
 use crate::domain::usage::Now;
 use crate::metrics::METRICS;
 use crate::store::{KeyRow, Loaded, StoreError, Total, Wanted};
 
 use super::Customers;
-use super::entry::{Entry, Hot};
+use super::entry::Entry;
 
 /// What a customer's subscriptions mean under the catalogue.
 struct Meaning {
     /// The best of them.
-    subscription: Option<Subscription>,
+    subscription: Option<Outline>,
     entitlement: Entitlement,
     /// In force when they were read.
     period: Period,
@@ -31,7 +32,7 @@ impl Customers {
         let _one_at_a_time = self.stripe(name).lock().await;
         // Whoever is there cannot leave while this one holds them.
         let known = self.get(name);
-        if let Some(entry) = known.as_ref().filter(|entry| entry.hot().is_linked_as(claimed)) {
+        if let Some(entry) = known.as_ref().filter(|entry| entry.account().terms().are_linked_as(claimed)) {
             return Ok(entry.clone());
         }
         let loaded = self.read(name, claimed, known.is_none(), now).await?;
@@ -67,9 +68,9 @@ impl Customers {
         let Some(name) = self.store.customer_name(number).await? else { return Ok(()) };
         let _one_at_a_time = self.stripe(&name).lock().await;
         if let Some(entry) = self.get(&name) {
-            let period = entry.hot().account.window(now).period;
+            let period = entry.account().window(now).period;
             let totals = self.store.totals(number, period.start).await?;
-            entry.hot().account.raise(&self.window(period, &totals));
+            entry.account().raise(&self.window(period, &totals));
         }
         Ok(())
     }
@@ -86,38 +87,37 @@ impl Customers {
             name: name.to_owned(),
             claimed: claimed.map(str::to_owned),
             keys_after: now.seconds().saturating_sub(REMEMBERED_SECONDS),
-            most_keys: if with_keys { self.key_limits.keys } else { 0 },
+            most_keys: if with_keys { self.fallback.key_limits.keys as usize } else { 0 },
         };
         let catalogue = self.catalogue.clone();
         let understand = move |facts: &[Facts]| {
-            let mut all: Vec<_> = facts.iter().map(|facts| Subscription::read(facts, &catalogue)).collect();
-            let best = Subscription::best(&all).and_then(|best| all.iter().position(|one| one == best));
-            let subscription = best.map(|place| all.swap_remove(place));
-            let entitlement = Entitlement::of(subscription.as_ref(), &catalogue);
+            let all: Vec<_> = facts.iter().map(|facts| Subscription::read(facts, &catalogue)).collect();
+            let best = Subscription::best(&all);
+            let entitlement = Entitlement::of(best, &catalogue);
             let period = entitlement.windows.at(now.seconds());
+            let subscription = best.map(|best| best.outline(&catalogue));
             (Meaning { subscription, entitlement, period }, period)
         };
         self.store.load(wanted, now.seconds(), understand).await
     }
 
     fn entry(&self, loaded: Loaded<Meaning>, now: Now) -> Entry {
-        let Loaded {
-            customer, understood: Meaning { subscription, entitlement, period }, totals, keys, ..
-        } = loaded;
+        let Loaded { customer, understood, totals, keys, .. } = loaded;
+        let window = self.window(understood.period, &totals);
         let charged = |row: &KeyRow| Charged { at: Now::from_seconds(row.at), repeats: row.repeats };
         let keys = keys.iter().map(|row| (Digest(row.key), charged(row)));
-        let account = Account::new(self.shared(entitlement), self.window(period, &totals));
-        let hot = Hot {
-            account: account.with_keys(self.key_limits, keys),
-            stripe_customer: customer.stripe_customer.map(Into::into),
-            subscription: subscription.map(Box::new),
-        };
-        Entry::new(customer.name.into(), customer.number, hot, now)
+        let account = Account::new(self.terms(customer.stripe_customer, understood), window);
+        Entry::new(customer.name.into(), customer.number, account.with_keys(keys), now)
     }
 
-    /// Most have no subscription.
-    fn shared(&self, entitlement: Entitlement) -> Arc<Entitlement> {
-        if entitlement == *self.fallback { self.fallback.clone() } else { Arc::new(entitlement) }
+    /// All who are unknown to Stripe share theirs.
+    fn terms(&self, stripe_customer: Option<String>, meaning: Meaning) -> Arc<Terms> {
+        let Meaning { subscription, entitlement, .. } = meaning;
+        if stripe_customer.is_none() && subscription.is_none() {
+            return self.fallback.clone();
+        }
+        let stripe_customer = stripe_customer.map(SmolStr::from);
+        Arc::new(Terms { entitlement, key_limits: self.fallback.key_limits, stripe_customer, subscription })
     }
 
     /// Stripe customers that were never heard of are asked about in the background.
@@ -131,17 +131,14 @@ impl Customers {
 
     /// The units of a period that the account knows are the account's: the store may not have heard of all of them.
     fn renew(&self, entry: &Entry, loaded: Loaded<Meaning>, now: Now) {
-        let Loaded { customer, understood: Meaning { subscription, entitlement, period }, totals, .. } =
-            loaded;
-        let stored = self.window(period, &totals);
-        let after = entitlement.tier.clone();
-        let mut hot = entry.hot();
-        let before = hot.account.entitlement().tier.clone();
-        hot.account.entitle(self.shared(entitlement), Some(stored), now);
-        hot.subscription = subscription.map(Box::new);
-        hot.stripe_customer = customer.stripe_customer.map(Into::into);
-        drop(hot);
-        if let (Some(before), Some(after)) = (before, after)
+        let Loaded { customer, understood, totals, .. } = loaded;
+        let stored = self.window(understood.period, &totals);
+        let after = self.terms(customer.stripe_customer, understood);
+        let mut account = entry.account();
+        let before = account.terms().clone();
+        account.entitle(after.clone(), Some(stored), now);
+        drop(account);
+        if let (Some(before), Some(after)) = (&before.entitlement.tier, &after.entitlement.tier)
             && before.id != after.id
         {
             METRICS.tier_changes.with_label_values(&[&*before.name, &*after.name]).inc();

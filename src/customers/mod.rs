@@ -24,6 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::mpsc;
 
+use crate::domain::account::Terms;
 use crate::domain::catalogue::Catalogue;
 use crate::domain::idempotency::Limits;
 use crate::domain::subscription::Entitlement;
@@ -41,7 +42,7 @@ use table::Table;
 const STRIPES: usize = 64;
 /// An entry that nobody asked for during this time may leave.
 const IDLE_SECONDS: u32 = 600;
-/// Up to so many entries there is room for those who rest: some 250 MB of them.
+/// Up to so many entries there is room for those who rest: some 300 MB of them.
 pub const ROOMY: usize = 1 << 20;
 
 /// All customers in memory.
@@ -50,9 +51,8 @@ pub struct Customers {
     store: Arc<Store>,
     /// The store's number of each meter.
     meter_numbers: Vec<u32>,
-    key_limits: Limits,
-    /// Of those without a subscription: one for all.
-    fallback: Arc<Entitlement>,
+    /// Of those unknown to Stripe: one for all.
+    fallback: Arc<Terms>,
     entries: Table,
     /// [`ROOMY`], but in tests.
     roomy: usize,
@@ -72,11 +72,15 @@ impl Customers {
         unknown: mpsc::UnboundedSender<String>,
     ) -> Self {
         Self {
-            fallback: Arc::new(Entitlement::of(None, &catalogue)),
+            fallback: Arc::new(Terms {
+                entitlement: Entitlement::of(None, &catalogue),
+                key_limits,
+                stripe_customer: None,
+                subscription: None,
+            }),
             catalogue,
             store,
             meter_numbers,
-            key_limits,
             entries: Table::new(),
             roomy: ROOMY,
             folded_next_record: AtomicU64::new(0),

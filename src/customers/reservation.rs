@@ -45,7 +45,7 @@ impl Reservation {
 
     /// The idempotency key, where it could not be known before the whole body was. What is settled or released stays.
     pub fn identify(&mut self, key: Digest, now: Now) {
-        if self.held && self.entry.hot().account.identify(&self.cost, key, now) {
+        if self.held && self.entry.account().identify(&self.cost, key, now) {
             self.admitted.key = Some(key);
         }
     }
@@ -70,21 +70,21 @@ impl Reservation {
         if !std::mem::take(&mut self.held) {
             return None;
         }
-        let account = &mut self.entry.hot().account;
+        let account = &mut *self.entry.account();
         let charge = account.settle(&self.cost, self.admitted.key, now);
-        let tier = account.entitlement().tier.as_ref().map(|tier| tier.id);
+        let tier = account.terms().entitlement.tier.as_ref().map(|tier| tier.id);
         Some((Settled { charge, tier }, then(account)))
     }
 
     /// Takes back a charge that this reservation settled; answers the period that this counts in.
     pub fn undo(&self, settled: &Settled, now: Now) -> Period {
-        self.entry.hot().account.undo(&settled.charge, now)
+        self.entry.account().undo(&settled.charge, now)
     }
 
     /// Gives the units back. What has settled stays settled.
     pub fn release(&mut self) {
         if std::mem::take(&mut self.held) {
-            self.entry.hot().account.release(&self.cost, self.admitted.key);
+            self.entry.account().release(&self.cost, self.admitted.key);
         }
     }
 }
@@ -98,6 +98,6 @@ impl Drop for Reservation {
 impl Entry {
     /// Every limit that a request on this route is held against, the tightest first.
     pub fn policies(&self, route: &Route, currency: Currency, now: Now) -> Policies {
-        self.hot().account.policies(route, currency, now)
+        self.account().policies(route, currency, now)
     }
 }

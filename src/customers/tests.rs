@@ -11,7 +11,7 @@ use crate::domain::idempotency::Digest;
 use crate::domain::money::Currency;
 use crate::domain::rate::Rate;
 use crate::domain::route::{Methods, Route, RouteId, RouteTable, StatusSet, UpstreamId};
-use crate::domain::subscription::{Facts, ItemFacts, Status};
+use crate::domain::subscription::{Facts, ItemFacts, Outline, Status};
 use crate::domain::tier::{Allowance, FeatureSet, Overage, Price, Tier, TierId};
 use crate::domain::units::{Cost, Meter, MeterId};
 use crate::store::{Batch, KeyChange, KeyNews, Upsert};
@@ -183,6 +183,54 @@ async fn news_of_a_subscription_reaches_a_loaded_customer() {
     assert_eq!(&*tier(&world), "pro");
     world.subscribe(Status::Canceled, 2).await;
     assert_eq!(&*tier(&world), "free");
+}
+
+#[tokio::test]
+async fn keys_are_remembered_under_new_terms_as_under_the_old_ones() {
+    let world = World::new();
+    let entry = world.customers.load("acme", Some("cus_1"), now()).await.expect("loads");
+    let ask = || {
+        let key = Some(Digest([1; 16]));
+        let mut reservation = entry.admit(None, &route(1), key, now()).expect("fits");
+        reservation.settle(now()).expect("held").charge.is_repeat()
+    };
+    assert!(!ask());
+    world.subscribe(Status::Active, 1).await;
+    assert!(ask() && ask());
+    assert!(!ask(), "only two repeats are free");
+    let other = world.customers.load("other", Some("cus_1"), now()).await.expect("loads");
+    let repeats = |entry: &Arc<Entry>| {
+        let mut reservation = entry.admit(None, &route(1), Some(Digest([2; 16])), now()).expect("fits");
+        reservation.settle(now()).expect("held").charge.is_repeat()
+    };
+    assert!(!repeats(&other) && repeats(&other), "loaded with a subscription");
+}
+
+#[tokio::test]
+async fn a_customer_is_told_of_the_subscription_as_long_as_it_is_the_best() {
+    let world = World::new();
+    let entry = world.customers.load("acme", Some("cus_1"), now()).await.expect("loads");
+    let told = || world.customers.snapshot(&entry, now()).subscription;
+    assert_eq!(told(), None);
+    world.subscribe(Status::Active, 1).await;
+    let active =
+        Outline { status: Status::Active, expires_at: Some(NOW + 2_000_000), cancel_at_period_end: false };
+    assert_eq!(told(), Some(active));
+    world.subscribe(Status::Canceled, 2).await;
+    assert_eq!(told(), Some(Outline { status: Status::Canceled, expires_at: None, ..active }));
+}
+
+#[tokio::test]
+async fn long_names_and_ids_are_told_apart_to_their_last_byte() {
+    let world = World::new();
+    let long = |last: char| format!("{}{last}", "a".repeat(255));
+    let (name, id) = (long('1'), format!("cus_{}", long('1')));
+    let entry = world.customers.load(&name, Some(&id), now()).await.expect("loads");
+    assert_eq!(&*entry.name, name);
+    assert!(world.customers.get(&name).is_some() && world.customers.get(&long('2')).is_none());
+    assert!(entry.admit(Some(&id), &route(1), None, now()).is_ok());
+    let other = format!("cus_{}", long('2'));
+    assert!(matches!(entry.admit(Some(&other), &route(1), None, now()), Err(Denied::Stale)));
 }
 
 #[tokio::test]

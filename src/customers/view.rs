@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rust_decimal::Decimal;
 
 use crate::domain::period::Period;
-use crate::domain::subscription::Subscription;
+use crate::domain::subscription::Outline;
 use crate::domain::tier::{Allowance, Tier};
 use crate::domain::units::MeterId;
 use crate::domain::usage::Now;
@@ -17,7 +17,7 @@ use super::entry::Entry;
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub tier: Option<Arc<Tier>>,
-    pub subscription: Option<Subscription>,
+    pub subscription: Option<Outline>,
     /// Admits a request, quota aside.
     pub can_use: bool,
     pub period: Period,
@@ -44,10 +44,11 @@ impl MeterUsage {
 
 impl Customers {
     pub fn snapshot(&self, entry: &Entry, now: Now) -> Snapshot {
-        let mut hot = entry.hot();
-        let window = hot.account.window(now);
-        let entitlement = hot.account.entitlement();
-        let tier = entitlement.tier.clone();
+        let mut account = entry.account();
+        let window = account.window(now);
+        let terms = account.terms().clone();
+        drop(account);
+        let tier = &terms.entitlement.tier;
         let usage = self.catalogue.meter_ids().map(|meter| {
             let current = window.used[meter.index()];
             let tier = tier.as_deref();
@@ -60,10 +61,10 @@ impl Customers {
         });
         Snapshot {
             usage: usage.collect(),
-            can_use: entitlement.admits(now.seconds()),
+            can_use: terms.entitlement.admits(now.seconds()),
             period: window.period,
-            subscription: hot.subscription.as_deref().cloned(),
-            tier,
+            subscription: terms.subscription,
+            tier: tier.clone(),
         }
     }
 }

@@ -7,27 +7,30 @@
 //! There may be millions of them in memory. What many share is shared, and what few need is behind one pointer that is
 //! null until then.
 //!
-//! What a request with an idempotency key holds is in `keyed`, what clients are shown of the limits in `policies`.
+//! What its requests are held against is in `terms`, what a request with an idempotency key holds in `keyed`, what
+//! clients are shown of the limits in `policies`.
 
 mod keyed;
 mod policies;
+mod terms;
 
 use std::sync::Arc;
 
 use rust_decimal::Decimal;
 use smallvec::SmallVec;
 
-use super::idempotency::{Digest, Keys, Limits, Role};
+use super::idempotency::{Digest, Keys, Role};
 use super::period::Period;
 use super::rate::Bucket;
 use super::refusal::Refusal;
 use super::route::{Route, RouteId};
-use super::subscription::{Entitlement, Standing};
+use super::subscription::Standing;
 use super::tier::{Overage, Tier, TierId};
 use super::units::{Cost, MeterId};
 use super::usage::{Charge, Draw, Draws, Now};
 
 pub use policies::{Policies, Policy, PolicyName};
+pub use terms::Terms;
 
 /// Stripe finalises an invoice this long after its period, unless told otherwise
 /// (<https://docs.stripe.com/billing/subscriptions/usage-based/configure-grace-period>).
@@ -46,12 +49,11 @@ pub struct Window {
 /// A customer's hot state.
 #[derive(Clone, Debug)]
 pub struct Account {
-    entitlement: Arc<Entitlement>,
+    terms: Arc<Terms>,
     /// The current window.
     period: Period,
     counts: SmallVec<[Count; 1]>,
     rate: Bucket,
-    key_limits: Limits,
     rare: Option<Box<Rare>>,
 }
 
@@ -83,14 +85,13 @@ pub struct Admitted {
 }
 
 impl Account {
-    /// `window` holds what the store knows of the period that the entitlement names for `now`.
-    pub fn new(entitlement: impl Into<Arc<Entitlement>>, window: Window) -> Self {
+    /// `window` holds what the store knows of the period that the terms name for `now`.
+    pub fn new(terms: impl Into<Arc<Terms>>, window: Window) -> Self {
         Self {
-            entitlement: entitlement.into(),
+            terms: terms.into(),
             period: window.period,
             counts: window.used.into_iter().map(|used| Count { used, reserved: 0 }).collect(),
             rate: Bucket::default(),
-            key_limits: Limits { keys: 0, repeats: 0 },
             rare: None,
         }
     }
@@ -146,7 +147,8 @@ impl Account {
         let mut draws = Draws::new();
         for (meter, units) in cost.iter() {
             let used = &mut self.counts[meter.index()].used;
-            let allowance = self.entitlement.tier.as_ref().map_or(0, |tier| tier.included(meter).units());
+            let allowance =
+                self.terms.entitlement.tier.as_ref().map_or(0, |tier| tier.included(meter).units());
             let included = units.min(allowance.saturating_sub(*used));
             *used = used.saturating_add(units);
             draws.push(Draw { meter, included, credits: 0, overage: units - included });
@@ -184,11 +186,11 @@ impl Account {
         period
     }
 
-    /// Puts another entitlement in force. `window` is the store's for the period that it names for `now`; it counts where
+    /// Puts other terms in force. `window` is the store's for the period that they name for `now`; it counts where
     /// nothing is known here. A period is known by its start: its end may move, as when a trial is extended.
-    pub fn entitle(&mut self, entitlement: impl Into<Arc<Entitlement>>, window: Option<Window>, now: Now) {
-        self.entitlement = entitlement.into();
-        self.turn_to(self.entitlement.windows.at(now.seconds()), window, now);
+    pub fn entitle(&mut self, terms: impl Into<Arc<Terms>>, window: Option<Window>, now: Now) {
+        self.terms = terms.into();
+        self.turn_to(self.terms.entitlement.windows.at(now.seconds()), window, now);
     }
 
     /// Takes over what the store has found a period to hold, where that is more.
@@ -200,8 +202,8 @@ impl Account {
         }
     }
 
-    pub fn entitlement(&self) -> &Entitlement {
-        &self.entitlement
+    pub fn terms(&self) -> &Arc<Terms> {
+        &self.terms
     }
 
     /// The window in force at `now`.
@@ -226,7 +228,7 @@ impl Account {
 
     fn roll(&mut self, now: Now) {
         if now.seconds() >= self.period.end {
-            self.turn_to(self.entitlement.windows.at(now.seconds()), None, now);
+            self.turn_to(self.terms.entitlement.windows.at(now.seconds()), None, now);
         }
     }
 
@@ -265,18 +267,19 @@ impl Account {
     }
 
     fn rare(&mut self) -> &mut Rare {
-        let limits = self.key_limits;
+        let limits = self.terms.key_limits;
         let none = || Rare { others: Vec::new(), route_rates: Vec::new(), keys: Keys::new(limits) };
         self.rare.get_or_insert_with(|| Box::new(none()))
     }
 
     fn tier_in_force(&self, now: Now) -> Result<&Tier, Refusal> {
-        match self.entitlement.standing {
+        let entitlement = &self.terms.entitlement;
+        match entitlement.standing {
             Standing::Paused => return Err(Refusal::SubscriptionPaused),
-            _ if !self.entitlement.admits(now.seconds()) => return Err(Refusal::PaymentRequired),
+            _ if !entitlement.admits(now.seconds()) => return Err(Refusal::PaymentRequired),
             _ => {}
         }
-        self.entitlement.tier.as_deref().ok_or(Refusal::PaymentRequired)
+        entitlement.tier.as_deref().ok_or(Refusal::PaymentRequired)
     }
 
     fn ask_units(&self, tier: &Tier, cost: &Cost) -> Result<(), Refusal> {

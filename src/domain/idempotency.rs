@@ -26,7 +26,7 @@ pub struct Digest(pub [u8; 16]);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Charged keys remembered per customer.
-    pub keys: usize,
+    pub keys: u32,
     /// Free repeats per key.
     pub repeats: u32,
 }
@@ -161,7 +161,7 @@ impl Keys {
     /// Forgets the oldest keys, at most two where one has come: no request pays for thousands that have grown old.
     fn make_room(&mut self, now: Now) {
         for _ in 0..2 {
-            let too_many = self.charged.len() > self.limits.keys;
+            let too_many = self.charged.len() > self.limits.keys as usize;
             let mut resting = self.by_age.iter().filter(|(_, key)| !self.flights.contains_key(key));
             match resting.next() {
                 Some((at, key)) if too_many || is_old(*at, now) => self.forget(*key),

@@ -131,6 +131,15 @@ impl Subscription {
         }
     }
 
+    pub fn outline(&self, catalogue: &Catalogue) -> Outline {
+        let expires_at = match self.status {
+            Status::PastDue => self.past_due_since.map(|since| since + catalogue.past_due_grace),
+            Status::Trialing | Status::Active => self.cancel_at.or(self.paid_until),
+            _ => None,
+        };
+        Outline { status: self.status, expires_at, cancel_at_period_end: self.cancel_at_period_end }
+    }
+
     /// The one that counts: one that entitles to a tier beats one that does not; a live one an ended one; then the
     /// tier listed later in the file. What is sold elsewhere (no tier names it) hides nothing of ours.
     pub fn best<'a>(all: impl IntoIterator<Item = &'a Self>) -> Option<&'a Self> {
@@ -139,6 +148,15 @@ impl Subscription {
             (ours && s.status.entitles(), ours && s.status.is_live(), s.status.is_live(), s.tier)
         })
     }
+}
+
+/// What a customer is told of a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outline {
+    pub status: Status,
+    /// When access ends if nothing happens.
+    pub expires_at: Option<i64>,
+    pub cancel_at_period_end: bool,
 }
 
 /// How the windows of a quota follow each other.

@@ -259,7 +259,7 @@ async fn keep_house(
     store: Arc<Store>,
     folded: watch::Receiver<Folded>,
     retention: Duration,
-    keys: usize,
+    keys: u32,
 ) {
     const EVERY: Duration = Duration::from_mins(1);
     tokio::spawn(tell_what_is_folded(customers.clone(), folded.clone()));
@@ -279,12 +279,12 @@ async fn keep_house(
 }
 
 /// Sent meter events and applied webhooks are kept as long as the receipts, idempotency keys as long as they count.
-async fn prune_store(store: &Store, now: i64, kept_seconds: i64, keys: usize) {
+async fn prune_store(store: &Store, now: i64, kept_seconds: i64, keys: u32) {
     let pruned = async {
         while store.prune_settled(now.saturating_sub(kept_seconds)).await? {}
         while store.prune_keys(now.saturating_sub(REMEMBERED_SECONDS)).await? {}
         // Not once for each slice: it reads them all.
-        store.prune_crowded_keys(keys).await
+        store.prune_crowded_keys(keys as usize).await
     };
     if let Err(error) = pruned.await {
         tracing::warn!(%error, "what is no longer kept could not be removed");

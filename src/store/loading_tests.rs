@@ -73,3 +73,37 @@ async fn a_read_sees_what_was_committed_before_it_was_asked_for() {
     assert_eq!(long.await.expect("reads"), (0, 0), "what a read sees does not change under it");
     assert_eq!(next.await.expect("reads"), 1);
 }
+
+#[tokio::test]
+async fn a_customer_comes_with_all_of_their_subscriptions_and_with_nobody_elses() {
+    let store = Temporary::new();
+    for (id, stripe_customer) in [("sub_3", "cus_1"), ("sub_1", "cus_1"), ("sub_2", "cus_2")] {
+        let facts = Facts { id: id.into(), stripe_customer: stripe_customer.into(), ..facts(Status::Active) };
+        let read = Upsert { facts, version: 1, reread_at: None, window: None, rank: 0 };
+        assert!(store.upsert_subscription(read, NOW).await.expect("stores"));
+    }
+    let ids = async |name: &str, claimed| {
+        let understand = |facts: &[Facts]| {
+            let ids: Vec<String> = facts.iter().map(|facts| facts.id.clone()).collect();
+            (ids, Period { start: 0, end: 100 })
+        };
+        store.load(wanted(name, claimed), NOW, understand).await.expect("loads").understood
+    };
+    assert_eq!(ids("acme", Some("cus_1")).await, ["sub_1", "sub_3"], "just linked");
+    assert_eq!(ids("acme", None).await, ["sub_1", "sub_3"], "known");
+    assert!(ids("without a link", None).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_load_finds_every_row_by_an_index_and_sorts_none() {
+    let store = Temporary::new();
+    let plan = store.read(|db| {
+        let mut query = db.prepare(&format!("EXPLAIN QUERY PLAN {}", loading::KNOWN))?;
+        let steps = query.query_map(["acme"], |row| row.get::<_, String>(3))?;
+        Ok(steps.collect::<rusqlite::Result<Vec<_>>>()?)
+    });
+    let plan = plan.await.expect("explains");
+    let sought = plan.iter().filter(|step| step.starts_with("SEARCH"));
+    assert_eq!(sought.count(), 3, "{plan:?}");
+    assert!(!plan.iter().any(|step| step.starts_with("SCAN") || step.contains("TEMP")), "{plan:?}");
+}

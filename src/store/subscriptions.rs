@@ -93,24 +93,6 @@ impl Store {
     }
 }
 
-/// All subscriptions of a Stripe customer.
-pub(super) fn of(db: &Connection, stripe_customer: &str) -> Result<Vec<Facts>> {
-    let mut query =
-        db.prepare_cached("SELECT facts FROM subscriptions WHERE stripe_customer = ?1 ORDER BY id")?;
-    let mut rows = query.query([stripe_customer])?;
-    let mut facts = Vec::new();
-    while let Some(row) = rows.next()? {
-        facts.push(read_facts(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?);
-    }
-    Ok(facts)
-}
-
-/// Whether the subscriptions of a Stripe customer have been listed once.
-pub(super) fn is_listed(db: &Connection, stripe_customer: &str) -> Result<bool> {
-    let mut query = db.prepare_cached("SELECT 1 FROM listed WHERE stripe_customer = ?1")?;
-    Ok(query.exists([stripe_customer])?)
-}
-
 fn upsert(db: &Connection, mut read: Upsert, now: i64) -> Result<bool> {
     let known: Option<(String, u64)> = db
         .prepare_cached("SELECT facts, version FROM subscriptions WHERE id = ?1")?
@@ -146,6 +128,6 @@ fn upsert(db: &Connection, mut read: Upsert, now: i64) -> Result<bool> {
     Ok(true)
 }
 
-fn read_facts(text: &str) -> Result<Facts> {
+pub(super) fn read_facts(text: &str) -> Result<Facts> {
     serde_json::from_str(text).map_err(|error| StoreError::Unreadable(format!("a subscription: {error}")))
 }

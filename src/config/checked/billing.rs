@@ -37,7 +37,7 @@ pub(crate) fn check(billing: &written::Billing, found: &mut Findings) -> Billing
         },
         webhook_rate: billing.webhook_rate.value.rate(),
         idempotency: Limits {
-            keys: usize::try_from(billing.idempotency_keys.value.0).unwrap_or(usize::MAX),
+            keys: u32::try_from(billing.idempotency_keys.value.0).unwrap_or(u32::MAX),
             repeats: u32::try_from(billing.idempotency_repeats.value.0).unwrap_or(u32::MAX),
         },
     }

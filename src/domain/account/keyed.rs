@@ -3,15 +3,14 @@
 //! Units of a key go from reserved to used and back in one step, so that no limit can be overrun between.
 
 use super::Account;
-use crate::domain::idempotency::{Charged, Digest, Limits, Role};
+use crate::domain::idempotency::{Charged, Digest, Role};
 use crate::domain::units::Cost;
 use crate::domain::usage::{Charge, Draws, Now};
 
 impl Account {
-    /// The same account, which takes keys, and knows these.
+    /// The same account, which knows these keys.
     #[must_use]
-    pub fn with_keys(mut self, limits: Limits, known: impl IntoIterator<Item = (Digest, Charged)>) -> Self {
-        self.key_limits = limits;
+    pub fn with_keys(mut self, known: impl IntoIterator<Item = (Digest, Charged)>) -> Self {
         for (key, charged) in known {
             self.rare().keys.remember(key, charged);
         }
@@ -73,7 +72,7 @@ impl Account {
         let in_flight = rare.keys.is_in_flight(key);
         let cost = Cost::new(charge.draws.iter().map(|draw| (draw.meter, draw.units())));
         if in_flight {
-            let tier = self.entitlement.tier.as_deref();
+            let tier = self.terms.entitlement.tier.as_deref();
             if tier.is_none_or(|tier| self.ask_units(tier, &cost).is_err()) {
                 return;
             }

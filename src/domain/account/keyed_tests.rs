@@ -4,14 +4,16 @@ use proptest::prelude::*;
 
 use super::tests::{API, account, at, rate, route, tier};
 use super::*;
-use crate::domain::idempotency::REMEMBERED_SECONDS;
+use crate::domain::idempotency::{Limits, REMEMBERED_SECONDS};
 
 const REPEATS: u32 = 3;
 const COST: u64 = 5;
 
 fn keyed(included: u64) -> Account {
-    let limits = Limits { keys: 1_000, repeats: REPEATS };
-    account(tier(included, Overage::Deny, None)).with_keys(limits, [])
+    let mut account = account(tier(included, Overage::Deny, None));
+    let terms = Arc::make_mut(&mut account.terms);
+    terms.key_limits = Limits { keys: 1_000, repeats: REPEATS };
+    account
 }
 
 fn key(number: u8) -> Digest {

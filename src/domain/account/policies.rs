@@ -40,7 +40,7 @@ impl Account {
     pub fn policies(&mut self, route: &Route, currency: Currency, now: Now) -> Policies {
         self.roll(now);
         let mut policies = Policies::new();
-        let Some(tier) = self.entitlement.tier.as_deref() else { return policies };
+        let Some(tier) = self.terms.entitlement.tier.as_deref() else { return policies };
         policies.extend(self.rate_policy(tier, route, now));
         policies.extend(route.cost.iter().filter_map(|(meter, _)| self.quota_policy(tier, meter, now)));
         policies.extend(self.cap_policy(tier, currency, now));

@@ -12,7 +12,7 @@ use crate::domain::money::Currency;
 use crate::domain::period::Interval;
 use crate::domain::rate::Rate;
 use crate::domain::route::{Methods, StatusSet, UpstreamId};
-use crate::domain::subscription::Windows;
+use crate::domain::subscription::{Entitlement, Windows};
 use crate::domain::tier::{Allowance, FeatureSet, Price};
 
 pub(super) const API: MeterId = MeterId(0);
@@ -155,7 +155,7 @@ fn news_that_was_long_on_its_way_over_an_edge_resets_nothing() {
     charge(&mut account, 3, at(1)).expect("fits");
     let (before, after) = (Now::from_seconds(MONTH.end - 2), Now::from_seconds(MONTH.end + 2));
     charge(&mut account, 4, after).expect("another period");
-    let same = account.entitlement().clone();
+    let same = account.terms().entitlement.clone();
     let stored = Window { period: MONTH, used: smallvec![3] };
     account.entitle(same, Some(stored), before);
     assert_eq!(account.window(after).used[0], 4);
@@ -169,7 +169,7 @@ fn a_period_whose_end_moves_keeps_its_units() {
     let longer = Period { start: MONTH.start, end: MONTH.end + 500 };
     let interval = crate::domain::period::Interval::Months(1);
     let windows = Windows::Periods { current: longer, anchor: longer.start, interval };
-    let extended = Entitlement { windows, ..account.entitlement().clone() };
+    let extended = Entitlement { windows, ..account.terms().entitlement.clone() };
     account.entitle(extended, Some(Window { period: longer, used: smallvec![3] }), at(2));
     assert_eq!(account.window(at(2)), Window { period: longer, used: smallvec![4] });
     assert!(account.admit(&route(2), None, at(2)).is_err());
@@ -190,7 +190,7 @@ fn a_reservation_that_settles_after_the_edge_counts_in_the_new_window() {
 fn another_window_is_left_as_it_was_and_found_again() {
     let mut account = account(tier(5, Overage::Deny, None));
     charge(&mut account, 4, at(1)).expect("fits");
-    let free = account.entitlement().clone();
+    let free = account.terms().entitlement.clone();
     let current = Period { start: MONTH.start + 10, end: MONTH.start + 1_000_000 };
     let subscribed = Entitlement {
         windows: Windows::Periods {
@@ -233,7 +233,7 @@ fn what_adds_nothing_to_the_overage_is_not_held_against_the_cap() {
 fn standing_is_asked_first() {
     let refused = |standing: Standing, now: Now| {
         let mut account = account(tier(5, Overage::Deny, None));
-        Arc::make_mut(&mut account.entitlement).standing = standing;
+        Arc::make_mut(&mut account.terms).entitlement.standing = standing;
         account.admit(&route(1), None, now).err()
     };
     assert_eq!(refused(Standing::Paused, at(1)), Some(Refusal::SubscriptionPaused));
@@ -338,7 +338,7 @@ proptest! {
             total += cost;
         }
         prop_assert_eq!(drawn_included, total.min(included));
-        let overage = account.entitlement.tier.as_ref().expect("a tier").overage_amount(API, total);
+        let overage = account.terms.entitlement.tier.as_ref().expect("a tier").overage_amount(API, total);
         prop_assert_eq!(overage, Decimal::new(3, 2) * Decimal::from(total.saturating_sub(included)));
     }
 

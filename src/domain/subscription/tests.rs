@@ -156,3 +156,15 @@ fn when_news_is_late_the_window_rolls_by_itself() {
     assert_eq!(next.start, current.end);
     assert_eq!(next.end, ANCHOR + 59 * DAY);
 }
+
+#[test]
+fn access_ends_with_the_grace_else_with_the_cancellation_else_with_what_is_paid() {
+    let outline = |status, cancel_at| {
+        let subscription = read(status, vec![item("price_p", false, "month", 28)]);
+        Subscription { cancel_at, ..subscription }.outline(&catalogue()).expires_at
+    };
+    assert_eq!(outline(Status::Active, None), Some(ANCHOR + 28 * DAY));
+    assert_eq!(outline(Status::Trialing, Some(ANCHOR + DAY)), Some(ANCHOR + DAY));
+    assert_eq!(outline(Status::PastDue, Some(ANCHOR + DAY)), Some(ANCHOR + 7 * DAY));
+    assert_eq!(outline(Status::Canceled, Some(ANCHOR + DAY)), None);
+}
