@@ -17,7 +17,8 @@ use crate::priority;
 use crate::store::{Batch, Estimate, HourKey, KeyChange, KeyNews, Store, StoreError, TotalKey, TotalUnits};
 
 /// Changes in one transaction, give or take those of a piece of the ledger: beside the requests it must not hold up
-/// the other writers; before them nobody waits for those, and the more records share a change the sooner the port opens.
+/// the other writers; before them nobody waits for those, and the more records share a change the sooner the port
+/// opens.
 const CHANGES_PER_BATCH: usize = 20_000;
 const CHANGES_PER_BATCH_AT_START: usize = 500_000;
 /// Many records of a customer become one change of a total: the longer the wait, the cheaper each.
