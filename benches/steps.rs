@@ -4,6 +4,8 @@
 mod admission;
 #[path = "shared/capped.rs"]
 mod capped;
+#[path = "steps/tokens.rs"]
+mod tokens;
 
 use std::hint::black_box;
 use std::sync::{Arc, Barrier};
@@ -11,7 +13,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use tollgate::auth::{Authenticator, KeySource, Settings, parse_algorithm, sign_hs};
 use tollgate::config;
 use tollgate::domain::account::{Account, Window};
 use tollgate::domain::path::NormalPath;
@@ -24,6 +25,10 @@ use tollgate::metrics::hot::{HotCounter, HotGauge, HotHistogram};
 use tollgate::sharded::Running;
 
 const NOW: i64 = 1_795_174_000;
+
+/// The gateway's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn paths_and_routes(c: &mut Criterion) {
     let config = demo();
@@ -60,39 +65,6 @@ fn accounts(c: &mut Criterion) {
         b.iter(|| {
             account.policies(black_box(&route), config.catalogue.currency, Now::from_seconds(NOW)).len()
         });
-    });
-}
-
-fn tokens(c: &mut Criterion) {
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let secret = b"a-secret-of-at-least-thirty-two-bytes".to_vec();
-    let hs256 = parse_algorithm("HS256").expect("known");
-    let settings = Settings {
-        algorithms: vec![hs256],
-        keys: KeySource::Secret(secret.clone()),
-        issuer: None,
-        audience: Vec::new(),
-        leeway: Settings::DEFAULT_LEEWAY,
-        customer_claim: "sub".parse().expect("a claim"),
-        member_claim: None,
-        stripe_customer_claim: None,
-        cache_ttl: Settings::DEFAULT_CACHE_TTL,
-        cache_capacity: 100_000,
-        jwks_cooldown: Settings::DEFAULT_JWKS_COOLDOWN,
-        jwks_refresh: Settings::DEFAULT_JWKS_REFRESH,
-    };
-    let authenticator = Authenticator::new(&settings, runtime.handle()).expect("an authenticator");
-    let token = |n: i64| {
-        let claims = serde_json::json!({ "sub": format!("user-{n}"), "exp": NOW + 3_600 });
-        sign_hs(hs256, &secret, &claims).expect("signs")
-    };
-    let remembered = token(0);
-    runtime.block_on(authenticator.verify(&remembered, NOW)).expect("valid");
-    c.bench_function("find a remembered token", |b| {
-        b.iter(|| authenticator.remembered(black_box(&remembered), NOW).is_some());
-    });
-    c.bench_function("verify an HS256 token", |b| {
-        b.iter(|| runtime.block_on(authenticator.verify(black_box(&remembered), NOW)).is_ok());
     });
 }
 
@@ -191,5 +163,5 @@ fn demo() -> config::Config {
     config::parse(config::DEMO, std::path::Path::new("demo.toml"), &|_| None).expect("the demo is valid")
 }
 
-criterion_group!(steps, paths_and_routes, accounts, admission::admission, tokens, ledger, counting);
+criterion_group!(steps, paths_and_routes, accounts, admission::admission, tokens::tokens, ledger, counting);
 criterion_main!(steps);

@@ -29,7 +29,8 @@ pub fn catalogue() -> Catalogue {
             features: FeatureSet::default(),
             limits: Vec::new(),
             trial_days: None,
-            credits_per_cycle: 0, credits_expire: None,
+            credits_per_cycle: 0,
+            credits_expire: None,
         })
     };
     Catalogue {

@@ -73,7 +73,7 @@ fn at_once(
             let batch = usize::try_from(left).map_or(BATCH, |left| left.min(BATCH));
             // Every customer comes up, neighbours never one after the other.
             let who: Vec<usize> = (1..=batch).map(|turn| (at + turn * 38_197) % MANY).collect();
-            who.iter().for_each(|at| before(*at));
+            who.iter().copied().for_each(&before);
             let started = Instant::now();
             held.extend(who.iter().map(|at| turn(*at, now())));
             spent += started.elapsed();

@@ -3,23 +3,25 @@
 use std::sync::Arc;
 
 use http::HeaderMap;
-use jsonwebtoken::{Algorithm, Header, decode_header};
 use tokio::runtime::Handle;
 
 use super::cache::TokenCache;
-use super::claims::{ClaimRules, whole_seconds};
+use super::claim::Claims;
+use super::claims::{Accepted, ClaimRules, whole_seconds};
+use super::encoded::{self, Encoded};
 use super::fetch::Fetcher;
+use super::header::{Header, Headers};
 use super::jwks::Jwks;
 use super::key::VerifyingKey;
 use super::keyset::Lookup;
 use super::{AuthError, Identity, KeySource, MAX_TOKEN_BYTES, Reason, Settings, SetupError};
-use super::{bearer, pem, provider};
+use super::{bearer, pem};
 use crate::metrics::METRICS;
 use crate::metrics::hot::HotCounter;
 
 /// Checks tokens and remembers those that hold.
 pub struct Authenticator {
-    allowed: Vec<Algorithm>,
+    headers: Headers,
     keys: Keys,
     rules: ClaimRules,
     cache: TokenCache,
@@ -40,7 +42,6 @@ impl Authenticator {
     /// When the key material does not fit the allowed algorithms, or the JWKS URL cannot be fetched at all.
     /// An issuer that does not answer is no error: [`verify`](Self::verify) says `Unavailable` meanwhile.
     pub fn new(settings: &Settings, runtime: &Handle) -> Result<Arc<Self>, SetupError> {
-        provider::install();
         let allowed = settings.algorithms.clone();
         let keys = match &settings.keys {
             KeySource::Secret(secret) => Keys::One(Arc::new(pem::from_secret(secret, &allowed)?)),
@@ -51,7 +52,7 @@ impl Authenticator {
             }
         };
         Ok(Arc::new(Self {
-            allowed,
+            headers: Headers::new(allowed),
             keys,
             rules: ClaimRules::new(settings),
             cache: TokenCache::new(settings.cache_capacity),
@@ -99,33 +100,33 @@ impl Authenticator {
     }
 
     async fn check(&self, token: &str, now_seconds: i64) -> Result<Arc<Identity>, AuthError> {
-        let header = self.read_header(token)?;
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(Reason::TooLong.into());
+        }
+        let parts = Encoded::split(token)?;
+        let header = self.headers.read(token, parts.header)?;
         let key = self.key_for(&header, now_seconds).await?;
-        let claims = key.claims(token, header.alg)?;
-        let accepted = self.rules.check(&claims, now_seconds)?;
-        let identity = Arc::new(accepted.identity);
-        let until = now_seconds.saturating_add(self.cache_ttl_seconds).min(accepted.expires_seconds);
+        let Accepted { identity, expires_seconds } = self.accept(&parts, &header, &key, now_seconds)?;
+        let identity = Arc::new(identity);
+        let until = now_seconds.saturating_add(self.cache_ttl_seconds).min(expires_seconds);
         self.cache.insert(token, key, identity.clone(), now_seconds, until);
         Ok(identity)
     }
 
-    /// What may be known before a signature is checked. Keys named by the header itself (`jku`, `jwk`, `x5u`,
-    /// `x5c`) are not looked at.
-    fn read_header(&self, token: &str) -> Result<Header, Reason> {
-        if token.len() > MAX_TOKEN_BYTES {
-            return Err(Reason::TooLong);
-        }
-        let header = decode_header(token).map_err(|_| Reason::Malformed)?;
-        if !self.allowed.contains(&header.alg) {
-            return Err(Reason::Algorithm);
-        }
-        if header.crit.is_some() {
-            return Err(Reason::Critical);
-        }
-        if header.typ.as_deref().is_some_and(|typ| !is_access_token_type(typ)) {
-            return Err(Reason::Type);
-        }
-        Ok(header)
+    /// The signature first: nothing is read from claims that nobody has signed.
+    fn accept(
+        &self,
+        token: &Encoded<'_>,
+        header: &Arc<Header>,
+        key: &VerifyingKey,
+        now_seconds: i64,
+    ) -> Result<Accepted, AuthError> {
+        let mut room = Vec::with_capacity(token.signed.len());
+        let signature = encoded::decode(token.signature, &mut room)?;
+        key.verify(token.signed.as_bytes(), signature, header.algorithm)?;
+        self.headers.remember(header);
+        let claims = encoded::decode(token.claims, &mut room)?;
+        self.rules.check(&Claims::parse(claims).ok_or(Reason::Malformed)?, now_seconds)
     }
 
     async fn key_for(&self, header: &Header, now: i64) -> Result<Arc<VerifyingKey>, AuthError> {
@@ -133,14 +134,14 @@ impl Authenticator {
             Keys::One(key) => return Ok(key.clone()),
             Keys::Published(published) => published,
         };
-        let id = header.kid.as_deref();
-        match published.keys().find(id, header.alg) {
+        let id = header.key_id.as_deref();
+        match published.keys().find(id, header.algorithm) {
             Lookup::Found(key) => return Ok(key),
             Lookup::Unfit => return Err(Reason::UnknownKey.into()),
             Lookup::Unknown => published.refetch(now).await,
         }
         let keys = published.keys();
-        match keys.find(id, header.alg) {
+        match keys.find(id, header.algorithm) {
             Lookup::Found(key) => Ok(key),
             _ if keys.is_empty() => Err(AuthError::Unavailable),
             _ => Err(Reason::UnknownKey.into()),
@@ -148,11 +149,31 @@ impl Authenticator {
     }
 }
 
-/// Tokens made for other purposes (RFC 8725, 3.11), such as `logout+jwt` or `dpop+jwt`, open nothing here.
-fn is_access_token_type(typ: &str) -> bool {
-    let short = match typ.split_once('/') {
-        Some((kind, short)) if kind.eq_ignore_ascii_case("application") => short,
-        _ => typ,
-    };
-    short.eq_ignore_ascii_case("JWT") || short.eq_ignore_ascii_case("at+jwt")
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::auth::tests::fixtures::*;
+
+    #[test]
+    fn nobody_but_the_issuer_makes_a_header_remembered() {
+        let local = Local::with_secret();
+        let headers = &local.0.headers;
+        let unknown = |token: &str| {
+            let [one, other] = [(); 2].map(|()| headers.read(token, Encoded::split(token).unwrap().header));
+            !Arc::ptr_eq(&one.unwrap(), &other.unwrap())
+        };
+        let header = json!({"alg": "HS256", "kid": "1"}).to_string();
+        let forged = forge(header.as_bytes(), claims().to_string().as_bytes(), b"another secret");
+        local.verify(&forged).unwrap_err();
+        assert!(unknown(&forged));
+        local.verify(&forge(header.as_bytes(), claims().to_string().as_bytes(), SECRET)).unwrap();
+        assert!(!unknown(&forged));
+        assert_eq!(
+            local.verify(&forged),
+            Err(Reason::Signature.into()),
+            "a known header vouches for nothing"
+        );
+    }
 }

@@ -75,13 +75,14 @@ impl TokenCache {
             return;
         }
         let mut set = self.set(hash).write().unwrap_or_else(PoisonError::into_inner);
-        set.retain(|other| other.is_valid(now_seconds) && *other.token != *token);
+        // The text of other tokens is left alone: it is in no cache of the processor.
+        set.retain(|other| other.is_valid(now_seconds) && !(other.hash == hash && *other.token == *token));
         while set.len() >= self.entries_per_set || bytes(&set) + token.len() > BYTES_PER_SET {
             let ends = |index: &usize| set[*index].until_seconds;
             let Some(first_to_end) = (0..set.len()).min_by_key(ends) else {
                 break;
             };
-            set.swap_remove(first_to_end);
+            set.remove(first_to_end);
         }
         set.push(entry);
     }
@@ -113,7 +114,7 @@ mod tests {
 
     fn key() -> Arc<VerifyingKey> {
         let secret = DecodingKey::from_secret(b"secret");
-        Arc::new(VerifyingKey::new(None, secret, Vec::new()))
+        Arc::new(VerifyingKey::new(None, secret, &[]))
     }
 
     fn identity(customer: &str) -> Arc<Identity> {
@@ -157,6 +158,19 @@ mod tests {
     }
 
     #[test]
+    fn tokens_that_end_alike_are_remembered_side_by_side() {
+        let cache = TokenCache::new(ENTRIES_PER_SET);
+        let signature = "s".repeat(HASHED_BYTES);
+        let tokens = ["mine", "your"].map(|claims| format!("{claims}.{signature}"));
+        for token in &tokens {
+            remember(&cache, token, NOW + 10);
+        }
+        for token in &tokens {
+            assert_eq!(*cache.get(token.as_bytes(), NOW).unwrap().customer, **token);
+        }
+    }
+
+    #[test]
     fn a_retired_key_takes_its_tokens_along() {
         let cache = TokenCache::new(64);
         let key = key();
@@ -189,6 +203,18 @@ mod tests {
         assert!(cache.get(b"token 0", NOW).is_none());
         for number in 1..=ENTRIES_PER_SET {
             assert!(cache.get(format!("token {number}").as_bytes(), NOW).is_some());
+        }
+    }
+
+    #[test]
+    fn of_tokens_that_end_together_the_oldest_is_dropped() {
+        let cache = TokenCache::new(ENTRIES_PER_SET);
+        for number in 0..2 * ENTRIES_PER_SET {
+            remember(&cache, &format!("token {number}"), NOW + 10);
+        }
+        for number in 0..2 * ENTRIES_PER_SET {
+            let found = cache.get(format!("token {number}").as_bytes(), NOW).is_some();
+            assert_eq!(found, number >= ENTRIES_PER_SET, "{number}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use serde_json::{Map, Value};
+use super::claim::{Claim, Claims};
 
 /// The name of a claim, or a dotted path to one: `sub`, `https://example.com/org`, `organization.id`.
 ///
@@ -29,15 +29,15 @@ impl FromStr for ClaimPath {
 
 impl ClaimPath {
     /// The claim's value; an explicit `null` counts as absent.
-    pub fn find<'a>(&self, claims: &'a Map<String, Value>) -> Option<&'a Value> {
-        let value = match claims.get(&*self.0) {
+    pub fn find<'c, 't>(&self, claims: &'c Claims<'t>) -> Option<&'c Claim<'t>> {
+        let value = match claims.get(&self.0) {
             Some(literal) => literal,
             None => self.follow(claims)?,
         };
-        (!value.is_null()).then_some(value)
+        (*value != Claim::Null).then_some(value)
     }
 
-    fn follow<'a>(&self, claims: &'a Map<String, Value>) -> Option<&'a Value> {
+    fn follow<'c, 't>(&self, claims: &'c Claims<'t>) -> Option<&'c Claim<'t>> {
         let mut steps = self.0.split('.');
         let first = claims.get(steps.next()?)?;
         steps.try_fold(first, |value, step| value.as_object()?.get(step))
@@ -46,13 +46,19 @@ impl ClaimPath {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
+    /// What stands there: the tests' values are texts and small numbers.
     fn find(path: &str, claims: &Value) -> Option<Value> {
         let path: ClaimPath = path.parse().unwrap();
-        path.find(claims.as_object().unwrap()).cloned()
+        let text = claims.to_string();
+        match path.find(&Claims::parse(text.as_bytes()).unwrap())? {
+            Claim::Text(text) => Some(json!(text)),
+            Claim::Whole(number) => Some(json!(number)),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

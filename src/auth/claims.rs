@@ -6,10 +6,9 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use http::HeaderValue;
-use serde_json::{Map, Value};
-
+use super::claim::{Claim, Claims};
 use super::{AuthError, ClaimPath, Identity, Reason, Settings};
+use http::HeaderValue;
 
 const MAX_NAME_BYTES: usize = 256;
 const MAX_STRIPE_ID_BYTES: usize = 255;
@@ -45,13 +44,13 @@ impl ClaimRules {
 
     /// # Errors
     /// With the first rule that the claims break.
-    pub fn check(&self, claims: &Map<String, Value>, now_seconds: i64) -> Result<Accepted, AuthError> {
+    pub fn check(&self, claims: &Claims<'_>, now_seconds: i64) -> Result<Accepted, AuthError> {
         let expires_seconds = self.check_times(claims, now_seconds)?;
         self.check_origin(claims)?;
         Ok(Accepted { identity: self.identity(claims)?, expires_seconds })
     }
 
-    fn check_times(&self, claims: &Map<String, Value>, now: i64) -> Result<i64, AuthError> {
+    fn check_times(&self, claims: &Claims<'_>, now: i64) -> Result<i64, AuthError> {
         let expires = claims.get("exp").and_then(|exp| numeric_date(exp, f64::floor));
         let expires = expires.ok_or(Reason::Expiry)?;
         if now >= expires.saturating_add(self.leeway_seconds) {
@@ -66,29 +65,29 @@ impl ClaimRules {
         Ok(expires)
     }
 
-    fn check_origin(&self, claims: &Map<String, Value>) -> Result<(), Reason> {
+    fn check_origin(&self, claims: &Claims<'_>) -> Result<(), Reason> {
         if let Some(issuer) = &self.issuer
-            && claims.get("iss").and_then(Value::as_str) != Some(issuer)
+            && claims.get("iss").and_then(Claim::as_text) != Some(issuer)
         {
             return Err(Reason::Issuer);
         }
-        let is_ours = |aud: &Value| {
-            let aud = aud.as_str();
+        let is_ours = |aud: &Claim<'_>| {
+            let aud = aud.as_text();
             aud.is_some_and(|aud| self.audience.iter().any(|ours| ours == aud))
         };
         let accepted = self.audience.is_empty()
             || match claims.get("aud") {
-                Some(Value::Array(audience)) => audience.iter().any(is_ours),
+                Some(Claim::List(audience)) => audience.iter().any(is_ours),
                 Some(audience) => is_ours(audience),
                 None => false,
             };
         if accepted { Ok(()) } else { Err(Reason::Audience) }
     }
 
-    fn identity(&self, claims: &Map<String, Value>) -> Result<Identity, Reason> {
+    fn identity(&self, claims: &Claims<'_>) -> Result<Identity, Reason> {
         let optional = |path: &Option<ClaimPath>| path.as_ref().and_then(|path| path.find(claims));
-        let checked = |value: Option<&Value>, is_valid: fn(&str) -> bool, reason| {
-            let text = |value: &Value| value.as_str().filter(|text| is_valid(text)).map(Arc::from);
+        let checked = |value: Option<&Claim<'_>>, is_valid: fn(&str) -> bool, reason| {
+            let text = |value: &Claim<'_>| value.as_text().filter(|text| is_valid(text)).map(Arc::from);
             value.map(|value| text(value).ok_or(reason)).transpose()
         };
         let customer: Arc<str> =
@@ -108,13 +107,13 @@ impl ClaimRules {
 }
 
 /// Whole seconds, rounded towards stricter by the caller; a fraction is allowed (RFC 7519, `NumericDate`).
-fn numeric_date(value: &Value, round: fn(f64) -> f64) -> Option<i64> {
-    let number = value.as_number()?;
-    if let Some(seconds) = number.as_i64() {
-        return Some(seconds);
+fn numeric_date(value: &Claim<'_>, round: fn(f64) -> f64) -> Option<i64> {
+    match value {
+        Claim::Whole(seconds) => Some(*seconds),
+        #[expect(clippy::cast_possible_truncation, reason = "`as` saturates; only the far future is cut")]
+        Claim::Fraction(seconds) => Some(round(*seconds) as i64),
+        _ => None,
     }
-    #[expect(clippy::cast_possible_truncation, reason = "`as` saturates; only the far future is cut")]
-    number.as_f64().map(|seconds| round(seconds) as i64)
 }
 
 pub fn whole_seconds(duration: Duration) -> i64 {
@@ -134,7 +133,7 @@ fn is_stripe_customer(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -162,7 +161,7 @@ mod tests {
                 claims[name] = value.clone();
             }
         }
-        rules.check(claims.as_object().unwrap(), NOW)
+        rules.check(&Claims::parse(claims.to_string().as_bytes()).unwrap(), NOW)
     }
 
     fn refusal(rules: &ClaimRules, changes: &Value) -> Option<AuthError> {

@@ -5,10 +5,10 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind, Validation, errors::ErrorKind};
-use serde_json::{Map, Value};
+use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind};
 
 use super::Reason;
+use super::provider::Verifier;
 
 /// The smallest RSA modulus that ring verifies with.
 pub const MIN_RSA_BITS: usize = 2048;
@@ -17,13 +17,16 @@ pub const MIN_RSA_BITS: usize = 2048;
 pub struct VerifyingKey {
     id: Option<String>,
     key: DecodingKey,
-    algorithms: Vec<Algorithm>,
+    /// One for each algorithm that the key serves.
+    verifiers: Vec<Verifier>,
     retired: AtomicBool,
 }
 
 impl VerifyingKey {
-    pub fn new(id: Option<String>, key: DecodingKey, algorithms: Vec<Algorithm>) -> Self {
-        Self { id, key, algorithms, retired: AtomicBool::new(false) }
+    /// Algorithms of another family than the key's are not served.
+    pub fn new(id: Option<String>, key: DecodingKey, algorithms: &[Algorithm]) -> Self {
+        let verifiers = algorithms.iter().filter_map(|algorithm| Verifier::new(*algorithm, &key)).collect();
+        Self { id, key, verifiers, retired: AtomicBool::new(false) }
     }
 
     pub fn id(&self) -> Option<&str> {
@@ -31,7 +34,7 @@ impl VerifyingKey {
     }
 
     pub fn serves(&self, algorithm: Algorithm) -> bool {
-        self.algorithms.contains(&algorithm)
+        self.verifier(algorithm).is_some()
     }
 
     /// True once the issuer has taken the key back; tokens remembered under it are void.
@@ -46,38 +49,27 @@ impl VerifyingKey {
     /// True when tokens verified under `other` may as well be trusted under this key.
     pub fn is_same_as(&self, other: &Self) -> bool {
         self.id == other.id
-            && self.algorithms == other.algorithms
+            && self.algorithms().eq(other.algorithms())
             && self.key.family() == other.key.family()
             && same_material(self.key.kind(), other.key.kind())
     }
 
-    /// The claims of a token that this key signed; of the claims themselves nothing is checked here.
+    /// Whether this key signed a message with this algorithm.
     ///
     /// # Errors
-    /// When the key does not serve `algorithm`, or the token's shape or signature is wrong.
-    pub fn claims(&self, token: &str, algorithm: Algorithm) -> Result<Map<String, Value>, Reason> {
-        if !self.serves(algorithm) {
-            return Err(Reason::Algorithm);
-        }
-        match jsonwebtoken::decode(token, &self.key, &signature_only(algorithm)) {
-            Ok(token) => Ok(token.claims),
-            Err(error) => Err(match error.kind() {
-                ErrorKind::InvalidSignature => Reason::Signature,
-                ErrorKind::InvalidAlgorithm => Reason::Algorithm,
-                _ => Reason::Malformed,
-            }),
-        }
+    /// When the key does not serve the algorithm, or the signature is another's.
+    pub fn verify(&self, message: &[u8], signature: &[u8], algorithm: Algorithm) -> Result<(), Reason> {
+        let verifier = self.verifier(algorithm).ok_or(Reason::Algorithm)?;
+        if verifier.accepts(message, signature) { Ok(()) } else { Err(Reason::Signature) }
     }
-}
 
-/// Leaves the claims to `claims.rs`: the library would take its own clock, and misses absent claims.
-fn signature_only(algorithm: Algorithm) -> Validation {
-    let mut validation = Validation::new(algorithm);
-    validation.required_spec_claims.clear();
-    validation.validate_exp = false;
-    validation.validate_nbf = false;
-    validation.validate_aud = false;
-    validation
+    fn verifier(&self, algorithm: Algorithm) -> Option<&Verifier> {
+        self.verifiers.iter().find(|verifier| verifier.algorithm() == algorithm)
+    }
+
+    fn algorithms(&self) -> impl Iterator<Item = Algorithm> {
+        self.verifiers.iter().map(Verifier::algorithm)
+    }
 }
 
 fn same_material(one: &DecodingKeyKind, other: &DecodingKeyKind) -> bool {
@@ -134,15 +126,27 @@ pub fn modulus_bits(modulus: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use ring::hmac;
+
     use super::*;
 
     #[test]
     fn a_key_serves_no_algorithm_but_its_own_even_within_its_family() {
         let secret = DecodingKey::from_secret(b"secret");
-        let key = VerifyingKey::new(None, secret, vec![Algorithm::HS256]);
-        let token = crate::auth::sign_hs(Algorithm::HS512, b"secret", &serde_json::json!({}));
-        let refused = key.claims(&token.unwrap(), Algorithm::HS512);
-        assert_eq!(refused, Err(Reason::Algorithm));
+        let key = VerifyingKey::new(None, secret, &[Algorithm::HS256, Algorithm::RS256]);
+        let signature = |digest| hmac::sign(&hmac::Key::new(digest, b"secret"), b"message");
+        for (algorithm, digest, expected) in [
+            (Algorithm::HS256, hmac::HMAC_SHA256, Ok(())),
+            (Algorithm::HS256, hmac::HMAC_SHA512, Err(Reason::Signature)),
+            (Algorithm::HS512, hmac::HMAC_SHA512, Err(Reason::Algorithm)),
+            (Algorithm::RS256, hmac::HMAC_SHA256, Err(Reason::Algorithm)),
+        ] {
+            assert_eq!(
+                key.verify(b"message", signature(digest).as_ref(), algorithm),
+                expected,
+                "{algorithm:?}"
+            );
+        }
     }
 
     #[test]

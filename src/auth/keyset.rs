@@ -110,7 +110,7 @@ fn usable(jwk: Value, allowed: &[Algorithm]) -> Option<VerifyingKey> {
     if algorithms.is_empty() || !has_right_size(key_type, key.kind()) {
         return None;
     }
-    Some(VerifyingKey::new(jwk.common.key_id, key, algorithms))
+    Some(VerifyingKey::new(jwk.common.key_id, key, &algorithms))
 }
 
 fn key_type(parameters: &AlgorithmParameters) -> Option<KeyType> {

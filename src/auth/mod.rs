@@ -9,19 +9,22 @@
 //! - No input panics, and no token, key or claim appears in a log or an error.
 //!
 //! A request's way: [`bearer`] finds the token, [`Authenticator::remembered`] answers for most of them, else
-//! [`Authenticator::verify`] reads the header (`authenticator.rs`), picks the key (`keyset.rs`, kept fresh by
-//! `jwks.rs`), checks the signature (`key.rs`, ring through `provider.rs`) and the claims (`claims.rs`), and
-//! remembers the token (`cache.rs`).
+//! [`Authenticator::verify`] takes it apart (`encoded.rs`), reads the header (`header.rs`), picks the key (`keyset.rs`,
+//! kept fresh by `jwks.rs`), checks the signature (`key.rs`, ring through `provider.rs`), reads the claims (`claim.rs`)
+//! and checks them (`claims.rs`), and remembers the token (`cache.rs`).
 
 mod algorithm;
 mod authenticator;
 mod bearer;
 mod cache;
+mod claim;
 mod claim_path;
 mod claims;
 mod der;
+mod encoded;
 mod error;
 mod fetch;
+mod header;
 mod jwks;
 mod key;
 mod keyset;

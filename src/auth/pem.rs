@@ -54,7 +54,7 @@ pub fn check_pem(pem: &[u8], algorithms: &[Algorithm]) -> Result<(), KeyError> {
 pub fn from_pem(pem: &[u8], algorithms: &[Algorithm]) -> Result<VerifyingKey, KeyError> {
     let (key_type, key) = read(pem)?;
     check_fit(key_type, algorithms)?;
-    Ok(VerifyingKey::new(None, key, algorithms.to_vec()))
+    Ok(VerifyingKey::new(None, key, algorithms))
 }
 
 /// The key of a shared secret; every allowed algorithm must be an HS one.
@@ -67,7 +67,7 @@ pub fn from_secret(secret: &[u8], algorithms: &[Algorithm]) -> Result<VerifyingK
         tracing::warn!("the JWT secret is shorter than 32 bytes: whoever has a token can try to guess it");
     }
     let key = DecodingKey::from_secret(secret);
-    Ok(VerifyingKey::new(None, key, algorithms.to_vec()))
+    Ok(VerifyingKey::new(None, key, algorithms))
 }
 
 /// Checks an allow-list for use with a JWKS.

@@ -1,17 +1,18 @@
-//! The cryptography of `jsonwebtoken`: ring's.
+//! The cryptography of tokens: ring's, also for `jsonwebtoken`.
 //!
 //! A key verifies only with algorithms of its own family, so a public key can never pass for an HMAC secret.
 //! Signing is for development tokens and knows HMAC alone.
 
-use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
+use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, KeyUtils};
 use jsonwebtoken::errors::{ErrorKind, Result};
 use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, EncodingKey};
 use ring::{hmac, signature as public};
-use signature::{Error, Signer, Verifier};
+use signature::{Error, Signer};
 
 static RING: CryptoProvider = CryptoProvider {
     signer_factory: signer,
-    verifier_factory: verifier,
+    // Keys make their verifiers once (`key.rs`), not for each token.
+    verifier_factory: |_, _| Err(ErrorKind::InvalidAlgorithm.into()),
     key_utils: KeyUtils::new_unimplemented(),
 };
 
@@ -22,47 +23,56 @@ pub fn install() {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "jsonwebtoken's signature")]
-fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>> {
-    if key.family() != algorithm.family() {
-        return Err(ErrorKind::InvalidAlgorithm.into());
-    }
-    Ok(Box::new(RingVerifier { algorithm: *algorithm, key: key.clone() }))
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "jsonwebtoken's signature")]
 fn signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>> {
     let digest = hmac_digest(*algorithm).ok_or(ErrorKind::InvalidAlgorithm)?;
     Ok(Box::new(RingSigner { algorithm: *algorithm, key: hmac::Key::new(digest, key.as_bytes()) }))
 }
 
-struct RingVerifier {
+/// Verifies what one key has signed with one algorithm. What depends on the key alone is worked out once.
+pub struct Verifier {
     algorithm: Algorithm,
-    key: DecodingKey,
+    key: ReadyKey,
 }
 
-impl JwtVerifier for RingVerifier {
-    fn algorithm(&self) -> Algorithm {
-        self.algorithm
-    }
+enum ReadyKey {
+    Secret(hmac::Key),
+    Public(public::UnparsedPublicKey<Vec<u8>>),
+    Rsa(&'static public::RsaParameters, public::RsaPublicKeyComponents<Vec<u8>>),
 }
 
-impl Verifier<Vec<u8>> for RingVerifier {
-    fn verify(&self, message: &[u8], signature: &Vec<u8>) -> std::result::Result<(), Error> {
-        match self.key.kind() {
-            DecodingKeyKind::SecretOrDer(key) => match hmac_digest(self.algorithm) {
-                Some(digest) => hmac::verify(&hmac::Key::new(digest, key), message, signature),
-                None => public::UnparsedPublicKey::new(
-                    public_algorithm(self.algorithm).ok_or_else(Error::new)?,
-                    key,
-                )
-                .verify(message, signature),
+impl Verifier {
+    /// None when the key is of another family than the algorithm.
+    pub fn new(algorithm: Algorithm, key: &DecodingKey) -> Option<Self> {
+        if key.family() != algorithm.family() {
+            return None;
+        }
+        let key = match key.kind() {
+            DecodingKeyKind::SecretOrDer(key) => match hmac_digest(algorithm) {
+                Some(digest) => ReadyKey::Secret(hmac::Key::new(digest, key)),
+                None => ReadyKey::Public(public::UnparsedPublicKey::new(
+                    public_algorithm(algorithm)?,
+                    key.clone(),
+                )),
             },
             DecodingKeyKind::RsaModulusExponent { n, e } => {
-                let parameters = rsa_parameters(self.algorithm).ok_or_else(Error::new)?;
-                public::RsaPublicKeyComponents { n, e }.verify(parameters, message, signature)
+                let key = public::RsaPublicKeyComponents { n: n.clone(), e: e.clone() };
+                ReadyKey::Rsa(rsa_parameters(algorithm)?, key)
             }
+        };
+        Some(Self { algorithm, key })
+    }
+
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    pub fn accepts(&self, message: &[u8], signature: &[u8]) -> bool {
+        match &self.key {
+            ReadyKey::Secret(key) => hmac::verify(key, message, signature),
+            ReadyKey::Public(key) => key.verify(message, signature),
+            ReadyKey::Rsa(parameters, key) => key.verify(parameters, message, signature),
         }
-        .map_err(|_| Error::new())
+        .is_ok()
     }
 }
 
@@ -120,9 +130,9 @@ mod tests {
     #[test]
     fn a_key_of_another_family_gets_no_verifier() {
         let public_key = DecodingKey::from_rsa_der(b"not even looked at");
-        assert!(verifier(&Algorithm::HS256, &public_key).is_err());
+        assert!(Verifier::new(Algorithm::HS256, &public_key).is_none());
         let secret = DecodingKey::from_secret(b"secret");
-        assert!(verifier(&Algorithm::RS256, &secret).is_err());
+        assert!(Verifier::new(Algorithm::RS256, &secret).is_none());
     }
 
     #[test]

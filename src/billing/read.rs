@@ -42,9 +42,8 @@ fn item_facts(item: &SubscriptionItem) -> ItemFacts {
 pub(super) fn amount(facts: &Facts) -> Option<Amount> {
     let licensed = || facts.items.iter().filter(|item| !item.metered);
     let first = licensed().next()?;
-    let alike = |item: &&ItemFacts| {
-        (&item.interval, item.interval_count) == (&first.interval, first.interval_count)
-    };
+    let alike =
+        |item: &&ItemFacts| (&item.interval, item.interval_count) == (&first.interval, first.interval_count);
     let of = |item: &ItemFacts| item.unit_amount?.checked_mul(item.quantity.unwrap_or(1));
     let minor = licensed().filter(alike).map(of).try_fold(0_i64, |sum, amount| sum.checked_add(amount?))?;
     Some(Amount { minor, interval: first.interval.clone(), interval_count: first.interval_count })

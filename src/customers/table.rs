@@ -141,8 +141,12 @@ mod tests {
     use crate::domain::usage::Now;
 
     fn entry(name: &str) -> Arc<Entry> {
-        let entitlement =
-            Entitlement { standing: Standing::Admitted, tier: None, windows: Windows::CalendarMonth, overridden: None };
+        let entitlement = Entitlement {
+            standing: Standing::Admitted,
+            tier: None,
+            windows: Windows::CalendarMonth,
+            overridden: None,
+        };
         let window = Window::new(Period { start: 0, end: 1 }, smallvec::smallvec![0]);
         let account = Account::new(entitlement, window);
         Arc::new(Entry::new(name.into(), 1, account, Now(0)))

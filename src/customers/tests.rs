@@ -35,7 +35,8 @@ fn tier(index: u16, name: &str, included: u64, overage: Overage) -> Arc<Tier> {
         features: FeatureSet::default(),
         limits: Vec::new(),
         trial_days: None,
-        credits_per_cycle: 0, credits_expire: None,
+        credits_per_cycle: 0,
+        credits_expire: None,
     })
 }
 
@@ -65,7 +66,7 @@ impl World {
             report: Report::All,
             past_due_grace: 100,
             credit_packs: Vec::new(),
-        silence_grace: i64::MAX,
+            silence_grace: i64::MAX,
         };
         let (ask, unknown) = mpsc::unbounded_channel();
         let customers = Customers::new(Arc::new(catalogue), store.clone(), vec![1], limits, ask);
@@ -99,7 +100,10 @@ impl World {
             currency: None,
         };
         self.store
-            .upsert_subscription(Upsert { facts, version, reread_at: None, window: None, rank: 0, tier: None, amount: None }, NOW)
+            .upsert_subscription(
+                Upsert { facts, version, reread_at: None, window: None, rank: 0, tier: None, amount: None },
+                NOW,
+            )
             .await
             .expect("stores");
         self.customers.refresh("cus_1", now()).await.expect("refreshes");

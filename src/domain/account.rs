@@ -33,8 +33,8 @@ use super::usage::{Charge, Draw, Draws, Now};
 
 pub use policies::{Policies, Policy, PolicyName};
 pub use terms::Terms;
-pub use window::{ByMeter, Unbilled, Window};
 use window::of_meter;
+pub use window::{ByMeter, Unbilled, Window};
 
 /// Stripe finalises an invoice this long after its period, unless told otherwise
 /// (<https://docs.stripe.com/billing/subscriptions/usage-based/configure-grace-period>).

@@ -8,19 +8,19 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::format::{LedgerId, Position, Record};
+use super::chain::Chain;
+use super::format::{HEADER_BYTES, Header, LedgerId, Position, Record};
 use super::keeper;
 use super::recovery::{Lost, OpenError, Resume, recover};
 use super::segment::Reader;
 use super::storage::{SegmentFile, Storage};
 use super::survey::Survey;
+use super::waiters::{Late, Waiters};
 use crate::metrics::METRICS;
 
 /// Written and not yet synced records are kept to be written again; a disk that stands still for longer than it
 /// takes to fill this counts as failed.
 const MAX_UNSYNCED_BYTES: usize = 64 << 20;
-/// How long a response waits for its record to be durable before it is refused.
-const DURABLE_WITHIN: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
@@ -60,7 +60,7 @@ pub struct Synced {
 pub struct Ledger {
     shared: Arc<Shared>,
     losses: Vec<Lost>,
-    keeper: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// What requests and the keeper share.
@@ -72,6 +72,8 @@ pub(super) struct Shared {
     /// Wakes the keeper.
     pub wake: Condvar,
     pub synced: watch::Sender<Synced>,
+    /// Responses that wait for their records.
+    pub waiters: Arc<Waiters>,
     /// False from a failure until the tail has been written again.
     pub available: AtomicBool,
 }
@@ -79,19 +81,17 @@ pub(super) struct Shared {
 /// The end of the ledger, under the one lock.
 pub(super) struct Tail {
     pub file: Arc<dyn SegmentFile>,
-    /// The segment before, until its end is synced.
-    pub retired: Option<Arc<dyn SegmentFile>>,
     pub position: Position,
     pub next_record: u64,
     /// The bytes written since the last sync began.
     pub unsynced: Vec<u8>,
-    /// The emptied buffer of the batch before, so that no record waits for memory.
-    pub spare: Vec<u8>,
     pub failed: Option<LedgerError>,
     /// Corrections that could not be written; they follow as soon as the ledger can be.
     pub owed: Vec<Record>,
     /// Somebody waits for the next sync.
     pub urgent: bool,
+    /// The keeper has to be woken.
+    pub asleep: bool,
     pub stopping: bool,
 }
 
@@ -118,39 +118,47 @@ impl Ledger {
         now_micros: i64,
     ) -> Result<(Self, Vec<Lost>), OpenError> {
         let recovered = recover(&storage, ledger, resume, known)?;
-        let first =
-            keeper::new_segment(&storage, ledger, recovered.next_segment, recovered.next_record, now_micros)?;
-        keeper::link(&storage, &*first.file, recovered.next_segment)?;
-        let synced = Synced { position: first.position, next_record: recovered.next_record };
+        let (segment, next_record) = (recovered.next_segment, recovered.next_record);
+        let header = Header { ledger, segment, first_record: next_record, made_at_micros: now_micros };
+        let file = keeper::new_segment(&storage, &header)?;
+        let mut chain = Chain::default();
+        chain.link(&storage, &*file, header)?;
+        let position = Position { segment, offset: HEADER_BYTES };
         let shared = Arc::new(Shared {
             storage,
             options,
             ledger,
             tail: Mutex::new(Tail {
-                file: first.file,
-                retired: None,
-                position: first.position,
-                next_record: recovered.next_record,
+                file,
+                position,
+                next_record,
                 unsynced: Vec::new(),
-                spare: Vec::new(),
                 failed: None,
                 owed: Vec::new(),
                 urgent: false,
+                asleep: false,
                 stopping: false,
             }),
             wake: Condvar::new(),
-            synced: watch::Sender::new(synced),
+            synced: watch::Sender::new(Synced { position, next_record }),
+            waiters: Arc::new(Waiters::new(next_record)),
             available: AtomicBool::new(true),
         });
-        let keeper = keeper::spawn(shared.clone())?;
+        let keeper = keeper::spawn(shared.clone(), chain)?;
         let losses = [known, &recovered.lost].concat();
-        Ok((Self { shared, losses, keeper: Mutex::new(Some(keeper)) }, recovered.lost))
+        let opened = Self { shared, losses, threads: Mutex::new(vec![keeper]) };
+        if options.durability == Durability::Power {
+            opened.threads().push(opened.shared.waiters.spawn_watch()?);
+        }
+        Ok((opened, recovered.lost))
     }
 
     /// Writes one record. After an error nothing of it counts.
     pub fn append(&self, record: &Record) -> Result<Appended, LedgerError> {
         let mut tail = self.shared.tail();
-        self.shared.write(&mut tail, record)
+        let appended = self.shared.write(&mut tail, record);
+        self.shared.release(tail);
+        appended
     }
 
     /// Writes a correction now, or as soon as the ledger can be written again, and before that anything that
@@ -163,6 +171,7 @@ impl Ledger {
         } else if appended.is_none() {
             tail.owed.push(record);
         }
+        self.shared.release(tail);
         appended
     }
 
@@ -171,12 +180,8 @@ impl Ledger {
         if self.shared.options.durability == Durability::Process {
             return Ok(());
         }
-        let mut synced = self.shared.synced.subscribe();
-        let waited = synced.wait_for(|synced| synced.next_record > appended.0);
-        match tokio::time::timeout(DURABLE_WITHIN, waited).await {
-            Ok(Ok(_)) => Ok(()),
-            _ => Err(LedgerError("the disk did not sync in time".into())),
-        }
+        let waited = self.shared.waiters.wait(appended.0).await;
+        waited.map_err(|Late| LedgerError("the disk did not sync in time".into()))
     }
 
     /// Whether appends are expected to succeed; no lock, for the path of a request.
@@ -188,8 +193,9 @@ impl Ledger {
     pub fn request_sync(&self) -> u64 {
         let mut tail = self.shared.tail();
         tail.urgent = true;
-        self.shared.wake.notify_one();
-        tail.next_record
+        let next_record = tail.next_record;
+        self.shared.release(tail);
+        next_record
     }
 
     /// How far the ledger is on disk; changes are announced.
@@ -217,14 +223,25 @@ impl Ledger {
         keeper::prune(&self.shared.storage, before_micros, folded)
     }
 
-    /// Syncs what is left and ends the thread. Appends after it fail.
+    /// Syncs what is left and ends the threads. Appends after it fail.
     pub fn close(&self) {
-        self.shared.tail().stopping = true;
-        self.shared.wake.notify_one();
-        let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if keeper.is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the ledger's thread panicked");
+        let mut tail = self.shared.tail();
+        tail.stopping = true;
+        self.shared.release(tail);
+        let threads = std::mem::take(&mut *self.threads());
+        for thread in threads {
+            thread.thread().unpark();
+            if thread.join().is_err() {
+                tracing::error!("a thread of the ledger panicked");
+            }
+            // The first is the keeper: it has synced what it could.
+            self.shared.waiters.close();
         }
+    }
+
+    /// The keeper, then those who help it; none once it is closed.
+    fn threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -262,10 +279,7 @@ impl Shared {
         tail.next_record += 1;
         METRICS.ledger_appends.inc();
         METRICS.ledger_bytes.inc_by(length);
-        if self.options.durability == Durability::Power && !tail.urgent {
-            tail.urgent = true;
-            self.wake.notify_one();
-        }
+        tail.urgent |= self.options.durability == Durability::Power;
         Ok(Appended(number))
     }
 
@@ -277,7 +291,22 @@ impl Shared {
         tail.failed = Some(error.clone());
         tail.urgent = true;
         self.available.store(false, Ordering::Relaxed);
-        self.wake.notify_one();
         error
+    }
+
+    /// Lets go of the tail, and then wakes the keeper if there is something for it to do: not before, or it would find
+    /// the tail locked, and not while it is at work, since then it looks by itself.
+    pub fn release(&self, mut tail: MutexGuard<'_, Tail>) {
+        let wakes = (tail.urgent || tail.stopping) && std::mem::take(&mut tail.asleep);
+        drop(tail);
+        if wakes {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Says how far the ledger is on disk.
+    pub fn announce(&self, synced: Synced) {
+        self.synced.send_replace(synced);
+        self.waiters.reach(synced.next_record);
     }
 }

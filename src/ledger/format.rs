@@ -86,10 +86,10 @@ impl Header {
     }
 
     /// Where the hash of the segment before is written, and what.
-    pub fn link(hash: [u8; 32]) -> (u64, Vec<u8>) {
+    pub fn link(hash: [u8; 32]) -> (usize, Vec<u8>) {
         let mut bytes = hash.to_vec();
         bytes.extend_from_slice(&crc32c::crc32c(&hash).to_le_bytes());
-        (LINK.start as u64, bytes)
+        (LINK.start, bytes)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The ledger's thread: syncs, rolls, and after a failure writes the unsynced tail again.
 //!
-//! It is a plain thread, so that it outlives the runtimes that serve requests.
+//! It is a plain thread, so that it outlives the runtimes that serve requests. It holds the lock of the tail once a
+//! sync, to take what was written, and never while the disk is at work.
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -8,137 +9,169 @@ use std::sync::{Arc, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use sha2::{Digest, Sha256};
-
-use super::append::{Shared, Synced};
-use super::format::{HEADER_BYTES, Header, LedgerId, Position};
-use super::segment::{read_header, read_range};
+use super::append::{Durability, Shared, Synced, Tail};
+use super::chain::Chain;
+use super::format::{HEADER_BYTES, Header, Position};
+use super::segment::read_header;
 use super::storage::{SegmentFile, Storage};
 use crate::clock;
 use crate::metrics::METRICS;
+use crate::priority;
 
 /// A failed ledger is tried again at least this often.
 const RETRY_EVERY: Duration = Duration::from_millis(500);
 
-/// A segment is read in pieces of this size to be hashed.
-const HASHED_AT_ONCE: u64 = 256 << 10;
 /// A larger buffer is given back to the system.
 const MAX_SPARE_BYTES: usize = 8 << 20;
 
-pub(super) fn spawn(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
-    thread::Builder::new().name("ledger".into()).spawn(move || keep(&shared))
+pub(super) fn spawn(shared: Arc<Shared>, chain: Chain) -> io::Result<JoinHandle<()>> {
+    let keeper = Keeper { shared, chain, spare: Vec::new() };
+    thread::Builder::new().name("ledger".into()).spawn(move || keeper.keep())
 }
 
-fn keep(shared: &Shared) {
-    loop {
-        let Turn { failed, stopping } = wait(shared);
-        let outcome = if failed { repair(shared) } else { sync(shared).and_then(|()| roll(shared)) };
-        if let Err(error) = outcome {
-            tracing::error!(%error, "the upkeep of the ledger failed; it is tried again");
-        }
-        if stopping {
-            return;
-        }
-    }
+struct Keeper {
+    shared: Arc<Shared>,
+    chain: Chain,
+    /// The emptied buffer of the batch before, so that no record waits for memory.
+    spare: Vec<u8>,
 }
 
+/// What is to be done.
 struct Turn {
-    failed: bool,
+    /// None: the ledger has failed.
+    batch: Option<Batch>,
     stopping: bool,
 }
 
-/// Until there is something to do: the interval has passed, somebody waits, or the ledger is closed.
-fn wait(shared: &Shared) -> Turn {
-    let mut tail = shared.tail();
-    let interval = if tail.failed.is_some() { RETRY_EVERY } else { shared.options.sync_interval };
-    let deadline = Instant::now() + interval;
-    while !tail.urgent && !tail.stopping {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            break;
-        }
-        tail = shared.wake.wait_timeout(tail, left).unwrap_or_else(PoisonError::into_inner).0;
-    }
-    tail.urgent = false;
-    Turn { failed: tail.failed.is_some(), stopping: tail.stopping }
+/// What one sync makes durable: the bytes written since the one before, all in one file.
+struct Batch {
+    bytes: Vec<u8>,
+    file: Arc<dyn SegmentFile>,
+    /// Once it is durable.
+    reached: Synced,
 }
 
-/// Makes everything written so far durable and says so.
-fn sync(shared: &Shared) -> io::Result<()> {
-    let (mut batch, retired, file, synced) = {
-        let mut tail = shared.tail();
-        if tail.unsynced.is_empty() && tail.retired.is_none() {
+impl Batch {
+    /// What was written goes to the next one from now on.
+    fn take(tail: &mut Tail, spare: &mut Vec<u8>) -> Self {
+        Self {
+            bytes: std::mem::replace(&mut tail.unsynced, std::mem::take(spare)),
+            file: tail.file.clone(),
+            reached: Synced { position: tail.position, next_record: tail.next_record },
+        }
+    }
+}
+
+impl Keeper {
+    fn keep(mut self) {
+        if self.shared.options.durability == Durability::Process {
+            // Nobody waits for a sync.
+            priority::give_way();
+        }
+        loop {
+            let Turn { batch, stopping } = self.wait();
+            let outcome = match batch {
+                Some(batch) if batch.bytes.is_empty() => self.roll(),
+                Some(batch) => self.sync(batch, None).and_then(|()| self.roll()),
+                None => self.repair(),
+            };
+            if let Err(error) = outcome {
+                tracing::error!(%error, "the upkeep of the ledger failed; it is tried again");
+            }
+            if stopping {
+                return;
+            }
+        }
+    }
+
+    /// Until there is something to do: the interval has passed, somebody waits, or the ledger is closed.
+    fn wait(&mut self) -> Turn {
+        let mut tail = self.shared.tail();
+        let interval = if tail.failed.is_some() { RETRY_EVERY } else { self.shared.options.sync_interval };
+        let deadline = Instant::now() + interval;
+        while !tail.urgent && !tail.stopping {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            tail.asleep = true;
+            tail = self.shared.wake.wait_timeout(tail, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        (tail.urgent, tail.asleep) = (false, false);
+        let batch = tail.failed.is_none().then(|| Batch::take(&mut tail, &mut self.spare));
+        Turn { batch, stopping: tail.stopping }
+    }
+
+    /// Makes a batch durable, and with it the head of the `next` segment, and says so.
+    fn sync(&mut self, mut batch: Batch, next: Option<&dyn SegmentFile>) -> io::Result<()> {
+        let started = Instant::now();
+        let outcome = batch.file.sync().and_then(|()| next.map_or(Ok(()), SegmentFile::sync));
+        METRICS.ledger_sync_seconds.observe(started.elapsed().as_secs_f64());
+        if let Err(error) = outcome {
+            let mut tail = self.shared.tail();
+            let written_since = std::mem::replace(&mut tail.unsynced, batch.bytes);
+            tail.unsynced.extend_from_slice(&written_since);
+            self.shared.fail(&mut tail, "sync", &error);
+            return Err(error);
+        }
+        self.shared.announce(batch.reached);
+        self.chain.add(&batch.bytes);
+        if batch.bytes.capacity() <= MAX_SPARE_BYTES {
+            batch.bytes.clear();
+            self.spare = batch.bytes;
+        }
+        Ok(())
+    }
+
+    /// Opens the next segment when the current one is large enough.
+    fn roll(&mut self) -> io::Result<()> {
+        let shared = &*self.shared;
+        if shared.synced.borrow().position.offset < shared.options.segment_bytes {
             return Ok(());
         }
-        let synced = Synced { position: tail.position, next_record: tail.next_record };
-        let spare = std::mem::take(&mut tail.spare);
-        let batch = std::mem::replace(&mut tail.unsynced, spare);
-        (batch, tail.retired.clone(), tail.file.clone(), synced)
-    };
-    let started = Instant::now();
-    let outcome = retired.as_ref().map_or(Ok(()), |file| file.sync()).and_then(|()| file.sync());
-    METRICS.ledger_sync_seconds.observe(started.elapsed().as_secs_f64());
-    let mut tail = shared.tail();
-    if let Err(error) = outcome {
-        let written_since = std::mem::replace(&mut tail.unsynced, batch);
-        tail.unsynced.extend_from_slice(&written_since);
-        shared.fail(&mut tail, "sync", &error);
-        return Err(error);
-    }
-    tail.retired = None;
-    if batch.capacity() <= MAX_SPARE_BYTES {
-        batch.clear();
-        tail.spare = batch;
-    }
-    drop(tail);
-    shared.synced.send_replace(synced);
-    Ok(())
-}
-
-/// Opens the next segment when the current one is large enough.
-fn roll(shared: &Shared) -> io::Result<()> {
-    if shared.tail().position.offset < shared.options.segment_bytes {
-        return Ok(());
-    }
-    let segment = next_segment(&shared.storage)?;
-    let file = shared.storage.create(segment)?;
-    // Its place in the folder is durable before any record is in it.
-    let made = shared.storage.sync_folder();
-    if made.is_err() || shared.tail().failed.is_some() {
-        return made.and(shared.storage.remove(segment));
-    }
-    {
+        let storage = shared.storage.clone();
+        let segment = next_segment(&storage)?;
+        let file = storage.create(segment)?;
+        // Its place in the folder is durable before any record is in it.
+        let made = storage.sync_folder();
         let mut tail = shared.tail();
-        let header = Header {
-            ledger: shared.ledger,
-            segment,
-            first_record: tail.next_record,
-            made_at_micros: clock::now().micros(),
-        };
+        if made.is_err() || tail.failed.is_some() {
+            drop(tail);
+            return made.and(storage.remove(segment));
+        }
+        let (first_record, made_at_micros) = (tail.next_record, clock::now().micros());
+        let header = Header { ledger: shared.ledger, segment, first_record, made_at_micros };
         if let Err(error) = file.write_at(&header.encode(), 0) {
             shared.fail(&mut tail, "roll", &error);
-            return shared.storage.remove(segment).and(Err(error));
+            drop(tail);
+            return storage.remove(segment).and(Err(error));
         }
-        tail.retired = Some(std::mem::replace(&mut tail.file, file.clone()));
+        // The last of the finished segment.
+        let mut batch = Batch::take(&mut tail, &mut self.spare);
+        tail.file = file.clone();
         tail.position = Position { segment, offset: HEADER_BYTES };
+        batch.reached.position = tail.position;
+        drop(tail);
+        self.sync(batch, Some(&*file))?;
+        self.chain.link(&storage, &*file, header)
     }
-    sync(shared)?;
-    link(&shared.storage, &*file, segment)
-}
 
-/// After a failure: what was written since the last good sync is written again, under the same numbers, into a
-/// new segment, and the corrections that had to wait behind it. The failed segment is left as it is; its records from
-/// there on are superseded.
-fn repair(shared: &Shared) -> io::Result<()> {
-    let segment = next_segment(&shared.storage)?;
-    let file = shared.storage.create(segment)?;
-    if let Err(error) = rewrite(shared, segment, &file) {
-        // What there is of it supersedes nothing, or holds all that it supersedes.
-        let _ = shared.storage.remove(segment);
-        return Err(error);
+    /// After a failure: what was written since the last good sync is written again, under the same numbers, into a
+    /// new segment, and the corrections that had to wait behind it. The failed segment is left as it is; its records
+    /// from there on are superseded.
+    fn repair(&mut self) -> io::Result<()> {
+        self.chain.forget();
+        let shared = &*self.shared;
+        let segment = next_segment(&shared.storage)?;
+        let file = shared.storage.create(segment)?;
+        if let Err(error) = rewrite(shared, segment, &file) {
+            // What there is of it supersedes nothing, or holds all that it supersedes.
+            let _ = shared.storage.remove(segment);
+            return Err(error);
+        }
+        tracing::info!(segment, "the ledger is available again");
+        Ok(())
     }
-    tracing::info!(segment, "the ledger is available again");
-    Ok(())
 }
 
 /// Writes and syncs until nothing more is owed, then makes the new segment the tail. Requests may add corrections
@@ -166,7 +199,6 @@ fn rewrite(shared: &Shared, segment: u64, file: &Arc<dyn SegmentFile>) -> io::Re
             continue;
         }
         tail.file = file.clone();
-        tail.retired = None;
         tail.position = Position { segment, offset: HEADER_BYTES + written as u64 };
         tail.unsynced.clear();
         tail.failed = None;
@@ -174,7 +206,7 @@ fn rewrite(shared: &Shared, segment: u64, file: &Arc<dyn SegmentFile>) -> io::Re
         shared.available.store(true, Ordering::Relaxed);
         let synced = Synced { position: tail.position, next_record: tail.next_record };
         drop(tail);
-        shared.synced.send_replace(synced);
+        shared.announce(synced);
         return Ok(());
     }
 }
@@ -195,47 +227,16 @@ fn next_segment(storage: &Arc<dyn Storage>) -> io::Result<u64> {
     Ok(storage.list()?.last().map_or(1, |last| last + 1))
 }
 
-/// A segment that has been made.
-pub(super) struct NewSegment {
-    pub file: Arc<dyn SegmentFile>,
-    pub position: Position,
-}
-
 /// Makes a segment with its header, durably; leaves nothing behind when it cannot.
-pub(super) fn new_segment(
-    storage: &Arc<dyn Storage>,
-    ledger: LedgerId,
-    segment: u64,
-    first_record: u64,
-    made_at_micros: i64,
-) -> io::Result<NewSegment> {
-    let file = storage.create(segment)?;
-    let header = Header { ledger, segment, first_record, made_at_micros };
+pub(super) fn new_segment(storage: &Arc<dyn Storage>, header: &Header) -> io::Result<Arc<dyn SegmentFile>> {
+    let file = storage.create(header.segment)?;
     let written =
         file.write_at(&header.encode(), 0).and_then(|()| file.sync()).and_then(|()| storage.sync_folder());
     if let Err(error) = written {
-        let _ = storage.remove(segment);
+        let _ = storage.remove(header.segment);
         return Err(error);
     }
-    Ok(NewSegment { file, position: Position { segment, offset: HEADER_BYTES } })
-}
-
-/// Writes the hash of the segment before into the header of `segment`: a changed or missing one shows.
-pub(super) fn link(storage: &Arc<dyn Storage>, file: &dyn SegmentFile, segment: u64) -> io::Result<()> {
-    let before = storage.list()?.into_iter().rev().find(|number| *number < segment);
-    let Some(before) = before else { return Ok(()) };
-    let before = storage.open(before)?;
-    let (mut hash, mut at) = (Sha256::new(), 0);
-    loop {
-        let piece = read_range(&*before, at, at + HASHED_AT_ONCE)?;
-        if piece.is_empty() {
-            break;
-        }
-        hash.update(&piece);
-        at += piece.len() as u64;
-    }
-    let (offset, link) = Header::link(hash.finalize().into());
-    file.write_at(&link, offset)
+    Ok(file)
 }
 
 /// Removes segments that ended before `before_micros`; never the one that is being folded, or later ones.

@@ -57,6 +57,7 @@
 //!   at the start, to be kept in the store, so that they are not taken for damage once the fold has passed them.
 
 mod append;
+mod chain;
 mod format;
 mod keeper;
 mod recovery;
@@ -64,6 +65,7 @@ mod segment;
 mod storage;
 mod survey;
 mod verify;
+mod waiters;
 
 pub use append::{Appended, Durability, Ledger, LedgerError, Options, Synced};
 pub use format::{Header, Kind, LedgerId, Position, Record, RecordDraw};

@@ -3,14 +3,19 @@
 use std::io;
 use std::sync::Arc;
 
-use super::format::{HEADER_BYTES, Header, Position, Record};
+use super::format::{FRAME_BYTES, HEADER_BYTES, Header, MAX_BODY_BYTES, Position, Record};
 use super::storage::{SegmentFile, Storage};
+
+/// A reader reads this much of a segment at a time.
+const READ_AT_ONCE: usize = 1 << 20;
+/// No record is longer, its frame included.
+const MAX_RECORD_BYTES: usize = FRAME_BYTES + MAX_BODY_BYTES;
 
 /// What stands in a stretch of a segment.
 #[derive(Debug, PartialEq)]
 pub enum Item {
     /// A whole record, and the offset behind it.
-    Record(Box<Record>, u64),
+    Record(Record, u64),
     /// Bytes that are no record: torn, damaged or never written. Offsets from and to.
     Hole(u64, u64),
 }
@@ -24,7 +29,7 @@ pub fn scan(bytes: &[u8], offset: u64) -> impl Iterator<Item = Item> + '_ {
         }
         if let Some((record, length)) = Record::decode(&bytes[at..]) {
             at += length;
-            return Some(Item::Record(Box::new(record), offset + at as u64));
+            return Some(Item::Record(record, offset + at as u64));
         }
         let from = at;
         at = (from + 1..bytes.len())
@@ -71,14 +76,17 @@ fn superseded_from(storage: &Arc<dyn Storage>, later: &[u64]) -> io::Result<u64>
 /// Reads the ledger onwards from a position, each record number once.
 pub struct Reader {
     storage: Arc<dyn Storage>,
+    /// Behind the last record that counts: never in what a failure left, which a loss of power may yet take.
     position: Position,
+    /// How far that segment has been looked at; nothing between the position and here counts.
+    seen: u64,
     next_record: u64,
 }
 
 impl Reader {
     /// Starts at `position`; records below `next_record` are known already and left out.
     pub fn new(storage: Arc<dyn Storage>, position: Position, next_record: u64) -> Self {
-        Self { storage, position, next_record }
+        Self { storage, position, seen: position.offset, next_record }
     }
 
     /// How far has been read.
@@ -91,82 +99,77 @@ impl Reader {
         self.next_record
     }
 
-    /// Reads on, towards `end` (at most to the end of one segment a call), and shows each new record.
-    /// Answers whether `end` has been reached. After an error the position is unchanged.
+    /// Reads on, a piece at a time, towards `end`, and shows each new record. Answers whether `end` has been reached.
+    /// After an error nothing has been shown.
     pub fn read(&mut self, end: Position, mut visit: impl FnMut(&Record)) -> io::Result<bool> {
         if self.position >= end {
             return Ok(true);
         }
         let segment = self.position.segment;
         if segment == end.segment {
-            self.read_segment(end.offset, u64::MAX, &mut visit)?;
-            self.position = end;
-            return Ok(true);
+            if self.read_piece(end.offset, u64::MAX, &mut visit)? {
+                self.go_to(end);
+            }
+            return Ok(self.position >= end);
         }
         let later: Vec<u64> = self.storage.list()?.into_iter().filter(|n| *n > segment).collect();
         let Some(next) = later.first().copied() else { return Ok(true) };
-        if segment > 0 {
-            let superseded_from = superseded_from(&self.storage, &later)?;
-            self.read_segment(u64::MAX, superseded_from, &mut visit)?;
+        let superseded_from = superseded_from(&self.storage, &later)?;
+        if segment == 0 || self.read_piece(u64::MAX, superseded_from, &mut visit)? {
+            self.go_to(Position { segment: next, offset: HEADER_BYTES });
         }
-        self.position = Position { segment: next, offset: HEADER_BYTES };
         Ok(self.position >= end)
     }
 
-    fn read_segment(
+    fn go_to(&mut self, position: Position) {
+        (self.position, self.seen) = (position, position.offset);
+    }
+
+    /// Reads one piece of the segment; answers whether there is no more of it.
+    fn read_piece(
         &mut self,
         end: u64,
         superseded_from: u64,
         visit: &mut impl FnMut(&Record),
-    ) -> io::Result<()> {
-        let Position { segment, offset } = self.position;
+    ) -> io::Result<bool> {
+        let (segment, from) = (self.position.segment, self.seen);
         let file = self.storage.open(segment)?;
-        let bytes = read_range(&*file, offset, end.min(file.length()?))?;
-        for item in scan(&bytes, offset) {
-            let Item::Record(record, _) = item else { continue };
-            if record.number < self.next_record || record.number >= superseded_from {
-                continue;
+        let end = end.min(file.length()?);
+        let to = end.min(from + READ_AT_ONCE as u64);
+        let bytes = read_range(&*file, from, to)?;
+        self.seen = to.max(from);
+        for item in scan(&bytes, from) {
+            match item {
+                Item::Record(record, behind) => {
+                    self.show(&record, behind, superseded_from, visit);
+                }
+                // The piece may end within a record: it is read again with the next piece.
+                Item::Hole(at, until) if until == to && to < end => {
+                    self.seen = at.max(to.saturating_sub(MAX_RECORD_BYTES as u64 - 1));
+                }
+                Item::Hole(..) => {}
             }
-            if record.number > self.next_record && self.next_record > 0 {
-                tracing::error!(
-                    segment,
-                    from = self.next_record,
-                    to = record.number,
-                    "usage records are missing from the ledger"
-                );
-            }
-            self.next_record = record.number + 1;
-            visit(&record);
         }
-        Ok(())
+        Ok(to == end || self.seen >= end)
+    }
+
+    fn show(&mut self, record: &Record, behind: u64, superseded_from: u64, visit: &mut impl FnMut(&Record)) {
+        if record.number >= superseded_from {
+            return;
+        }
+        self.position.offset = behind;
+        if record.number < self.next_record {
+            return;
+        }
+        if record.number > self.next_record && self.next_record > 0 {
+            let (segment, from, to) = (self.position.segment, self.next_record, record.number);
+            tracing::error!(segment, from, to, "usage records are missing from the ledger");
+        }
+        self.next_record = record.number + 1;
+        visit(record);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::format::tests::record;
-    use super::*;
-
-    fn numbers(bytes: &[u8]) -> Vec<Result<u64, (u64, u64)>> {
-        scan(bytes, 100)
-            .map(|item| match item {
-                Item::Record(record, _) => Ok(record.number),
-                Item::Hole(from, to) => Err((from - 100, to - 100)),
-            })
-            .collect()
-    }
-
-    #[test]
-    fn records_behind_a_hole_are_found_again() {
-        let mut bytes = Vec::new();
-        for number in 1..=3 {
-            record(1, 1).encode(number, &mut bytes);
-        }
-        let length = (bytes.len() / 3) as u64;
-        assert_eq!(numbers(&bytes), [Ok(1), Ok(2), Ok(3)]);
-        bytes[150] ^= 1;
-        assert_eq!(numbers(&bytes), [Ok(1), Err((length, 2 * length)), Ok(3)]);
-        bytes.truncate(bytes.len() - 1);
-        assert_eq!(numbers(&bytes), [Ok(1), Err((length, 3 * length - 1))]);
-    }
-}
+#[path = "segment_tests.rs"]
+mod tests;

@@ -216,7 +216,8 @@ impl<'a> Verifier<'a> {
         if bytes.get(LINK.end..HEADER).is_none_or(|reserved| reserved.iter().any(|byte| *byte != 0)) {
             self.fault(number, LINK.end as u64, Damage::Header);
         }
-        self.reach(header.first_record);
+        // A segment that failed in its first sync: what should come before it stands again behind it.
+        self.reach(header.first_record.min(segment.superseded_from));
         self.good_until = Position { segment: number, offset: HEADER_BYTES };
         Head::Ours
     }

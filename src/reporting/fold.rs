@@ -1,11 +1,11 @@
 //! Folding: the ledger's new records become totals in the store.
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use hashbrown::HashMap;
 use smallvec::SmallVec;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
@@ -13,10 +13,14 @@ use tokio::sync::{Notify, watch};
 use crate::domain::catalogue::Report;
 use crate::ledger::{Kind, Ledger, Position, Reader, Record, RecordDraw, Resume, Synced};
 use crate::metrics::METRICS;
-use crate::store::{Batch, CreditNews, Estimate, HourKey, KeyChange, KeyNews, Store, StoreError, TotalKey, TotalUnits};
+use crate::priority;
+use crate::store::{
+    Batch, CreditNews, Estimate, HourKey, KeyChange, KeyNews, Store, StoreError, TotalKey, TotalUnits,
+};
 
-/// Changes in one transaction, give or take a segment's: beside the requests it must not hold up the other writers;
-/// before them nobody waits for those, and the more records share a change the sooner the port opens.
+/// Changes in one transaction, give or take those of a piece of the ledger: beside the requests it must not hold up
+/// the other writers; before them nobody waits for those, and the more records share a change the sooner the port
+/// opens.
 const CHANGES_PER_BATCH: usize = 20_000;
 const CHANGES_PER_BATCH_AT_START: usize = 500_000;
 /// Many records of a customer become one change of a total: the longer the wait, the cheaper each.
@@ -157,6 +161,7 @@ impl Folder {
     ) -> io::Result<JoinHandle<()>> {
         let pause = at_least_every.min(LONGEST_WAIT);
         thread::Builder::new().name("fold".into()).spawn(move || {
+            priority::give_way();
             let mut synced = self.ledger.synced();
             let mut behind = false;
             loop {

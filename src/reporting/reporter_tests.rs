@@ -75,7 +75,15 @@ fn subscription(start: i64, end: i64) -> Upsert {
         trial_end: None,
         currency: None,
     };
-    Upsert { facts, version: 1, reread_at: None, window: Some(Period { start, end }), rank: 1, tier: None, amount: None }
+    Upsert {
+        facts,
+        version: 1,
+        reread_at: None,
+        window: Some(Period { start, end }),
+        rank: 1,
+        tier: None,
+        amount: None,
+    }
 }
 
 fn ledger_in(folder: &std::path::Path, broken: &Arc<AtomicBool>) -> Arc<Ledger> {

@@ -98,9 +98,10 @@ pub(super) fn of(db: &Connection, customer: u32) -> Result<Adjustments> {
         })
         .optional()?;
     let overridden = match overridden {
-        Some((row, included)) => {
-            Some(OverrideRow { included: included.map(|text| read(&text)).transpose()?.unwrap_or_default(), ..row })
-        }
+        Some((row, included)) => Some(OverrideRow {
+            included: included.map(|text| read(&text)).transpose()?.unwrap_or_default(),
+            ..row
+        }),
         None => None,
     };
     let blocked = db

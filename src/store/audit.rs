@@ -19,7 +19,14 @@ pub struct Act {
 
 impl Default for Act {
     fn default() -> Self {
-        Self { action: "", customer: None, detail: String::new(), actor: "tollgate", before: None, after: None }
+        Self {
+            action: "",
+            customer: None,
+            detail: String::new(),
+            actor: "tollgate",
+            before: None,
+            after: None,
+        }
     }
 }
 
@@ -72,7 +79,13 @@ impl Store {
 }
 
 /// Inside another transaction, so that the trail and the change stand or fall together.
-pub(super) fn add(db: &Connection, at: i64, action: &'static str, customer: Option<u32>, detail: &str) -> Result<()> {
+pub(super) fn add(
+    db: &Connection,
+    at: i64,
+    action: &'static str,
+    customer: Option<u32>,
+    detail: &str,
+) -> Result<()> {
     add_act(db, at, &Act { action, customer, detail: detail.to_owned(), ..Act::default() })
 }
 

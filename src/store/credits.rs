@@ -59,7 +59,8 @@ impl Store {
                 return Ok(None);
             }
             let units = signed(grant.units);
-            let entry = Entry { kind: "granted", units, cause: Some(&grant.cause), reason: Some(&grant.reason) };
+            let entry =
+                Entry { kind: "granted", units, cause: Some(&grant.cause), reason: Some(&grant.reason) };
             let number = add(db, grant.customer, now.seconds(), entry)?;
             let lot = Lot {
                 grant: number,
@@ -95,7 +96,12 @@ impl Store {
     }
 
     /// The history, the latest first, before a row; one more than `limit` tells that there is more.
-    pub async fn credit_history(&self, customer: u32, before: Option<i64>, limit: u32) -> Result<Vec<CreditRow>> {
+    pub async fn credit_history(
+        &self,
+        customer: u32,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<CreditRow>> {
         self.scan(move |db| {
             let mut query = db.prepare_cached(
                 "SELECT id, at, kind, units, balance, cause, reason FROM credits
@@ -172,7 +178,12 @@ fn spend(purse: &mut Purse, news: &CreditNews) -> i64 {
     }
     let spent = purse.spend(units, at);
     if spent < units {
-        tracing::error!(customer = news.customer, units, spent, "records drew on credits that were not there");
+        tracing::error!(
+            customer = news.customer,
+            units,
+            spent,
+            "records drew on credits that were not there"
+        );
     }
     -signed(spent)
 }

@@ -9,6 +9,9 @@
 //! its jobs fail. Commands of other processes write too: a transaction takes the right to write before it reads. Two
 //! threads read, one of them what takes long, on connections of their own: the writer holds up neither. A job there
 //! sees all that was committed before it was asked for.
+//!
+//! Requests wait for the loads of customers alone, so the other two threads give way to the requests. A customer who
+//! has never been seen waits for the writer, which may be in a batch of the ledger's totals.
 
 mod adjustments;
 mod audit;
@@ -61,7 +64,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use worker::{Begin, Worker};
+use worker::{Begin, Haste, Worker};
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -111,9 +114,9 @@ impl Store {
         let writer = connect(&path)?;
         migrate(&writer)?;
         Ok(Self {
-            writer: Worker::spawn("store", writer, Begin::Write)?,
-            reader: Worker::spawn("store-read", connect(&path)?, Begin::Read)?,
-            scanner: Worker::spawn("store-scan", connect(&path)?, Begin::Read)?,
+            writer: Worker::spawn("store", writer, Begin::Write, Haste::GivesWay)?,
+            reader: Worker::spawn("store-read", connect(&path)?, Begin::Read, Haste::Prompt)?,
+            scanner: Worker::spawn("store-scan", connect(&path)?, Begin::Read, Haste::GivesWay)?,
         })
     }
 

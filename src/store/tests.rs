@@ -77,7 +77,10 @@ async fn sums_and_their_position_move_together_and_survive_a_restart() {
     store.fold(batch(1, -2, 7)).expect("folds");
     let store = store.reopened();
     assert_eq!(store.folded().expect("reads"), (1, 700, 7));
-    assert_eq!(store.totals(1, START).await.expect("reads"), [Total { meter: 1, used: 3, extra: 0, credits: 0 }]);
+    assert_eq!(
+        store.totals(1, START).await.expect("reads"),
+        [Total { meter: 1, used: 3, extra: 0, credits: 0 }]
+    );
 }
 
 #[tokio::test]
@@ -285,7 +288,15 @@ async fn an_older_read_never_replaces_a_newer_one() {
     let store = Temporary::new();
     let put = |status, version| {
         store.upsert_subscription(
-            Upsert { facts: facts(status), version, reread_at: None, window: None, rank: 0, tier: None, amount: None },
+            Upsert {
+                facts: facts(status),
+                version,
+                reread_at: None,
+                window: None,
+                rank: 0,
+                tier: None,
+                amount: None,
+            },
             NOW,
         )
     };
@@ -302,7 +313,15 @@ async fn grace_runs_from_the_first_sight_of_past_due() {
     let store = Temporary::new();
     let put = |status, version, now| {
         store.upsert_subscription(
-            Upsert { facts: facts(status), version, reread_at: None, window: None, rank: 0, tier: None, amount: None },
+            Upsert {
+                facts: facts(status),
+                version,
+                reread_at: None,
+                window: None,
+                rank: 0,
+                tier: None,
+                amount: None,
+            },
             now,
         )
     };

@@ -1,7 +1,6 @@
 //! Totals: the ledger's sums, and the position that they reach.
 
-use std::collections::HashMap;
-
+use hashbrown::HashMap;
 use rusqlite::{Connection, params};
 
 use super::credits::{self, CreditNews};

@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::{Result, StoreError};
+use crate::priority;
 
 /// The most jobs that share a transaction: the first of them waits for the last.
 const JOBS_PER_COMMIT: usize = 256;
@@ -43,6 +44,13 @@ impl Begin {
     }
 }
 
+/// Whether requests wait for what a worker does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Haste {
+    Prompt,
+    GivesWay,
+}
+
 pub(super) struct Worker {
     begin: Begin,
     jobs: Option<Sender<Job>>,
@@ -50,11 +58,16 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub fn spawn(name: &str, connection: Connection, begin: Begin) -> Result<Self> {
+    pub fn spawn(name: &str, connection: Connection, begin: Begin, haste: Haste) -> Result<Self> {
         let (jobs, queue) = channel();
         let thread = thread::Builder::new()
             .name(name.into())
-            .spawn(move || work(&connection, &queue, begin))
+            .spawn(move || {
+                if haste == Haste::GivesWay {
+                    priority::give_way();
+                }
+                work(&connection, &queue, begin);
+            })
             .map_err(|error| StoreError::Commit(error.to_string()))?;
         Ok(Self { begin, jobs: Some(jobs), thread: Some(thread) })
     }

@@ -9,6 +9,7 @@
 //! - [`operator`] the commands that read and mend what a gateway keeps
 //! - [`reconcile`] what Stripe holds, against what it should hold
 //! - [`recovery`] what a start makes of what the last run left
+//! - [`threads`] who gives way to whom
 
 mod cli;
 mod faults;
@@ -18,4 +19,5 @@ mod money;
 mod operator;
 mod reconcile;
 mod recovery;
+mod threads;
 mod webhooks;

@@ -74,6 +74,35 @@ fn only_access_tokens_pass_by_their_type() {
 }
 
 #[test]
+fn headers_that_look_like_a_valid_one_are_refused_after_it_as_before() {
+    let local = Local::with_secret();
+    let valid = with_header(&json!({"alg": "HS256", "kid": "a"}));
+    for _ in 0..2 {
+        for (header, reason) in [
+            (json!({"alg": "HS512", "kid": "a"}), Reason::Algorithm),
+            (json!({"alg": "none", "kid": "abc"}), Reason::Malformed),
+            (json!({"alg": "HS256", "crit": []}), Reason::Critical),
+            (json!({"alg": "HS256", "typ": "a"}), Reason::Type),
+        ] {
+            assert_eq!(local.verify(&with_header(&header)), Err(reason.into()), "{header}");
+        }
+        local.verify(&valid).unwrap();
+    }
+}
+
+#[test]
+fn claims_that_stand_twice_are_refused() {
+    let local = Local::with_secret();
+    let once = claims().to_string();
+    for name in ["iss", "aud", "sub", "exp", "org"] {
+        let value = claims()[name].clone();
+        let twice = format!(r#"{{"org":null,"{name}":{value},{}"#, &once[1..]);
+        let token = forge(br#"{"alg":"HS256"}"#, twice.as_bytes(), SECRET);
+        assert_eq!(local.verify(&token), Err(Reason::Malformed.into()), "{name}");
+    }
+}
+
+#[test]
 fn a_payload_moved_under_another_signature_is_refused() {
     let local = Local::with_secret();
     let mine = token("HS256");

@@ -1,7 +1,7 @@
 //! The room as a whole, with keys and tokens of another library (`tests/fixtures/jwt/make.py`).
 
 mod attacks;
-mod fixtures;
+pub mod fixtures;
 mod garbage;
 mod issuer;
 mod jwks;

@@ -2,10 +2,10 @@
 
 use serde_json::Value as Json;
 
+use super::selling::{Proration, WebhookMode};
 use crate::config::findings::At;
 use crate::config::read::{Given, Keys, Read, Reader, Section};
 use crate::config::tree::Node;
-use super::selling::{Proration, WebhookMode};
 use crate::config::values::daytime::Daytime;
 use crate::config::values::number::Number;
 use crate::config::values::pace::Pace;
@@ -85,8 +85,7 @@ const SILENCE_GRACE: &str =
     "How long a tier is kept behind its paid period while Stripe cannot be asked whether it goes on.";
 const RECONCILE_SETTLE: &str =
     "How long Stripe gets to add up what it has accepted, before its sums are believed.";
-const IDEMPOTENCY_KEYS: &str =
-    "How many charged Idempotency-Keys are remembered per customer, for 24 hours.";
+const IDEMPOTENCY_KEYS: &str = "How many charged Idempotency-Keys are remembered per customer, for 24 hours.";
 const RETURN_ORIGINS: &str =
     "Where customers may be sent back to after paying; left out: public_url's origin.";
 const PRORATION: &str =

@@ -21,7 +21,8 @@ impl Account {
 
     /// Credits that nothing in flight holds.
     pub fn free_credits(&self, now: Now) -> u64 {
-        let held = self.terms.entitlement.tier_at(now.seconds()).map_or(0, |tier| self.held_beyond(tier, |_| 0));
+        let held =
+            self.terms.entitlement.tier_at(now.seconds()).map_or(0, |tier| self.held_beyond(tier, |_| 0));
         self.credits(now).saturating_sub(held)
     }
 

@@ -35,7 +35,8 @@ pub(super) fn tier(included: u64, overage: Overage, rate: Option<Rate>) -> Arc<T
         features: FeatureSet::default(),
         limits: Vec::new(),
         trial_days: None,
-        credits_per_cycle: 0, credits_expire: None,
+        credits_per_cycle: 0,
+        credits_expire: None,
     })
 }
 
@@ -63,7 +64,12 @@ pub(super) fn route(cost: u64) -> Route {
 }
 
 fn entitlement(tier: Arc<Tier>) -> Entitlement {
-    Entitlement { standing: Standing::Admitted, tier: Some(tier), windows: Windows::CalendarMonth, overridden: None }
+    Entitlement {
+        standing: Standing::Admitted,
+        tier: Some(tier),
+        windows: Windows::CalendarMonth,
+        overridden: None,
+    }
 }
 
 pub(super) fn account(tier: Arc<Tier>) -> Account {

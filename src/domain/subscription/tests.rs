@@ -24,7 +24,8 @@ fn catalogue() -> Catalogue {
             features: FeatureSet::default(),
             limits: Vec::new(),
             trial_days: None,
-            credits_per_cycle: 0, credits_expire: None,
+            credits_per_cycle: 0,
+            credits_expire: None,
         })
     };
     Catalogue {

@@ -1,6 +1,6 @@
 //! What another try may and may not do.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use crate::store::{Batch, Outcome, Rejection, SealPlan, SealScope, TotalKey, TotalUnits};
 

@@ -32,7 +32,10 @@ async fn only_the_subscription_that_counts_has_edges() {
     let subscribe = |id: &str, start, rank| {
         let facts = Facts { id: id.into(), ..facts(Status::Active) };
         let window = Some(Period { start, end: start + 1_000 });
-        store.upsert_subscription(Upsert { facts, version: 1, reread_at: None, window, rank, tier: None, amount: None }, NOW)
+        store.upsert_subscription(
+            Upsert { facts, version: 1, reread_at: None, window, rank, tier: None, amount: None },
+            NOW,
+        )
     };
     subscribe("sub_counts", START, 2).await.expect("stores");
     subscribe("sub_beside_it", NOW - 45, 1).await.expect("stores");

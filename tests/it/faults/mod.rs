@@ -1,5 +1,6 @@
 //! Everything that a disk, a machine or Stripe can do to us, and that no unit is lost or billed twice under it.
 //!
+//! - [`chain`] the hash of each segment in the next
 //! - [`disk`] a disk in memory that fails on demand; [`writer`] who writes to it; [`ledger`], [`repair`] one failure at a
 //!   time; [`power`] power lost in the n-th sync, for every n
 //! - [`model`] random actions on ledger, store and reporting, beside ten lines that say what is right
@@ -8,6 +9,7 @@
 //! - [`full`] a file system without room
 //! - [`long`] answers that take long, and end badly
 
+mod chain;
 mod disk;
 mod full;
 mod kills;

@@ -138,3 +138,30 @@ fn what_a_start_finds_after_a_kill_survives_the_next_loss_of_power() {
         assert_eq!(records(&ledger), writer.accepted);
     }
 }
+
+#[tokio::test]
+async fn with_durability_power_a_disk_that_stands_still_is_an_error_and_not_a_wait_without_end() {
+    let disk = FaultyDisk::default();
+    let mut writer = Writer::new(&disk, Durability::Power).expect("a sound disk");
+    let (go_on, stands_still) = std::sync::mpsc::channel::<()>();
+    disk.in_sync(move || {
+        let _ = stands_still.recv();
+    });
+    let number = writer.append().expect("a write still works");
+    let durable = writer.ledger.durable(Appended(number));
+    durable.await.expect_err("nobody knows whether it is durable");
+    drop(go_on);
+    writer.ledger.durable(Appended(number)).await.expect("the disk goes on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_durability_power_who_waits_when_the_ledger_ends_is_told() {
+    let disk = FaultyDisk::default();
+    let mut writer = Writer::new(&disk, Durability::Power).expect("a sound disk");
+    disk.fail_all(Operation::Sync);
+    let number = writer.append().expect("a write still works");
+    let durable = writer.ledger.durable(Appended(number));
+    let ends = async { tokio::task::block_in_place(|| writer.ledger.close()) };
+    let (durable, ()) = tokio::join!(durable, ends);
+    durable.expect_err("it never will be");
+}

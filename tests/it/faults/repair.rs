@@ -48,8 +48,9 @@ fn meets(operation: Operation, n: u64) -> bool {
 
 #[test]
 fn whichever_operation_fails_once_the_accepted_records_are_there_and_no_refused_one() {
-    use Operation::{Create, Read, Sync, SyncFolder, Write};
-    for operation in [Write, Sync, Create, SyncFolder, Read] {
+    use Operation::{Create, Sync, SyncFolder, Write};
+    // It reads nothing while it runs: see `chain`.
+    for operation in [Write, Sync, Create, SyncFolder] {
         let met = (1..u64::MAX).take_while(|n| meets(operation, *n)).count();
         eprintln!("{operation:?}: each of {met} failed once");
         assert!(met > 0, "{operation:?} never failed");

@@ -1,6 +1,7 @@
 //! Routes, tokens, headers, refusals, and our own endpoints.
 
 mod bodies;
+mod early;
 mod forwarding;
 mod keys;
 mod limits_shown;

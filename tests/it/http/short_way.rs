@@ -9,7 +9,7 @@ use http::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::harness::{Customer, Reply, World};
+use crate::harness::{Customer, PATIENCE, Reply, World};
 
 /// A raw API: answers each path by bytes, and may close the connection afterwards.
 struct RawApi {
@@ -43,6 +43,7 @@ fn script(path: &str) -> (&'static [u8], bool) {
         "/signals/history/noise" => (b"no HTTP at all\r\n\r\n", true),
         "/signals/history/short" => (b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok", true),
         "/signals/history/stale" => (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", false),
+        "/signals/history/silent" => (b"", false),
         "/signals/history/missing" => (b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", false),
         _ => (b"", true),
     }
@@ -119,7 +120,7 @@ async fn say_slowly(stream: &mut TcpStream) {
     let words: [&[u8]; 4] =
         [b"HTTP/1.1 103 Early Hints\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n", b"o", b"k"];
     for word in words {
-        tokio::time::sleep(Duration::from_millis(400)).await; // as slowly as such an API is
+        tokio::time::sleep(Duration::from_millis(500)).await; // as slowly as such an API is
         stream.write_all(word).await.expect("the gateway listens");
     }
 }
@@ -222,7 +223,11 @@ async fn read_timeout_is_how_long_the_api_is_silent_and_not_what_client_or_answe
     for plain in [true, false] {
         let reply = ask(&customer, &Method::GET, "/signals/history/slow", plain).await;
         assert_eq!(reply, Some((200, 2, "ok".to_owned())), "plain: {plain}");
+        let silent = ask(&customer, &Method::GET, "/signals/history/silent", plain);
+        let reply = tokio::time::timeout(PATIENCE, silent).await.expect("the wait ends");
+        assert_eq!(reply, Some((504, 0, "upstream_timeout".to_owned())), "plain: {plain}");
     }
+    ask(&customer, &Method::GET, "/signals", true).await.expect("keeps a connection, whose timer runs out");
     let mut wire = world.wire().await;
     wire.send_head(&customer, "POST /signals HTTP/1.1\r\ncontent-length: 2").await;
     tokio::time::sleep(Duration::from_secs(1)).await; // as slowly as such a client sends
@@ -248,8 +253,9 @@ async fn empty_lines_before_a_request_are_skipped_and_connect_is_refused() {
         }
     }
     let mut wire = world.wire().await;
-    wire.send("CONNECT /signals HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    assert_eq!(wire.read("GET").await.expect("an answer").status, 405);
-    assert_eq!(world.upstream.hits("/signals"), 6);
+    // The route takes all methods.
+    let reply = wire.ask_for_head(&customer, "CONNECT /signals/history/acme HTTP/1.1").await;
+    assert_eq!((reply.status, reply.charged()), (405, 0));
+    assert_eq!((world.upstream.hits("/signals"), world.upstream.hits("/signals/history/acme")), (6, 0));
     world.finish().await;
 }

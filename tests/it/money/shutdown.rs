@@ -37,6 +37,66 @@ async fn requests_in_flight_at_sigterm_finish_and_are_charged_and_the_exit_is_cl
     world.finish().await;
 }
 
+/// A client that keeps a connection must not send its next request where nobody reads any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_answers_on_kept_connections_say_that_the_connection_closes() {
+    let mut world = World::start().await;
+    let customer = world.customer("regular");
+    world.upstream.on("/export/pdf", Behaviour::Held);
+    let mut waiting = [world.wire().await, world.wire().await];
+    let wishes = ["", "\r\nte: trailers"]; // a plain request, and one that is not
+    for (wire, wish) in waiting.iter_mut().zip(wishes) {
+        let kept = wire.ask(&customer, "GET /signals HTTP/1.1").await;
+        assert_eq!((kept.status, kept.header("connection")), (200, Some("keep-alive")));
+        wire.send_head(&customer, &format!("GET /export/pdf HTTP/1.1{wish}")).await;
+    }
+    world.upstream.arrived("/export/pdf", 2).await;
+    world.gateway.terminate();
+    until("the port closes", PATIENCE, async || {
+        tokio::net::TcpStream::connect(world.gateway.public).await.is_err().then_some(())
+    })
+    .await;
+    world.upstream.release();
+    for (mut wire, wish) in waiting.into_iter().zip(wishes) {
+        let last = wire.go_on(&customer, "").await;
+        assert_eq!(
+            (last.status, last.charged(), last.header("connection")),
+            (200, 5, Some("close")),
+            "{wish}"
+        );
+        assert!(wire.read("GET").await.is_none(), "{wish}: the connection ends");
+    }
+    assert_eq!(world.gateway.ended().await, Some(0), "{}", world.gateway.log());
+    world.finish().await;
+}
+
+/// While the port stays open, so do connections, until their next answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_within_the_drain_delay_close_their_connections() {
+    let mut world = World::builder().config("[server]\ndrain_delay = \"4s\"").start().await;
+    let customer = world.customer("regular");
+    let heads = ["GET /signals HTTP/1.1", "GET /nowhere HTTP/1.1", "GET /pricing HTTP/1.1"];
+    let mut wires = Vec::new();
+    for head in heads {
+        let mut wire = world.wire().await;
+        assert_eq!(wire.ask(&customer, head).await.header("connection"), Some("keep-alive"), "{head}");
+        wires.push((wire, head));
+    }
+    world.gateway.terminate();
+    until("the gateway says that it drains", PATIENCE, async || {
+        (world.admin(Method::GET, "/readyz", None).await.status == 503).then_some(())
+    })
+    .await;
+    for (mut wire, head) in wires {
+        assert_eq!(wire.ask(&customer, head).await.header("connection"), Some("close"), "{head}");
+        assert!(wire.read("GET").await.is_none(), "{head}: the connection ends");
+    }
+    // A second signal ends the wait.
+    world.gateway.terminate();
+    assert_eq!(world.gateway.ended().await, Some(0), "{}", world.gateway.log());
+    world.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_that_outlast_the_drain_timeout_are_cut_off_uncharged_and_the_exit_is_clean() {
     let mut world = World::builder().config("[server]\ndrain_timeout = \"500ms\"").start().await;
