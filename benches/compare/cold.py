@@ -1,10 +1,15 @@
-"""Tokens that are seen for the first time, against remembered ones and against verification alone."""
+"""Tokens that are seen for the first time, against remembered ones at the same rate and verification alone.
+
+At the same rate, since a request costs the proxy more when its neighbours have time to sleep between two: each has to be
+woken then.
+"""
 
 import subprocess
+import time
 
 import machine
 from contenders import Contender
-from load import saturate
+from load import REST_SECONDS, paced, saturate
 from machine import print_table, spread, tell
 
 
@@ -22,13 +27,13 @@ def run(ground, options):
             # A new process remembers nothing.
             contender = Contender(ground, name)
             speed = saturate(ground, contender, options.warm, 64)["rate"]
-            warm.append(saturate(ground, contender, options.seconds, 64)["cpu"])
             before = machine.metrics(contender.admin)["tollgate_token_cache_misses_total"]
             # Cold tokens are slower than warm ones: none comes twice.
             run = saturate(ground, contender, max(1, int(count / speed)), 64, tokens)
             after = machine.metrics(contender.admin)["tollgate_token_cache_misses_total"]
-            contender.stop()
             first.append(run["cpu"])
+            warm.append(at_rate(ground, contender, int(run["rate"]), options.seconds))
+            contender.stop()
             news.append(100 * (after - before) / run["requests"])
             tell(f"{name}, round {number + 1}: warm {warm[-1]:.1f}, cold {first[-1]:.1f}, verify {verify[-1]:.2f} µs")
         more = [new - old for new, old in zip(first, warm)]
@@ -37,3 +42,11 @@ def run(ground, options):
     head = ["token", "remembered: CPU µs per request", "seen first: CPU µs", "more", "verification alone, µs"]
     print(f"{options.rounds} rounds, 64 connections, {ground.where()}:\n")
     print_table([*head, "above verification, µs", "tokens not remembered, %"], rows)
+
+
+def at_rate(ground, contender, rate, seconds):
+    """The proxy's microseconds for a request whose token it remembers, at so many a second."""
+    cpu = machine.cpu_seconds(contender.pids())
+    requests = sum(came["requests"] for came in paced(ground, contender, rate, seconds, seconds))
+    time.sleep(REST_SECONDS)
+    return (machine.cpu_seconds(contender.pids()) - cpu) * 1e6 / max(requests, 1)
