@@ -53,6 +53,7 @@ fn attempt(state: &mut State, now: i64, invoice: &mut Invoice, card: Option<Stri
         card: card.or_else(|| subscription?.default_payment_method.clone()),
         description: Some(invoice.reason.description().to_owned()),
         metadata: Metadata::new(),
+        earlier: invoice.payment_intent.clone(),
     };
     let costs = bill.amount > 0;
     let Attempt { intent, result } = payments::take(state, now, bill);

@@ -1,5 +1,6 @@
 //! Lists: pages, filters, bounds.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -7,6 +8,8 @@ use serde_json::{Value, json};
 
 use super::harness::Harness;
 use crate::sandbox::delivery::unix_now;
+use crate::sandbox::subscriptions::Subscription;
+use crate::sandbox::table::Page;
 
 fn ids(list: &Value) -> Vec<String> {
     let rows = list["data"].as_array().expect("a list").iter();
@@ -37,23 +40,23 @@ async fn ten_thousand_subscriptions_are_a_hundred_pages_and_each_comes_once() {
 }
 
 #[tokio::test]
-async fn the_last_page_of_ten_thousand_costs_no_more_than_the_first() {
+async fn a_page_looks_at_no_more_rows_than_it_shows() {
     let harness = Harness::start().await;
     harness.seed_pro();
-    let seeded = harness.sandbox.seed_customers(10_000, "pro", "crowd").expect("a seeded tier");
+    let seeded = harness.sandbox.seed_customers(1_000, "pro", "crowd").expect("a seeded tier");
     let scanned = harness.sandbox.service.with(|state, _| {
-        let mut looked_at = std::cell::Cell::new(0);
-        let page = crate::sandbox::table::Page {
+        let looked_at = Cell::new(0);
+        let page = Page {
             limit: 100,
             starting_after: Some(seeded[200].subscription.clone()),
             ending_before: None,
         };
-        let count = |_: &crate::sandbox::subscriptions::Subscription| {
+        let count = |_: &Subscription| {
             looked_at.set(looked_at.get() + 1);
             true
         };
         state.subscriptions.page(&page, None, count).expect("a page");
-        *looked_at.get_mut()
+        looked_at.get()
     });
     assert_eq!(scanned, 101);
 }
