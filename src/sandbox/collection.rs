@@ -152,6 +152,18 @@ pub fn try_again(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> 
     Ok(state.invoices.find(call.id)?.json(&state.base_url))
 }
 
+/// Makes no more attempts at what a subscription owes: it has ended.
+pub fn stop(state: &mut State, customer: &str, subscription: &str) {
+    let of_it = |invoice: &&Invoice| invoice.subscription.as_deref() == Some(subscription);
+    let owed: Vec<_> =
+        state.invoices.owned_by(customer).filter(of_it).map(|invoice| invoice.id.clone()).collect();
+    for id in owed {
+        if let Some(invoice) = state.invoices.get_mut(&id) {
+            invoice.next_attempt = None;
+        }
+    }
+}
+
 /// Voids what an ended subscription still owes for its start.
 pub fn void(state: &mut State, invoice: &str) {
     if let Some(invoice) = state.invoices.get_mut(invoice).filter(|row| row.status == InvoiceStatus::Open) {

@@ -58,7 +58,7 @@
 //! | `POST /_sandbox/customers/:id/decline` | `{"declines"}` (true): whether every payment of the customer is declined |
 //! | `POST /_sandbox/customers/:id/entitlements` | `{"features"}`: the lookup keys of all that the customer is entitled to, with the event |
 //! | `POST /_sandbox/invoices/:id/attempt` | the next attempt to collect an open invoice, now |
-//! | `POST /_sandbox/events/:id/resend` | sends an event once more: same id, fresh signature |
+//! | `POST /_sandbox/events/:id/resend` | sends an event once more: same id, fresh signature. With `livemode` a copy as if from live mode, under an id of its own |
 //! | `POST /_sandbox/meter_events/:identifier/reject` | `{"code"}`: an accepted event counts no more; a thin event tells of it |
 //! | `POST /_sandbox/checkout/:id/pay` | presses "Pay"; `{"redirect"}`. With `declined` the bank says no (402); with `delayed` it says nothing yet: the session is complete and unpaid; with `session_first` the session's event is made before the payment's |
 //! | `POST /_sandbox/payment_intents/:id/settle` | `{"succeeds"}` (true): the bank's word on a payment that was delayed |

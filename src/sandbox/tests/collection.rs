@@ -81,6 +81,19 @@ fn an_attempt_that_succeeds_makes_everything_well() {
 }
 
 #[test]
+fn a_subscription_that_ends_is_collected_no_more() {
+    let mut world = World::begin(START);
+    world.decline(START, true);
+    let subscription = world.pro.subscription.clone();
+    assert_eq!(world.status(RENEWAL), "past_due");
+    world.at(RENEWAL, subscriptions::cancel, &subscription, "");
+    world.decline(RENEWAL, false);
+    let owed = world.invoice("2026-03-01T00:00:00Z");
+    assert_eq!((&owed["status"], &owed["attempt_count"]), (&json!("open"), &json!(1)));
+    assert_eq!(owed["next_payment_attempt"], Value::Null);
+}
+
+#[test]
 fn a_hook_makes_an_attempt_at_once() {
     let mut world = World::begin(START);
     world.decline(START, true);
