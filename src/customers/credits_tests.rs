@@ -103,7 +103,9 @@ async fn sixty_four_threads_spend_exactly_what_is_granted_meanwhile() {
     let ask = |turn: usize| {
         let Ok(mut reservation) = entry.admit(None, &route, None, now()) else { return };
         // Some settle, some are dropped: those give their units back.
-        if !turn.is_multiple_of(3) && let Some(settled) = reservation.settle(now()) {
+        if !turn.is_multiple_of(3)
+            && let Some(settled) = reservation.settle(now())
+        {
             charged.fetch_add(settled.charge.draws[0].credits, Ordering::Relaxed);
         }
     };

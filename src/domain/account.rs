@@ -330,6 +330,8 @@ impl Account {
 }
 
 #[cfg(test)]
+mod credits_model;
+#[cfg(test)]
 mod credits_tests;
 #[cfg(test)]
 mod keyed_tests;

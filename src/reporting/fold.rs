@@ -15,7 +15,8 @@ use crate::ledger::{Kind, Ledger, Position, Reader, Record, RecordDraw, Resume, 
 use crate::metrics::METRICS;
 use crate::priority;
 use crate::store::{
-    Batch, CreditKey, CreditUse, Estimate, HourKey, KeyChange, KeyNews, Store, StoreError, TotalKey, TotalUnits,
+    Batch, CreditKey, CreditUse, Estimate, HourKey, KeyChange, KeyNews, Store, StoreError, TotalKey,
+    TotalUnits,
 };
 
 /// Changes in one transaction, give or take those of a piece of the ledger: beside the requests it must not hold up

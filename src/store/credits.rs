@@ -194,15 +194,15 @@ pub(super) fn apply(db: &Connection, used: &[(&CreditKey, &CreditUse)]) -> Resul
 
 /// The sum of what is left of the grants, with what is still to come.
 fn left(db: &Connection, customer: u32, to_come: i64) -> Result<i64> {
-    let mut query = db.prepare_cached(
-        "SELECT max(coalesce(sum(units), 0) + ?2, 0) FROM credit_lots WHERE customer = ?1",
-    )?;
-    Ok(query.query_row([customer.into(), to_come], |row| row.get(0))?)
+    let mut query = db
+        .prepare_cached("SELECT max(coalesce(sum(units), 0) + ?2, 0) FROM credit_lots WHERE customer = ?1")?;
+    Ok(query.query_row(params![customer, to_come], |row| row.get(0))?)
 }
 
 /// After the last row.
 fn balance(db: &Connection, customer: u32) -> Result<i64> {
-    let mut query = db.prepare_cached("SELECT balance FROM credits WHERE customer = ?1 ORDER BY id DESC LIMIT 1")?;
+    let mut query =
+        db.prepare_cached("SELECT balance FROM credits WHERE customer = ?1 ORDER BY id DESC LIMIT 1")?;
     Ok(query.query_row([customer], |row| row.get(0)).optional()?.unwrap_or(0))
 }
 
@@ -265,9 +265,7 @@ fn grow_last(db: &Connection, customer: u32, at: i64, units: i64) -> Result<bool
 
 /// The audit row of what a row of the history says.
 fn note(db: &Connection, customer: u32, number: i64, action: &'static str, act: &CreditAct) -> Result<()> {
-    let row = db
-        .prepare_cached(&format!("{ROWS} WHERE id = ?1"))?
-        .query_row([number], read_row)?;
+    let row = db.prepare_cached(&format!("{ROWS} WHERE id = ?1"))?.query_row([number], read_row)?;
     let after = row.balance;
     let before = after.saturating_add_signed(-row.units);
     let act = Act {

@@ -61,7 +61,10 @@ async fn a_cause_grants_once_and_leaves_one_audit_row() {
     granted(&store, 5, None, "payment:pi_2").await;
     let audit = store.audit_rows(Some(CUSTOMER), None, 10).await.expect("reads");
     assert_eq!(audit.len(), 2);
-    assert_eq!((&*audit[0].action, &*audit[0].actor, &*audit[0].detail), ("credits_granted", "operator", "a gift"));
+    assert_eq!(
+        (&*audit[0].action, &*audit[0].actor, &*audit[0].detail),
+        ("credits_granted", "operator", "a gift")
+    );
     assert_eq!((audit[0].before.as_deref(), audit[0].after.as_deref()), (Some("10"), Some("15")));
 }
 
@@ -84,7 +87,10 @@ async fn the_balance_after_each_row_is_the_sum_of_what_is_left_of_the_grants() {
     assert_eq!(history(&store).await, expected);
     assert_eq!(left(&store), [(a.grant, 4), (b.grant, 1)]);
     let audit = &store.audit_rows(None, None, 1).await.expect("reads")[0];
-    assert_eq!((&*audit.action, audit.before.as_deref(), audit.after.as_deref()), ("credits_taken", Some("7"), Some("5")));
+    assert_eq!(
+        (&*audit.action, audit.before.as_deref(), audit.after.as_deref()),
+        ("credits_taken", Some("7"), Some("5"))
+    );
 }
 
 #[tokio::test]
@@ -139,7 +145,11 @@ async fn an_expired_grant_is_closed_behind_the_fold_and_again_when_something_com
     granted(&store, 2, None, "b").await;
     fold(&store, &[(lot.grant, 3, 0)], NOW + 9);
     let reached = store.folded().expect("reads").2;
-    assert_eq!(store.expire_credits(NOW + 10, reached, NOW + 99).await.expect("looks"), (0, false), "not yet");
+    assert_eq!(
+        store.expire_credits(NOW + 10, reached, NOW + 99).await.expect("looks"),
+        (0, false),
+        "not yet"
+    );
     let behind = store.expire_credits(NOW + 11, reached + 1, NOW + 99).await.expect("looks");
     assert_eq!(behind, (0, false), "a record that spends it may not have been folded");
     assert_eq!(store.expire_credits(NOW + 11, reached, NOW + 99).await.expect("closes"), (2, false));
@@ -174,7 +184,8 @@ async fn the_history_does_not_change() {
     fold(&store, &[(lot.grant, 1, 0)], NOW);
     fold(&store, &[(lot.grant, 0, 1)], NOW);
     for change in ["units = 9, balance = 9 WHERE kind = 'granted'", "units = -9 WHERE kind = 'spent'"] {
-        let changed = store.write(move |db| Ok(db.execute(&format!("UPDATE credits SET {change}"), [])?)).await;
+        let changed =
+            store.write(move |db| Ok(db.execute(&format!("UPDATE credits SET {change}"), [])?)).await;
         assert!(changed.is_err(), "{change}");
     }
 }

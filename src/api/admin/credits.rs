@@ -69,7 +69,8 @@ pub(super) async fn change(
     // Whoever asks may go away; what has begun is done whole.
     let customers = state.customers.clone();
     let done = tokio::spawn(async move { apply(&customers, &name, change, now).await });
-    let balance = done.await.map_err(|_| Problem::new(Code::Internal, "something went wrong here; try again"))??;
+    let balance =
+        done.await.map_err(|_| Problem::new(Code::Internal, "something went wrong here; try again"))??;
     let row = state.store.credits_of_cause(cause).await?;
     let row = row.ok_or_else(|| Problem::new(Code::Internal, "something went wrong here; try again"))?;
     Ok(shown(&row, balance))
@@ -104,7 +105,8 @@ fn understand(asked: Asked, key: &str, customer: u32, now: Now) -> Result<Change
     if expires_at.is_some_and(|at| asked.amount < 0 || at <= now.seconds()) {
         return refuse("expires_at is an instant to come, of units that are granted");
     }
-    let act = CreditAct { cause: format!("operator:{customer}:{key}"), reason: asked.reason, actor: "operator" };
+    let act =
+        CreditAct { cause: format!("operator:{customer}:{key}"), reason: asked.reason, actor: "operator" };
     Ok(Change { amount: asked.amount, expires_at, act })
 }
 

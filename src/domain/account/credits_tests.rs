@@ -1,8 +1,5 @@
-//! Credits and overrides, by example and against plain sums.
+//! Credits and overrides, by example; against plain sums: `credits_model.rs`.
 
-use std::collections::BTreeMap;
-
-use proptest::prelude::*;
 use rust_decimal::Decimal;
 use smallvec::smallvec;
 
@@ -17,7 +14,7 @@ use crate::domain::tier::{Allowance, Overage};
 
 const BYTES: MeterId = MeterId(1);
 
-fn lot(grant: i64, units: u64, expires_at: Option<i64>) -> Lot {
+pub(super) fn lot(grant: i64, units: u64, expires_at: Option<i64>) -> Lot {
     Lot { grant, units, expires_at: expires_at.map(|second| at(second).seconds()) }
 }
 
@@ -27,12 +24,12 @@ fn charge(account: &mut Account, cost: u64, second: i64) -> Result<Charge, Refus
 }
 
 /// Included, extra, credits, overage.
-fn drawn(charge: &Charge) -> [u64; 4] {
+pub(super) fn drawn(charge: &Charge) -> [u64; 4] {
     let Draw { included, extra, credits, overage, .. } = charge.draws[0];
     [included, extra, credits, overage]
 }
 
-fn overridden(entitlement: Entitlement, units: u64, until: Option<i64>) -> Entitlement {
+pub(super) fn overridden(entitlement: Entitlement, units: u64, until: Option<i64>) -> Entitlement {
     let until = until.map(|second| at(second).seconds());
     entitlement.with_override(None, &[Some(Allowance::Units(units))], until)
 }
@@ -53,9 +50,7 @@ fn units_are_drawn_on_what_is_included_then_on_an_override_then_on_credits_then_
 
 #[test]
 fn a_tier_that_denies_overage_is_used_up_to_the_last_credit_and_says_which_limit_it_was() {
-    for (included, refusal) in
-        [(2, Refusal::QuotaExceeded { meter: API }), (0, Refusal::CreditsExhausted)]
-    {
+    for (included, refusal) in [(2, Refusal::QuotaExceeded { meter: API }), (0, Refusal::CreditsExhausted)] {
         let mut account = account(tier(included, Overage::Deny, None));
         account.put_credits(lot(1, 3, None));
         assert_eq!(charge(&mut account, included + 4, 1), Err(refusal.clone()), "and nothing is spent");
@@ -159,8 +154,7 @@ fn the_cap_counts_what_credits_do_not_pay() {
 
 #[test]
 fn credits_are_counted_on_where_they_save_the_least() {
-    let overage =
-        Overage::Priced { unit_amounts: vec![Decimal::ONE, Decimal::TEN], cap: Some(Decimal::TEN) };
+    let overage = Overage::Priced { unit_amounts: vec![Decimal::ONE, Decimal::TEN], cap: Some(Decimal::TEN) };
     let both = Tier {
         included: vec![Allowance::Units(0), Allowance::Units(0)],
         ..(*tier(0, overage, None)).clone()
@@ -183,7 +177,10 @@ fn an_override_after_overage_gives_all_of_its_units_and_leaves_the_overage_as_bi
     charge(&mut account, 12, 1).expect("no cap");
     let over = overridden(account.terms().entitlement.clone(), 15, Some(50));
     account.entitle(over, None, at(2));
-    assert_eq!((account.overage_units(API), drawn(&charge(&mut account, 6, 3).expect("no cap"))), (2, [0, 5, 0, 1]));
+    assert_eq!(
+        (account.overage_units(API), drawn(&charge(&mut account, 6, 3).expect("no cap"))),
+        (2, [0, 5, 0, 1])
+    );
     assert_eq!(account.overage_units(API), 3, "what is billed stays, and goes on");
     assert_eq!(drawn(&charge(&mut account, 1, 50).expect("no cap")), [0, 0, 0, 1], "it has ended");
     let window = account.window(at(50));
@@ -227,156 +224,4 @@ fn policies_show_credits_to_those_who_have_or_need_them_alone() {
     rich.put_credits(lot(1, 7, None));
     rich.admit(&route(3), None, at(1)).expect("no cap");
     assert_eq!(shown(&mut rich), Some((7, 5)));
-}
-
-#[derive(Clone, Debug)]
-enum Action {
-    Admit(u64),
-    Settle(usize),
-    Release(usize),
-    Undo(usize),
-    Grant { units: u64, expires_in: Option<i64> },
-    Take(u64),
-    Override(Option<u64>),
-    Wait(i64),
-}
-
-fn action() -> impl Strategy<Value = Action> {
-    prop_oneof![
-        6 => (1u64..9).prop_map(Action::Admit),
-        5 => any::<usize>().prop_map(Action::Settle),
-        1 => any::<usize>().prop_map(Action::Release),
-        1 => any::<usize>().prop_map(Action::Undo),
-        2 => (1u64..20, prop::option::of(1i64..200))
-            .prop_map(|(units, expires_in)| Action::Grant { units, expires_in }),
-        1 => (1u64..8).prop_map(Action::Take),
-        1 => prop::option::of(1u64..30).prop_map(Action::Override),
-        3 => (1i64..25).prop_map(Action::Wait),
-    ]
-}
-
-/// What an account should hold, by plain sums. All of it lies within an hour: what is in flight may settle on credits
-/// that have expired.
-struct Model {
-    own: u64,
-    overridden: u64,
-    /// By grant: what is left, and until when.
-    lots: BTreeMap<i64, (u64, Option<i64>)>,
-    flying: Vec<u64>,
-    /// By start of the period: billed, extra, credits.
-    used: BTreeMap<i64, [u64; 3]>,
-    second: i64,
-}
-
-impl Model {
-    fn credits(&self) -> u64 {
-        let now = at(self.second).seconds();
-        let there = self.lots.values().filter(|(_, end)| end.is_none_or(|end| now < end));
-        there.map(|(left, _)| left).sum()
-    }
-
-    fn left(&self, period: Period) -> (u64, u64) {
-        let [billed, extra, _] = self.used.get(&period.start).copied().unwrap_or_default();
-        let most = self.overridden.saturating_sub(self.own);
-        (self.own.saturating_sub(billed), most.saturating_sub(extra))
-    }
-
-    /// Units beyond what is included that are in flight, with some more.
-    fn held(&self, period: Period, more: u64) -> u64 {
-        let (included, extra) = self.left(period);
-        (self.flying.iter().sum::<u64>() + more).saturating_sub(included + extra)
-    }
-
-    fn charged(&mut self, charge: &Charge, sign: i64) {
-        let [included, extra, credits, overage] = drawn(charge);
-        let used = self.used.entry(charge.period.start).or_default();
-        for (sum, units) in used.iter_mut().zip([included + overage, extra, credits]) {
-            *sum = sum.saturating_add_signed(sign * i64::try_from(units).expect("small"));
-        }
-        for lot in &charge.lots {
-            let left = &mut self.lots.get_mut(&lot.grant).expect("granted").0;
-            *left = left.checked_add_signed(-sign * i64::try_from(lot.units).expect("small")).expect("never below 0");
-        }
-    }
-}
-
-proptest! {
-    /// Any order of everything that can happen: no grant is spent twice or beyond what is left of it, nothing is drawn
-    /// on credits while included units are left, and all sums are what plain ones say.
-    #[test]
-    fn credits_are_what_plain_sums_say(
-        own in 0u64..20, denies in any::<bool>(), actions in prop::collection::vec(action(), 1..150),
-    ) {
-        let overage = if denies { Overage::Deny } else { priced(3, None) };
-        let current = Period { start: at(0).seconds(), end: at(700).seconds() };
-        let windows = Windows::Periods { current, anchor: current.start, interval: Interval::Days(1) };
-        let base = Entitlement { windows, ..entitlement(tier(own, overage, None)) };
-        let mut account = Account::new(base.clone(), Window::new(current, smallvec![0]));
-        let mut model = Model {
-            own, overridden: own, lots: BTreeMap::new(), flying: Vec::new(), used: BTreeMap::new(), second: 0,
-        };
-        let (mut charges, mut grants, mut has_shrunk) = (Vec::<Charge>::new(), 0, false);
-        for action in actions {
-            let now = at(model.second);
-            let period = account.window(now).period;
-            match action {
-                Action::Admit(cost) => {
-                    let held = model.held(period, cost);
-                    let fits = !denies || held == 0 || held <= model.credits();
-                    prop_assert_eq!(account.admit(&route(cost), None, now).is_ok(), fits);
-                    if fits { model.flying.push(cost); }
-                }
-                Action::Settle(which) => if !model.flying.is_empty() {
-                    let cost = model.flying.remove(which % model.flying.len());
-                    let (included, extra) = model.left(period);
-                    let charge = account.settle(&route(cost).cost, None, now);
-                    let [of_tier, of_override, credits, overage] = drawn(&charge);
-                    prop_assert_eq!(of_tier, cost.min(included));
-                    prop_assert_eq!(of_override, (cost - of_tier).min(extra));
-                    prop_assert_eq!(of_tier + of_override + credits + overage, cost);
-                    prop_assert_eq!(credits, sum(&charge.lots));
-                    model.charged(&charge, 1);
-                    prop_assert!(overage == 0 || model.credits() == 0, "overage while there are credits");
-                    prop_assert!(overage == 0 || !denies || has_shrunk, "overage where that is denied");
-                    charges.push(charge);
-                },
-                Action::Release(which) => if !model.flying.is_empty() {
-                    let cost = model.flying.remove(which % model.flying.len());
-                    account.release(&route(cost).cost, None);
-                },
-                Action::Undo(which) => if !charges.is_empty() {
-                    let charge = charges.swap_remove(which % charges.len());
-                    prop_assert_eq!(account.undo(&charge, now), charge.period);
-                    model.charged(&charge, -1);
-                },
-                Action::Grant { units, expires_in } => {
-                    grants += 1;
-                    let grant = lot(grants, units, expires_in.map(|span| model.second + span));
-                    prop_assert!(account.put_credits(grant) && !account.put_credits(grant));
-                    model.lots.insert(grants, (units, grant.expires_at));
-                }
-                Action::Take(units) => {
-                    let free = model.credits().saturating_sub(model.held(period, 0));
-                    let taken = account.take_credits(units, now);
-                    prop_assert_eq!(taken.as_ref().map(|lots| sum(lots)), if units > free { Err(&free) } else { Ok(units) });
-                    for lot in taken.into_iter().flatten() {
-                        model.lots.get_mut(&lot.grant).expect("granted").0 -= lot.units;
-                    }
-                }
-                Action::Override(units) => {
-                    has_shrunk |= units.unwrap_or(0) < model.overridden && !model.flying.is_empty();
-                    model.overridden = units.unwrap_or(0).max(own);
-                    let set = base.clone();
-                    account.entitle(units.map_or(set.clone(), |units| overridden(set, units, None)), None, now);
-                }
-                Action::Wait(seconds) => model.second += seconds,
-            }
-            let now = at(model.second);
-            has_shrunk &= !model.flying.is_empty();
-            let window = account.window(now);
-            let [billed, extra, credits] = model.used.get(&window.period.start).copied().unwrap_or_default();
-            prop_assert_eq!((window.used[0], window.unbilled(API)), (billed, Unbilled { extra, credits }));
-            prop_assert_eq!(account.credits(now), model.credits());
-        }
-    }
 }

@@ -1,5 +1,6 @@
 //! Prepaid units: spent once, in order, never below nothing.
 
+mod checked;
 mod expiry;
 mod order;
 mod race;

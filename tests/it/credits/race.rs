@@ -13,7 +13,9 @@ async fn spend(customer: &Customer, path: &'static str, times: usize) -> [usize;
     let mut asked = JoinSet::new();
     for _ in 0..times {
         let customer = customer.clone();
-        asked.spawn(async move { customer.try_get(path).await.ok().map(|reply| (reply.charged() > 0, reply)) });
+        asked.spawn(
+            async move { customer.try_get(path).await.ok().map(|reply| (reply.charged() > 0, reply)) },
+        );
     }
     let mut counts = [0; 3];
     while let Some(answer) = asked.join_next().await {

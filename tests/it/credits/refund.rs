@@ -8,7 +8,9 @@ async fn an_upstream_that_fails_gives_the_credits_back() {
     let world = World::builder().config(ON_CREDITS).start().await;
     let customer = world.customer("unlucky");
     grant(&world, &customer, 5).await;
-    world.upstream.in_turn("/export/pdf", [Behaviour::Status(500), Behaviour::Status(503), Behaviour::HangUp]);
+    world
+        .upstream
+        .in_turn("/export/pdf", [Behaviour::Status(500), Behaviour::Status(503), Behaviour::HangUp]);
     for expected in [500, 503, 502] {
         let reply = customer.get("/export/pdf").await;
         assert_eq!((reply.status, reply.charged()), (expected, 0));

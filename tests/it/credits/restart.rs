@@ -48,7 +48,11 @@ async fn a_change_that_is_asked_for_again_is_done_once_whatever_lies_between() {
     assert_eq!(credits(&customer).await, 6, "nothing was taken");
     let another = world.customer("another");
     another.status().await;
-    assert_eq!(change(&world, "another", Some("k-1"), &give).await.json()["balance"], 10, "keys are a customer's own");
+    assert_eq!(
+        change(&world, "another", Some("k-1"), &give).await.json()["balance"],
+        10,
+        "keys are a customer's own"
+    );
     let rows = history(&world, "careful").await;
     assert_eq!(rows, [("granted".to_owned(), 10), ("taken".to_owned(), -4)]);
     world.finish().await;
