@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{ON_CREDITS, grant, until_balance};
+use super::{ON_CREDITS, grant, until_sum};
 use crate::harness::{Behaviour, World, tollgate};
 
 /// Runs a command that must end well; answers its output.
@@ -24,7 +24,8 @@ async fn a_receipt_names_the_grants_and_the_totals_are_the_records() {
     let request = reply.header("x-request-id").expect("a request id").to_owned();
     world.upstream.in_turn("/export/csv", [Behaviour::CutMidBody]);
     assert!(customer.try_get("/export/csv").await.is_err());
-    until_balance(&world, "acme", 5).await;
+    until_sum(&world, "acme", "returned", 3).await;
+    until_sum(&world, "acme", "spent", -8).await;
     let receipt: Value = serde_json::from_str(&run(&world, &["explain", &request, "--json"])).expect("JSON");
     assert_eq!(
         receipt["drawn"]["api_calls"],
@@ -34,7 +35,11 @@ async fn a_receipt_names_the_grants_and_the_totals_are_the_records() {
     assert!(receipt["no_meter_event"].as_str().expect("a reason").contains("credits"), "{receipt}");
     assert!(run(&world, &["explain", &request]).contains("grant 1: 3, grant 2: 2"));
     let verified: Value = serde_json::from_str(&run(&world, &["ledger", "verify", "--json"])).expect("JSON");
-    assert_eq!((&verified["whole"], &verified["totals"]["equal"]), (&json!(true), &json!(true)), "{verified}");
+    assert_eq!(
+        (&verified["whole"], &verified["totals"]["equal"]),
+        (&json!(true), &json!(true)),
+        "{verified}"
+    );
     let exported = run(&world, &["ledger", "export", "--format", "csv"]);
     assert!(exported.contains(",0,0,5,0,5\r\n") && exported.contains(",0,0,-3,0,-3\r\n"), "{exported}");
     world.finish().await;

@@ -61,6 +61,14 @@ async fn sum_of(world: &World, customer: &str, kind: &str) -> i64 {
     rows.iter().filter(|row| row.0 == kind).map(|row| row.1).sum()
 }
 
+/// Waits until all rows of a kind come to so many units.
+async fn until_sum(world: &World, customer: &str, kind: &str, units: i64) {
+    until(&format!("{kind} of {customer} comes to {units}"), PATIENCE, async || {
+        (sum_of(world, customer, kind).await == units).then_some(())
+    })
+    .await;
+}
+
 /// Waits until the history's balance is so many units.
 async fn until_balance(world: &World, customer: &str, units: i64) {
     until(&format!("the history of {customer} comes to {units}"), PATIENCE, async || {
