@@ -16,7 +16,7 @@ CREATE TABLE credits (
     expires_at INTEGER
 ) STRICT;
 CREATE INDEX credits_by_customer ON credits (customer, id);
-CREATE TRIGGER credits_stay BEFORE UPDATE ON credits
+CREATE TRIGGER credits_stay BEFORE UPDATE OF customer, at, kind, units, balance ON credits
 WHEN OLD.kind <> 'spent' OR NEW.kind <> 'spent' OR NEW.customer <> OLD.customer
     OR EXISTS (SELECT 1 FROM credits WHERE customer = OLD.customer AND id > OLD.id)
 BEGIN SELECT raise(ABORT, 'the history of credits does not change'); END;
