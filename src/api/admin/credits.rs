@@ -90,7 +90,7 @@ fn key(headers: &HeaderMap) -> Result<String, Problem> {
 }
 
 fn understand(asked: Asked, key: &str, customer: u32, now: Now) -> Result<Change, Problem> {
-    let refuse = |detail: &str| Err(Problem::new(Code::Unprocessable, detail));
+    let refuse = |detail: &'static str| Err(Problem::new(Code::Unprocessable, detail));
     if asked.amount == 0 || asked.amount.unsigned_abs() > MOST_UNITS {
         return refuse("amount is a number of units, up to 10^12; a negative one takes credits away");
     }
