@@ -275,6 +275,7 @@ fn record(customer: u32) -> Record {
         status: 200,
         method: 1,
         draws: smallvec::smallvec![RecordDraw { meter: 1, included: 1, extra: 0, credits: 0, overage: 0 }],
+        lots: Vec::new(),
         key: None,
         foreign_request: None,
     }

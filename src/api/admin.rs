@@ -1,5 +1,7 @@
 //! The operator's port: metrics, health, and what an operator can ask for.
 
+mod credits;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,6 +14,7 @@ use axum::{Json, Router};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use crate::customers::Customers;
 use crate::ledger::Ledger;
 use crate::metrics::METRICS;
 use crate::problem::{Code, Problem};
@@ -24,6 +27,7 @@ use super::{Failed, not_found, only, outbox};
 /// What the operator's endpoints reach.
 #[derive(Clone)]
 pub struct AdminState {
+    pub customers: Arc<Customers>,
     pub ledger: Arc<Ledger>,
     pub store: Arc<Store>,
     pub reporter: Arc<Reporter>,
@@ -46,6 +50,10 @@ impl Admin {
 
     pub fn router(state: AdminState) -> Router {
         let protected = Router::new()
+            .route(
+                "/customers/{id}/credits",
+                get(credits::history).post(credits::change).fallback(|| async { only("GET, HEAD, POST") }),
+            )
             .route("/outbox", get(outbox::list).fallback(|| async { only("GET, HEAD") }))
             .route("/outbox/{identifier}/retry", post(outbox::retry).fallback(|| async { only("POST") }))
             .route("/outbox/flush", post(flush).fallback(|| async { only("POST") }))

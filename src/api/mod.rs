@@ -6,6 +6,7 @@
 mod admin;
 mod caller;
 mod failed;
+mod json;
 mod outbox;
 mod pricing;
 mod reconcile;

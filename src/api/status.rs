@@ -55,7 +55,7 @@ fn meter_usage(catalogue: &Catalogue, usage: &MeterUsage) -> Value {
         "included": included,
         "remaining": remaining,
         "usage_percentage": percentage(usage),
-        "overage": usage.overage(),
+        "overage": usage.overage,
         "overage_amount": catalogue.currency.round(usage.overage_amount).to_string(),
     })
 }

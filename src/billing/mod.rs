@@ -10,10 +10,12 @@
 //! - Nothing here is on the path of a proxied request.
 
 mod apply;
+mod credits;
 mod listing;
 mod read;
 mod rejections;
 mod transitions;
 pub mod worker;
 
+pub use credits::close_expired;
 pub use worker::Billing;

@@ -131,14 +131,18 @@ impl Customers {
         }
     }
 
-    /// The units of a period that the account knows are the account's: the store may not have heard of all of them.
+    /// The units of a period and of a grant that the account knows are the account's: the store may not have heard of
+    /// all that was spent.
     fn renew(&self, entry: &Entry, loaded: Loaded<Meaning>, now: Now) {
-        let Loaded { customer, understood, totals, .. } = loaded;
+        let Loaded { customer, understood, totals, lots, .. } = loaded;
         let stored = self.window(understood.period, &totals);
         let after = self.terms(customer.stripe_customer, understood);
         let mut account = entry.account();
         let before = account.terms().clone();
         account.entitle(after.clone(), Some(stored), now);
+        for lot in lots {
+            account.put_credits(lot);
+        }
         drop(account);
         if let (Some(before), Some(after)) = (&before.entitlement.tier, &after.entitlement.tier)
             && before.id != after.id

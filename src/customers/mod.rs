@@ -13,6 +13,7 @@
 //!   makes others go. Beyond that there are only entries that cannot leave.
 //! - Loading and refreshing one customer never overlap, so that no load brings back what a refresh replaced.
 
+mod credits;
 mod entry;
 mod load;
 mod position;
@@ -33,6 +34,7 @@ use crate::domain::usage::Now;
 use crate::metrics::METRICS;
 use crate::store::Store;
 
+pub use credits::Taken;
 pub use entry::{Denied, Entry};
 pub use position::Position;
 pub use reservation::{Reservation, Settled};
@@ -137,6 +139,8 @@ impl Customers {
     }
 }
 
+#[cfg(test)]
+mod credits_tests;
 #[cfg(test)]
 mod crowd_tests;
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::domain::tier::{Allowance, FeatureSet, Overage, Price, Tier, TierId};
 use crate::domain::units::{Cost, Meter, MeterId};
 use crate::store::{Batch, KeyChange, KeyNews, Upsert};
 
-const NOW: i64 = 1_795_174_000;
+pub(super) const NOW: i64 = 1_795_174_000;
 
 pub(super) fn now() -> Now {
     Now::from_seconds(NOW)
@@ -42,7 +42,7 @@ fn tier(index: u16, name: &str, included: u64, overage: Overage) -> Arc<Tier> {
 
 pub(super) struct World {
     pub(super) customers: Customers,
-    store: Arc<Store>,
+    pub(super) store: Arc<Store>,
     unknown: mpsc::UnboundedReceiver<String>,
     _folder: tempfile::TempDir,
 }
@@ -73,7 +73,7 @@ impl World {
         Self { customers, store, unknown, _folder: folder }
     }
 
-    async fn subscribe(&self, status: Status, version: u64) {
+    pub(super) async fn subscribe(&self, status: Status, version: u64) {
         let item = ItemFacts {
             id: String::new(),
             price: "price_pro".into(),

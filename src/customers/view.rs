@@ -35,15 +35,10 @@ pub struct MeterUsage {
     /// Those that count against the included ones: not what was drawn on credits.
     pub counted: u64,
     pub included: Allowance,
+    /// Units beyond what Stripe's price includes.
+    pub overage: u64,
     /// Computed anew from the period's total under the tier in force, as Stripe does. In major units, unrounded.
     pub overage_amount: Decimal,
-}
-
-impl MeterUsage {
-    /// Units beyond the included ones.
-    pub fn overage(&self) -> u64 {
-        self.counted.saturating_sub(self.included.units())
-    }
 }
 
 impl Customers {
@@ -58,8 +53,9 @@ impl Customers {
             let Some(tier) = tier.as_deref() else { return MeterUsage::without_tier(meter, current) };
             let counted = account.settled(tier, meter);
             let included = tier.included(meter);
-            let overage_amount = tier.overage_amount(meter, counted);
-            MeterUsage { meter, current, counted, included, overage_amount }
+            let overage = account.overage_units(meter);
+            let overage_amount = tier.price_of(meter, overage);
+            MeterUsage { meter, current, counted, included, overage, overage_amount }
         });
         Snapshot {
             usage: usage.collect(),
@@ -75,6 +71,6 @@ impl Customers {
 impl MeterUsage {
     fn without_tier(meter: MeterId, current: u64) -> Self {
         let included = Allowance::Units(0);
-        Self { meter, current, counted: current, included, overage_amount: Decimal::ZERO }
+        Self { meter, current, counted: current, included, overage: current, overage_amount: Decimal::ZERO }
     }
 }

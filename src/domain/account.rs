@@ -154,19 +154,19 @@ impl Account {
     fn charge(&mut self, cost: &Cost, now: Now) -> Charge {
         self.give_back(cost);
         self.roll(now);
-        let mut draws = Draws::new();
+        let (mut draws, mut lots) = (Draws::new(), Vec::new());
         for (meter, units) in cost.iter() {
             let (included, extra) = self.allowance_left(meter, now);
             let included = units.min(included);
             let extra = (units - included).min(extra);
-            let credits = self.spend_credits(units - included - extra, now);
+            let credits = self.spend_credits(units - included - extra, &mut lots, now);
             let draw = Draw { meter, included, extra, credits, overage: units - included - extra - credits };
             let used = &mut self.counts[meter.index()].used;
             *used = used.saturating_add(draw.billed());
             self.add_unbilled(meter, Unbilled { extra, credits });
             draws.push(draw);
         }
-        Charge { period: self.period, at: now, draws, key: None }
+        Charge { period: self.period, at: now, draws, lots, key: None }
     }
 
     fn reserve(&mut self, cost: &Cost) {
@@ -192,8 +192,9 @@ impl Account {
             if let Some(used) = self.used_in(period, draw.meter) {
                 *used = used.saturating_sub(draw.billed());
             }
-            self.take_back_unbilled(period, draw, now);
+            self.take_back_unbilled(period, draw);
         }
+        self.give_back_credits(&charge.lots);
         if let Some(key) = charge.key {
             self.undo_keyed(key, charge, now);
         }
@@ -213,6 +214,7 @@ impl Account {
             if let Some(used) = self.used_in(stored.period, meter) {
                 *used = (*used).max(*stored_units);
             }
+            self.raise_unbilled(stored.period, meter, stored.unbilled(meter));
         }
     }
 
@@ -327,6 +329,10 @@ impl Account {
     }
 }
 
+#[cfg(test)]
+mod credits_model;
+#[cfg(test)]
+mod credits_tests;
 #[cfg(test)]
 mod keyed_tests;
 #[cfg(test)]

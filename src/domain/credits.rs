@@ -1,26 +1,39 @@
 //! Credits: prepaid units, one pool for all meters.
 //!
 //! A [`Purse`] holds what is left of each grant. Units are spent from the grant that expires first; one without expiry
-//! comes last. The account spends in memory when a request settles, the store once the record has been folded, by the
-//! same rules and the same instants: so both always agree.
+//! comes last. What a charge took, and of which grants, is in its record: whoever reads the records need not decide
+//! anew, so that memory and store agree whatever came in which order. What is undone goes back to where it was.
 
 use super::usage::Now;
 
-/// What is left of one grant.
+/// What was admitted while a grant was there may still spend it for so long after it has expired. The store closes no
+/// grant earlier.
+pub const HELD_SECONDS: i64 = 3_600;
+
+/// Units of one grant: what is left of it, or what a charge took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lot {
-    /// The grant's number in the history; 0 holds what came back from charges that were undone.
+    /// The grant's number in the history; a later grant has a higher one.
     pub grant: i64,
     pub units: u64,
-    pub granted_at: Now,
-    pub expires_at: Option<Now>,
+    /// In seconds since the epoch; `None`: never.
+    pub expires_at: Option<i64>,
 }
 
 impl Lot {
-    /// What is expired, or was granted only later, is not there.
     fn is_there(&self, now: Now) -> bool {
-        self.granted_at <= now && self.expires_at.is_none_or(|end| now < end)
+        self.expires_at.is_none_or(|end| now.seconds() < end)
     }
+
+    /// Nothing that was admitted while it was there is in flight any more.
+    fn is_long_gone(&self, now: Now) -> bool {
+        self.expires_at.is_some_and(|end| end.saturating_add(HELD_SECONDS) <= now.seconds())
+    }
+}
+
+/// All units of some lots.
+pub fn sum(lots: &[Lot]) -> u64 {
+    lots.iter().map(|lot| lot.units).fold(0, u64::saturating_add)
 }
 
 /// A customer's credits.
@@ -28,49 +41,71 @@ impl Lot {
 pub struct Purse {
     /// What expires first is spent first.
     lots: Vec<Lot>,
+    /// The latest grant that has been put in.
+    latest: i64,
 }
 
 impl Purse {
     pub fn new(lots: impl IntoIterator<Item = Lot>) -> Self {
-        let mut purse = Self { lots: lots.into_iter().filter(|lot| lot.units > 0).collect() };
-        purse.sort();
+        let mut purse = Self::default();
+        for lot in lots {
+            purse.latest = purse.latest.max(lot.grant);
+            purse.give_back(lot);
+        }
         purse
     }
 
-    pub fn grant(&mut self, lot: Lot) {
-        self.lots.push(lot);
-        self.sort();
+    /// Puts a grant in, unless it has been: what is left of that one is known better here. Answers whether it is new.
+    pub fn put(&mut self, lot: Lot) -> bool {
+        let is_new = lot.grant > self.latest;
+        if is_new {
+            self.latest = lot.grant;
+            self.give_back(lot);
+        }
+        is_new
     }
 
-    fn sort(&mut self) {
-        self.lots.sort_by_key(|lot| (lot.expires_at.unwrap_or(Now(u64::MAX)), lot.grant));
+    /// Returns units to the grant that they are of. If that has expired, they have with it.
+    pub fn give_back(&mut self, lot: Lot) {
+        match self.lots.iter_mut().find(|known| known.grant == lot.grant) {
+            Some(known) => known.units = known.units.saturating_add(lot.units),
+            None if lot.units > 0 => {
+                self.lots.push(lot);
+                self.lots.sort_by_key(|lot| (lot.expires_at.unwrap_or(i64::MAX), lot.grant));
+            }
+            None => {}
+        }
     }
 
     /// Units that could be spent at an instant.
     pub fn available(&self, now: Now) -> u64 {
-        let there = self.lots.iter().filter(|lot| lot.is_there(now));
-        there.map(|lot| lot.units).fold(0, u64::saturating_add)
+        self.lots.iter().filter(|lot| lot.is_there(now)).map(|lot| lot.units).fold(0, u64::saturating_add)
     }
 
-    /// Spends up to `units`; answers how many there were.
-    pub fn spend(&mut self, units: u64, now: Now) -> u64 {
+    /// Spends up to `units`; answers what that took of which grants.
+    pub fn spend(&mut self, units: u64, now: Now) -> Vec<Lot> {
+        self.take(units, now, |lot| lot.is_there(now))
+    }
+
+    /// The same from grants that have just expired: for what was admitted while they were there.
+    pub fn spend_expired(&mut self, units: u64, now: Now) -> Vec<Lot> {
+        self.take(units, now, |lot| !lot.is_there(now) && !lot.is_long_gone(now))
+    }
+
+    fn take(&mut self, units: u64, now: Now, may_be_spent: impl Fn(&Lot) -> bool) -> Vec<Lot> {
+        let mut taken = Vec::new();
         let mut left = units;
-        for lot in self.lots.iter_mut().filter(|lot| lot.is_there(now)) {
-            let taken = lot.units.min(left);
-            lot.units -= taken;
-            left -= taken;
+        for lot in self.lots.iter_mut().filter(|lot| may_be_spent(lot)) {
+            if left == 0 {
+                break;
+            }
+            let of_this = lot.units.min(left);
+            lot.units -= of_this;
+            left -= of_this;
+            taken.push(Lot { units: of_this, ..*lot });
         }
-        self.lots.retain(|lot| lot.units > 0);
-        units - left
-    }
-
-    /// Units of a charge that was undone. They expire no more: nobody can tell which grant they were of.
-    pub fn give_back(&mut self, units: u64, now: Now) {
-        match self.lots.iter_mut().find(|lot| lot.grant == 0) {
-            Some(lot) => lot.units = lot.units.saturating_add(units),
-            None if units > 0 => self.grant(Lot { grant: 0, units, granted_at: now, expires_at: None }),
-            None => {}
-        }
+        self.lots.retain(|lot| lot.units > 0 && !lot.is_long_gone(now));
+        taken
     }
 
     pub fn lots(&self) -> &[Lot] {
@@ -91,36 +126,47 @@ mod tests {
     }
 
     fn lot(grant: i64, units: u64, expires_at: Option<i64>) -> Lot {
-        Lot { grant, units, granted_at: at(10), expires_at: expires_at.map(at) }
+        Lot { grant, units, expires_at }
     }
 
-    fn left(purse: &Purse) -> Vec<(i64, u64)> {
-        purse.lots().iter().map(|lot| (lot.grant, lot.units)).collect()
+    fn of(lots: &[Lot]) -> Vec<(i64, u64)> {
+        lots.iter().map(|lot| (lot.grant, lot.units)).collect()
     }
 
     #[test]
     fn what_expires_first_is_spent_first_and_what_never_does_last() {
         let mut purse = Purse::new([lot(1, 10, None), lot(2, 10, Some(100)), lot(3, 10, Some(50))]);
-        assert_eq!(purse.spend(15, at(20)), 15);
-        assert_eq!(left(&purse), [(2, 5), (1, 10)]);
-        assert_eq!(purse.spend(100, at(20)), 15);
+        assert_eq!(of(&purse.spend(15, at(20))), [(3, 10), (2, 5)]);
+        assert_eq!(of(purse.lots()), [(2, 5), (1, 10)]);
+        assert_eq!(of(&purse.spend(100, at(20))), [(2, 5), (1, 10)]);
         assert!(purse.is_empty());
     }
 
     #[test]
-    fn what_is_expired_or_not_granted_yet_cannot_be_spent() {
+    fn what_is_expired_is_there_only_for_what_was_admitted_before() {
         let mut purse = Purse::new([lot(1, 10, Some(50)), lot(2, 5, None)]);
-        assert_eq!((purse.available(at(9)), purse.available(at(49)), purse.available(at(50))), (0, 15, 5));
-        assert_eq!(purse.spend(10, at(50)), 5);
-        assert_eq!(left(&purse), [(1, 10)], "an expired grant is the store's to close");
+        assert_eq!((purse.available(at(49)), purse.available(at(50))), (15, 5));
+        assert_eq!(of(&purse.spend(10, at(50))), [(2, 5)]);
+        assert_eq!(of(&purse.spend_expired(3, at(50 + HELD_SECONDS - 1))), [(1, 3)]);
+        assert_eq!(purse.spend_expired(3, at(50 + HELD_SECONDS)), []);
+        assert!(purse.is_empty(), "an expired grant takes no memory for ever");
     }
 
     #[test]
-    fn what_comes_back_does_not_expire() {
+    fn what_comes_back_is_of_its_grant_again_and_expires_with_it() {
         let mut purse = Purse::new([lot(1, 10, Some(50))]);
-        assert_eq!(purse.spend(10, at(20)), 10);
-        purse.give_back(4, at(60));
-        purse.give_back(2, at(61));
-        assert_eq!((left(&purse), purse.available(at(1_000))), (vec![(0, 6)], 6));
+        let taken = purse.spend(10, at(20));
+        taken.into_iter().for_each(|lot| purse.give_back(lot));
+        assert_eq!((purse.available(at(49)), purse.available(at(50))), (10, 0));
+    }
+
+    #[test]
+    fn a_grant_that_was_put_in_is_not_put_in_again_even_when_it_has_been_spent() {
+        let mut purse = Purse::new([lot(4, 10, None)]);
+        assert!(!purse.put(lot(4, 10, None)) && !purse.put(lot(3, 10, None)));
+        assert!(purse.put(lot(5, 1, None)));
+        assert_eq!(sum(&purse.spend(11, at(20))), 11);
+        assert!(!purse.put(lot(5, 1, None)));
+        assert!(purse.is_empty());
     }
 }

@@ -360,6 +360,8 @@ impl Entitlement {
 }
 
 #[cfg(test)]
+mod override_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod windows_tests;

@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use super::credits::Lot;
 use super::idempotency::Digest;
 use super::period::Period;
 use super::units::MeterId;
@@ -38,6 +39,8 @@ pub struct Charge {
     pub period: Period,
     pub at: Now,
     pub draws: Draws,
+    /// Of which grants its credits were, over all draws.
+    pub lots: Vec<Lot>,
     /// The idempotency key that it goes by.
     pub key: Option<Digest>,
 }

@@ -9,7 +9,7 @@ use crate::customers::{Reservation, Settled};
 use crate::domain::account::Policies;
 use crate::domain::route::Route;
 use crate::domain::usage::Now;
-use crate::ledger::{Kind, Record, RecordDraw};
+use crate::ledger::{Kind, Record, RecordDraw, RecordLot};
 use crate::metrics::METRICS;
 use crate::problem::Problem;
 
@@ -129,6 +129,8 @@ impl Parts {
             credits: signed(draw.credits),
             overage: signed(draw.overage),
         });
+        let lots = &settled.charge.lots;
+        let lots = lots.iter().map(|lot| RecordLot { grant: lot.grant, units: signed(lot.units) });
         Record {
             number: 0,
             at_micros: now.micros(),
@@ -143,6 +145,7 @@ impl Parts {
             status,
             method: methods::number(method),
             draws: draws.collect(),
+            lots: lots.collect(),
             key: settled.charge.key.map(|key| key.0),
             foreign_request: context.foreign_request_id.as_deref().map(|id| id.as_bytes().into()),
         }

@@ -17,12 +17,17 @@ pub const FRAME_BYTES: usize = 8;
 const FIXED_BODY_BYTES: usize = 84;
 const DRAW_BYTES: usize = 28;
 const KEY_BYTES: usize = 16;
-/// No record is longer: 255 draws with units of an override, an idempotency key and 255 bytes of foreign request id.
-pub const MAX_BODY_BYTES: usize = FIXED_BODY_BYTES + 255 * (DRAW_BYTES + 8) + KEY_BYTES + 255;
+const LOT_BYTES: usize = 16;
+/// No record is longer: 255 draws with units of an override, an idempotency key, 255 grants of credits and 255 bytes of
+/// foreign request id.
+pub const MAX_BODY_BYTES: usize =
+    FIXED_BODY_BYTES + 255 * (DRAW_BYTES + 8) + KEY_BYTES + 1 + 255 * LOT_BYTES + 255;
 /// The bit of a record's flags that says that an idempotency key follows the draws.
 const HAS_KEY: u8 = 1;
 /// The bit that says that units of an override follow those.
 const HAS_EXTRA: u8 = 2;
+/// The bit that says that the grants of credits follow those: their count in a byte, then number and units of each.
+const HAS_LOTS: u8 = 4;
 
 /// The random identity of a ledger; every Stripe identifier carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +127,14 @@ impl RecordDraw {
     }
 }
 
+/// Units of one grant of credits; negative in a correction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordLot {
+    /// The grant's number in the store.
+    pub grant: i64,
+    pub units: i64,
+}
+
 /// One usage record. Numbers of names are the store's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -140,6 +153,8 @@ pub struct Record {
     /// 0: a method without a number of its own.
     pub method: u8,
     pub draws: SmallVec<[RecordDraw; 2]>,
+    /// Of which grants the credits of all draws were; at most 255.
+    pub lots: Vec<RecordLot>,
     /// A digest of the client's `Idempotency-Key` and of the request that it came with. A charge without draws is a
     /// free repeat of an earlier one; a correction with a key takes back the charge that the key stands for.
     pub key: Option<[u8; KEY_BYTES]>,
@@ -171,7 +186,10 @@ impl Record {
         let foreign = &foreign[..foreign.len().min(255)];
         let draws = &self.draws[..self.draws.len().min(255)];
         let has_extra = draws.iter().any(|draw| draw.extra != 0);
-        let flags = if self.key.is_some() { HAS_KEY } else { 0 } | if has_extra { HAS_EXTRA } else { 0 };
+        let lots = &self.lots[..self.lots.len().min(255)];
+        let flags = [(self.key.is_some(), HAS_KEY), (has_extra, HAS_EXTRA), (!lots.is_empty(), HAS_LOTS)]
+            .iter()
+            .fold(0, |flags, (has, flag)| if *has { flags | flag } else { flags });
         into.extend_from_slice(&[kind, self.method, count(draws.len()), count(foreign.len()), flags, 0]);
         for draw in draws {
             into.extend_from_slice(&draw.meter.to_le_bytes());
@@ -182,6 +200,11 @@ impl Record {
         into.extend(self.key.into_iter().flatten());
         if has_extra {
             draws.iter().for_each(|draw| into.extend_from_slice(&draw.extra.to_le_bytes()));
+        }
+        if !lots.is_empty() {
+            into.push(count(lots.len()));
+            let values = lots.iter().flat_map(|lot| [lot.grant, lot.units]);
+            values.for_each(|value| into.extend_from_slice(&value.to_le_bytes()));
         }
         into.extend_from_slice(foreign);
 
@@ -209,6 +232,7 @@ impl Record {
             draw.credits = -draw.credits;
             draw.overage = -draw.overage;
         }
+        self.lots.iter_mut().for_each(|lot| lot.units = -lot.units);
         self
     }
 
@@ -243,6 +267,7 @@ impl Record {
             status: 0,
             method: 0,
             draws: SmallVec::new(),
+            lots: Vec::new(),
             key: None,
             foreign_request: None,
         };
@@ -271,6 +296,12 @@ impl Record {
         if flags & HAS_EXTRA != 0 {
             for draw in &mut record.draws {
                 draw.extra = fields.i64()?;
+            }
+        }
+        if flags & HAS_LOTS != 0 {
+            let [lots] = fields.take()?;
+            for _ in 0..lots {
+                record.lots.push(RecordLot { grant: fields.i64()?, units: fields.i64()? });
             }
         }
         let foreign = fields.0.get(..usize::from(foreign))?;
@@ -307,86 +338,5 @@ impl Fields<'_> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use proptest::prelude::*;
-    use smallvec::smallvec;
-
-    use super::*;
-
-    pub(in crate::ledger) fn record(customer: u32, units: i64) -> Record {
-        Record {
-            number: 0,
-            at_micros: 1_800_000_000_000_000,
-            request: [7; 16],
-            customer,
-            member: 0,
-            route: 1,
-            tier: 2,
-            configuration: 3,
-            period: Period { start: 1_798_761_600, end: 1_801_440_000 },
-            kind: Kind::Charge,
-            status: 200,
-            method: 1,
-            draws: smallvec![RecordDraw { meter: 1, included: units, extra: 0, credits: 0, overage: 0 }],
-            key: None,
-            foreign_request: None,
-        }
-    }
-
-    #[test]
-    fn the_layout_is_the_documented_one() {
-        let mut bytes = Vec::new();
-        let record = Record {
-            kind: Kind::Correction { of: 9 },
-            key: Some([8; 16]),
-            foreign_request: Some((*b"abc").into()),
-            ..record(5, -2)
-        };
-        record.encode(11, &mut bytes);
-        assert_eq!(bytes.len(), 92 + 28 + 16 + 3);
-        assert_eq!(bytes[8..16], 11u64.to_le_bytes());
-        assert_eq!(bytes[24..40], [7; 16]);
-        assert_eq!(bytes[40..44], 5u32.to_le_bytes());
-        assert_eq!(bytes[60..68], 1_798_761_600i64.to_le_bytes());
-        assert_eq!(bytes[76..84], 9u64.to_le_bytes());
-        assert_eq!(bytes[84..92], [200, 0, 2, 1, 1, 3, 1, 0]);
-        assert_eq!(bytes[96..104], (-2i64).to_le_bytes());
-        assert_eq!(bytes[120..136], [8; 16]);
-        assert_eq!(&bytes[136..], b"abc");
-    }
-
-    #[test]
-    fn a_header_reads_back_and_a_changed_one_does_not() {
-        let header = Header { ledger: LedgerId([3; 16]), segment: 4, first_record: 99, made_at_micros: 5 };
-        let bytes = header.encode();
-        assert_eq!(bytes.len() as u64, HEADER_BYTES);
-        assert_eq!(Header::decode(&bytes), Some(header));
-        for at in 0..64 {
-            let mut changed = bytes.clone();
-            changed[at] ^= 1;
-            assert_eq!(Header::decode(&changed), None, "byte {at}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_record_reads_back_and_no_changed_byte_goes_unseen(
-            customer in any::<u32>(), units in any::<i64>(), number in any::<u64>(), key in any::<Option<[u8; 16]>>(),
-            at in 0usize..120, bit in 0u8..8,
-        ) {
-            let mut bytes = Vec::new();
-            let record = |customer, units| Record { key, kind: Kind::Estimate, ..record(customer, units) };
-            record(customer, units).encode(number, &mut bytes);
-            let (read, length) = Record::decode(&bytes).expect("whole");
-            prop_assert_eq!(length, bytes.len());
-            prop_assert_eq!(&read, &Record { number, ..record(customer, units) });
-            bytes[at] ^= 1 << bit;
-            prop_assert_eq!(Record::decode(&bytes), None);
-        }
-
-        #[test]
-        fn garbage_is_no_record(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            prop_assert_eq!(Record::decode(&bytes), None);
-        }
-    }
-}
+#[path = "format_tests.rs"]
+pub(super) mod tests;

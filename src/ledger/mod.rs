@@ -68,7 +68,7 @@ mod verify;
 mod waiters;
 
 pub use append::{Appended, Durability, Ledger, LedgerError, Options, Synced};
-pub use format::{Header, Kind, LedgerId, Position, Record, RecordDraw};
+pub use format::{Header, Kind, LedgerId, Position, Record, RecordDraw, RecordLot};
 pub use recovery::{Lost, OpenError, Resume};
 pub use segment::Reader;
 pub use storage::{Disk, SegmentFile, Storage};

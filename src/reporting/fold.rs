@@ -15,7 +15,8 @@ use crate::ledger::{Kind, Ledger, Position, Reader, Record, RecordDraw, Resume, 
 use crate::metrics::METRICS;
 use crate::priority;
 use crate::store::{
-    Batch, CreditNews, Estimate, HourKey, KeyChange, KeyNews, Store, StoreError, TotalKey, TotalUnits,
+    Batch, CreditKey, CreditUse, Estimate, HourKey, KeyChange, KeyNews, Store, StoreError, TotalKey,
+    TotalUnits,
 };
 
 /// Changes in one transaction, give or take those of a piece of the ledger: beside the requests it must not hold up
@@ -133,8 +134,12 @@ impl Folder {
             if position != self.folded.borrow().position {
                 (batch.segment, batch.offset, batch.next_record) =
                     (position.segment, position.offset, next_record);
+                let credits = credit_units(&batch);
                 self.store.fold(batch)?;
                 METRICS.ledger_folded.inc_by(records);
+                for (kind, units) in ["spent", "returned"].into_iter().zip(credits) {
+                    METRICS.credits.with_label_values(&[kind]).inc_by(units);
+                }
                 self.count(&own);
                 self.folded.send_replace(Folded { next_record, position });
             }
@@ -226,14 +231,7 @@ fn add(batch: &mut Batch, record: &Record, report: Report) -> SmallVec<[(u32, i6
         }
         reported.push((draw.meter, reportable));
     }
-    let credits: i64 = record.draws.iter().map(|draw| draw.credits).sum();
-    if credits != 0 {
-        batch.credits.push(CreditNews {
-            customer: record.customer,
-            at_micros: record.at_micros,
-            units: credits,
-        });
-    }
+    add_credits(batch, record);
     if let Kind::Correction { of } = record.kind {
         batch.corrected.push(of);
     }
@@ -256,6 +254,33 @@ fn add_total(batch: &mut Batch, key: TotalKey, record: &Record, draw: &RecordDra
     }
 }
 
+/// What a record drew on credits, of the grants that it names. A record has no room for more than 255 of them: the rest
+/// is of none.
+fn add_credits(batch: &mut Batch, record: &Record) {
+    let drawn: i64 = record.draws.iter().map(|draw| draw.credits).sum();
+    if drawn == 0 {
+        return;
+    }
+    let named: i64 = record.lots.iter().map(|lot| lot.units).sum();
+    let lots = record.lots.iter().map(|lot| (lot.grant, lot.units)).chain([(0, drawn - named)]);
+    for (grant, units) in lots.filter(|(_, units)| *units != 0) {
+        let key = CreditKey { customer: record.customer, grant };
+        let used = batch.credits.entry(key).or_default();
+        if units > 0 {
+            used.spent += units;
+        } else {
+            used.returned -= units;
+        }
+        used.last_at_micros = used.last_at_micros.max(record.at_micros);
+    }
+}
+
+/// What a batch spends, and what comes back by it.
+fn credit_units(batch: &Batch) -> [u64; 2] {
+    let sum = |part: fn(&CreditUse) -> i64| batch.credits.values().map(part).sum::<i64>().unsigned_abs();
+    [sum(|used| used.spent), sum(|used| used.returned)]
+}
+
 fn add_hour(batch: &mut Batch, record: &Record, draw: &RecordDraw) {
     let hour = record.at_micros.div_euclid(3_600_000_000) * 3_600;
     let key = HourKey { customer: record.customer, hour, route: record.route, meter: draw.meter };
@@ -268,6 +293,9 @@ fn is_correction(record: &Record) -> bool {
     matches!(record.kind, Kind::Correction { .. })
 }
 
+#[cfg(test)]
+#[path = "credits_tests.rs"]
+mod credits_tests;
 #[cfg(test)]
 #[path = "fold_tests.rs"]
 mod tests;

@@ -56,6 +56,7 @@ fn record(customer: u32, at: i64, period: Period) -> Record {
         status: 200,
         method: 1,
         draws: smallvec![RecordDraw { meter: 1, included: 1, extra: 0, credits: 0, overage: 0 }],
+        lots: Vec::new(),
         key: None,
         foreign_request: None,
     }

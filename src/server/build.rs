@@ -12,7 +12,7 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use crate::api::{Admin, AdminState, Public, WebhookLimits, WebhookSettings};
 use crate::auth::{self, Authenticator};
-use crate::billing::Billing;
+use crate::billing::{self, Billing};
 use crate::clock;
 use crate::config::{self, Config};
 use crate::customers::Customers;
@@ -218,6 +218,7 @@ pub(super) fn serve_admin(
     let listener = listen(address)?;
     listener.set_nonblocking(true)?;
     let router = Admin::router(AdminState {
+        customers: rooms.customers.clone(),
         ledger: rooms.ledger.clone(),
         store: rooms.public.store.clone(),
         reporter: rooms.reporter.clone(),
@@ -256,6 +257,7 @@ pub(super) fn spawn_work(
     runtime.spawn(async move { billing.run(unknown, stop).await });
     let stop = stopping.clone();
     runtime.spawn(async move { reporter.run(stop).await });
+    runtime.spawn(billing::close_expired(state.store.clone(), state.ledger.clone()));
     let (ledger, retention) = (state.ledger.clone(), config.ledger.retention);
     let keys = config.billing.idempotency.keys;
     runtime.spawn(super::keep_house(customers, ledger, state.store.clone(), folded, retention, keys));

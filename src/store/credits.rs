@@ -2,15 +2,16 @@
 //!
 //! What it promises:
 //!
-//! - The balance after each row is the sum of all rows up to it, and the sum of what is left of the grants.
+//! - The balance after each row is the sum of all rows up to it, and the sum of what was left of the grants then.
 //! - A cause is written once: a payment that is told of twice grants once.
-//! - What records have spent is taken from the same grants as in memory ([`Purse`]), in the transaction that folds
-//!   them.
-
-use std::collections::BTreeMap;
+//! - What records have spent is taken off the grants that they name, in the transaction that folds them.
+//! - No balance is negative. A spend may be folded before the correction whose units it spent: then the row of the
+//!   spend is short of what the row of the correction makes up for.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::audit::{self, Act};
+use super::reading::folded;
 use super::{Result, Store, signed, unsigned};
 use crate::domain::credits::{Lot, Purse};
 use crate::domain::usage::Now;
@@ -19,12 +20,30 @@ const SECONDS_PER_HOUR: i64 = 3_600;
 /// Grants that are closed in one transaction.
 const SLICE: u32 = 500;
 
-/// Units that a record drew on credits; negative where a charge was undone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CreditNews {
+/// A grant of a customer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CreditKey {
     pub customer: u32,
-    pub at_micros: i64,
-    pub units: i64,
+    /// 0: of no grant that is known.
+    pub grant: i64,
+}
+
+/// What records drew on a grant, and what came back to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CreditUse {
+    pub spent: i64,
+    pub returned: i64,
+    pub last_at_micros: i64,
+}
+
+/// Why credits change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreditAct {
+    /// What it happens for; what has happened for the same already is not done again.
+    pub cause: String,
+    pub reason: String,
+    /// As in the audit trail.
+    pub actor: &'static str,
 }
 
 /// Prepaid units for a customer.
@@ -33,9 +52,7 @@ pub struct CreditGrant {
     pub customer: u32,
     pub units: u64,
     pub expires_at: Option<i64>,
-    /// What they are granted for; another grant for the same changes nothing.
-    pub cause: String,
-    pub reason: String,
+    pub act: CreditAct,
 }
 
 /// One line of the history.
@@ -49,50 +66,42 @@ pub struct CreditRow {
     pub balance: u64,
     pub cause: Option<String>,
     pub reason: Option<String>,
+    /// Of what was granted.
+    pub expires_at: Option<i64>,
 }
 
 impl Store {
-    /// Grants, and answers what is to be spent from now on; `None` when this cause has had its grant.
-    pub async fn grant_credits(&self, grant: CreditGrant, now: Now) -> Result<Option<Lot>> {
+    /// Grants, and answers what is to be spent from now on; `None` when this cause is known.
+    pub async fn grant_credits(&self, grant: CreditGrant, now: i64) -> Result<Option<Lot>> {
         self.write(move |db| {
-            if is_known(db, &grant.cause)? {
+            let CreditGrant { customer, units, expires_at, act } = grant;
+            if find(db, &act.cause)?.is_some() {
                 return Ok(None);
             }
-            let units = signed(grant.units);
-            let entry =
-                Entry { kind: "granted", units, cause: Some(&grant.cause), reason: Some(&grant.reason) };
-            let number = add(db, grant.customer, now.seconds(), entry)?;
-            let lot = Lot {
-                grant: number,
-                units: grant.units,
-                granted_at: Now::from_micros(now.micros()),
-                expires_at: grant.expires_at.map(Now::from_seconds),
-            };
-            put_lot(db, grant.customer, &lot)?;
-            Ok(Some(lot))
+            let row = Entry { kind: "granted", expires_at, ..Entry::of(&act) };
+            let number = book(db, customer, now, signed(units), &row)?;
+            add_to_lot(db, CreditKey { customer, grant: number }, signed(units))?;
+            note(db, customer, number, "credits_granted", &act)?;
+            Ok(Some(Lot { grant: number, units, expires_at }))
         })
         .await
     }
 
-    /// Notes what an operator has taken away; `spent_at` is when it left the purse.
-    pub async fn take_credits(
-        &self,
-        customer: u32,
-        units: u64,
-        (cause, reason): (String, String),
-        spent_at: Now,
-    ) -> Result<()> {
+    /// Notes what has been taken away of which grants.
+    pub async fn take_credits(&self, customer: u32, lots: Vec<Lot>, act: CreditAct, now: i64) -> Result<()> {
         self.write(move |db| {
-            let units = change_lots(db, customer, |purse| -signed(purse.spend(units, spent_at)))?;
-            let entry = Entry { kind: "taken", units, cause: Some(&cause), reason: Some(&reason) };
-            add(db, customer, spent_at.seconds(), entry).map(drop)
+            for lot in &lots {
+                add_to_lot(db, CreditKey { customer, grant: lot.grant }, -signed(lot.units))?;
+            }
+            let number = book(db, customer, now, 0, &Entry { kind: "taken", ..Entry::of(&act) })?;
+            note(db, customer, number, "credits_taken", &act)
         })
         .await
     }
 
-    /// Whether something has been written for this cause.
-    pub async fn knows_credit_cause(&self, cause: String) -> Result<bool> {
-        self.read(move |db| is_known(db, &cause)).await
+    /// What has been written for a cause.
+    pub async fn credits_of_cause(&self, cause: String) -> Result<Option<CreditRow>> {
+        self.read(move |db| find(db, &cause)).await
     }
 
     /// The history, the latest first, before a row; one more than `limit` tells that there is more.
@@ -103,135 +112,141 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<CreditRow>> {
         self.scan(move |db| {
-            let mut query = db.prepare_cached(
-                "SELECT id, at, kind, units, balance, cause, reason FROM credits
-                 WHERE customer = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3",
-            )?;
+            let mut query = db.prepare_cached(&format!(
+                "{ROWS} WHERE customer = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3"
+            ))?;
             let rows = query.query_map(params![customer, before.unwrap_or(i64::MAX), limit], read_row)?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
         .await
     }
 
-    /// Closes grants that expired before an instant; all records from before it must have been folded. Answers whether
-    /// more may be left.
-    pub async fn expire_credits(&self, before: i64, now: i64) -> Result<bool> {
+    /// Closes grants that expired before an instant, if all records below `reached` have been folded: what spent them
+    /// must be among those. Answers how many units expired, and whether more may be left.
+    pub async fn expire_credits(&self, before: i64, reached: u64, now: i64) -> Result<(u64, bool)> {
         self.write(move |db| {
-            let ended: Vec<(u32, i64, i64)> = db
-                .prepare_cached(
-                    "SELECT customer, grant_id, units FROM credit_lots WHERE expires_at < ?1 LIMIT ?2",
-                )?
-                .query_map(params![before, SLICE], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-                .collect::<rusqlite::Result<_>>()?;
-            for (customer, grant, units) in &ended {
-                db.prepare_cached("DELETE FROM credit_lots WHERE customer = ?1 AND grant_id = ?2")?
-                    .execute(params![customer, grant])?;
-                let reason = format!("of grant {grant}");
-                let entry = Entry { kind: "expired", units: -units, cause: None, reason: Some(&reason) };
-                add(db, *customer, now, entry)?;
+            if folded(db)?.2 < reached {
+                return Ok((0, false));
             }
-            Ok(ended.len() == SLICE as usize)
+            let ended: Vec<(CreditKey, i64)> = db
+                .prepare_cached(
+                    "SELECT customer, grant_id, units FROM credit_lots
+                     WHERE expires_at < ?1 AND units > 0 ORDER BY expires_at LIMIT ?2",
+                )?
+                .query_map(params![before, SLICE], |row| {
+                    Ok((CreditKey { customer: row.get(0)?, grant: row.get(1)? }, row.get(2)?))
+                })?
+                .collect::<rusqlite::Result<_>>()?;
+            let mut expired = 0;
+            for (key, units) in &ended {
+                add_to_lot(db, *key, -units)?;
+                let reason = format!("what was left of grant {}", key.grant);
+                let row = Entry { kind: "expired", reason: Some(&reason), ..Entry::default() };
+                book(db, key.customer, now, 0, &row)?;
+                expired += unsigned(*units);
+            }
+            Ok((expired, ended.len() == SLICE as usize))
         })
         .await
     }
 }
 
-/// What is left of a customer's grants.
+/// What is left of a customer's grants, once all records have been folded.
 pub(super) fn lots(db: &Connection, customer: u32) -> Result<Vec<Lot>> {
-    let mut query = db.prepare_cached(
-        "SELECT grant_id, units, granted_at_micros, expires_at FROM credit_lots WHERE customer = ?1",
-    )?;
-    let rows = query.query_map([customer], |row| {
-        Ok(Lot {
-            grant: row.get(0)?,
-            units: unsigned(row.get(1)?),
-            granted_at: Now::from_micros(row.get(2)?),
-            expires_at: row.get::<_, Option<i64>>(3)?.map(Now::from_seconds),
-        })
-    })?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+    let mut query =
+        db.prepare_cached("SELECT grant_id, units, expires_at FROM credit_lots WHERE customer = ?1")?;
+    let rows = query.query_map([customer], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?, row.get(2)?)))?;
+    let (mut lots, mut missing) = (Vec::new(), 0);
+    for row in rows {
+        let (grant, units, expires_at) = row?;
+        missing += units.min(0).unsigned_abs();
+        lots.push(Lot { grant, units: unsigned(units), expires_at });
+    }
+    if missing == 0 {
+        return Ok(lots);
+    }
+    // A correction was lost with the power, and what came back by it had been spent.
+    let mut purse = Purse::new(lots);
+    purse.spend(missing, Now(0));
+    Ok(purse.lots().to_vec())
 }
 
-/// Takes what records have drawn from the grants, in the order of the records.
-pub(super) fn apply(db: &Connection, news: &[CreditNews]) -> Result<()> {
-    let mut by_customer: BTreeMap<u32, Vec<&CreditNews>> = BTreeMap::new();
-    for one in news {
-        by_customer.entry(one.customer).or_default().push(one);
-    }
-    for (customer, news) in by_customer {
-        let units = change_lots(db, customer, |purse| news.iter().map(|one| spend(purse, one)).sum())?;
-        let last = news.last().map_or(0, |one| one.at_micros.div_euclid(1_000_000));
-        let kind = if units > 0 { "returned" } else { "spent" };
-        if units > 0 || (units < 0 && !grow_last(db, customer, last, units)?) {
-            add(db, customer, last, Entry { kind, units, cause: None, reason: None })?;
+/// Takes what records have drawn off the grants; they come in the order of the customers.
+pub(super) fn apply(db: &Connection, used: &[(&CreditKey, &CreditUse)]) -> Result<()> {
+    for of_one in used.chunk_by(|(one, _), (next, _)| one.customer == next.customer) {
+        let customer = of_one[0].0.customer;
+        let (mut returned, mut last) = (0, 0);
+        for (key, part) in of_one {
+            add_to_lot(db, **key, part.returned - part.spent)?;
+            returned += part.returned;
+            last = last.max(part.last_at_micros.div_euclid(1_000_000));
+        }
+        if returned > 0 {
+            insert(db, customer, last, returned, &Entry { kind: "returned", ..Entry::default() })?;
+        }
+        let spent = left(db, customer, 0)? - balance(db, customer)?;
+        if spent != 0 && !grow_last(db, customer, last, spent)? {
+            insert(db, customer, last, spent, &Entry { kind: "spent", ..Entry::default() })?;
         }
     }
     Ok(())
 }
 
-/// Answers what it adds to the balance.
-fn spend(purse: &mut Purse, news: &CreditNews) -> i64 {
-    let (units, at) = (news.units.unsigned_abs(), Now::from_micros(news.at_micros));
-    if news.units < 0 {
-        purse.give_back(units, at);
-        return signed(units);
-    }
-    let spent = purse.spend(units, at);
-    if spent < units {
-        tracing::error!(
-            customer = news.customer,
-            units,
-            spent,
-            "records drew on credits that were not there"
-        );
-    }
-    -signed(spent)
+/// The sum of what is left of the grants, with what is still to come.
+fn left(db: &Connection, customer: u32, to_come: i64) -> Result<i64> {
+    let mut query = db
+        .prepare_cached("SELECT max(coalesce(sum(units), 0) + ?2, 0) FROM credit_lots WHERE customer = ?1")?;
+    Ok(query.query_row(params![customer, to_come], |row| row.get(0))?)
 }
 
-/// Answers what the change answers.
-fn change_lots(db: &Connection, customer: u32, change: impl FnOnce(&mut Purse) -> i64) -> Result<i64> {
-    let before = lots(db, customer)?;
-    let mut purse = Purse::new(before.iter().copied());
-    let units = change(&mut purse);
-    for lot in &before {
-        if !purse.lots().iter().any(|left| left.grant == lot.grant) {
-            db.prepare_cached("DELETE FROM credit_lots WHERE customer = ?1 AND grant_id = ?2")?
-                .execute(params![customer, lot.grant])?;
-        }
-    }
-    purse.lots().iter().filter(|lot| !before.contains(lot)).try_for_each(|lot| put_lot(db, customer, lot))?;
-    Ok(units)
+/// After the last row.
+fn balance(db: &Connection, customer: u32) -> Result<i64> {
+    let mut query =
+        db.prepare_cached("SELECT balance FROM credits WHERE customer = ?1 ORDER BY id DESC LIMIT 1")?;
+    Ok(query.query_row([customer], |row| row.get(0)).optional()?.unwrap_or(0))
 }
 
-fn put_lot(db: &Connection, customer: u32, lot: &Lot) -> Result<()> {
-    db.prepare_cached("INSERT OR REPLACE INTO credit_lots VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(params![
-        customer,
-        lot.grant,
-        signed(lot.units),
-        lot.granted_at.micros(),
-        lot.expires_at.map(Now::seconds),
-    ])?;
+fn add_to_lot(db: &Connection, key: CreditKey, units: i64) -> Result<()> {
+    let CreditKey { customer, grant } = key;
+    db.prepare_cached(
+        "INSERT INTO credit_lots VALUES (?1, ?2, ?3, (SELECT expires_at FROM credits WHERE id = ?2))
+         ON CONFLICT DO UPDATE SET units = units + excluded.units",
+    )?
+    .execute(params![customer, grant, units])?;
+    db.prepare_cached("DELETE FROM credit_lots WHERE customer = ?1 AND grant_id = ?2 AND units = 0")?
+        .execute(params![customer, grant])?;
     Ok(())
 }
 
+#[derive(Default)]
 struct Entry<'a> {
     kind: &'static str,
-    units: i64,
     cause: Option<&'a str>,
     reason: Option<&'a str>,
+    expires_at: Option<i64>,
 }
 
-fn add(db: &Connection, customer: u32, at: i64, entry: Entry<'_>) -> Result<i64> {
-    let Entry { kind, units, cause, reason } = entry;
+impl<'a> Entry<'a> {
+    fn of(act: &'a CreditAct) -> Self {
+        Self { cause: Some(&act.cause), reason: Some(&act.reason), ..Self::default() }
+    }
+}
+
+/// Writes what the balance has to change by, when `to_come` units are still to be added to the grants.
+fn book(db: &Connection, customer: u32, at: i64, to_come: i64, entry: &Entry<'_>) -> Result<i64> {
+    let units = left(db, customer, to_come)? - balance(db, customer)?;
+    insert(db, customer, at, units, entry)
+}
+
+fn insert(db: &Connection, customer: u32, at: i64, units: i64, entry: &Entry<'_>) -> Result<i64> {
+    let Entry { kind, cause, reason, expires_at } = entry;
+    let after = balance(db, customer)? + units;
     let number = db
         .prepare_cached(
-            "INSERT INTO credits (customer, at, kind, units, balance, cause, reason)
-             VALUES (?1, ?2, ?3, ?4,
-                     coalesce((SELECT balance FROM credits WHERE customer = ?1 ORDER BY id DESC LIMIT 1), 0) + ?4,
-                     ?5, ?6)
-             RETURNING id",
+            "INSERT INTO credits (customer, at, kind, units, balance, cause, reason, expires_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) RETURNING id",
         )?
-        .query_row(params![customer, at, kind, units, cause, reason], |row| row.get(0))?;
+        .query_row(params![customer, at, kind, units, after, cause, reason, expires_at], |row| row.get(0))?;
     Ok(number)
 }
 
@@ -248,12 +263,27 @@ fn grow_last(db: &Connection, customer: u32, at: i64, units: i64) -> Result<bool
     Ok(grown == 1)
 }
 
-fn is_known(db: &Connection, cause: &str) -> Result<bool> {
-    let found: Option<i64> = db
-        .prepare_cached("SELECT 1 FROM credits WHERE cause = ?1")?
-        .query_row([cause], |row| row.get(0))
-        .optional()?;
-    Ok(found.is_some())
+/// The audit row of what a row of the history says.
+fn note(db: &Connection, customer: u32, number: i64, action: &'static str, act: &CreditAct) -> Result<()> {
+    let row = db.prepare_cached(&format!("{ROWS} WHERE id = ?1"))?.query_row([number], read_row)?;
+    let after = row.balance;
+    let before = after.saturating_add_signed(-row.units);
+    let act = Act {
+        action,
+        customer: Some(customer),
+        detail: act.reason.clone(),
+        actor: act.actor,
+        before: Some(before.to_string()),
+        after: Some(after.to_string()),
+    };
+    audit::add_act(db, row.at, &act)
+}
+
+const ROWS: &str = "SELECT id, at, kind, units, balance, cause, reason, expires_at FROM credits";
+
+fn find(db: &Connection, cause: &str) -> Result<Option<CreditRow>> {
+    let mut query = db.prepare_cached(&format!("{ROWS} WHERE cause = ?1"))?;
+    Ok(query.query_row([cause], read_row).optional()?)
 }
 
 fn read_row(row: &Row<'_>) -> rusqlite::Result<CreditRow> {
@@ -265,5 +295,6 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<CreditRow> {
         balance: unsigned(row.get(4)?),
         cause: row.get(5)?,
         reason: row.get(6)?,
+        expires_at: row.get(7)?,
     })
 }

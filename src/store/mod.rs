@@ -37,7 +37,7 @@ mod worker;
 
 pub use adjustments::{Adjustments, OverrideRow};
 pub use audit::{Act, AuditRow};
-pub use credits::{CreditGrant, CreditNews, CreditRow};
+pub use credits::{CreditAct, CreditGrant, CreditKey, CreditRow, CreditUse};
 pub use customers::{CustomerRow, LinkedBy, NewLink};
 pub use estimates::Estimate;
 pub use idempotency::{KeyChange, KeyNews, KeyRow};
@@ -192,6 +192,8 @@ fn unsigned(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }
 
+#[cfg(test)]
+mod credits_tests;
 #[cfg(test)]
 mod idempotency_tests;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use hashbrown::HashMap;
 use rusqlite::{Connection, params};
 
-use super::credits::{self, CreditNews};
+use super::credits::{self, CreditKey, CreditUse};
 use super::estimates::{self, Estimate};
 use super::idempotency::{self, KeyNews};
 use super::reading::folded;
@@ -54,8 +54,7 @@ pub struct Batch {
     pub corrected: Vec<u64>,
     /// In the order of the records.
     pub keys: Vec<KeyNews>,
-    /// In the order of the records.
-    pub credits: Vec<CreditNews>,
+    pub credits: HashMap<CreditKey, CreditUse>,
     /// Segment and offset at which it begins.
     pub from: (u64, u64),
     pub segment: u64,
@@ -118,7 +117,7 @@ impl Store {
             batch.estimates.iter().try_for_each(|estimate| estimates::open(db, estimate))?;
             batch.corrected.iter().try_for_each(|record| estimates::close(db, *record))?;
             batch.keys.iter().try_for_each(|news| idempotency::apply(db, news))?;
-            credits::apply(db, &batch.credits)
+            credits::apply(db, &in_order(&batch.credits))
         })
     }
 

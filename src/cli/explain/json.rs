@@ -30,6 +30,7 @@ pub(super) fn render(receipt: &Receipt) -> Value {
         "drawn": by_meter(receipt, |charge| {
             json!({ "included": charge.included, "extra": charge.extra, "credits": charge.credits, "overage": charge.overage })
         }),
+        "grants": receipt.lots.iter().map(|lot| json!({ "grant": lot.grant, "units": lot.units })).collect::<Vec<_>>(),
         "period": { "start": rfc3339(receipt.period.start), "end": rfc3339(receipt.period.end) },
         "totals": by_meter(receipt, |charge| {
             let after = charge.used_before + charge.units();

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::domain::catalogue::Report;
 use crate::domain::period::Period;
 use crate::gateway::methods;
-use crate::ledger::{Kind, Record, RecordDraw};
+use crate::ledger::{Kind, Record, RecordDraw, RecordLot};
 use crate::store::{MeterEventReceipt, TotalReceipt};
 
 use super::Found;
@@ -60,6 +60,8 @@ pub(super) struct Receipt {
     pub configuration: u32,
     pub configuration_since: Option<i64>,
     pub charges: Vec<MeterCharge>,
+    /// Of which grants its credits were.
+    pub lots: Vec<RecordLot>,
     /// Instants of the records that changed it later.
     pub corrected_at: Vec<i64>,
     pub totals_complete: bool,
@@ -135,6 +137,7 @@ impl Receipt {
             status: record.status,
             period: record.period,
             has_key: record.key.is_some(),
+            lots: record.lots,
             configuration: record.configuration,
             configuration_since: books.store.configuration_since(record.configuration)?,
             corrected_at: corrections.iter().map(|correction| correction.at_micros).collect(),

@@ -21,6 +21,9 @@ pub(super) fn render(receipt: &Receipt) -> String {
         ("cost", cost(receipt)),
     ]);
     rows.extend(receipt.charges.iter().map(|charge| ("drew on", drawn(charge))));
+    if !receipt.lots.is_empty() {
+        rows.push(("credits of", grants(receipt)));
+    }
     rows.push(("corrected", corrected(receipt)));
     rows.push(("period", format!("{} to {}", rfc3339(receipt.period.start), rfc3339(receipt.period.end))));
     rows.extend(receipt.charges.iter().map(|charge| ("used", used(receipt, charge))));
@@ -50,6 +53,11 @@ fn drawn(charge: &MeterCharge) -> String {
     let MeterCharge { meter, included, extra, credits, overage, .. } = charge;
     let overridden = if *extra == 0 { String::new() } else { format!("{extra} by an operator's override, ") };
     format!("{meter}: {included} included, {overridden}{credits} credits, {overage} overage")
+}
+
+fn grants(receipt: &Receipt) -> String {
+    let grants = receipt.lots.iter().map(|lot| format!("grant {}: {}", lot.grant, lot.units));
+    grants.collect::<Vec<_>>().join(", ")
 }
 
 fn corrected(receipt: &Receipt) -> String {

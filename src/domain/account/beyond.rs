@@ -4,9 +4,10 @@
 //! never charges more than included units and credits together, whatever comes at once.
 
 use rust_decimal::Decimal;
+use smallvec::SmallVec;
 
 use super::{Account, Unbilled, of_meter};
-use crate::domain::credits::Lot;
+use crate::domain::credits::{self, Lot};
 use crate::domain::period::Period;
 use crate::domain::refusal::Refusal;
 use crate::domain::tier::{Overage, Tier};
@@ -26,14 +27,25 @@ impl Account {
         self.credits(now).saturating_sub(held)
     }
 
-    pub fn grant_credits(&mut self, lot: Lot) {
-        self.rare().purse.grant(lot);
+    /// Adds a grant, unless it is here already.
+    pub fn put_credits(&mut self, lot: Lot) -> bool {
+        self.rare().purse.put(lot)
     }
 
-    /// Takes credits away, as many as nothing in flight holds; answers how many.
-    pub fn take_credits(&mut self, units: u64, now: Now) -> u64 {
+    /// Takes credits away that nothing in flight holds: all of `units`, or none and the answer says how many there are.
+    pub fn take_credits(&mut self, units: u64, now: Now) -> Result<Vec<Lot>, u64> {
         let free = self.free_credits(now);
-        self.rare.as_mut().map_or(0, |rare| rare.purse.spend(units.min(free), now))
+        if units > free {
+            return Err(free);
+        }
+        Ok(self.rare.as_mut().map(|rare| rare.purse.spend(units, now)).unwrap_or_default())
+    }
+
+    /// Returns what was taken.
+    pub fn give_back_credits(&mut self, lots: &[Lot]) {
+        for lot in lots {
+            self.rare().purse.give_back(*lot);
+        }
     }
 
     /// What is left of the grants.
@@ -41,18 +53,47 @@ impl Account {
         self.rare.as_ref().map_or(&[], |rare| rare.purse.lots())
     }
 
-    pub(super) fn spend_credits(&mut self, units: u64, now: Now) -> u64 {
-        let rare = self.rare.as_deref_mut().filter(|_| units > 0);
-        rare.map_or(0, |rare| rare.purse.spend(units, now))
+    /// Spends credits as far as there are any, notes of which grants, and answers how many. Where nothing but credits
+    /// could have admitted the units, those that have expired in the meantime still count.
+    pub(super) fn spend_credits(&mut self, units: u64, lots: &mut Vec<Lot>, now: Now) -> u64 {
+        if units == 0 || self.rare.is_none() {
+            return 0;
+        }
+        let tier = self.terms.entitlement.tier_at(now.seconds());
+        let denied = tier.is_none_or(|tier| tier.overage == Overage::Deny);
+        let purse = &mut self.rare().purse;
+        let mut spent = purse.spend(units, now);
+        let short = units - credits::sum(&spent);
+        if short > 0 && denied {
+            spent.extend(purse.spend_expired(short, now));
+        }
+        let units = credits::sum(&spent);
+        lots.extend(spent);
+        units
     }
 
     /// Units that the tier still includes, and those that an override adds to it.
     pub(super) fn allowance_left(&self, meter: MeterId, now: Now) -> (u64, u64) {
-        let own = self.terms.entitlement.tier.as_ref().map_or(0, |tier| tier.included(meter).units());
-        let included = own.saturating_sub(self.counts[meter.index()].used);
-        let overridden = self.terms.entitlement.override_at(now.seconds());
-        let extra = overridden.map_or(0, |set| set.tier.included(meter).units().saturating_sub(own));
-        (included, extra.saturating_sub(self.unbilled(meter).extra))
+        let tier = self.terms.entitlement.tier_at(now.seconds());
+        tier.map_or((0, 0), |tier| self.left(tier, meter))
+    }
+
+    /// The same of the tier in force.
+    fn left(&self, tier: &Tier, meter: MeterId) -> (u64, u64) {
+        let own = self.own_included(meter);
+        let extra = tier.included(meter).units().saturating_sub(own);
+        let used = self.counts[meter.index()].used;
+        (own.saturating_sub(used), extra.saturating_sub(self.unbilled(meter).extra))
+    }
+
+    /// Of what Stripe's price includes.
+    fn own_included(&self, meter: MeterId) -> u64 {
+        self.terms.entitlement.tier.as_ref().map_or(0, |tier| tier.included(meter).units())
+    }
+
+    /// Settled units beyond what Stripe's price includes.
+    pub fn overage_units(&self, meter: MeterId) -> u64 {
+        self.counts[meter.index()].used.saturating_sub(self.own_included(meter))
     }
 
     fn unbilled(&self, meter: MeterId) -> Unbilled {
@@ -66,28 +107,40 @@ impl Account {
         }
     }
 
-    /// What a charge drew on credits comes back, whenever that is.
-    pub(super) fn take_back_unbilled(&mut self, period: Period, draw: &Draw, now: Now) {
-        if draw.credits + draw.extra == 0 {
-            return;
+    pub(super) fn raise_unbilled(&mut self, period: Period, meter: MeterId, stored: Unbilled) {
+        if stored != Unbilled::default()
+            && let Some(unbilled) = self.unbilled_in(period)
+        {
+            of_meter(unbilled, meter).raise(stored);
         }
-        let current = self.period.start == period.start;
+    }
+
+    pub(super) fn take_back_unbilled(&mut self, period: Period, draw: &Draw) {
+        let drawn = Unbilled { extra: draw.extra, credits: draw.credits };
+        if drawn != Unbilled::default()
+            && let Some(unbilled) = self.unbilled_in(period)
+        {
+            of_meter(unbilled, draw.meter).take_off(drawn);
+        }
+    }
+
+    /// What was drawn beside the billed units in a period that is known here.
+    fn unbilled_in(&mut self, period: Period) -> Option<&mut SmallVec<[Unbilled; 1]>> {
+        let is_current = self.period.start == period.start;
         let rare = self.rare();
-        rare.purse.give_back(draw.credits, now);
-        let mut others = rare.others.iter_mut().filter(|window| window.period.start == period.start);
-        let unbilled =
-            if current { Some(&mut rare.unbilled) } else { others.next().map(|window| &mut window.unbilled) };
-        if let Some(unbilled) = unbilled {
-            of_meter(unbilled, draw.meter).take_off(Unbilled { extra: draw.extra, credits: draw.credits });
+        if is_current {
+            return Some(&mut rare.unbilled);
         }
+        let mut others = rare.others.iter_mut();
+        others.find(|window| window.period.start == period.start).map(|window| &mut window.unbilled)
     }
 
     pub(super) fn ask_units(&self, tier: &Tier, cost: &Cost, now: Now) -> Result<(), Refusal> {
         let asked = |meter| cost.iter().find(|(m, _)| *m == meter).map_or(0, |(_, units)| units);
         match &tier.overage {
             Overage::Deny => {
-                let mut over = cost.iter().map(|(meter, units)| (meter, self.beyond(tier, meter, units)));
-                let Some((meter, _)) = over.find(|(_, beyond)| *beyond > 0) else { return Ok(()) };
+                let mut over = cost.iter().filter(|(meter, units)| self.held(tier, *meter, *units) > 0);
+                let Some((meter, _)) = over.next() else { return Ok(()) };
                 if self.held_beyond(tier, asked) <= self.credits(now) {
                     return Ok(());
                 }
@@ -98,13 +151,13 @@ impl Account {
                 })
             }
             Overage::Priced { cap: None, .. } => Ok(()),
-            Overage::Priced { unit_amounts, cap: Some(cap) } => {
+            Overage::Priced { cap: Some(cap), .. } => {
+                if cost.iter().all(|(meter, units)| self.held(tier, meter, units) == 0) {
+                    return Ok(());
+                }
+                let after = self.overage(tier, asked, now);
                 // A request that adds nothing to the overage is never held against the cap.
-                let adds = cost.iter().any(|(meter, units)| {
-                    self.beyond(tier, meter, units) > 0
-                        && unit_amounts.get(meter.index()).is_some_and(|amount| !amount.is_zero())
-                });
-                if adds && self.overage(tier, asked, now) > *cap {
+                if after > *cap && after > self.overage(tier, |_| 0, now) {
                     return Err(Refusal::SpendCapReached);
                 }
                 Ok(())
@@ -112,52 +165,54 @@ impl Account {
         }
     }
 
-    /// The window's overage over all meters, in major units, with `asked` units more.
+    /// The most that the window's overage can become over all meters, in major units, when `asked` units more settle
+    /// with all in flight: credits may go to the cheapest first.
     pub(super) fn overage(&self, tier: &Tier, asked: impl Fn(MeterId) -> u64, now: Now) -> Decimal {
+        let amount = |units: &dyn Fn(MeterId) -> u64| {
+            let amounts = self.meters().map(|meter| tier.price_of(meter, units(meter)));
+            amounts.fold(Decimal::ZERO, Decimal::saturating_add)
+        };
+        let all = |meter| self.overage_units(meter).saturating_add(self.held(tier, meter, asked(meter)));
         let mut credits = self.credits(now);
-        self.meters()
-            .map(|meter| {
-                let paid = credits.min(self.held(tier, meter, asked(meter)));
-                credits -= paid;
-                tier.price_of(meter, self.beyond(tier, meter, asked(meter)) - paid)
-            })
-            .fold(Decimal::ZERO, Decimal::saturating_add)
+        if credits == 0 {
+            return amount(&all);
+        }
+        let mut cheapest: SmallVec<[MeterId; 4]> = self.meters().collect();
+        cheapest.sort_by_cached_key(|meter| tier.price_of(*meter, 1));
+        let mut paid: SmallVec<[u64; 4]> = SmallVec::from_elem(0, self.counts.len());
+        for meter in cheapest {
+            paid[meter.index()] = credits.min(self.held(tier, meter, asked(meter)));
+            credits -= paid[meter.index()];
+        }
+        amount(&|meter: MeterId| all(meter) - paid[meter.index()])
     }
 
-    /// Units of a meter beyond the included ones, with those in flight and `asked` more.
-    fn beyond(&self, tier: &Tier, meter: MeterId, asked: u64) -> u64 {
-        self.counted(tier, meter).saturating_add(asked).saturating_sub(tier.included(meter).units())
-    }
-
-    /// The part of that which is in flight.
+    /// Units in flight, with `asked` more, that neither the tier nor an override has room for.
     fn held(&self, tier: &Tier, meter: MeterId, asked: u64) -> u64 {
         let in_flight = self.counts[meter.index()].reserved.saturating_add(asked);
-        in_flight.min(self.beyond(tier, meter, asked))
+        let (included, extra) = self.left(tier, meter);
+        in_flight.saturating_sub(included.saturating_add(extra))
     }
 
     fn held_beyond(&self, tier: &Tier, asked: impl Fn(MeterId) -> u64) -> u64 {
         self.meters().map(|meter| self.held(tier, meter, asked(meter))).fold(0, u64::saturating_add)
     }
 
-    fn meters(&self) -> impl Iterator<Item = MeterId> + use<> {
+    pub(super) fn meters(&self) -> impl Iterator<Item = MeterId> + use<> {
         (0..u16::try_from(self.counts.len()).unwrap_or(u16::MAX)).map(MeterId)
     }
 
-    /// What has been charged against the included units of a tier, or is beyond them: what an override allowed counts
-    /// as far as it still allows it.
+    /// What has been charged against the included units of the tier in force, or is beyond them.
     pub fn settled(&self, tier: &Tier, meter: MeterId) -> u64 {
-        let used = self.counts[meter.index()].used;
-        let extra = self.unbilled(meter).extra;
-        if extra == 0 {
-            return used;
-        }
-        let own = self.terms.entitlement.tier.as_ref().map_or(0, |tier| tier.included(meter).units());
-        used.saturating_add(extra.min(tier.included(meter).units().saturating_sub(own)))
+        let (included, extra) = self.left(tier, meter);
+        let drawn = tier.included(meter).units().saturating_sub(included.saturating_add(extra));
+        drawn.saturating_add(self.overage_units(meter))
     }
 
-    /// The same with what is in flight.
-    pub(super) fn counted(&self, tier: &Tier, meter: MeterId) -> u64 {
-        self.settled(tier, meter).saturating_add(self.counts[meter.index()].reserved)
+    /// Units that the tier in force still has for those who come now.
+    pub(super) fn remaining(&self, tier: &Tier, meter: MeterId) -> u64 {
+        let (included, extra) = self.left(tier, meter);
+        included.saturating_add(extra).saturating_sub(self.counts[meter.index()].reserved)
     }
 
     /// Used and reserved units of a meter.

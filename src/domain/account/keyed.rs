@@ -52,7 +52,7 @@ impl Account {
             self.charge(&reserved, now)
         } else {
             self.roll(now);
-            Charge { period: self.period, at: now, draws: Draws::new(), key: None }
+            Charge { period: self.period, at: now, draws: Draws::new(), lots: Vec::new(), key: None }
         };
         Charge { key: Some(key), ..charge }
     }

@@ -73,7 +73,7 @@ impl Account {
             name: PolicyName::Quota(meter),
             quota,
             window_seconds: self.period.length_seconds(),
-            remaining: quota.saturating_sub(self.counted(tier, meter)),
+            remaining: self.remaining(tier, meter),
             resets_in: self.period.seconds_left(now.seconds()),
         })
     }

@@ -40,7 +40,7 @@ pub(super) fn tier(included: u64, overage: Overage, rate: Option<Rate>) -> Arc<T
     })
 }
 
-fn priced(cents: i64, cap: Option<i64>) -> Overage {
+pub(super) fn priced(cents: i64, cap: Option<i64>) -> Overage {
     Overage::Priced { unit_amounts: vec![Decimal::new(cents, 2)], cap: cap.map(|cap| Decimal::new(cap, 2)) }
 }
 
@@ -63,7 +63,7 @@ pub(super) fn route(cost: u64) -> Route {
     }
 }
 
-fn entitlement(tier: Arc<Tier>) -> Entitlement {
+pub(super) fn entitlement(tier: Arc<Tier>) -> Entitlement {
     Entitlement {
         standing: Standing::Admitted,
         tier: Some(tier),

@@ -32,6 +32,11 @@ impl Unbilled {
         self.credits = self.credits.saturating_add(drawn.credits);
     }
 
+    pub(super) fn raise(&mut self, stored: Self) {
+        self.extra = self.extra.max(stored.extra);
+        self.credits = self.credits.max(stored.credits);
+    }
+
     pub(super) fn take_off(&mut self, drawn: Self) {
         self.extra = self.extra.saturating_sub(drawn.extra);
         self.credits = self.credits.saturating_sub(drawn.credits);

@@ -11,17 +11,23 @@ CREATE TABLE credits (
     balance  INTEGER NOT NULL CHECK (balance >= 0),
     -- What it happened for, which happens once: an invoice, a payment, an operator's request.
     cause    TEXT UNIQUE,
-    reason   TEXT
+    reason   TEXT,
+    -- Of what was granted.
+    expires_at INTEGER
 ) STRICT;
 CREATE INDEX credits_by_customer ON credits (customer, id);
+CREATE TRIGGER credits_stay BEFORE UPDATE OF customer, at, kind, units, balance ON credits
+WHEN OLD.kind <> 'spent' OR NEW.kind <> 'spent' OR NEW.customer <> OLD.customer
+    OR EXISTS (SELECT 1 FROM credits WHERE customer = OLD.customer AND id > OLD.id)
+BEGIN SELECT raise(ABORT, 'the history of credits does not change'); END;
 
--- What is left of each grant; grant 0 is what came back from charges that were undone.
+-- What is left of each grant, by the number of its row. Below 0 only between the folding of a spend and that of the
+-- correction whose units it spent, when the ledger has them in that order.
 CREATE TABLE credit_lots (
-    customer          INTEGER NOT NULL,
-    grant_id          INTEGER NOT NULL,
-    units             INTEGER NOT NULL CHECK (units > 0),
-    granted_at_micros INTEGER NOT NULL,
-    expires_at        INTEGER,
+    customer   INTEGER NOT NULL,
+    grant_id   INTEGER NOT NULL,
+    units      INTEGER NOT NULL,
+    expires_at INTEGER,
     PRIMARY KEY (customer, grant_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX credit_lots_by_end ON credit_lots (expires_at) WHERE expires_at IS NOT NULL;

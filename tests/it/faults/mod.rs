@@ -45,6 +45,7 @@ fn record(customer: u32, units: i64) -> Record {
         status: 200,
         method: 1,
         draws: smallvec![RecordDraw { meter: 1, included: units, extra: 0, credits: 0, overage: 0 }],
+        lots: Vec::new(),
         key: None,
         foreign_request: None,
     }

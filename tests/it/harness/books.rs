@@ -98,7 +98,7 @@ pub fn kept(data_dir: &Path) -> BTreeMap<Account, Kept> {
 }
 
 const KEPT: &str = "
-    SELECT c.name, m.name, c.stripe_customer, sum(t.included + t.credits + t.overage), sum(t.sealed),
+    SELECT c.name, m.name, c.stripe_customer, sum(t.included + t.extra + t.credits + t.overage), sum(t.sealed),
            (SELECT coalesce(sum(value), 0) FROM outbox o WHERE o.customer = t.customer AND o.meter = t.meter
                                                                 AND o.kind = 'usage')
     FROM totals t JOIN customers c ON c.number = t.customer JOIN names m ON m.number = t.meter
@@ -210,7 +210,7 @@ pub fn in_segments(data_dir: &Path) -> i64 {
     let mut reached = false;
     while !reached {
         let outcome = reader.read(end, |record| {
-            units += record.draws.iter().map(|draw| draw.included + draw.credits + draw.overage).sum::<i64>();
+            units += record.draws.iter().map(|draw| draw.units()).sum::<i64>();
         });
         reached = outcome.expect("a readable ledger");
     }

@@ -20,7 +20,7 @@ async fn a_receipt_tells_everything_before_sealing_and_after_delivery() {
     let expected = json!({
         "request_id": request, "customer": "acme", "route": "/signals/history/{symbol}", "method": "GET",
         "status": 200, "tier": "pro", "cost": { "api_calls": 2 }, "kind": "charge", "corrected": null,
-        "drawn": { "api_calls": { "included": 2, "credits": 0, "overage": 0 } },
+        "drawn": { "api_calls": { "included": 2, "extra": 0, "credits": 0, "overage": 0 } },
         "totals": { "api_calls": { "before": 3, "after": 5, "complete": true } },
         "meter_event": null, "idempotency_key": false, "foreign_request_id": null,
     });
