@@ -16,4 +16,5 @@ mod rejections;
 mod transitions;
 pub mod worker;
 
+pub use transitions::note_state;
 pub use worker::Billing;

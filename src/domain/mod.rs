@@ -5,6 +5,7 @@ pub mod account;
 pub mod catalogue;
 pub mod credits;
 pub mod idempotency;
+pub mod methods;
 pub mod money;
 pub mod notice;
 pub mod origin;
