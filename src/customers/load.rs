@@ -132,7 +132,7 @@ impl Customers {
     }
 
     /// The units of a period that the account knows are the account's: the store may not have heard of all of them.
-    fn renew(&self, entry: &Entry, loaded: Loaded<Meaning>, now: Now) {
+    pub(super) fn renew(&self, entry: &Entry, loaded: Loaded<Meaning>, now: Now) {
         let Loaded { customer, understood, totals, .. } = loaded;
         let stored = self.window(understood.period, &totals);
         let after = self.terms(customer.stripe_customer, understood);

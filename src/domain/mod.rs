@@ -13,6 +13,7 @@ pub mod path;
 pub mod period;
 pub mod rate;
 pub mod refusal;
+pub mod revenue;
 pub mod route;
 pub mod subscription;
 pub mod tier;

@@ -188,6 +188,16 @@ fn spend(purse: &mut Purse, news: &CreditNews) -> i64 {
     -signed(spent)
 }
 
+/// Books out what is left of the grants of somebody who is erased.
+pub(super) fn forfeit(db: &Connection, customer: u32, now: i64) -> Result<()> {
+    let left: u64 = lots(db, customer)?.iter().map(|lot| lot.units).sum();
+    db.prepare_cached("DELETE FROM credit_lots WHERE customer = ?1")?.execute([customer])?;
+    if left > 0 {
+        add(db, customer, now, Entry { kind: "taken", units: -signed(left), cause: None, reason: None })?;
+    }
+    Ok(())
+}
+
 /// Answers what the change answers.
 fn change_lots(db: &Connection, customer: u32, change: impl FnOnce(&mut Purse) -> i64) -> Result<i64> {
     let before = lots(db, customer)?;

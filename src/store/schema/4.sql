@@ -14,6 +14,7 @@ CREATE TABLE credits (
     reason   TEXT
 ) STRICT;
 CREATE INDEX credits_by_customer ON credits (customer, id);
+CREATE INDEX credits_by_age ON credits (at);
 
 -- What is left of each grant; grant 0 is what came back from charges that were undone.
 CREATE TABLE credit_lots (
