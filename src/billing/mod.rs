@@ -11,10 +11,12 @@
 
 mod apply;
 mod listing;
+mod overrides;
 mod read;
 mod rejections;
 mod transitions;
 pub mod worker;
 
+pub use overrides::end_overrides;
 pub use transitions::note_state;
 pub use worker::Billing;

@@ -23,6 +23,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
+use crate::billing::end_overrides;
 use crate::clock;
 use crate::config::{Config, Retention};
 use crate::customers::Customers;
@@ -267,6 +268,9 @@ async fn keep_house(
         let now = clock::now();
         let reached = *folded.borrow();
         customers.evict(now);
+        if let Err(error) = end_overrides(&store, &customers, now).await {
+            tracing::warn!(%error, "overrides that have come to their end are not taken back yet");
+        }
         prune_store(&store, now.seconds(), &kept).await;
         let records = i64::try_from(kept.records.as_micros()).unwrap_or(i64::MAX);
         match ledger.prune(now.micros().saturating_sub(records), reached.position) {

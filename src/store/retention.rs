@@ -141,3 +141,7 @@ impl Store {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "retention_tests.rs"]
+mod tests;

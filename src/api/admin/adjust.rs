@@ -59,7 +59,8 @@ pub(super) async fn set(
     let billed = state.customers.billed_tier(&entry);
     let row = checked(wanted, billed.as_deref(), &state.catalogue, now.seconds())?;
     state.store.set_override(customer.number, Some(row), OPERATOR, now.seconds()).await?;
-    put_into_force(&state, customer).await
+    put_into_force(&state, &customer).await?;
+    note(&state, customer).await
 }
 
 /// `DELETE …/override`.
@@ -70,7 +71,8 @@ pub(super) async fn take_back(
     if state.store.adjustments(customer.number).await?.overridden.is_some() {
         state.store.set_override(customer.number, None, OPERATOR, clock::now().seconds()).await?;
     }
-    put_into_force(&state, customer).await
+    put_into_force(&state, &customer).await?;
+    note(&state, customer).await
 }
 
 /// `POST …/block`: no request passes from now on.
@@ -99,7 +101,8 @@ async fn set_block(
 ) -> Result<Json<Value>, Failed> {
     let reason = checked_reason(reason.as_deref())?;
     state.store.set_block(customer.number, blocked, reason, OPERATOR, clock::now().seconds()).await?;
-    put_into_force(&state, customer).await
+    put_into_force(&state, &customer).await?;
+    shown(&state, &customer.name).await
 }
 
 /// `POST …/cache/clear`: what is known of a customer is read from the store again.
@@ -123,10 +126,14 @@ pub(super) async fn clear_all(State(state): State<AdminState>) -> Result<Json<Va
     Ok(Json(json!({ "reread": reread })))
 }
 
-/// In memory first: the next request is held against it.
-async fn put_into_force(state: &AdminState, customer: CustomerListing) -> Result<Json<Value>, Failed> {
+/// The next request is held against it.
+async fn put_into_force(state: &AdminState, customer: &CustomerListing) -> Result<(), Failed> {
+    Ok(state.customers.refresh_customer(&customer.name, clock::now()).await?)
+}
+
+/// The tier may have changed: lists and others are told.
+async fn note(state: &AdminState, customer: CustomerListing) -> Result<Json<Value>, Failed> {
     let CustomerListing { number, name, stripe_customer, .. } = customer;
-    state.customers.refresh_customer(&name, clock::now()).await?;
     let row = CustomerRow { number, name: name.clone(), stripe_customer };
     note_state(&state.store, &state.customers, row).await?;
     shown(state, &name).await
