@@ -51,7 +51,6 @@ fn data(change: &StateChange, customer: &str, position: &Position) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::State;
 
     fn told(from: (Option<&str>, &str), to: (Option<&str>, &'static str)) -> Vec<&'static str> {
         let tier = |name: Option<&str>| name.map(str::to_owned);

@@ -199,4 +199,18 @@ mod tests {
         assert!(names.iter().all(|name| table.get(name).is_some() == name.ends_with("00")));
         assert!(room(&table) < full / 4, "{} of {full}", room(&table));
     }
+    #[test]
+    fn one_entry_goes_only_if_it_may_and_nobody_holds_it() {
+        let table = Table::new();
+        let held = entry("acme");
+        table.insert(held.clone(), None);
+        table.insert(entry("other"), None);
+        assert!(!table.remove("acme", |_| true), "somebody holds it");
+        drop(held);
+        assert!(!table.remove("acme", |_| false), "it may not");
+        assert_eq!(table.names().len(), 2);
+        assert!(table.remove("acme", |_| true) && table.get("acme").is_none());
+        assert!(table.remove("acme", |_| false), "it is not there");
+        assert_eq!((table.len(), table.names()), (1, vec![SmolStr::new("other")]));
+    }
 }

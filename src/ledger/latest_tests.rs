@@ -15,7 +15,7 @@ fn survey(second_from: u64) -> (tempfile::TempDir, Survey) {
     let folder = tempfile::tempdir().expect("a folder");
     let header = |segment, first_record| Header { ledger: ID, segment, first_record, made_at_micros: 0 };
     let mut first = header(1, 1).encode();
-    (1..=6).for_each(|number| record(1 + (number as u32 + 1) % 2, 1).encode(number, &mut first));
+    (1..=6_u32).for_each(|number| record(1 + (number + 1) % 2, 1).encode(number.into(), &mut first));
     let mut second = header(2, second_from).encode();
     let mut corrected = record(1, 1);
     corrected.number = 3;

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::{Map, Value};
 
 use super::audit::{self, Act};
-use super::{Result, Store, StoreError, credits, customers};
+use super::{Result, Store, credits, customers};
 
 /// What became of the wish to erase somebody.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -245,5 +245,5 @@ fn still_needed(
         return Ok(Some(StillNeeded::MeterEvents));
     }
     let unsealed = "SELECT EXISTS (SELECT 1 FROM totals WHERE customer = ?1 AND sealable AND reportable > sealed)";
-    Ok(exists(unsealed).map_err(StoreError::from)?.then_some(StillNeeded::Usage))
+    Ok(exists(unsealed)?.then_some(StillNeeded::Usage))
 }

@@ -159,6 +159,9 @@ fn checked(
     if let Some(unknown) = included.keys().find(|name| meter_named(name, catalogue).is_none()) {
         return Err(refused(format!("there is no meter {unknown:?}")));
     }
+    if named.or(billed).is_none() {
+        return Err(refused("this customer has no tier to which units could be added: name one"));
+    }
     for tier in [named, billed].into_iter().flatten() {
         no_less_than(tier, named, &included, catalogue)?;
     }

@@ -32,16 +32,16 @@ const READ_AT_MOST: u64 = 256 << 20;
 pub struct Charges {
     folder: PathBuf,
     ledger: LedgerId,
-    one_at_a_time: Mutex<()>,
+    one_at_a_time: Arc<Mutex<()>>,
 }
 
 impl Charges {
     pub fn new(folder: PathBuf, ledger: LedgerId) -> Self {
-        Self { folder, ledger, one_at_a_time: Mutex::new(()) }
+        Self { folder, ledger, one_at_a_time: Arc::default() }
     }
 
     async fn latest(&self, customer: u32, limit: usize) -> std::io::Result<Latest> {
-        let _turn = self.one_at_a_time.lock().await;
+        let turn = self.one_at_a_time.clone().lock_owned().await;
         let (folder, ledger) = (self.folder.clone(), self.ledger);
         let (tell, told) = oneshot::channel();
         std::thread::Builder::new().name("charges".to_owned()).spawn(move || {
@@ -52,6 +52,7 @@ impl Charges {
             };
             // Whoever asked may have gone.
             let _ = tell.send(read());
+            drop(turn);
         })?;
         told.await.map_err(std::io::Error::other)?
     }
