@@ -29,7 +29,8 @@ impl Span {
     pub fn parse(from: Option<&str>, to: Option<&str>, usual: Self) -> Result<Self, Failed> {
         let read = |name: &str, text: Option<&str>, usual: i64| {
             let Some(text) = text else { return Ok(usual) };
-            parse(text).ok_or_else(|| wrong(format!("{name} is an instant: 2026-11-20T13:00:00Z or 2026-11-20")))
+            parse(text)
+                .ok_or_else(|| wrong(format!("{name} is an instant: 2026-11-20T13:00:00Z or 2026-11-20")))
         };
         let span = Self { from: read("from", from, usual.from)?, to: read("to", to, usual.to)? };
         if span.from < span.to { Ok(span) } else { Err(wrong("from must be before to".to_owned())) }

@@ -53,9 +53,10 @@ mod tests {
 
     #[test]
     fn churn_is_that_of_an_average_month() {
-        let month = 30_4375 * 86_400 / 10_000;
-        assert_eq!(monthly_churn(1, 4, month).map(|rate| rate.normalize().to_string()).as_deref(), Some("0.25"));
-        assert_eq!(monthly_churn(1, 4, 2 * month).map(|rate| rate.normalize().to_string()).as_deref(), Some("0.125"));
+        let month = 304_375 * 86_400 / 10_000;
+        let shown = |seconds| monthly_churn(1, 4, seconds).map(|churn| churn.normalize().to_string());
+        assert_eq!(shown(month).as_deref(), Some("0.25"));
+        assert_eq!(shown(2 * month).as_deref(), Some("0.125"));
         assert_eq!(monthly_churn(0, 0, month), None);
     }
 }

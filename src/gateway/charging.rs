@@ -14,11 +14,11 @@ use crate::ledger::{Kind, Record, RecordDraw};
 use crate::metrics::METRICS;
 use crate::problem::Problem;
 
+use super::Parts;
 use super::admission::ledger_unavailable;
 use super::context::{Charge, Context, Recorded};
 use super::headers::{Headers, REQUEST_ID};
 use super::phases::fail;
-use super::Parts;
 
 const USAGE_COST: HeaderName = HeaderName::from_static("x-usage-cost");
 

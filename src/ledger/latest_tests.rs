@@ -56,5 +56,9 @@ fn no_more_is_read_than_allowed_but_for_the_last_segment() {
 fn what_stands_again_in_a_later_segment_is_shown_once() {
     let (_folder, survey) = survey(5);
     let all = survey.latest(1, 10, u64::MAX).expect("reads");
-    assert_eq!(numbers(&all), [(8, 0), (3, 1), (1, 0)], "5 and 6 are those of the second segment, which lost them");
+    assert_eq!(
+        numbers(&all),
+        [(8, 0), (3, 1), (1, 0)],
+        "5 and 6 are those of the second segment, which lost them"
+    );
 }

@@ -80,7 +80,8 @@ impl Store {
                 .execute(params![customer, now])?;
             if ended == 1 {
                 let before = before.map(|row| row.to_string());
-                let act = Act { action: "override_ended", customer: Some(customer), before, ..Act::default() };
+                let act =
+                    Act { action: "override_ended", customer: Some(customer), before, ..Act::default() };
                 audit::add_act(db, now, &act)?;
             }
             Ok(())

@@ -44,7 +44,8 @@ pub struct CustomerListing {
     pub is_blocked: bool,
 }
 
-const COLUMNS: &str = "number, name, stripe_customer, linked_by, linked_at, first_seen, tier, status, state_since,
+const COLUMNS: &str =
+    "number, name, stripe_customer, linked_by, linked_at, first_seen, tier, status, state_since,
     trial_at, erased_at, marks & 2 <> 0, marks & 4 <> 0";
 
 impl Store {
@@ -102,8 +103,8 @@ fn list(db: &Connection, filter: CustomerFilter, after: i64, limit: u32) -> Resu
     }
     values.push(limit.into());
     let wanted = wanted.join(" AND ");
-    let mut query =
-        db.prepare_cached(&format!("SELECT {COLUMNS} FROM customers WHERE {wanted} ORDER BY number LIMIT ?"))?;
+    let mut query = db
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM customers WHERE {wanted} ORDER BY number LIMIT ?"))?;
     let rows = query.query_map(params_from_iter(values), read_row)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }

@@ -189,8 +189,9 @@ fn erase(db: &Connection, name: &str, events: &[String], now: i64) -> Result<Era
     }
     credits::forfeit(db, number, now)?;
     // Those that wait still have something to tell.
-    let mut forget =
-        db.prepare("UPDATE inbox SET facts = '{}', payload = NULL WHERE event_id = ?1 AND state <> 'pending'")?;
+    let mut forget = db.prepare(
+        "UPDATE inbox SET facts = '{}', payload = NULL WHERE event_id = ?1 AND state <> 'pending'",
+    )?;
     for event in events {
         forget.execute([event])?;
     }
@@ -205,8 +206,7 @@ fn erase(db: &Connection, name: &str, events: &[String], now: i64) -> Result<Era
     if let Some(stripe_customer) = row.stripe_customer {
         forget_stripe_customer(db, &stripe_customer)?;
     }
-    let act =
-        Act { action: "customer_erased", customer: Some(number), actor: "operator", ..Act::default() };
+    let act = Act { action: "customer_erased", customer: Some(number), actor: "operator", ..Act::default() };
     audit::add_act(db, now, &act)?;
     Ok(Erased::As(left))
 }
@@ -225,11 +225,7 @@ fn forget_stripe_customer(db: &Connection, stripe_customer: &str) -> Result<()> 
     Ok(())
 }
 
-fn still_needed(
-    db: &Connection,
-    number: u32,
-    stripe_customer: Option<&str>,
-) -> Result<Option<StillNeeded>> {
+fn still_needed(db: &Connection, number: u32, stripe_customer: Option<&str>) -> Result<Option<StillNeeded>> {
     let live: Option<String> = db
         .prepare(
             "SELECT id FROM subscriptions WHERE stripe_customer = ?1
@@ -244,6 +240,7 @@ fn still_needed(
     if exists("SELECT EXISTS (SELECT 1 FROM outbox WHERE customer = ?1 AND state <> 'delivered')")? {
         return Ok(Some(StillNeeded::MeterEvents));
     }
-    let unsealed = "SELECT EXISTS (SELECT 1 FROM totals WHERE customer = ?1 AND sealable AND reportable > sealed)";
+    let unsealed =
+        "SELECT EXISTS (SELECT 1 FROM totals WHERE customer = ?1 AND sealable AND reportable > sealed)";
     Ok(exists(unsealed)?.then_some(StillNeeded::Usage))
 }

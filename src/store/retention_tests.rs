@@ -101,7 +101,8 @@ async fn each_kind_goes_after_its_own_time_and_what_waits_stays() {
 async fn an_override_is_taken_back_at_its_end_and_one_that_was_set_anew_stays() {
     let store = Temporary::new();
     let customer = linked(&store).await;
-    let until = |until| OverrideRow { tier: Some("pro".into()), until, reason: "x".into(), ..OverrideRow::default() };
+    let until =
+        |until| OverrideRow { tier: Some("pro".into()), until, reason: "x".into(), ..OverrideRow::default() };
     store.set_override(customer, Some(until(Some(NOW))), "operator", NOW - 9).await.expect("sets");
     assert_eq!(store.ended_overrides(NOW - 1, 9).await.expect("reads"), []);
     let ended = store.ended_overrides(NOW, 9).await.expect("reads");

@@ -150,9 +150,10 @@ fn stats(db: &Connection, question: &Question) -> Result<Stats> {
     let count = |query: &str, values: &[&dyn rusqlite::ToSql]| -> Result<u64> {
         Ok(db.query_row(query, values, |row| Ok(unsigned(row.get(0)?)))?)
     };
-    let (paying_at_start, lost, paying_at_end) = db.query_row(PAYING, params![from, to, paid_tiers], |row| {
-        Ok((unsigned(row.get(0)?), unsigned(row.get(1)?), unsigned(row.get(2)?)))
-    })?;
+    let (paying_at_start, lost, paying_at_end) =
+        db.query_row(PAYING, params![from, to, paid_tiers], |row| {
+            Ok((unsigned(row.get(0)?), unsigned(row.get(1)?), unsigned(row.get(2)?)))
+        })?;
     Ok(Stats {
         paid: list(db, PAID, [currency], read_paid)?,
         uncounted_subscriptions: count(UNCOUNTED_SUBSCRIPTIONS, &[currency])?,

@@ -122,7 +122,10 @@ pub(super) async fn clear(
 pub(super) async fn clear_all(State(state): State<AdminState>) -> Result<Json<Value>, Failed> {
     let now = clock::now();
     let reread = state.customers.clear_all(now).await?;
-    state.store.note(Act { action: "cache_cleared", actor: OPERATOR, ..Act::default() }, now.seconds()).await?;
+    state
+        .store
+        .note(Act { action: "cache_cleared", actor: OPERATOR, ..Act::default() }, now.seconds())
+        .await?;
     Ok(Json(json!({ "reread": reread })))
 }
 
@@ -152,7 +155,10 @@ fn checked(
     }
     let named = wanted.tier.as_deref().map(|name| tier_named(name, catalogue)).transpose()?;
     if let Some((named, billed)) = named.zip(billed).filter(|(named, billed)| named.id < billed.id) {
-        return Err(refused(format!("the tier {} gives less than {}, which is billed", named.name, billed.name)));
+        return Err(refused(format!(
+            "the tier {} gives less than {}, which is billed",
+            named.name, billed.name
+        )));
     }
     let included = included.into_iter().map(|(meter, units)| Ok((meter, allowance(units)?)));
     let included: BTreeMap<_, _> = included.collect::<Result<_, Failed>>()?;
@@ -207,7 +213,9 @@ fn allowance(units: Units) -> Result<Allowance, Failed> {
     match units {
         Units::Number(units) => Ok(Allowance::Units(units)),
         Units::Word(word) if word == "unlimited" => Ok(Allowance::Unlimited),
-        Units::Word(word) => Err(refused(format!("included units are a number or \"unlimited\", not {word:?}"))),
+        Units::Word(word) => {
+            Err(refused(format!("included units are a number or \"unlimited\", not {word:?}")))
+        }
     }
 }
 

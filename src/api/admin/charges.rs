@@ -64,7 +64,10 @@ pub(super) async fn list(
     Asked(page): Asked<Page>,
 ) -> Result<Json<Value>, Failed> {
     if page.cursor.is_some() {
-        return Err(Failed(Problem::new(Code::BadRequest, "charges have no cursor: ask for more with limit")));
+        return Err(Failed(Problem::new(
+            Code::BadRequest,
+            "charges have no cursor: ask for more with limit",
+        )));
     }
     let limit = usize::try_from(page.limit()?).unwrap_or(usize::MAX);
     let latest = state.charges.latest(customer.number, limit).await.map_err(|error| {
@@ -94,7 +97,8 @@ fn numbers(latest: &Latest) -> Vec<u32> {
 fn shown(charged: &Charged, names: &HashMap<u32, String>) -> Value {
     let Charged { record, segment, corrections } = charged;
     let by_meter = |value: &dyn Fn(&RecordDraw) -> Value| -> Map<String, Value> {
-        let meter = |draw: &RecordDraw| names.get(&draw.meter).cloned().unwrap_or_else(|| format!("#{}", draw.meter));
+        let meter =
+            |draw: &RecordDraw| names.get(&draw.meter).cloned().unwrap_or_else(|| format!("#{}", draw.meter));
         record.draws.iter().map(|draw| (meter(draw), value(draw))).collect()
     };
     let corrected_by = |meter: u32| -> i64 {

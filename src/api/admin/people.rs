@@ -41,9 +41,7 @@ pub(super) async fn erase(
             return Ok(Json(json!({ "customer": name, "erased_at": rfc3339(now.seconds()) })));
         }
         Erasure::Asked(Erased::Refused(needed)) => Problem::new(Code::Conflict, needed.to_string()),
-        Erasure::Asked(Erased::Unknown) => {
-            Problem::new(Code::NotFound, "there is no customer of this name")
-        }
+        Erasure::Asked(Erased::Unknown) => Problem::new(Code::NotFound, "there is no customer of this name"),
         Erasure::Busy => Problem::new(Code::Conflict, busy),
     };
     Err(Failed(problem))

@@ -118,7 +118,9 @@ async fn an_override_that_is_nothing_or_gives_less_than_what_is_billed_is_refuse
         let reply = world.put("/admin/customers/acme/override", &wanted).await;
         assert_eq!(reply.refusal(), (422, "unprocessable".to_owned()), "{wanted}: {}", reply.text());
     }
-    for wanted in [json!({ "tier": "pro", "reason": "x", "customer": "other" }), json!([]), json!({ "tier": 1 })] {
+    for wanted in
+        [json!({ "tier": "pro", "reason": "x", "customer": "other" }), json!([]), json!({ "tier": 1 })]
+    {
         let reply = world.put("/admin/customers/acme/override", &wanted).await;
         assert_eq!(reply.refusal(), (400, "bad_request".to_owned()), "{wanted}");
     }
@@ -176,6 +178,9 @@ async fn nobody_is_made_by_being_asked_for() {
     }
     assert_eq!(super::each(&world.shown("/admin/customers").await, "customer"), ["known"]);
     let wrong = world.admin(Method::PUT, "/admin/customers/known/block", Some(ADMIN_TOKEN)).await;
-    assert_eq!((wrong.refusal(), wrong.header("allow")), ((405, "method_not_allowed".to_owned()), Some("POST")));
+    assert_eq!(
+        (wrong.refusal(), wrong.header("allow")),
+        ((405, "method_not_allowed".to_owned()), Some("POST"))
+    );
     world.finish().await;
 }

@@ -35,8 +35,14 @@ async fn every_act_of_an_operator_leaves_a_row_that_says_why() {
     assert_eq!(
         acts,
         [
-            "customer_blocked", "customer_unblocked", "cache_cleared", "override_set", "state_changed",
-            "override_removed", "state_changed", "customer_exported",
+            "customer_blocked",
+            "customer_unblocked",
+            "cache_cleared",
+            "override_set",
+            "state_changed",
+            "override_removed",
+            "state_changed",
+            "customer_exported",
         ],
         "what changed nothing leaves none"
     );

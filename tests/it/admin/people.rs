@@ -158,7 +158,8 @@ async fn after_an_erasure_nothing_leads_from_the_name_to_the_books_and_the_books
 
     let somebody_new = world.customer("jane-doe");
     assert_eq!(somebody_new.used().await, 0);
-    let again = somebody_new.ask(Method::GET, "/signals", |request| request.header("idempotency-key", "k1")).await;
+    let again =
+        somebody_new.ask(Method::GET, "/signals", |request| request.header("idempotency-key", "k1")).await;
     assert_eq!(again.charged(), 1, "the key was somebody else's");
     let names = world.shown("/admin/customers").await;
     assert_eq!(each(&names, "customer"), [left.as_str(), "jane-doe"]);
