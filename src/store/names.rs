@@ -41,7 +41,7 @@ impl Store {
     }
 
     /// The names behind numbers of routes, tiers, meters and members.
-    pub async fn names_of(&self, numbers: Vec<u32>) -> Result<HashMap<u32, String>> {
+    pub async fn numbered_names(&self, numbers: Vec<u32>) -> Result<HashMap<u32, String>> {
         self.scan(move |db| {
             let mut query = db.prepare_cached("SELECT name FROM names WHERE number = ?1")?;
             let mut names = HashMap::with_capacity(numbers.len());

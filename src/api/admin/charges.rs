@@ -74,7 +74,7 @@ pub(super) async fn list(
         tracing::error!(%error, "the ledger could not be read");
         Problem::new(Code::Internal, "the ledger could not be read")
     })?;
-    let names = state.store.names_of(numbers(&latest)).await?;
+    let names = state.store.numbered_names(numbers(&latest)).await?;
     let data: Vec<_> = latest.charges.iter().map(|charged| shown(charged, &names)).collect();
     Ok(Json(json!({ "data": data, "has_more": !latest.complete, "next_cursor": null })))
 }

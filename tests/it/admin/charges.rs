@@ -19,7 +19,7 @@ async fn the_latest_charges_come_first_under_the_ids_that_clients_were_told() {
     let all = world.shown("/admin/customers/acme/charges").await;
     assert_eq!(
         (each(&all, "request_id"), &all["has_more"]),
-        (told.iter().collect::<Vec<_>>(), &json!(false))
+        (told.iter().map(String::as_str).collect::<Vec<_>>(), &json!(false))
     );
     let latest = &rows(&all)[0];
     for (key, value) in [
