@@ -6,10 +6,9 @@
 mod admin;
 mod caller;
 mod failed;
+mod instant;
 mod json;
-mod outbox;
 mod pricing;
-mod reconcile;
 mod status;
 mod webhook;
 
@@ -25,9 +24,8 @@ use crate::domain::catalogue::Catalogue;
 use crate::problem::{Code, Problem};
 use crate::store::Store;
 
-pub use admin::{Admin, AdminState};
+pub use admin::{Admin, AdminState, Charges, waiting_event_json};
 pub use failed::Failed;
-pub use outbox::waiting_event_json;
 pub use webhook::{WebhookLimits, WebhookSettings};
 
 /// What the public endpoints reach.

@@ -16,12 +16,16 @@ use super::caller::Caller;
 
 pub(super) async fn status(State(public): State<Public>, caller: Caller) -> Json<Value> {
     let snapshot = public.customers.snapshot(&caller.entry, caller.now);
-    let catalogue = &public.catalogue;
+    Json(shown(&public.catalogue, &caller.entry.name, &snapshot))
+}
+
+/// A customer's state, as they and operators are told.
+pub(super) fn shown(catalogue: &Catalogue, name: &str, snapshot: &Snapshot) -> Value {
     let subscription = snapshot.subscription.as_ref();
     let status = subscription.map(|subscription| subscription.status);
     let tier = snapshot.tier.as_deref();
-    Json(json!({
-        "customer": &*caller.entry.name,
+    json!({
+        "customer": name,
         "has_subscription": status.is_some_and(Status::is_live),
         "tier": tier.map(|tier| &*tier.name),
         "status": Outline::word(snapshot.subscription),
@@ -29,14 +33,14 @@ pub(super) async fn status(State(public): State<Public>, caller: Caller) -> Json
             "can_use": snapshot.can_use,
             "can_purchase": Outline::may_purchase(snapshot.subscription),
         },
-        "usage": usage(catalogue, &snapshot),
+        "usage": usage(catalogue, snapshot),
         "credits": snapshot.credits,
         "features": tier.map(|tier| catalogue.feature_names(tier.features)).unwrap_or_default(),
         "limits": tier.map(|tier| limits(&tier.limits)).unwrap_or_default(),
         "period": { "start": rfc3339(snapshot.period.start), "end": rfc3339(snapshot.period.end) },
         "expires_at": subscription.and_then(|s| s.expires_at()).map(rfc3339),
         "cancel_at_period_end": subscription.is_some_and(|s| s.status.is_live() && s.cancel_at_period_end),
-    }))
+    })
 }
 
 fn usage(catalogue: &Catalogue, snapshot: &Snapshot) -> Map<String, Value> {

@@ -10,7 +10,7 @@ use crate::domain::catalogue::Catalogue;
 use crate::domain::subscription::{Facts, Status, Subscription};
 use crate::domain::usage::Now;
 use crate::metrics::METRICS;
-use crate::store::{InboxRow, NewLink, State, StateChange, Store, StoreError, Upsert};
+use crate::store::{InboxRow, NewLink, Store, StoreError, Upsert};
 use crate::stripe::{
     CallError, SubscriptionObject, Transport, is_meter_error, list_subscriptions, retrieve_subscription,
 };
@@ -115,13 +115,7 @@ impl Applier {
     /// Keeps what has become of all that a Stripe customer stands for, and tells of it.
     async fn announce(&self, stripe_customer: &str) -> Result<(), StoreError> {
         for row in self.store.customers_of(stripe_customer.to_owned()).await? {
-            let now = clock::now();
-            let position = self.customers.position(&row.name, now).await?;
-            let tier = position.tier.as_ref().map(|tier| tier.name.to_string());
-            let state = State { tier, status: position.status() };
-            let name = row.name;
-            let tell = move |change: &StateChange| transitions::notices(change, &name, &position);
-            self.store.note_state(row.number, state, tell, now.seconds()).await?;
+            transitions::note_state(&self.store, &self.customers, row).await?;
         }
         Ok(())
     }

@@ -12,10 +12,13 @@
 mod apply;
 mod credits;
 mod listing;
+mod overrides;
 mod read;
 mod rejections;
 mod transitions;
 pub mod worker;
 
 pub use credits::close_expired;
+pub use overrides::end_overrides;
+pub use transitions::note_state;
 pub use worker::Billing;

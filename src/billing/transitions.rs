@@ -2,14 +2,26 @@
 
 use serde_json::{Value, json};
 
-use crate::customers::Position;
+use crate::clock;
+use crate::customers::{Customers, Position};
 use crate::domain::notice::NoticeKind;
 use crate::domain::period::rfc3339;
 use crate::domain::subscription::Status;
-use crate::store::{NewNotice, StateChange};
+use crate::store::{CustomerRow, NewNotice, State, StateChange, Store, StoreError};
+
+/// Keeps what has become of one customer, and tells of it.
+pub async fn note_state(store: &Store, customers: &Customers, row: CustomerRow) -> Result<(), StoreError> {
+    let CustomerRow { number, name, .. } = row;
+    let now = clock::now();
+    let position = customers.position(&name, now).await?;
+    let tier = position.tier.as_ref().map(|tier| tier.name.to_string());
+    let state = State { tier, status: position.status() };
+    let tell = move |change: &StateChange| notices(change, &name, &position);
+    store.note_state(number, state, tell, now.seconds()).await.map(drop)
+}
 
 /// The notices of one change; none for a change that concerns nobody.
-pub(super) fn notices(change: &StateChange, customer: &str, position: &Position) -> Vec<NewNotice> {
+fn notices(change: &StateChange, customer: &str, position: &Position) -> Vec<NewNotice> {
     let data = data(change, customer, position);
     let notice = |kind: NoticeKind| NewNotice {
         kind,
@@ -39,7 +51,6 @@ fn data(change: &StateChange, customer: &str, position: &Position) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::State;
 
     fn told(from: (Option<&str>, &str), to: (Option<&str>, &'static str)) -> Vec<&'static str> {
         let tier = |name: Option<&str>| name.map(str::to_owned);

@@ -133,7 +133,7 @@ impl Customers {
 
     /// The units of a period and of a grant that the account knows are the account's: the store may not have heard of
     /// all that was spent.
-    fn renew(&self, entry: &Entry, loaded: Loaded<Meaning>, now: Now) {
+    pub(super) fn renew(&self, entry: &Entry, loaded: Loaded<Meaning>, now: Now) {
         let Loaded { customer, understood, totals, lots, .. } = loaded;
         let stored = self.window(understood.period, &totals);
         let after = self.terms(customer.stripe_customer, understood);

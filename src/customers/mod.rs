@@ -13,6 +13,7 @@
 //!   makes others go. Beyond that there are only entries that cannot leave.
 //! - Loading and refreshing one customer never overlap, so that no load brings back what a refresh replaced.
 
+mod adjust;
 mod credits;
 mod entry;
 mod load;
@@ -34,6 +35,7 @@ use crate::domain::usage::Now;
 use crate::metrics::METRICS;
 use crate::store::Store;
 
+pub use adjust::Erasure;
 pub use credits::Taken;
 pub use entry::{Denied, Entry};
 pub use position::Position;
@@ -118,8 +120,11 @@ impl Customers {
     }
 
     fn may_leave(&self, entry: &mut Entry, now: Now) -> bool {
-        let folded = self.folded_next_record.load(Ordering::Relaxed);
-        entry.can_leave(folded, self.rest_seconds(), now)
+        entry.can_leave(self.folded_next_record(), self.rest_seconds(), now)
+    }
+
+    fn folded_next_record(&self) -> u64 {
+        self.folded_next_record.load(Ordering::Relaxed)
     }
 
     /// How long an entry may rest in memory where there are so many.

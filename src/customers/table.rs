@@ -2,8 +2,8 @@
 //!
 //! # What it promises
 //!
-//! - No lock is held for longer than it takes to look one name up, to look at [`SLICE`] places, or to let one small
-//!   table grow: requests never wait for a look at all customers.
+//! - No lock is held for longer than it takes to look one name up, to look at [`SLICE`] places, to list the names of one
+//!   small table, or to let it grow: requests never wait for a look at all customers.
 //! - A name is found by a hash with a key that is drawn at each start: nobody can choose names that collide.
 //! - An entry is let go only while nobody else holds it, so that no customer is ever in memory twice.
 
@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
+use smol_str::SmolStr;
 
 use super::entry::Entry;
 
@@ -78,6 +79,32 @@ impl Table {
         // Memory is given back outside of the lock.
         drop(shard);
         drop(gone);
+    }
+
+    /// Lets one entry go if it may leave. Answers whether it is not there any more.
+    pub fn remove(&self, name: &str, may_leave: impl FnOnce(&mut Entry) -> bool) -> bool {
+        let hash = self.hash(name);
+        let mut shard = self.shard(place(hash));
+        let Ok(mut found) = shard.find_entry(hash, |entry| *entry.name == *name) else { return true };
+        if !Arc::get_mut(found.get_mut()).is_some_and(may_leave) {
+            return false;
+        }
+        let gone = found.remove().0;
+        self.entries.fetch_sub(1, Ordering::Relaxed);
+        // Memory is given back outside of the lock.
+        drop(shard);
+        drop(gone);
+        true
+    }
+
+    /// The names of all who are there.
+    pub fn names(&self) -> Vec<SmolStr> {
+        let mut names = Vec::with_capacity(self.len());
+        for place in &self.shards {
+            let shard = place.0.read().unwrap_or_else(PoisonError::into_inner);
+            names.extend(shard.iter().map(|entry| entry.name.clone()));
+        }
+        names
     }
 
     /// Looks at all entries, and lets those go that may leave.
@@ -171,5 +198,19 @@ mod tests {
         assert_eq!(table.len(), MANY / 100);
         assert!(names.iter().all(|name| table.get(name).is_some() == name.ends_with("00")));
         assert!(room(&table) < full / 4, "{} of {full}", room(&table));
+    }
+    #[test]
+    fn one_entry_goes_only_if_it_may_and_nobody_holds_it() {
+        let table = Table::new();
+        let held = entry("acme");
+        table.insert(held.clone(), None);
+        table.insert(entry("other"), None);
+        assert!(!table.remove("acme", |_| true), "somebody holds it");
+        drop(held);
+        assert!(!table.remove("acme", |_| false), "it may not");
+        assert_eq!(table.names().len(), 2);
+        assert!(table.remove("acme", |_| true) && table.get("acme").is_none());
+        assert!(table.remove("acme", |_| false), "it is not there");
+        assert_eq!((table.len(), table.names()), (1, vec![SmolStr::new("other")]));
     }
 }

@@ -7,17 +7,18 @@ use http::{HeaderName, Method};
 
 use crate::customers::{Reservation, Settled};
 use crate::domain::account::Policies;
+use crate::domain::methods;
 use crate::domain::route::Route;
 use crate::domain::usage::Now;
 use crate::ledger::{Kind, Record, RecordDraw, RecordLot};
 use crate::metrics::METRICS;
 use crate::problem::Problem;
 
+use super::Parts;
 use super::admission::ledger_unavailable;
 use super::context::{Charge, Context, Recorded};
 use super::headers::{Headers, REQUEST_ID};
 use super::phases::fail;
-use super::{Parts, methods};
 
 const USAGE_COST: HeaderName = HeaderName::from_static("x-usage-cost");
 

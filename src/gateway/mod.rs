@@ -26,7 +26,6 @@ mod headers;
 mod idempotency;
 mod in_process;
 mod limits;
-pub mod methods;
 mod phases;
 mod proxy;
 mod request_id;

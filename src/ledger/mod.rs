@@ -60,6 +60,7 @@ mod append;
 mod chain;
 mod format;
 mod keeper;
+mod latest;
 mod recovery;
 mod segment;
 mod storage;
@@ -69,6 +70,7 @@ mod waiters;
 
 pub use append::{Appended, Durability, Ledger, LedgerError, Options, Synced};
 pub use format::{Header, Kind, LedgerId, Position, Record, RecordDraw, RecordLot};
+pub use latest::{Charged, Latest};
 pub use recovery::{Lost, OpenError, Resume};
 pub use segment::Reader;
 pub use storage::{Disk, SegmentFile, Storage};

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, mpsc, watch};
 
-use crate::api::{Admin, AdminState, Public, WebhookLimits, WebhookSettings};
+use crate::api::{Admin, AdminState, Charges, Public, WebhookLimits, WebhookSettings};
 use crate::auth::{self, Authenticator};
 use crate::billing::{self, Billing};
 use crate::clock;
@@ -136,6 +136,7 @@ pub(super) struct Rooms {
     pub reconciler: Arc<Reconciler>,
     pub public: Public,
     pub ledger: Arc<Ledger>,
+    ledger_id: LedgerId,
     pub folded: watch::Receiver<Folded>,
     billing: Billing,
     unknown: mpsc::UnboundedReceiver<String>,
@@ -197,6 +198,7 @@ impl Rooms {
             reconciler,
             public,
             ledger,
+            ledger_id: state.ledger_id,
             folded,
             billing,
             unknown,
@@ -217,7 +219,10 @@ pub(super) fn serve_admin(
     let address = config.server.admin_listen;
     let listener = listen(address)?;
     listener.set_nonblocking(true)?;
+    let ledger_folder = config.server.data_dir.join("ledger");
     let router = Admin::router(AdminState {
+        catalogue: config.catalogue.clone(),
+        charges: Arc::new(Charges::new(ledger_folder, rooms.ledger_id)),
         customers: rooms.customers.clone(),
         ledger: rooms.ledger.clone(),
         store: rooms.public.store.clone(),
@@ -258,9 +263,12 @@ pub(super) fn spawn_work(
     let stop = stopping.clone();
     runtime.spawn(async move { reporter.run(stop).await });
     runtime.spawn(billing::close_expired(state.store.clone(), state.ledger.clone()));
-    let (ledger, retention) = (state.ledger.clone(), config.ledger.retention);
-    let keys = config.billing.idempotency.keys;
-    runtime.spawn(super::keep_house(customers, ledger, state.store.clone(), folded, retention, keys));
+    let kept = super::Kept {
+        records: config.ledger.retention,
+        settled: config.retention,
+        keys: config.billing.idempotency.keys,
+    };
+    runtime.spawn(super::keep_house(customers, state.ledger.clone(), state.store.clone(), folded, kept));
 }
 
 /// Binds with an error that names the address.

@@ -23,15 +23,16 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
+use crate::billing::end_overrides;
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, Retention};
 use crate::customers::Customers;
 use crate::domain::idempotency::REMEMBERED_SECONDS;
 use crate::gateway::Flow;
 use crate::ledger::Ledger;
 use crate::reporting::{Folded, Reporter};
 use crate::sandbox::Sandbox;
-use crate::store::Store;
+use crate::store::{Cutoffs, Store};
 
 /// The port opens within this time, or something is wrong.
 const OPENS_WITHIN: Duration = Duration::from_secs(10);
@@ -258,8 +259,7 @@ async fn keep_house(
     ledger: Arc<Ledger>,
     store: Arc<Store>,
     folded: watch::Receiver<Folded>,
-    retention: Duration,
-    keys: u32,
+    kept: Kept,
 ) {
     const EVERY: Duration = Duration::from_mins(1);
     tokio::spawn(tell_what_is_folded(customers.clone(), folded.clone()));
@@ -268,9 +268,12 @@ async fn keep_house(
         let now = clock::now();
         let reached = *folded.borrow();
         customers.evict(now);
-        let kept = i64::try_from(retention.as_micros()).unwrap_or(i64::MAX);
-        prune_store(&store, now.seconds(), kept / 1_000_000, keys).await;
-        match ledger.prune(now.micros().saturating_sub(kept), reached.position) {
+        if let Err(error) = end_overrides(&store, &customers, now).await {
+            tracing::warn!(%error, "overrides that have come to their end are not taken back yet");
+        }
+        prune_store(&store, now.seconds(), &kept).await;
+        let records = i64::try_from(kept.records.as_micros()).unwrap_or(i64::MAX);
+        match ledger.prune(now.micros().saturating_sub(records), reached.position) {
             Ok(0) => {}
             Ok(removed) => tracing::info!(removed, "segments older than ledger.retention were removed"),
             Err(error) => tracing::warn!(%error, "old segments could not be removed"),
@@ -278,13 +281,32 @@ async fn keep_house(
     }
 }
 
-/// Sent meter events and applied webhooks are kept as long as the receipts, idempotency keys as long as they count.
-async fn prune_store(store: &Store, now: i64, kept_seconds: i64, keys: u32) {
+/// How long things are kept.
+pub(super) struct Kept {
+    /// Usage records, and the meter events that they were sent in.
+    records: Duration,
+    settled: Retention,
+    /// Idempotency keys of each customer.
+    keys: u32,
+}
+
+impl Kept {
+    fn cutoffs(&self, now: i64) -> Cutoffs {
+        let records = i64::try_from(self.records.as_secs()).unwrap_or(i64::MAX);
+        let Retention { financial, webhooks, logs } = self.settled;
+        let [receipts, financial, webhooks, logs] =
+            [records, financial, webhooks, logs].map(|kept| now.saturating_sub(kept));
+        Cutoffs { receipts, webhooks, financial, logs }
+    }
+}
+
+/// Idempotency keys are kept as long as they count.
+async fn prune_store(store: &Store, now: i64, kept: &Kept) {
     let pruned = async {
-        while store.prune_settled(now.saturating_sub(kept_seconds)).await? {}
+        store.prune_settled(kept.cutoffs(now)).await?;
         while store.prune_keys(now.saturating_sub(REMEMBERED_SECONDS)).await? {}
         // Not once for each slice: it reads them all.
-        store.prune_crowded_keys(keys as usize).await
+        store.prune_crowded_keys(kept.keys as usize).await
     };
     if let Err(error) = pruned.await {
         tracing::warn!(%error, "what is no longer kept could not be removed");

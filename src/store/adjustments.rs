@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::audit::{self, Act};
-use super::{Result, Store, StoreError};
+use super::{CustomerRow, Result, Store, StoreError};
 use crate::domain::tier::Allowance;
 
 /// An override as it was set. Names are kept: another configuration may know them or not.
@@ -52,6 +52,39 @@ impl Store {
             let [before, after] = [before, row].map(|row| row.map(|row| row.to_string()));
             let act = Act { action, customer: Some(customer), detail, actor, before, after };
             audit::add_act(db, now, &act)
+        })
+        .await
+    }
+
+    /// Customers whose override has come to its end and is still kept.
+    pub async fn ended_overrides(&self, now: i64, limit: u32) -> Result<Vec<CustomerRow>> {
+        self.read(move |db| {
+            let mut query = db.prepare_cached(
+                "SELECT c.number, c.name, c.stripe_customer FROM overrides o JOIN customers c ON c.number = o.customer
+                 WHERE o.until <= ?1 LIMIT ?2",
+            )?;
+            let rows = query.query_map(params![now, limit], |row| {
+                Ok(CustomerRow { number: row.get(0)?, name: row.get(1)?, stripe_customer: row.get(2)? })
+            })?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+
+    /// Takes back an override that has come to its end; not one that was set anew meanwhile.
+    pub async fn end_override(&self, customer: u32, now: i64) -> Result<()> {
+        self.write(move |db| {
+            let before = of(db, customer)?.overridden;
+            let ended = db
+                .prepare_cached("DELETE FROM overrides WHERE customer = ?1 AND until <= ?2")?
+                .execute(params![customer, now])?;
+            if ended == 1 {
+                let before = before.map(|row| row.to_string());
+                let act =
+                    Act { action: "override_ended", customer: Some(customer), before, ..Act::default() };
+                audit::add_act(db, now, &act)?;
+            }
+            Ok(())
         })
         .await
     }

@@ -206,6 +206,15 @@ fn balance(db: &Connection, customer: u32) -> Result<i64> {
     Ok(query.query_row([customer], |row| row.get(0)).optional()?.unwrap_or(0))
 }
 
+/// Books out what is left of the grants of somebody who is erased.
+pub(super) fn forfeit(db: &Connection, customer: u32, now: i64) -> Result<()> {
+    db.prepare_cached("DELETE FROM credit_lots WHERE customer = ?1")?.execute([customer])?;
+    if balance(db, customer)? > 0 {
+        book(db, customer, now, 0, &Entry { kind: "taken", ..Entry::default() })?;
+    }
+    Ok(())
+}
+
 fn add_to_lot(db: &Connection, key: CreditKey, units: i64) -> Result<()> {
     let CreditKey { customer, grant } = key;
     db.prepare_cached(

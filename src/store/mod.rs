@@ -17,6 +17,7 @@ mod adjustments;
 mod audit;
 mod credits;
 mod customers;
+mod customers_list;
 mod estimates;
 mod idempotency;
 mod inbox;
@@ -25,20 +26,24 @@ mod lost;
 mod names;
 mod notices;
 mod outbox;
+mod people;
 mod reading;
 mod receipts;
 mod retention;
 mod splitting;
 mod states;
+mod stats;
 mod subscriptions;
 mod totals;
 mod totals_check;
+mod usage_history;
 mod worker;
 
 pub use adjustments::{Adjustments, OverrideRow};
 pub use audit::{Act, AuditRow};
 pub use credits::{CreditAct, CreditGrant, CreditKey, CreditRow, CreditUse};
 pub use customers::{CustomerRow, LinkedBy, NewLink};
+pub use customers_list::{CustomerFilter, CustomerListing, TierFilter};
 pub use estimates::Estimate;
 pub use idempotency::{KeyChange, KeyNews, KeyRow};
 pub use inbox::{EventFacts, InboxOutcome, InboxRow, Stored};
@@ -51,13 +56,17 @@ pub use outbox::{
     RESEND_WITHIN_SECONDS, Reading, Rejection, Repair, RepairRow, RepairState, Retried, RetryOutcome,
     SealCursor, SealPlan, SealScope, Sealed, Unanswered, WaitingEvent, retry_dead_in,
 };
+pub use people::{Erased, StillNeeded};
 pub use reading::StoreReader;
 pub use receipts::{MeterEventReceipt, TotalReceipt};
+pub use retention::Cutoffs;
 pub use splitting::{Moved, Spanning, SplitBase};
 pub use states::{State, StateChange};
+pub use stats::{Conversion, CustomerCount, Paid, Question, Stats, Takings, TopCustomer};
 pub use subscriptions::{Amount, Reread, Upsert};
 pub use totals::{Batch, HourKey, HourUnits, Total, TotalKey, TotalUnits, UnitsByMeter};
 pub use totals_check::{TotalDifference, TotalsCheck};
+pub use usage_history::{UsageBy, UsageOf, UsageRow};
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

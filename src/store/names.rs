@@ -1,5 +1,7 @@
 //! Names that usage records refer to by number.
 
+use std::collections::HashMap;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Result, Store, StoreError};
@@ -36,6 +38,20 @@ impl Store {
             Some(number) => Ok(number),
             None => self.write(move |db| number(db, NameKind::Member, &name)).await,
         }
+    }
+
+    /// The names behind numbers of routes, tiers, meters and members.
+    pub async fn numbered_names(&self, numbers: Vec<u32>) -> Result<HashMap<u32, String>> {
+        self.scan(move |db| {
+            let mut query = db.prepare_cached("SELECT name FROM names WHERE number = ?1")?;
+            let mut names = HashMap::with_capacity(numbers.len());
+            for number in numbers {
+                let name = query.query_row([number], |row| row.get(0)).optional()?;
+                names.extend(name.map(|name| (number, name)));
+            }
+            Ok(names)
+        })
+        .await
     }
 
     /// The ledger's id; made on first use, with the bytes given.

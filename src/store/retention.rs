@@ -7,10 +7,92 @@ use super::{Result, Store, signed};
 /// Rows of a table that one transaction removes at most.
 const SLICE: u32 = 1_000;
 
-const DELIVERED: &str = "DELETE FROM outbox WHERE sequence IN
-    (SELECT sequence FROM outbox WHERE state = 'delivered' AND settled_at < ?1 LIMIT ?2)";
-const APPLIED: &str = "DELETE FROM inbox WHERE event_id IN
-    (SELECT event_id FROM inbox WHERE state IN ('done', 'ignored') AND settled_at < ?1 LIMIT ?2)";
+/// What is settled, and when it goes.
+const SETTLED: [(&str, Kind); 10] = [
+    (
+        "DELETE FROM outbox WHERE sequence IN
+            (SELECT sequence FROM outbox WHERE state = 'delivered' AND settled_at < ?1 LIMIT ?2)",
+        Kind::Receipts,
+    ),
+    (
+        "DELETE FROM inbox WHERE event_id IN
+            (SELECT event_id FROM inbox WHERE state IN ('done', 'ignored') AND settled_at < ?1 LIMIT ?2)",
+        Kind::Webhooks,
+    ),
+    (
+        "DELETE FROM inbox WHERE event_id IN
+            (SELECT event_id FROM inbox WHERE state = 'failed' AND received_at < ?1 LIMIT ?2)",
+        Kind::Webhooks,
+    ),
+    (
+        "DELETE FROM payments WHERE id IN (SELECT id FROM payments WHERE at < ?1 LIMIT ?2)",
+        Kind::Financial,
+    ),
+    // The last row of each customer stays, here and below: it says what they have.
+    (
+        "DELETE FROM credits WHERE id IN
+            (SELECT id FROM credits c WHERE at < ?1
+             AND EXISTS (SELECT 1 FROM credits WHERE customer = c.customer AND id > c.id) LIMIT ?2)",
+        Kind::Financial,
+    ),
+    (
+        "DELETE FROM state_changes WHERE id IN
+            (SELECT id FROM state_changes c WHERE at < ?1
+             AND EXISTS (SELECT 1 FROM state_changes WHERE customer = c.customer AND (at, id) > (c.at, c.id)) LIMIT ?2)",
+        Kind::Financial,
+    ),
+    ("DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < ?1 LIMIT ?2)", Kind::Financial),
+    (
+        "DELETE FROM checkouts WHERE session IN
+            (SELECT session FROM checkouts WHERE at < ?1 AND state <> 'open' LIMIT ?2)",
+        Kind::Logs,
+    ),
+    (
+        "DELETE FROM deliveries WHERE (notice, target) IN
+            (SELECT d.notice, d.target FROM notices n JOIN deliveries d ON d.notice = n.id
+             WHERE n.at < ?1 AND d.state <> 'pending' LIMIT ?2)",
+        Kind::Logs,
+    ),
+    (
+        "DELETE FROM notices WHERE id IN
+            (SELECT id FROM notices n WHERE at < ?1
+             AND NOT EXISTS (SELECT 1 FROM deliveries WHERE notice = n.id) LIMIT ?2)",
+        Kind::Logs,
+    ),
+];
+
+/// What is kept for as long.
+#[derive(Clone, Copy)]
+enum Kind {
+    Receipts,
+    Webhooks,
+    Financial,
+    Logs,
+}
+
+/// Instants in seconds before which what is settled goes, by kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cutoffs {
+    /// Meter events that Stripe has accepted.
+    pub receipts: i64,
+    /// Stripe's events.
+    pub webhooks: i64,
+    /// Payments, credits, changes of tier and status, the audit trail.
+    pub financial: i64,
+    /// Messages to others and closed checkouts.
+    pub logs: i64,
+}
+
+impl Cutoffs {
+    fn of(&self, kind: Kind) -> i64 {
+        match kind {
+            Kind::Receipts => self.receipts,
+            Kind::Webhooks => self.webhooks,
+            Kind::Financial => self.financial,
+            Kind::Logs => self.logs,
+        }
+    }
+}
 
 const OLD_KEYS: &str = "DELETE FROM idempotency WHERE (customer, key) IN
     (SELECT customer, key FROM idempotency WHERE at < ?1 LIMIT ?2)";
@@ -48,16 +130,18 @@ impl Store {
         Ok(())
     }
 
-    /// Removes meter events and webhook events that were settled before an instant, a slice at a time. Answers
-    /// whether more may be left.
-    pub async fn prune_settled(&self, before: i64) -> Result<bool> {
-        self.write(move |db| {
-            let mut more = false;
-            for delete in [DELIVERED, APPLIED] {
-                more |= db.prepare_cached(delete)?.execute(params![before, SLICE])? == SLICE as usize;
-            }
-            Ok(more)
-        })
-        .await
+    /// Removes what was settled before its instant, a slice at a time.
+    pub async fn prune_settled(&self, before: Cutoffs) -> Result<()> {
+        for (delete, kind) in SETTLED {
+            let before = before.of(kind);
+            let slice =
+                move |db: &Connection| Ok(db.prepare_cached(delete)?.execute(params![before, SLICE])?);
+            while self.write(slice).await? == SLICE as usize {}
+        }
+        Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "retention_tests.rs"]
+mod tests;

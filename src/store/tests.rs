@@ -50,7 +50,7 @@ pub(super) fn batch(customer: u32, units: i64, next_record: u64) -> Batch {
     batch
 }
 
-fn plan() -> SealPlan {
+pub(super) fn plan() -> SealPlan {
     SealPlan {
         identifier_prefix: "tg-x".into(),
         event_names: vec![(1, "api_calls".into())],
@@ -61,11 +61,11 @@ fn plan() -> SealPlan {
     }
 }
 
-fn delivered() -> Outcome {
+pub(super) fn delivered() -> Outcome {
     Outcome::Delivered { answer: "200 accepted".into() }
 }
 
-async fn linked(store: &Store) -> u32 {
+pub(super) async fn linked(store: &Store) -> u32 {
     store.customer("acme".into(), Some("cus_1".into()), NOW).await.expect("a customer").number
 }
 
@@ -184,22 +184,6 @@ async fn a_try_that_never_left_the_machine_is_none() {
     store.settle_tries(vec![(row, unsent(again[0].first_tried_at))], NOW).await.expect("settles");
     let again = store.claim_due(NOW + 90_002, 1).await.expect("claims");
     assert_eq!(again[0].first_tried_at, Some(NOW + 90_000));
-}
-
-#[tokio::test]
-async fn what_was_settled_long_ago_is_removed() {
-    let store = Temporary::new();
-    let customer = linked(&store).await;
-    store.fold(batch(customer, 5, 6)).expect("folds");
-    store.seal(plan()).await.expect("seals");
-    let row = store.claim_due(NOW, 1).await.expect("claims")[0].sequence;
-    store.receive("evt_1".into(), "else".into(), NOW, None, NOW).await.expect("stores");
-    store.prune_settled(NOW + 1).await.expect("prunes");
-    assert_eq!(store.outbox_counts().await.expect("counts").pending, 1, "unsettled rows stay");
-    let again = || store.receive("evt_1".into(), "else".into(), NOW, None, NOW);
-    assert_eq!(again().await.expect("stores"), Stored::New, "an ignored event has gone");
-    store.settle_tries(vec![(row, delivered())], NOW).await.expect("settles");
-    assert!(!store.prune_settled(NOW + 1).await.expect("prunes"), "nothing is left to remove");
 }
 
 #[tokio::test]

@@ -39,7 +39,7 @@ pub use limiter::Lane;
 pub use meter_errors::{MeterError, is_meter_error, retrieve_meter_errors};
 pub use meter_events::{MeterEvent, MeterEventAnswer, send_meter_event};
 pub use meters::{Meter, list_meters, summed_units};
-pub use options::{TransportError, TransportOptions};
+pub use options::{TransportError, TransportOptions, api_version};
 pub use secret::Secret;
 pub use subscription::{SubscriptionItem, SubscriptionObject};
 pub use subscriptions::{list_subscriptions, retrieve_subscription};

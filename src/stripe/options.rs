@@ -89,6 +89,11 @@ pub(super) fn client(
     builder.build().map_err(TransportError::Client)
 }
 
+/// The version of Stripe's API that every call names.
+pub fn api_version() -> String {
+    VERSION.as_str().to_owned()
+}
+
 fn default_headers(secret: &Secret) -> Result<HeaderMap, TransportError> {
     if secret.expose().is_empty() {
         return Err(TransportError::Key);
@@ -96,7 +101,7 @@ fn default_headers(secret: &Secret) -> Result<HeaderMap, TransportError> {
     let bearer = format!("Bearer {}", secret.expose());
     let mut bearer = HeaderValue::from_str(&bearer).map_err(|_| TransportError::Key)?;
     bearer.set_sensitive(true);
-    let version = HeaderValue::from_str(VERSION.as_str()).expect("a version is a date and a name");
+    let version = HeaderValue::from_str(&api_version()).expect("a version is a date and a name");
     Ok(HeaderMap::from_iter([
         (header::AUTHORIZATION, bearer),
         (HeaderName::from_static("stripe-version"), version),

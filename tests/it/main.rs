@@ -6,12 +6,14 @@
 //! - [`credits`] prepaid units: spent once, in order, never below nothing
 //! - [`faults`] everything that a disk, a machine or Stripe can do to us
 //! - [`http`] routes, tokens, headers, refusals, our own endpoints
+//! - [`admin`] what operators see and correct
 //! - [`cli`] commands and exit codes
 //! - [`operator`] the commands that read and mend what a gateway keeps
 //! - [`reconcile`] what Stripe holds, against what it should hold
 //! - [`recovery`] what a start makes of what the last run left
 //! - [`threads`] who gives way to whom
 
+mod admin;
 mod cli;
 mod credits;
 mod faults;

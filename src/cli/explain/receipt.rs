@@ -5,8 +5,8 @@ use std::rc::Rc;
 use uuid::Uuid;
 
 use crate::domain::catalogue::Report;
+use crate::domain::methods;
 use crate::domain::period::Period;
-use crate::gateway::methods;
 use crate::ledger::{Kind, Record, RecordDraw, RecordLot};
 use crate::store::{MeterEventReceipt, TotalReceipt};
 

@@ -7,8 +7,8 @@ use clap::ValueEnum;
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::domain::methods;
 use crate::domain::period::rfc3339;
-use crate::gateway::methods;
 use crate::ledger::{Kind, Record, RecordDraw};
 
 use super::csv;

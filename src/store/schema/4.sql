@@ -20,6 +20,7 @@ CREATE TRIGGER credits_stay BEFORE UPDATE OF customer, at, kind, units, balance 
 WHEN OLD.kind <> 'spent' OR NEW.kind <> 'spent' OR NEW.customer <> OLD.customer
     OR EXISTS (SELECT 1 FROM credits WHERE customer = OLD.customer AND id > OLD.id)
 BEGIN SELECT raise(ABORT, 'the history of credits does not change'); END;
+CREATE INDEX credits_by_age ON credits (at);
 
 -- What is left of each grant, by the number of its row. Below 0 only between the folding of a spend and that of the
 -- correction whose units it spent, when the ledger has them in that order.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::Method;
 use reqwest::RequestBuilder;
+use rusqlite::Connection;
 use serde_json::Value;
 use tempfile::TempDir;
 use tollgate::sandbox::{EventShape, Options, Subscribed};
@@ -163,6 +164,31 @@ impl World {
     pub async fn operate(&self, path: &str, body: &Value) -> Reply {
         let request = self.http.post(format!("http://{}{path}", self.gateway.admin));
         send(request.bearer_auth(ADMIN_TOKEN).json(body)).await
+    }
+
+    /// PUTs JSON to the operator's port, with the token.
+    pub async fn put(&self, path: &str, body: &Value) -> Reply {
+        let request = self.http.put(format!("http://{}{path}", self.gateway.admin));
+        send(request.bearer_auth(ADMIN_TOKEN).json(body)).await
+    }
+
+    /// What the operator's port shows, with the token.
+    pub async fn shown(&self, path: &str) -> Value {
+        let reply = self.admin(Method::GET, path, Some(ADMIN_TOKEN)).await;
+        assert_eq!(reply.status, 200, "{path}: {}", reply.text());
+        reply.json()
+    }
+
+    /// The books know a customer who has been erased by the name that is left.
+    pub fn erased(&self, name: &str, left: &str) {
+        self.seen.renamed(name, left);
+    }
+
+    /// The store, to look into or to change behind the gateway's back.
+    pub fn store(&self) -> Connection {
+        let store = Connection::open(self.gateway.data_dir.join("tollgate.db")).expect("a store");
+        store.busy_timeout(PATIENCE).expect("a store");
+        store
     }
 
     /// The value of a metric's line, as `name{label="value"}`; none where there is no such line.

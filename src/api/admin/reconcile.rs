@@ -9,8 +9,8 @@ use crate::clock;
 use crate::problem::{Code, Problem};
 use crate::reporting::{ReconcileError, Repair, Report, parse_period};
 
-use super::Failed;
-use super::admin::AdminState;
+use super::AdminState;
+use crate::api::Failed;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,4 +1,4 @@
-//! The outbox for operators: what Stripe has not accepted, and another try.
+//! The outbox for operators: what Stripe has not accepted, another try, and all of it now.
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -8,9 +8,11 @@ use serde_json::{Value, json};
 use crate::clock;
 use crate::domain::period::rfc3339;
 use crate::problem::{Code, Problem};
+use crate::reporting::Flushed;
 use crate::store::{OutboxFilter, RetryOutcome, WaitingEvent};
 
-use super::{AdminState, Failed};
+use super::AdminState;
+use crate::api::Failed;
 
 const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 1_000;
@@ -65,6 +67,11 @@ pub(super) async fn retry(
     let rows = outcome.into_rows().map_err(|wrong| Problem::new(code, wrong))?;
     let row = rows.first().ok_or_else(|| Problem::new(Code::NotFound, "nothing was named"))?;
     Ok(Json(row.json()))
+}
+
+/// `POST /admin/outbox/flush`: seals and sends everything recorded so far.
+pub(super) async fn flush(State(state): State<AdminState>) -> Result<Json<Flushed>, Failed> {
+    Ok(Json(state.reporter.flush().await?))
 }
 
 /// A row of the list, here and on the command line.

@@ -1,32 +1,50 @@
-//! The operator's port: metrics, health, and what an operator can ask for.
+//! The operator's port: metrics, health, and what an operator can see and correct.
+//!
+//! A customer in a path is named as tokens name them; one that nobody has heard of is 404, and never made. What
+//! changes a customer leaves an audit row, and is in force when it has been answered.
 
+mod adjust;
+mod audit;
+mod charges;
 mod credits;
+mod customer;
+mod customers;
+mod health;
+mod outbox;
+mod people;
+mod reconcile;
+mod stats;
+mod usage;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
+use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::{HeaderName, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
-use serde_json::json;
+use axum::routing::{get, post, put};
 use sha2::{Digest, Sha256};
 
 use crate::customers::Customers;
+use crate::domain::catalogue::Catalogue;
 use crate::ledger::Ledger;
-use crate::metrics::METRICS;
 use crate::problem::{Code, Problem};
-use crate::reporting::{Flushed, Reconciler, Reporter};
+use crate::reporting::{Reconciler, Reporter};
 use crate::store::Store;
 use crate::stripe::Transport;
 
-use super::{Failed, not_found, only, outbox};
+use super::{Failed, not_found, only};
+
+pub use charges::Charges;
+pub use outbox::waiting_event_json;
 
 /// What the operator's endpoints reach.
 #[derive(Clone)]
 pub struct AdminState {
+    pub catalogue: Arc<Catalogue>,
+    pub charges: Arc<Charges>,
     pub customers: Arc<Customers>,
     pub ledger: Arc<Ledger>,
     pub store: Arc<Store>,
@@ -50,26 +68,52 @@ impl Admin {
 
     pub fn router(state: AdminState) -> Router {
         let protected = Router::new()
-            .route(
-                "/customers/{id}/credits",
-                get(credits::history).post(credits::change).fallback(|| async { only("GET, HEAD, POST") }),
-            )
+            .route("/audit", get(audit::list).fallback(|| async { only("GET, HEAD") }))
+            .route("/cache/clear", post(adjust::clear_all).fallback(|| async { only("POST") }))
+            .merge(customers())
             .route("/outbox", get(outbox::list).fallback(|| async { only("GET, HEAD") }))
             .route("/outbox/{identifier}/retry", post(outbox::retry).fallback(|| async { only("POST") }))
-            .route("/outbox/flush", post(flush).fallback(|| async { only("POST") }))
-            .route("/reconcile", post(super::reconcile::reconcile).fallback(|| async { only("POST") }))
+            .route("/outbox/flush", post(outbox::flush).fallback(|| async { only("POST") }))
+            .route("/reconcile", post(reconcile::reconcile).fallback(|| async { only("POST") }))
+            .route("/stats", get(stats::stats).fallback(|| async { only("GET, HEAD") }))
             .fallback(|| async { not_found() })
             .layer(middleware::from_fn_with_state(state.clone(), authorize));
         Router::new()
-            .route("/metrics", get(metrics).fallback(|| async { only("GET, HEAD") }))
+            .route("/metrics", get(health::metrics).fallback(|| async { only("GET, HEAD") }))
             .route("/healthz", get(|| async { "ok\n" }).fallback(|| async { only("GET, HEAD") }))
-            .route("/readyz", get(ready).fallback(|| async { only("GET, HEAD") }))
-            .route("/health/billing", get(billing_health).fallback(|| async { only("GET, HEAD") }))
+            .route("/readyz", get(health::ready).fallback(|| async { only("GET, HEAD") }))
+            .route("/health/billing", get(health::billing).fallback(|| async { only("GET, HEAD") }))
             .nest("/admin", protected)
             .fallback(|| async { not_found() })
             .with_state(state)
             .layer(middleware::map_response(render))
     }
+}
+
+/// `/admin/customers`.
+fn customers() -> Router<AdminState> {
+    let of_one = Router::new()
+        .route(
+            "/",
+            get(customer::show).delete(people::erase).fallback(|| async { only("GET, HEAD, DELETE") }),
+        )
+        .route("/block", post(adjust::block).fallback(|| async { only("POST") }))
+        .route("/cache/clear", post(adjust::clear).fallback(|| async { only("POST") }))
+        .route("/charges", get(charges::list).fallback(|| async { only("GET, HEAD") }))
+        .route(
+            "/credits",
+            get(credits::history).post(credits::change).fallback(|| async { only("GET, HEAD, POST") }),
+        )
+        .route("/export", get(people::export).fallback(|| async { only("GET, HEAD") }))
+        .route(
+            "/override",
+            put(adjust::set).delete(adjust::take_back).fallback(|| async { only("PUT, DELETE") }),
+        )
+        .route("/unblock", post(adjust::unblock).fallback(|| async { only("POST") }))
+        .route("/usage", get(usage::usage).fallback(|| async { only("GET, HEAD") }));
+    Router::new()
+        .route("/customers", get(customers::list).fallback(|| async { only("GET, HEAD") }))
+        .nest("/customers/{id}", of_one)
 }
 
 /// Checked before method, route and body. Digests are compared, so that timing tells nothing of the token.
@@ -89,59 +133,6 @@ async fn authorize(State(state): State<AdminState>, request: Request, next: Next
             Failed(Problem::new(Code::TokenMissing, "send the admin token as a bearer token")).into_response()
         }
     }
-}
-
-async fn metrics() -> Response {
-    match METRICS.render() {
-        Ok(text) => {
-            ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
-        }
-        Err(error) => {
-            tracing::error!(%error, "metrics could not be rendered");
-            Failed(Problem::new(Code::Internal, "metrics could not be rendered")).into_response()
-        }
-    }
-}
-
-/// Ready to serve: usage can be recorded, and no shutdown is under way. Waits for neither Stripe nor the issuer.
-async fn ready(State(state): State<AdminState>) -> Response {
-    let (status, text) = if !state.started.load(Ordering::Relaxed) {
-        (StatusCode::SERVICE_UNAVAILABLE, "starting\n")
-    } else if state.draining.load(Ordering::Relaxed) {
-        (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
-    } else if !state.ledger.is_available() {
-        (StatusCode::SERVICE_UNAVAILABLE, "ledger unavailable\n")
-    } else {
-        (StatusCode::OK, "ready\n")
-    };
-    (status, text).into_response()
-}
-
-/// A meter event that has waited for so long needs somebody's eyes: a revoked key, for one.
-const OLD_SECONDS: i64 = 900;
-
-/// Degraded while usage waits; 503 only when nothing can be metered.
-async fn billing_health(State(state): State<AdminState>) -> Response {
-    let ledger = state.ledger.is_available();
-    let circuit_open = state.transport.circuit_open();
-    let (pending, dead) = (METRICS.outbox_pending.get(), METRICS.outbox_dead.get());
-    let oldest = METRICS.outbox_oldest_seconds.get();
-    let ok = ledger && !circuit_open && dead == 0 && oldest < OLD_SECONDS;
-    let status = if ledger { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let body = json!({
-        "status": if ok { "ok" } else { "degraded" },
-        "ledger_available": ledger,
-        "stripe_reachable": !circuit_open,
-        "outbox_pending": pending,
-        "outbox_oldest_seconds": oldest,
-        "outbox_dead": dead,
-    });
-    (status, Json(body)).into_response()
-}
-
-/// Seals and sends everything recorded so far.
-async fn flush(State(state): State<AdminState>) -> Result<Json<Flushed>, Failed> {
-    Ok(Json(state.reporter.flush().await?))
 }
 
 /// Writes out the problems of handlers.

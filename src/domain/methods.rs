@@ -15,7 +15,7 @@ const NUMBERED: [(Method, u8); 9] = [
 ];
 
 /// 0 for methods without a number.
-pub(super) fn number(method: &Method) -> u8 {
+pub fn number(method: &Method) -> u8 {
     NUMBERED.iter().find(|(known, _)| known == method).map_or(0, |(_, number)| *number)
 }
 

@@ -1,0 +1,140 @@
+//! `GET /admin/customers/{id}/charges`: the latest requests that a customer was charged for, from the ledger.
+//!
+//! Reading segments takes time and memory: it is done by one thread at once, which gives way to the requests, and for
+//! so many bytes at most. `tollgate explain` tells more of one request, `tollgate ledger export` shows all.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use tokio::sync::{Mutex, oneshot};
+use uuid::Uuid;
+
+use crate::domain::methods;
+use crate::domain::period::rfc3339;
+use crate::ledger::{Charged, Disk, Kind, Latest, LedgerId, RecordDraw, Survey};
+use crate::priority;
+use crate::problem::{Code, Problem};
+
+use super::AdminState;
+use super::customer::Named;
+use crate::api::Failed;
+use crate::api::json::{Asked, Page};
+
+/// Four segments, or some two million charges.
+const READ_AT_MOST: u64 = 256 << 20;
+
+/// The ledger, to be read beside those who write it.
+pub struct Charges {
+    folder: PathBuf,
+    ledger: LedgerId,
+    one_at_a_time: Arc<Mutex<()>>,
+}
+
+impl Charges {
+    pub fn new(folder: PathBuf, ledger: LedgerId) -> Self {
+        Self { folder, ledger, one_at_a_time: Arc::default() }
+    }
+
+    async fn latest(&self, customer: u32, limit: usize) -> std::io::Result<Latest> {
+        let turn = self.one_at_a_time.clone().lock_owned().await;
+        let (folder, ledger) = (self.folder.clone(), self.ledger);
+        let (tell, told) = oneshot::channel();
+        std::thread::Builder::new().name("charges".to_owned()).spawn(move || {
+            priority::give_way();
+            let read = || {
+                let disk = Arc::new(Disk::open_read_only(folder)?);
+                Survey::new(disk, ledger)?.latest(customer, limit, READ_AT_MOST)
+            };
+            // Whoever asked may have gone.
+            let _ = tell.send(read());
+            drop(turn);
+        })?;
+        told.await.map_err(std::io::Error::other)?
+    }
+}
+
+pub(super) async fn list(
+    State(state): State<AdminState>,
+    Named(customer): Named,
+    Asked(page): Asked<Page>,
+) -> Result<Json<Value>, Failed> {
+    if page.cursor.is_some() {
+        return Err(Failed(Problem::new(
+            Code::BadRequest,
+            "charges have no cursor: ask for more with limit",
+        )));
+    }
+    let limit = usize::try_from(page.limit()?).unwrap_or(usize::MAX);
+    let latest = state.charges.latest(customer.number, limit).await.map_err(|error| {
+        tracing::error!(%error, "the ledger could not be read");
+        Problem::new(Code::Internal, "the ledger could not be read")
+    })?;
+    let names = state.store.numbered_names(numbers(&latest)).await?;
+    let data: Vec<_> = latest.charges.iter().map(|charged| shown(charged, &names)).collect();
+    Ok(Json(json!({ "data": data, "has_more": !latest.complete, "next_cursor": null })))
+}
+
+/// Of all names that are shown.
+fn numbers(latest: &Latest) -> Vec<u32> {
+    let mut numbers: Vec<u32> = latest
+        .charges
+        .iter()
+        .flat_map(|Charged { record, .. }| {
+            let meters = record.draws.iter().map(|draw| draw.meter);
+            meters.chain([record.member, record.route, record.tier])
+        })
+        .collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers
+}
+
+fn shown(charged: &Charged, names: &HashMap<u32, String>) -> Value {
+    let Charged { record, segment, corrections } = charged;
+    let by_meter = |value: &dyn Fn(&RecordDraw) -> Value| -> Map<String, Value> {
+        let meter =
+            |draw: &RecordDraw| names.get(&draw.meter).cloned().unwrap_or_else(|| format!("#{}", draw.meter));
+        record.draws.iter().map(|draw| (meter(draw), value(draw))).collect()
+    };
+    let corrected_by = |meter: u32| -> i64 {
+        let draws = corrections.iter().flat_map(|correction| &correction.draws);
+        draws.filter(|draw| draw.meter == meter).map(RecordDraw::units).sum()
+    };
+    let foreign = record.foreign_request.as_deref().map(|id| String::from_utf8_lossy(id).into_owned());
+    json!({
+        "request_id": Uuid::from_bytes(record.request).to_string(),
+        "foreign_request_id": foreign,
+        "at": instant(record.at_micros),
+        "kind": match record.kind {
+            _ if record.is_repeat() => "repeat",
+            Kind::Estimate => "estimate",
+            Kind::Charge | Kind::Correction { .. } => "charge",
+        },
+        "member": names.get(&record.member),
+        "route": names.get(&record.route),
+        "method": methods::name(record.method),
+        "status": record.status,
+        "tier": names.get(&record.tier),
+        "cost": by_meter(&|draw| json!(draw.units())),
+        "drawn": by_meter(&|draw| json!({
+            "included": draw.included, "extra": draw.extra, "credits": draw.credits, "overage": draw.overage,
+        })),
+        "period": { "start": rfc3339(record.period.start), "end": rfc3339(record.period.end) },
+        "corrected": corrections.last().map(|last| json!({
+            "at": instant(last.at_micros),
+            "cost": by_meter(&|draw| json!(draw.units() + corrected_by(draw.meter))),
+        })),
+        "record": { "number": record.number, "segment": segment },
+    })
+}
+
+/// To the microsecond, as the ledger has it.
+fn instant(micros: i64) -> String {
+    let at = Timestamp::from_microsecond(micros).unwrap_or(Timestamp::UNIX_EPOCH);
+    at.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
+}
