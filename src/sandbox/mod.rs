@@ -30,12 +30,16 @@
 //! | `POST /_sandbox/meter_events/:identifier/reject` | `{"code"}`: an accepted event counts no more; a thin event tells of it |
 //! | `POST /_sandbox/checkout/:id/pay` | presses "Pay"; `{"redirect"}` |
 
+mod alarms;
 mod checkout;
+mod checkout_create;
 mod checkout_page;
 mod checkout_pay;
+mod collection;
 mod connection;
 mod customers;
 mod delivery;
+mod entitlements;
 mod error;
 mod events;
 mod expand;
@@ -48,10 +52,14 @@ mod ids;
 mod invoice_json;
 mod invoice_lines;
 mod invoices;
+mod known;
 mod limiter;
 mod meter_events;
 mod meters;
 mod params;
+mod payment_intents;
+mod payment_methods;
+mod payments;
 mod period;
 mod portal;
 mod price_params;
@@ -62,6 +70,7 @@ mod route;
 mod seed;
 mod service;
 mod shape;
+mod span;
 mod state;
 mod subscriptions;
 mod summaries;
@@ -104,6 +113,13 @@ pub struct Options {
     pub webhooks: Vec<WebhookEndpoint>,
     pub requests_per_second: Option<u32>,
     pub event_shape: EventShape,
+    /// Nothing that happens makes an event.
+    pub quiet: bool,
+    /// Every invoice also makes `invoice.created` and `invoice.finalized`.
+    pub invoice_steps: bool,
+    /// How many days before a period's end `invoice.upcoming` is sent; `None`: never.
+    pub upcoming_days: Option<u16>,
+    pub after_retries: AfterRetries,
 }
 
 impl Default for Options {
@@ -114,8 +130,21 @@ impl Default for Options {
             webhooks: Vec::new(),
             requests_per_second: None,
             event_shape: EventShape::default(),
+            quiet: false,
+            invoice_steps: false,
+            upcoming_days: None,
+            after_retries: AfterRetries::default(),
         }
     }
+}
+
+/// What becomes of a subscription when the last attempt at its invoice has failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AfterRetries {
+    #[default]
+    Cancel,
+    MarkUnpaid,
+    LeavePastDue,
 }
 
 #[derive(Clone)]
@@ -164,13 +193,15 @@ impl Sandbox {
         let listener = TcpListener::bind(options.listen).await?;
         let addr = listener.local_addr()?;
         let salt = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
-        let mut state = State::new(format!("http://{addr}"), options.event_shape, salt);
-        for endpoint in options.webhooks {
+        let limiter = Limiter::new(options.requests_per_second);
+        let endpoints = options.webhooks.clone();
+        let mut state = State::new(format!("http://{addr}"), options, salt);
+        for endpoint in endpoints {
             register(&mut state, endpoint);
         }
         let client = delivery::client().map_err(io::Error::other)?;
         let (deliveries, outgoing) = mpsc::unbounded_channel();
-        let service = Service::new(state, Limiter::new(options.requests_per_second), deliveries);
+        let service = Service::new(state, limiter, deliveries);
         let (stop, stopped) = oneshot::channel::<()>();
         let app = http::router(service.clone()).into_make_service_with_connect_info::<Line>();
         let server = axum::serve(Lines(listener), app).with_graceful_shutdown(async {
@@ -220,6 +251,11 @@ impl Sandbox {
         reference: Option<&str>,
     ) -> Result<Subscribed, ApiError> {
         self.service.with(|state, now| seed::subscribed_customer(state, now, tier, reference))
+    }
+
+    /// Makes so many of them at once, called `<prefix>_0` and so on, without an event.
+    pub fn seed_customers(&self, count: u64, tier: &str, prefix: &str) -> Result<Vec<Subscribed>, ApiError> {
+        self.service.with(|state, now| seed::subscribed_customers(state, now, tier, prefix, count))
     }
 }
 

@@ -5,11 +5,13 @@ use serde_json::Value;
 use super::{Item, Status, json, renewal, reschedule};
 use crate::sandbox::error::ApiError;
 use crate::sandbox::events;
-use crate::sandbox::invoices::{Bill, Reason};
+use crate::sandbox::invoices::{Bill, Collect, Reason};
+use crate::sandbox::known;
 use crate::sandbox::state::{Call, State};
 
 /// `DELETE /v1/subscriptions/:id`; usage of the running period is billed only with `invoice_now`.
 pub fn cancel(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
+    call.params.only(known::SUBSCRIPTION_CANCEL)?;
     let subscription = state.subscriptions.find(call.id)?;
     if subscription.status.ended() {
         return Err(ApiError::not_found("subscription", call.id));
@@ -17,7 +19,7 @@ pub fn cancel(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
     if call.params.boolean("invoice_now")? == Some(true) {
         let metered = subscription.items.iter().filter(|item| item.quantity.is_none());
         let bills: Vec<(Item, Bill)> = metered.map(|item| (item.clone(), Bill::Usage(item.period))).collect();
-        renewal::attach_invoice(state, call.now, call.id, &bills, Reason::Update, true, |_| ())?;
+        renewal::attach_invoice(state, call.now, call.id, &bills, Reason::Update, Collect::Now, |_| ())?;
     }
     end_now(state, call.now, call.id)?;
     Ok(json(state, state.subscriptions.find(call.id)?))
