@@ -11,15 +11,17 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use tokio::sync::Notify;
 
 use crate::ledger::Ledger;
 use crate::metrics::METRICS;
 use crate::problem::{Code, Problem};
 use crate::reporting::{Flushed, Reconciler, Reporter};
+use crate::seal::Sealer;
 use crate::store::Store;
 use crate::stripe::Transport;
 
-use super::{Failed, not_found, only, outbox};
+use super::{Failed, admin_webhooks, not_found, only, outbox};
 
 /// What the operator's endpoints reach.
 #[derive(Clone)]
@@ -30,6 +32,10 @@ pub struct AdminState {
     pub reconciler: Arc<Reconciler>,
     pub transport: Arc<Transport>,
     pub draining: Arc<AtomicBool>,
+    /// Opens the payloads of webhooks.
+    pub sealer: Option<Arc<Sealer>>,
+    /// Told when a webhook is to be applied again.
+    pub arrived: Arc<Notify>,
     /// SHA-256 of the admin token; without one `/admin/*` is closed.
     pub token_digest: Option<[u8; 32]>,
     /// False until everything serves.
@@ -50,6 +56,7 @@ impl Admin {
             .route("/outbox/{identifier}/retry", post(outbox::retry).fallback(|| async { only("POST") }))
             .route("/outbox/flush", post(flush).fallback(|| async { only("POST") }))
             .route("/reconcile", post(super::reconcile::reconcile).fallback(|| async { only("POST") }))
+            .nest("/webhooks", admin_webhooks::routes())
             .fallback(|| async { not_found() })
             .layer(middleware::from_fn_with_state(state.clone(), authorize));
         Router::new()
