@@ -3,6 +3,7 @@
 //! - [`harness`] a world to break things in; its `finish` balances the books
 //! - [`money`] what is charged is what is billed, whatever fails
 //! - [`webhooks`] a tier ends equal to Stripe's truth, whatever the news' order
+//! - [`events`] what each event changes, once: payments, credits, messages; at rest, in the shadow, replayed
 //! - [`faults`] everything that a disk, a machine or Stripe can do to us
 //! - [`http`] routes, tokens, headers, refusals, our own endpoints
 //! - [`cli`] commands and exit codes
@@ -12,6 +13,7 @@
 //! - [`threads`] who gives way to whom
 
 mod cli;
+mod events;
 mod faults;
 mod harness;
 mod http;
