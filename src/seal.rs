@@ -85,7 +85,11 @@ mod tests {
         let sealed = sealer.seal("inbox:evt_1", b"jane@example.com").expect("seals");
         assert!(!sealed.windows(4).any(|window| window == b"jane"));
         assert_eq!(sealer.open("inbox:evt_1", &sealed).as_deref(), Some(&b"jane@example.com"[..]));
-        assert_ne!(sealer.seal("inbox:evt_1", b"jane@example.com"), Some(sealed), "each has a nonce of its own");
+        assert_ne!(
+            sealer.seal("inbox:evt_1", b"jane@example.com"),
+            Some(sealed),
+            "each has a nonce of its own"
+        );
     }
 
     #[test]

@@ -105,9 +105,8 @@ impl Applier {
             let tier = position.tier.as_ref().map(|tier| tier.name.to_string());
             let state = State { tier, status: position.status() };
             let (name, shadow) = (row.name, self.shadow);
-            let tell = move |change: &StateChange| match shadow {
-                true => Vec::new(),
-                false => transitions::notices(change, &name, &position),
+            let tell = move |change: &StateChange| {
+                if shadow { Vec::new() } else { transitions::notices(change, &name, &position) }
             };
             self.store.note_state(row.number, state, tell, now.seconds()).await?;
         }

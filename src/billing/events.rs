@@ -132,7 +132,8 @@ impl Applying<'_> {
         let (named, stripe_customer) = (invoice.tollgate_customer.as_deref(), invoice.customer.as_deref());
         let payer = self.changes.payer(named, stripe_customer).await?;
         let number = payer.as_ref().map(|payer| payer.number);
-        if let Some(row) = payments::of_invoice(&invoice, facts.as_ref(), number, self.changes.now.seconds()) {
+        if let Some(row) = payments::of_invoice(&invoice, facts.as_ref(), number, self.changes.now.seconds())
+        {
             self.changes.payment(row).await?;
         }
         let Some(payer) = payer else { return Ok(()) };
@@ -251,7 +252,8 @@ impl Applying<'_> {
         let (Some(name), Some(named)) = (&marks.pack, &marks.customer) else { return Ok(()) };
         let pack = self.changes.applier.catalogue.credit_packs.iter().find(|pack| *pack.name == **name);
         let Some(units) = marks.units.or(pack.map(|pack| pack.units)).filter(|units| *units > 0) else {
-            let detail = format!("{payment}: the credit pack {name} is not known here, and nothing says its units");
+            let detail =
+                format!("{payment}: the credit pack {name} is not known here, and nothing says its units");
             tracing::error!(detail, "a credit pack was paid for that cannot be granted");
             return Ok(self.changes.audit("credits_not_granted", detail).await?);
         };

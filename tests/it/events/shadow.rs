@@ -10,7 +10,15 @@ const SHADOW: &str = "[billing]\nwebhook_mode = \"shadow\"\n[tiers.pro]\ncredits
 
 /// All that events change, but for the inbox itself.
 const STATE: &[&str] = &[
-    "customers", "subscriptions", "credits", "credit_lots", "payments", "checkouts", "notices", "state_changes", "audit",
+    "customers",
+    "subscriptions",
+    "credits",
+    "credit_lots",
+    "payments",
+    "checkouts",
+    "notices",
+    "state_changes",
+    "audit",
 ];
 
 /// The events that mean something, and what they would have changed.
