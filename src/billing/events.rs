@@ -21,6 +21,9 @@ use super::changes::{Changes, Paid};
 use super::kinds::{About, about};
 use super::{payments, rejections};
 
+/// Prices of one invoice that Stripe is asked about.
+const ASKED_PRICES: usize = 3;
+
 /// What has been read again for events that share it.
 #[derive(Default)]
 pub(super) struct Read {
@@ -84,6 +87,8 @@ impl Applying<'_> {
                 Some(stripe_customer) => self.changes.subscriptions_of(stripe_customer).await,
                 None => Ok(()),
             },
+            // Every invoice has a payment as well: what is not marked as ours is told by the invoice.
+            About::PaymentIntent if facts.tollgate_customer.is_none() => Ok(()),
             _ => match &facts.object {
                 Some(object) => self.object(about, object).await,
                 None => Ok(()),
@@ -160,15 +165,15 @@ impl Applying<'_> {
         if catalogue.tiers.iter().all(|tier| tier.credits_per_cycle == 0) {
             return Ok(None);
         }
-        let Some(price) = payments::cycle_price(invoice, facts) else { return Ok(None) };
-        let tier = match payments::tier_of(price, facts, catalogue) {
-            Some(tier) => Some(tier),
-            // The subscription has moved on to another price since.
-            None => {
+        let prices = payments::cycle_prices(invoice, facts);
+        let mut tier = prices.iter().find_map(|price| payments::tier_of(price, facts, catalogue));
+        if tier.is_none() {
+            // The subscription may have moved on to another price since.
+            for price in prices.into_iter().take(ASKED_PRICES) {
                 let key = retrieve_lookup_key(transport, price).await?;
-                catalogue.tier_of_price(price, key.as_deref())
+                tier = tier.or(catalogue.tier_of_price(price, key.as_deref()));
             }
-        };
+        }
         let tier = tier.map(|tier| catalogue.tier(tier)).filter(|tier| tier.credits_per_cycle > 0);
         let paid_at = invoice.paid_at.unwrap_or(invoice.created);
         Ok(tier.map(|tier| Paid {
