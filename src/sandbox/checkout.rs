@@ -128,7 +128,9 @@ fn payment_status(state: &State, session: &Session, total: i64) -> &'static str 
     let intent = session.payment_intent.as_deref().and_then(|id| state.payment_intents.get(id));
     match session.status {
         SessionStatus::Complete if total == 0 => "no_payment_required",
-        SessionStatus::Complete if intent.is_none_or(|intent| intent.progress == Progress::Succeeded) => "paid",
+        SessionStatus::Complete if intent.is_none_or(|intent| intent.progress == Progress::Succeeded) => {
+            "paid"
+        }
         _ => "unpaid",
     }
 }

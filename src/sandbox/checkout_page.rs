@@ -61,8 +61,7 @@ fn open(state: &State, session: &Session, alert: Option<&str>) -> String {
     let due = money(Decimal::from(due), &currency.unwrap_or_default());
     let id = escape(&session.id);
     let due = escape(&due);
-    let _ =
-        write!(page, "</ul><div class=\"due\"><span>Due today</span><span>{due}</span></div>");
+    let _ = write!(page, "</ul><div class=\"due\"><span>Due today</span><span>{due}</span></div>");
     if let Some(trial) = session.trial {
         let _ = write!(page, "<p>{}</p>", describe_trial(trial));
     }
@@ -72,7 +71,9 @@ fn open(state: &State, session: &Session, alert: Option<&str>) -> String {
     if let Some(alert) = alert {
         let _ = write!(page, "<p class=\"alert\" role=\"alert\">{}</p>", escape(alert));
     }
-    for (action, class, label) in [("pay", "", "Pay"), ("decline", "plain", "Pay with a card that is declined")] {
+    for (action, class, label) in
+        [("pay", "", "Pay"), ("decline", "plain", "Pay with a card that is declined")]
+    {
         let _ = write!(
             page,
             "<form method=\"post\" action=\"/checkout/{id}/{action}\">\

@@ -4,7 +4,7 @@
 use super::checkout::{Mode, Session, SessionStatus, Trial, session_json, total};
 use super::error::ApiError;
 use super::params::Params;
-use super::payment_intents::{self, PaymentIntent, Progress};
+use super::payment_intents::{self, Progress};
 use super::payments::{self, Bill};
 use super::state::State;
 use super::subscriptions::{self, Order};
@@ -49,7 +49,7 @@ pub fn pay(state: &mut State, now: i64, id: &str, payment: Payment) -> Result<St
     }
     let intent = state.sessions.find(id)?.payment_intent.clone();
     let tell_of_payment = |state: &mut State| {
-        if let Some(intent) = intent.as_deref().filter(|_| payment.bank == Bank::Pays) {
+        if let Some(intent) = &intent {
             payment_intents::announce(state, now, intent);
         }
     };
@@ -93,24 +93,17 @@ fn charge(
 ) -> Result<Option<String>, ApiError> {
     let session = state.sessions.find(id)?;
     let (amount, currency) = total(state, session);
-    let customer = session.customer.clone();
-    // Taken out and put back, since a table finds rows by their owner.
-    let failed = session.payment_intent.clone().and_then(|failed| state.payment_intents.remove(&failed));
-    if let Some(failed) = failed {
-        let id = failed.id.clone();
-        state.payment_intents.insert(PaymentIntent { customer, payment_method: card, progress, ..failed });
-        return Ok(Some(id));
-    }
     if amount == 0 {
         return Ok(None);
     }
     let bill = Bill {
         amount,
         currency: currency.unwrap_or_default(),
-        customer,
+        customer: session.customer.clone(),
         card,
         description: session.payment_description.clone(),
         metadata: session.payment_metadata.clone(),
+        earlier: session.payment_intent.clone(),
     };
     Ok(Some(payments::remember(state, now, bill, progress)))
 }

@@ -53,6 +53,7 @@ fn attempt(state: &mut State, now: i64, invoice: &mut Invoice, card: Option<Stri
         card: card.or_else(|| subscription?.default_payment_method.clone()),
         description: Some(invoice.reason.description().to_owned()),
         metadata: Metadata::new(),
+        earlier: invoice.payment_intent.clone(),
     };
     let costs = bill.amount > 0;
     let Attempt { intent, result } = payments::take(state, now, bill);
@@ -149,6 +150,18 @@ pub fn pay(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
 pub fn try_again(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
     retry(state, call.now, call.id)?;
     Ok(state.invoices.find(call.id)?.json(&state.base_url))
+}
+
+/// Makes no more attempts at what a subscription owes: it has ended.
+pub fn stop(state: &mut State, customer: &str, subscription: &str) {
+    let of_it = |invoice: &&Invoice| invoice.subscription.as_deref() == Some(subscription);
+    let owed: Vec<_> =
+        state.invoices.owned_by(customer).filter(of_it).map(|invoice| invoice.id.clone()).collect();
+    for id in owed {
+        if let Some(invoice) = state.invoices.get_mut(&id) {
+            invoice.next_attempt = None;
+        }
+    }
 }
 
 /// Voids what an ended subscription still owes for its start.

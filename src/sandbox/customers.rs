@@ -7,8 +7,8 @@ use super::events::{self, changed};
 use super::params::Params;
 use super::span::Span;
 use super::state::{Call, Metadata, State, merge_metadata};
-use super::{known, payment_methods, subscriptions};
 use super::table::{Page, Row, list};
+use super::{known, payment_methods, subscriptions};
 
 #[derive(Debug, Clone)]
 pub struct Customer {
@@ -99,7 +99,11 @@ pub fn create(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
     if let Some(card) = card {
         payment_methods::attachable(state, card, "payment_method")?;
     }
-    if call.params.group("invoice_settings").and_then(|group| group.filled("default_payment_method")).is_some()
+    if call
+        .params
+        .group("invoice_settings")
+        .and_then(|group| group.filled("default_payment_method"))
+        .is_some()
         && card.is_none()
     {
         let message = "A new customer has no payment method but the one it is created with.";

@@ -84,14 +84,10 @@ fn record(state: &mut State, now: i64, kind: &str, object: Value, previous: Opti
         "type": kind,
     });
     let event = Event { id, kind: kind.to_owned(), created: now, json };
-    let deliveries = addressed(state, &event);
+    let deliveries = address(state, &event.id, kind, &Bytes::from(event.json.to_string()));
     state.outgoing.extend(deliveries);
     state.events.insert(event);
     state.events.keep_newest(KEPT);
-}
-
-fn addressed(state: &State, event: &Event) -> Vec<Delivery> {
-    address(state, &event.id, &event.kind, &Bytes::from(event.json.to_string()))
 }
 
 /// One delivery for every endpoint that wants events of a kind.
@@ -105,11 +101,17 @@ pub fn address(state: &State, event: &str, kind: &str, body: &Bytes) -> Vec<Deli
     state.endpoints.iter().filter(|endpoint| endpoint.wants(kind)).map(delivery).collect()
 }
 
-/// Sends an event once more to every endpoint that wants it.
+/// Sends an event once more to every endpoint that wants it; with `livemode` a copy as if from live mode, under an
+/// id of its own.
 pub fn resend(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
     let event = state.events.find(call.id)?;
-    let json = event.json.clone();
-    let deliveries = addressed(state, event);
+    let (kind, mut json) = (event.kind.clone(), event.json.clone());
+    if call.params.boolean("livemode")? == Some(true) {
+        json["id"] = Value::String(state.ids.make("evt"));
+        json["livemode"] = Value::Bool(true);
+    }
+    let id = json["id"].as_str().unwrap_or_default();
+    let deliveries = address(state, id, &kind, &Bytes::from(json.to_string()));
     state.outgoing.extend(deliveries);
     Ok(json)
 }

@@ -139,7 +139,8 @@ pub fn clear_calls(state: &mut State, _: &Call<'_>) -> Result<Value, ApiError> {
 
 /// Makes customers who are subscribed, without an event.
 pub fn seed(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
-    let customers = call.params.count("customers")?.ok_or_else(|| ApiError::parameter_missing("customers"))?;
+    let customers =
+        call.params.count("customers")?.ok_or_else(|| ApiError::parameter_missing("customers"))?;
     if customers > MAX_SEEDED {
         let message = format!("At most {MAX_SEEDED} customers at once.");
         return Err(ApiError::parameter("customers", "parameter_invalid", message));

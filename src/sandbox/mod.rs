@@ -7,11 +7,36 @@
 //!
 //! # What differs from Stripe, on purpose
 //!
+//! Of meters:
+//!
 //! - Everything is consistent at once: a meter event counts in the next summary and preview.
 //! - An unknown customer in a meter event is refused at once (`resource_missing`) instead of being
 //!   reported later; values are positive integers.
-//! - Payments succeed, nothing is prorated, a backdated subscription is anchored at its start.
 //! - A second meter event for the same customer and meter while one is running gets 429 `lock_timeout`.
+//!
+//! Of subscriptions and invoices:
+//!
+//! - Only `proration_behavior=always_invoice` prorates, at once and for flat fees; `create_prorations`, the
+//!   default, is taken note of and bills nothing. There is no balance: what is given back is not paid out.
+//! - A backdated subscription is anchored at its start; intervals may be mixed freely; another interval ends all
+//!   periods at once and gives nothing back for the old ones.
+//! - The usage of a metered item that is deleted is never billed.
+//! - There are no taxes, coupons or promotion codes, and no pending updates. A first invoice has no line for
+//!   metered items.
+//!
+//! Of payments:
+//!
+//! - A customer who has no card at all is given one that works when a payment is due. One who has cards and no
+//!   default is refused, as at Stripe.
+//! - The cards are Stripe's test cards `visa`, `mastercard`, `amex`, `chargeDeclined` (which nobody can have) and
+//!   `chargeCustomerFail` (which never pays). Nobody is asked to authenticate.
+//! - Attempts to collect are made 3, 5 and 7 days after one another; Stripe's own are cleverer.
+//! - A declined order on the checkout page makes no customer and no subscription.
+//! - Payment intents and payment methods make no events but `payment_intent.succeeded`, `.payment_failed` and
+//!   `.processing`; charges and setup intents are not there.
+//!
+//! Unknown parameters are refused, as at Stripe, by customers, subscriptions, checkout and portal sessions, meter
+//! events and attachments; elsewhere they are ignored. Of those that are known many have no effect.
 //!
 //! # Hooks
 //!
@@ -22,13 +47,22 @@
 //! | `GET /_sandbox/health` | 200 |
 //! | `POST /_sandbox/faults` | the next `times` (1) calls of `operation` fail: `status` (with `html: true` not as JSON) or `drop: true`; `when`: `before` (default) or `after` taking effect; `delay_ms` first. With `percent` (and a `seed`) each call fails with that chance until the faults are forgotten; 100 of `*` is an outage. A `status` may have a `code` (`lock_timeout`, `idempotency_key_in_use`), `should_retry` (the header), and `saved`: whether it is kept under the idempotency key (default: from 500 on, after taking effect). Operations are named as in `route.rs`, such as `meter_events.create`; `meter_events.*` and `*` match several |
 //! | `GET`, `DELETE /_sandbox/faults` | lists, forgets them; with how often each with a chance has `struck` |
+//! | `GET`, `DELETE /_sandbox/calls` | `{"subscriptions.list": 100, …}`: how often each operation was called, those that the limit refused left out; forgets it |
 //! | `GET /_sandbox/meter_totals` | `[{"customer","event_name","units","events","duplicates"}]` over all accepted events, and how many more were rejected for an identifier that was known |
+//! | `POST /_sandbox/seed` | `{"customers","tier","prefix"}`: so many subscribed customers called `<prefix>_0` and so on (`seeded`), without an event; `[{"customer","subscription"}]` |
 //! | `POST /_sandbox/subscriptions/:id/status` | `{"status"}`: forces it, with the events on the way |
 //! | `POST /_sandbox/subscriptions/:id/period` | `{"start","end"}`: moves the items' current period; after its end the anchor rules again |
 //! | `POST /_sandbox/subscriptions/:id/payment_failed` | an unpaid invoice, `past_due`, `invoice.payment_failed` |
-//! | `POST /_sandbox/events/:id/resend` | sends an event once more: same id, fresh signature |
+//! | `POST /_sandbox/subscriptions/:id/upcoming` | `invoice.upcoming`, now |
+//! | `POST /_sandbox/subscriptions/:id/trial_will_end` | `customer.subscription.trial_will_end`, now |
+//! | `POST /_sandbox/customers/:id/decline` | `{"declines"}` (true): whether every payment of the customer is declined |
+//! | `POST /_sandbox/customers/:id/entitlements` | `{"features"}`: the lookup keys of all that the customer is entitled to, with the event |
+//! | `POST /_sandbox/invoices/:id/attempt` | the next attempt to collect an open invoice, now |
+//! | `POST /_sandbox/events/:id/resend` | sends an event once more: same id, fresh signature. With `livemode` a copy as if from live mode, under an id of its own |
 //! | `POST /_sandbox/meter_events/:identifier/reject` | `{"code"}`: an accepted event counts no more; a thin event tells of it |
-//! | `POST /_sandbox/checkout/:id/pay` | presses "Pay"; `{"redirect"}` |
+//! | `POST /_sandbox/checkout/:id/pay` | presses "Pay"; `{"redirect"}`. With `declined` the bank says no (402); with `delayed` it says nothing yet: the session is complete and unpaid; with `session_first` the session's event is made before the payment's |
+//! | `POST /_sandbox/payment_intents/:id/settle` | `{"succeeds"}` (true): the bank's word on a payment that was delayed |
+//! | `POST /_sandbox/portal` | `{"configured"}`: whether the portal's settings were ever saved |
 
 mod alarms;
 mod checkout;

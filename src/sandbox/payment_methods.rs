@@ -131,8 +131,7 @@ fn insert(
     metadata: Metadata,
 ) -> String {
     let id = state.ids.make("pm");
-    let method =
-        PaymentMethod { id: id.clone(), customer, card, created: now, metadata, spent: false };
+    let method = PaymentMethod { id: id.clone(), customer, card, created: now, metadata, spent: false };
     state.payment_methods.insert(method);
     id
 }
@@ -201,7 +200,8 @@ fn unattached(method: &PaymentMethod, customer: Option<&str>) -> Result<&'static
 /// `POST /v1/payment_methods/:id/detach`.
 pub fn detach(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
     if state.payment_methods.find(call.id)?.customer.is_none() {
-        let message = "The payment method you provided is not attached to a customer so detachment is impossible.";
+        let message =
+            "The payment method you provided is not attached to a customer so detachment is impossible.";
         return Err(ApiError::refused(message));
     }
     if let Some(method) = state.payment_methods.remove(call.id) {

@@ -16,6 +16,8 @@ pub struct Bill {
     pub card: Option<String>,
     pub description: Option<String>,
     pub metadata: Metadata,
+    /// The payment that failed before, which is taken up again.
+    pub earlier: Option<String>,
 }
 
 /// How an attempt to take money went.
@@ -45,7 +47,7 @@ pub fn take(state: &mut State, now: i64, bill: Bill) -> Attempt {
         Some(customer) => match pick(state, customer, bill.card.as_deref()) {
             Ok(Some(card)) => Some(card),
             Ok(None) => Some(supply(state, now, customer)),
-            Err(error) => return Attempt { intent: None, result: Err(error) },
+            Err(error) => return Attempt { intent: bill.earlier, result: Err(error) },
         },
     };
     let paid = works(state, bill.customer.as_deref(), card.as_deref());
@@ -55,9 +57,14 @@ pub fn take(state: &mut State, now: i64, bill: Bill) -> Attempt {
     Attempt { intent: Some(intent), result }
 }
 
-/// Keeps a payment whose fate is known already.
+/// Keeps a payment whose fate is known.
 pub fn remember(state: &mut State, now: i64, bill: Bill, progress: Progress) -> String {
-    let id = state.ids.make("pi");
+    // Taken out and put back, since a table finds rows by their owner.
+    let earlier = bill.earlier.and_then(|id| state.payment_intents.remove(&id));
+    let (id, created) = match earlier {
+        Some(earlier) => (earlier.id, earlier.created),
+        None => (state.ids.make("pi"), now),
+    };
     state.payment_intents.insert(PaymentIntent {
         id: id.clone(),
         amount: bill.amount,
@@ -67,7 +74,7 @@ pub fn remember(state: &mut State, now: i64, bill: Bill, progress: Progress) -> 
         metadata: bill.metadata,
         payment_method: bill.card,
         progress,
-        created: now,
+        created,
     });
     id
 }

@@ -3,8 +3,8 @@
 use super::state::Operation;
 use super::{
     checkout, checkout_create, collection, customers, entitlements, events, hooks, invoices, meter_events,
-    meters, payment_intents, payment_methods, portal, prices, products, subscriptions, summaries, thin_events,
-    webhooks,
+    meters, payment_intents, payment_methods, portal, prices, products, subscriptions, summaries,
+    thin_events, webhooks,
 };
 
 pub struct Route<'a> {
@@ -53,12 +53,7 @@ fn route<'a>(name: &'static str, operation: Operation, id: &'a str) -> Option<Ro
     Some(Route { name, operation, id, owner: "" })
 }
 
-fn owned<'a>(
-    name: &'static str,
-    operation: Operation,
-    owner: &'a str,
-    id: &'a str,
-) -> Option<Route<'a>> {
+fn owned<'a>(name: &'static str, operation: Operation, owner: &'a str, id: &'a str) -> Option<Route<'a>> {
     Some(Route { name, operation, id, owner })
 }
 

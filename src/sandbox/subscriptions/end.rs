@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{Item, Status, json, renewal, reschedule};
+use crate::sandbox::collection;
 use crate::sandbox::error::ApiError;
 use crate::sandbox::events;
 use crate::sandbox::invoices::{Bill, Collect, Reason};
@@ -31,6 +32,8 @@ pub fn end_now(state: &mut State, now: i64, id: &str) -> Result<(), ApiError> {
     subscription.status = Status::Canceled;
     subscription.canceled_at.get_or_insert(now);
     subscription.ended_at = Some(now);
+    let customer = subscription.customer.clone();
+    collection::stop(state, &customer, id);
     reschedule(state, id);
     let object = json(state, state.subscriptions.find(id)?);
     events::emit(state, now, "customer.subscription.deleted", object);

@@ -164,7 +164,7 @@ pub fn reschedule(state: &mut State, id: &str) {
     }
     if let Some(next) = next {
         state.edges.insert((next, id.to_owned()));
-        if let Some(days) = state.options.upcoming_days {
+        if let Some(days) = state.options.upcoming_days.filter(|_| old != Some(next)) {
             let notice = next - i64::from(days) * 86_400;
             state.alarms.insert((notice, Alarm::InvoiceUpcoming(id.to_owned(), next)));
         }
