@@ -7,18 +7,29 @@
 //! - Of two reads that overlap, the one that began later wins.
 //! - Stripe being away is no try: the event waits. Only what waiting cannot cure is given up, after three tries, and
 //!   kept with its reason.
+//! - What was paid for is granted once, however often it is told.
+//! - The shadow (`webhook_mode = "shadow"`) does all of that with events but change anything: it says what it would
+//!   have changed. What is read without an event (at first sight, when a period ends, at night) is stored all the same.
 //! - Nothing here is on the path of a proxied request.
 
 mod apply;
+mod changes;
 mod credits;
+mod events;
+mod forward;
+mod grouping;
+mod kinds;
 mod listing;
 mod overrides;
+mod payments;
 mod read;
 mod rejections;
 mod transitions;
 pub mod worker;
 
 pub use credits::close_expired;
+pub use forward::{ForwardTo, packed};
+pub use kinds::{arrival, is_applied, is_of_other_mode};
 pub use overrides::end_overrides;
 pub use transitions::note_state;
-pub use worker::Billing;
+pub use worker::{Billing, Handling};

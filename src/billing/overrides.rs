@@ -15,7 +15,7 @@ pub async fn end_overrides(store: &Store, customers: &Customers, now: Now) -> Re
     for row in store.ended_overrides(now.seconds(), SLICE).await? {
         let (number, name) = (row.number, row.name.clone());
         // Told before it is forgotten: whoever dies in between tells it again, which changes nothing.
-        note_state(store, customers, row).await?;
+        note_state(store, customers, row, false).await?;
         store.end_override(number, now.seconds()).await?;
         customers.refresh_customer(&name, now).await?;
     }

@@ -9,14 +9,21 @@ use crate::domain::period::rfc3339;
 use crate::domain::subscription::Status;
 use crate::store::{CustomerRow, NewNotice, State, StateChange, Store, StoreError};
 
-/// Keeps what has become of one customer, and tells of it.
-pub async fn note_state(store: &Store, customers: &Customers, row: CustomerRow) -> Result<(), StoreError> {
+/// Keeps what has become of one customer, and tells of it, unless another handler does.
+pub async fn note_state(
+    store: &Store,
+    customers: &Customers,
+    row: CustomerRow,
+    shadow: bool,
+) -> Result<(), StoreError> {
     let CustomerRow { number, name, .. } = row;
     let now = clock::now();
     let position = customers.position(&name, now).await?;
     let tier = position.tier.as_ref().map(|tier| tier.name.to_string());
     let state = State { tier, status: position.status() };
-    let tell = move |change: &StateChange| notices(change, &name, &position);
+    let tell = move |change: &StateChange| {
+        if shadow { Vec::new() } else { notices(change, &name, &position) }
+    };
     store.note_state(number, state, tell, now.seconds()).await.map(drop)
 }
 

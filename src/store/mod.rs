@@ -15,17 +15,21 @@
 
 mod adjustments;
 mod audit;
+mod closed_checkouts;
 mod credits;
 mod customers;
 mod customers_list;
 mod estimates;
+mod forwards;
 mod idempotency;
 mod inbox;
+mod inbox_view;
 mod loading;
 mod lost;
 mod names;
 mod notices;
 mod outbox;
+mod payments;
 mod people;
 mod reading;
 mod receipts;
@@ -41,12 +45,15 @@ mod worker;
 
 pub use adjustments::{Adjustments, OverrideRow};
 pub use audit::{Act, AuditRow};
+pub use closed_checkouts::{BegunCheckout, CheckoutEnd};
 pub use credits::{CreditAct, CreditGrant, CreditKey, CreditRow, CreditUse};
 pub use customers::{CustomerRow, LinkedBy, NewLink};
 pub use customers_list::{CustomerFilter, CustomerListing, TierFilter};
 pub use estimates::Estimate;
+pub use forwards::Forward;
 pub use idempotency::{KeyChange, KeyNews, KeyRow};
-pub use inbox::{EventFacts, InboxOutcome, InboxRow, Stored};
+pub use inbox::{EventFacts, InboxOutcome, InboxRow, NewEvent, Stored};
+pub use inbox_view::{EventFilter, EventRow, Replayed};
 pub use loading::{Loaded, Wanted};
 pub use lost::LostRecords;
 pub use names::NameKind;
@@ -56,6 +63,7 @@ pub use outbox::{
     RESEND_WITHIN_SECONDS, Reading, Rejection, Repair, RepairRow, RepairState, Retried, RetryOutcome,
     SealCursor, SealPlan, SealScope, Sealed, Unanswered, WaitingEvent, retry_dead_in,
 };
+pub use payments::{PaymentKind, PaymentRow};
 pub use people::{Erased, StillNeeded};
 pub use reading::StoreReader;
 pub use receipts::{MeterEventReceipt, TotalReceipt};
@@ -205,6 +213,8 @@ fn unsigned(value: i64) -> u64 {
 mod credits_tests;
 #[cfg(test)]
 mod idempotency_tests;
+#[cfg(test)]
+mod inbox_tests;
 #[cfg(test)]
 mod loading_tests;
 #[cfg(test)]

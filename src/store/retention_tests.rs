@@ -1,7 +1,7 @@
 //! What is settled goes after its time, each kind after its own; what still waits stays.
 
 use super::super::tests::{NOW, Temporary, batch, delivered, linked, plan};
-use super::super::{OverrideRow, Stored};
+use super::super::{NewEvent, OverrideRow, Stored};
 use super::*;
 
 const NEVER: Cutoffs = Cutoffs { receipts: 0, webhooks: 0, financial: 0, logs: 0 };
@@ -16,6 +16,10 @@ async fn left(store: &Store, table: &'static str, column: &'static str) -> Vec<S
     rows.await.expect("reads")
 }
 
+fn ignored() -> NewEvent {
+    NewEvent { id: "evt_1".into(), kind: "else".into(), created: NOW, ..NewEvent::default() }
+}
+
 #[tokio::test]
 async fn what_was_settled_long_ago_is_removed() {
     let store = Temporary::new();
@@ -23,11 +27,11 @@ async fn what_was_settled_long_ago_is_removed() {
     store.fold(batch(customer, 5, 6)).expect("folds");
     store.seal(plan()).await.expect("seals");
     let row = store.claim_due(NOW, 1).await.expect("claims")[0].sequence;
-    store.receive("evt_1".into(), "else".into(), NOW, None, NOW).await.expect("stores");
+    store.receive(ignored(), NOW).await.expect("stores");
     let all = Cutoffs { receipts: NOW + 1, webhooks: NOW + 1, financial: NOW + 1, logs: NOW + 1 };
     store.prune_settled(all).await.expect("prunes");
     assert_eq!(store.outbox_counts().await.expect("counts").pending, 1, "unsettled rows stay");
-    let again = || store.receive("evt_1".into(), "else".into(), NOW, None, NOW);
+    let again = || store.receive(ignored(), NOW);
     assert_eq!(again().await.expect("stores"), Stored::New, "an ignored event has gone");
     store.settle_tries(vec![(row, delivered())], NOW).await.expect("settles");
     store.prune_settled(all).await.expect("prunes");

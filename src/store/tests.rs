@@ -222,28 +222,6 @@ async fn a_claim_replaces_a_link_and_stripe_does_not() {
     assert_eq!(store.customers_of("cus_1".into()).await.expect("reads"), []);
 }
 
-#[tokio::test]
-async fn an_event_is_stored_once() {
-    let store = Temporary::new();
-    let receive =
-        || store.receive("evt_1".into(), "invoice.paid".into(), NOW, Some(EventFacts::default()), NOW);
-    assert_eq!(receive().await.expect("stores"), Stored::New);
-    assert_eq!(receive().await.expect("stores"), Stored::Duplicate);
-    let due = store.due_events(NOW, 10).await.expect("reads");
-    assert_eq!(due.len(), 1);
-    let later = InboxOutcome::Postponed { at: NOW + 5, reason: "away".into() };
-    store.settle_event("evt_1".into(), later, NOW).await.expect("settles");
-    assert_eq!(store.due_events(NOW, 10).await.expect("reads"), []);
-    assert_eq!(
-        store.due_events(NOW + 5, 10).await.expect("reads")[0].tries,
-        0,
-        "Stripe being away is no try"
-    );
-    store.settle_event("evt_1".into(), InboxOutcome::Done, NOW).await.expect("settles");
-    assert_eq!(receive().await.expect("stores"), Stored::Duplicate);
-    assert_eq!(store.next_event_due().await.expect("reads"), None);
-}
-
 /// Seals one row and has Stripe accept it.
 async fn deliver(store: &Store) {
     store.seal(plan()).await.expect("seals");

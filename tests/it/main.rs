@@ -4,6 +4,7 @@
 //! - [`money`] what is charged is what is billed, whatever fails
 //! - [`webhooks`] a tier ends equal to Stripe's truth, whatever the news' order
 //! - [`credits`] prepaid units: spent once, in order, never below nothing
+//! - [`events`] what each event changes, once: payments, credits, messages; at rest, in the shadow, replayed
 //! - [`faults`] everything that a disk, a machine or Stripe can do to us
 //! - [`http`] routes, tokens, headers, refusals, our own endpoints
 //! - [`admin`] what operators see and correct
@@ -16,6 +17,7 @@
 mod admin;
 mod cli;
 mod credits;
+mod events;
 mod faults;
 mod harness;
 mod http;

@@ -138,7 +138,7 @@ async fn put_into_force(state: &AdminState, customer: &CustomerListing) -> Resul
 async fn note(state: &AdminState, customer: CustomerListing) -> Result<Json<Value>, Failed> {
     let CustomerListing { number, name, stripe_customer, .. } = customer;
     let row = CustomerRow { number, name: name.clone(), stripe_customer };
-    note_state(&state.store, &state.customers, row).await?;
+    note_state(&state.store, &state.customers, row, false).await?;
     shown(state, &name).await
 }
 

@@ -15,6 +15,7 @@ mod people;
 mod reconcile;
 mod stats;
 mod usage;
+mod webhooks;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -26,12 +27,14 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use sha2::{Digest, Sha256};
+use tokio::sync::Notify;
 
 use crate::customers::Customers;
 use crate::domain::catalogue::Catalogue;
 use crate::ledger::Ledger;
 use crate::problem::{Code, Problem};
 use crate::reporting::{Reconciler, Reporter};
+use crate::seal::Sealer;
 use crate::store::Store;
 use crate::stripe::Transport;
 
@@ -52,6 +55,10 @@ pub struct AdminState {
     pub reconciler: Arc<Reconciler>,
     pub transport: Arc<Transport>,
     pub draining: Arc<AtomicBool>,
+    /// Opens the payloads of webhooks.
+    pub sealer: Option<Arc<Sealer>>,
+    /// Told when a webhook is to be applied again.
+    pub arrived: Arc<Notify>,
     /// SHA-256 of the admin token; without one `/admin/*` is closed.
     pub token_digest: Option<[u8; 32]>,
     /// False until everything serves.
@@ -76,6 +83,7 @@ impl Admin {
             .route("/outbox/flush", post(outbox::flush).fallback(|| async { only("POST") }))
             .route("/reconcile", post(reconcile::reconcile).fallback(|| async { only("POST") }))
             .route("/stats", get(stats::stats).fallback(|| async { only("GET, HEAD") }))
+            .nest("/webhooks", webhooks::routes())
             .fallback(|| async { not_found() })
             .layer(middleware::from_fn_with_state(state.clone(), authorize));
         Router::new()
