@@ -5,7 +5,8 @@ use axum::extract::State;
 use rust_decimal::Decimal;
 use serde_json::{Map, Value, json};
 
-use crate::customers::{MeterUsage, Snapshot};
+use crate::clock;
+use crate::customers::{Entry, MeterUsage, Snapshot};
 use crate::domain::catalogue::Catalogue;
 use crate::domain::period::rfc3339;
 use crate::domain::subscription::{Outline, Status};
@@ -15,13 +16,18 @@ use super::Public;
 use super::caller::Caller;
 
 pub(super) async fn status(State(public): State<Public>, caller: Caller) -> Json<Value> {
-    let snapshot = public.customers.snapshot(&caller.entry, caller.now);
+    Json(shown(&public, &caller.entry))
+}
+
+/// What the customer is told of their state now.
+pub(super) fn shown(public: &Public, entry: &Entry) -> Value {
+    let snapshot = public.customers.snapshot(entry, clock::now());
     let catalogue = &public.catalogue;
     let subscription = snapshot.subscription.as_ref();
     let status = subscription.map(|subscription| subscription.status);
     let tier = snapshot.tier.as_deref();
-    Json(json!({
-        "customer": &*caller.entry.name,
+    json!({
+        "customer": &*entry.name,
         "has_subscription": status.is_some_and(Status::is_live),
         "tier": tier.map(|tier| &*tier.name),
         "status": Outline::word(snapshot.subscription),
@@ -36,7 +42,7 @@ pub(super) async fn status(State(public): State<Public>, caller: Caller) -> Json
         "period": { "start": rfc3339(snapshot.period.start), "end": rfc3339(snapshot.period.end) },
         "expires_at": subscription.and_then(|s| s.expires_at()).map(rfc3339),
         "cancel_at_period_end": subscription.is_some_and(|s| s.status.is_live() && s.cancel_at_period_end),
-    }))
+    })
 }
 
 fn usage(catalogue: &Catalogue, snapshot: &Snapshot) -> Map<String, Value> {

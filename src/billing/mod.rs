@@ -11,9 +11,12 @@
 
 mod apply;
 mod listing;
+mod prices;
 mod read;
 mod rejections;
+mod shop;
 mod transitions;
 pub mod worker;
 
+pub use shop::{Buyer, Done, Goods, Order, Shop, ShopError, ShopSettings, Wanted};
 pub use worker::Billing;

@@ -17,6 +17,7 @@ use crate::stripe::{Backoff, Transport, random};
 
 use super::apply::{Applier, ApplyError};
 use super::listing;
+use super::shop::{Shop, ShopSettings};
 
 /// Events applied, and subscriptions read again, at once.
 const CONCURRENCY: usize = 8;
@@ -47,6 +48,11 @@ impl Billing {
     ) -> Result<Self, StoreError> {
         let applier = Arc::new(Applier::new(store, customers, catalogue, transport)?);
         Ok(Self { applier, arrived, usage_due })
+    }
+
+    /// The shop beside it: what is bought there and what webhooks tell are put into force by the same hand.
+    pub fn shop(&self, settings: ShopSettings) -> Shop {
+        Shop::new(self.applier.clone(), settings)
     }
 
     /// Works until told to stop. `unknown` brings Stripe customers of whom nothing is known.

@@ -283,6 +283,7 @@ async fn prune_store(store: &Store, now: i64, kept_seconds: i64, keys: u32) {
     let pruned = async {
         while store.prune_settled(now.saturating_sub(kept_seconds)).await? {}
         while store.prune_keys(now.saturating_sub(REMEMBERED_SECONDS)).await? {}
+        while store.prune_operations(now).await? {}
         // Not once for each slice: it reads them all.
         store.prune_crowded_keys(keys as usize).await
     };

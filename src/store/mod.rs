@@ -15,6 +15,7 @@
 
 mod adjustments;
 mod audit;
+mod checkouts;
 mod credits;
 mod customers;
 mod estimates;
@@ -24,6 +25,7 @@ mod loading;
 mod lost;
 mod names;
 mod notices;
+mod operations;
 mod outbox;
 mod reading;
 mod receipts;
@@ -33,10 +35,12 @@ mod states;
 mod subscriptions;
 mod totals;
 mod totals_check;
+mod usage_history;
 mod worker;
 
 pub use adjustments::{Adjustments, OverrideRow};
 pub use audit::{Act, AuditRow};
+pub use checkouts::{CheckoutEnd, CheckoutKind, CheckoutRow, OpenCheckout};
 pub use credits::{CreditGrant, CreditNews, CreditRow};
 pub use customers::{CustomerRow, LinkedBy, NewLink};
 pub use estimates::Estimate;
@@ -46,6 +50,7 @@ pub use loading::{Loaded, Wanted};
 pub use lost::LostRecords;
 pub use names::NameKind;
 pub use notices::NewNotice;
+pub use operations::{Begun, Sha256Digest};
 pub use outbox::{
     Account, Due, Holdings, MinuteHoldings, NeverArrived, OutboxCounts, OutboxFilter, OutboxRow, Outcome,
     RESEND_WITHIN_SECONDS, Reading, Rejection, Repair, RepairRow, RepairState, Retried, RetryOutcome,
@@ -58,6 +63,7 @@ pub use states::{State, StateChange};
 pub use subscriptions::{Amount, Reread, Upsert};
 pub use totals::{Batch, HourKey, HourUnits, Total, TotalKey, TotalUnits, UnitsByMeter};
 pub use totals_check::{TotalDifference, TotalsCheck};
+pub use usage_history::{UsageBy, UsageOf, UsageRow};
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

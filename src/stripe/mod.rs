@@ -12,6 +12,7 @@
 mod answer;
 mod backoff;
 mod breaker;
+mod buying;
 mod calls;
 mod error;
 mod event;
@@ -32,6 +33,13 @@ mod webhook;
 
 pub use answer::Answer;
 pub use backoff::{Backoff, random};
+pub use buying::{
+    CheckoutSession, CheckoutStatus, ItemOrder, Listed, ListedInvoice, ListedPaymentMethod, NewCheckout,
+    NewSubscription, PriceObject, Sale, attach_payment_method, cancel_subscription, create_checkout,
+    create_customer, create_portal, create_subscription, expire_checkout, find_customer, list_invoices,
+    list_payment_methods, list_prices, resume_subscription, retrieve_checkout, retrieve_price,
+    update_subscription,
+};
 pub use calls::Calls;
 pub use error::{CallError, StatusError};
 pub use event::{Event, EventError};
@@ -41,6 +49,7 @@ pub use meter_events::{MeterEvent, MeterEventAnswer, send_meter_event};
 pub use meters::{Meter, list_meters, summed_units};
 pub use options::{TransportError, TransportOptions};
 pub use secret::Secret;
+pub use stripe_client_core::IdempotencyKey;
 pub use subscription::{SubscriptionItem, SubscriptionObject};
 pub use subscriptions::{list_subscriptions, retrieve_subscription};
 pub use transport::Transport;
