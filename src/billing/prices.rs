@@ -91,7 +91,13 @@ impl PriceBook {
         let ours = self.catalogue.currency.code();
         if price.currency != ours {
             let (price, currency) = (&price.id, &price.currency);
-            tracing::error!(tier = &*tier.name, price, currency, ours, "a price in another currency is not sold");
+            tracing::error!(
+                tier = &*tier.name,
+                price,
+                currency,
+                ours,
+                "a price in another currency is not sold"
+            );
             return false;
         }
         price.active
@@ -106,7 +112,14 @@ impl PriceBook {
         let asked: Option<Decimal> = price.unit_amount.map(|minor| self.catalogue.currency.major(minor));
         if told != asked {
             let (tier, price, cycle) = (&*tier.name, &price.id, cycle.as_str());
-            tracing::warn!(tier, price, cycle, ?told, ?asked, "Stripe asks another price than /pricing tells");
+            tracing::warn!(
+                tier,
+                price,
+                cycle,
+                ?told,
+                ?asked,
+                "Stripe asks another price than /pricing tells"
+            );
         }
     }
 }

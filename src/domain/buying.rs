@@ -117,7 +117,11 @@ mod tests {
         let pro = [metered("pro_bytes", "mtr_bytes"), metered("pro_calls", "mtr_calls")];
         assert_eq!(
             item_changes(&items, "pro", &pro),
-            [replaced("si_calls", "pro_calls"), replaced("si_flat", "pro"), replaced("si_bytes", "pro_bytes")]
+            [
+                replaced("si_calls", "pro_calls"),
+                replaced("si_flat", "pro"),
+                replaced("si_bytes", "pro_bytes")
+            ]
         );
     }
 

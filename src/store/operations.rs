@@ -50,11 +50,23 @@ impl Store {
         .await
     }
 
+    /// As if it had never been asked.
+    pub async fn forget_operation(&self, customer: u32, key: Sha256Digest) -> Result<()> {
+        self.write(move |db| {
+            db.prepare_cached("DELETE FROM operations WHERE customer = ?1 AND key = ?2")?
+                .execute(params![customer, key])?;
+            Ok(())
+        })
+        .await
+    }
+
     /// From now on Stripe is sent other keys for it.
     pub async fn next_attempt(&self, customer: u32, key: Sha256Digest) -> Result<()> {
         self.write(move |db| {
-            db.prepare_cached("UPDATE operations SET attempt = attempt + 1 WHERE customer = ?1 AND key = ?2")?
-                .execute(params![customer, key])?;
+            db.prepare_cached(
+                "UPDATE operations SET attempt = attempt + 1 WHERE customer = ?1 AND key = ?2",
+            )?
+            .execute(params![customer, key])?;
             Ok(())
         })
         .await
@@ -65,7 +77,9 @@ impl Store {
     pub async fn prune_operations(&self, now: i64) -> Result<bool> {
         self.write(move |db| {
             let mut more = false;
-            for (delete, kept) in [(OLD_OPERATIONS, REMEMBERED_SECONDS), (OLD_CHECKOUTS, CHECKOUTS_KEPT_SECONDS)] {
+            for (delete, kept) in
+                [(OLD_OPERATIONS, REMEMBERED_SECONDS), (OLD_CHECKOUTS, CHECKOUTS_KEPT_SECONDS)]
+            {
                 let removed = db.prepare_cached(delete)?.execute(params![now.saturating_sub(kept), SLICE])?;
                 more |= removed == SLICE as usize;
             }
@@ -141,7 +155,9 @@ mod tests {
         }
         assert!(!store.prune_operations(150 + REMEMBERED_SECONDS).await.expect("the store works"));
         let left = store.read(|db| {
-            Ok(db.query_row("SELECT group_concat(customer) FROM operations", [], |row| row.get::<_, String>(0))?)
+            Ok(db.query_row("SELECT group_concat(customer) FROM operations", [], |row| {
+                row.get::<_, String>(0)
+            })?)
         });
         assert_eq!(left.await.expect("the store works"), "2");
     }

@@ -5,12 +5,14 @@
 //! - [`webhooks`] a tier ends equal to Stripe's truth, whatever the news' order
 //! - [`faults`] everything that a disk, a machine or Stripe can do to us
 //! - [`http`] routes, tokens, headers, refusals, our own endpoints
+//! - [`billing`] what customers see, buy, change and cancel by themselves
 //! - [`cli`] commands and exit codes
 //! - [`operator`] the commands that read and mend what a gateway keeps
 //! - [`reconcile`] what Stripe holds, against what it should hold
 //! - [`recovery`] what a start makes of what the last run left
 //! - [`threads`] who gives way to whom
 
+mod billing;
 mod cli;
 mod faults;
 mod harness;

@@ -19,8 +19,7 @@ pub(super) async fn serve(State(public): State<Public>, request: Request, next: 
     let origin = allowed(request.headers(), &public.billing.cors_origins);
     let asks_first = request.method() == Method::OPTIONS
         && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response =
-        if origin.is_some() && asks_first { permission() } else { next.run(request).await };
+    let mut response = if origin.is_some() && asks_first { permission() } else { next.run(request).await };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.append(header::VARY, HeaderValue::from_static("origin"));

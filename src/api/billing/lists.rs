@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::api::caller::Caller;
 use crate::api::json::{Page, list};
 use crate::api::{Failed, Public};
+use crate::billing::ShopError;
 use crate::domain::money::Currency;
 use crate::domain::period::rfc3339;
 use crate::problem::{Code, Problem};
@@ -121,6 +122,6 @@ fn of_stripe(error: CallError) -> Failed {
         CallError::Status(status) if status.param.as_deref() == Some("starting_after") => {
             Problem::new(Code::BadRequest, "cursor is the next_cursor of a list")
         }
-        _ => crate::billing::ShopError::from(error).problem(),
+        _ => ShopError::from(error).problem(),
     })
 }

@@ -42,7 +42,10 @@ pub(super) fn routes(public: &Public) -> Router<Public> {
         .route("/credits", gets(get(lists::credits)))
         .route("/invoices", gets(get(lists::invoices)))
         .route("/payment-methods", gets(get(lists::payment_methods)))
-        .route("/portal", get(orders::portal_by_link).post(orders::portal).fallback(|| async { only("GET, POST") }))
+        .route(
+            "/portal",
+            get(orders::portal_by_link).post(orders::portal).fallback(|| async { only("GET, POST") }),
+        )
         .route("/resume", posts(post(orders::resume)))
         .route("/status", gets(get(status::status)))
         .route("/subscribe", posts(post(orders::subscribe)))

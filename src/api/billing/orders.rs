@@ -2,6 +2,8 @@
 //!
 //! An order runs beside the request, to its end even if the client has gone.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
@@ -18,6 +20,8 @@ use crate::problem::{Code, Problem};
 
 use super::return_url;
 
+/// A customer waits for it.
+const FLUSH_WITHIN: Duration = Duration::from_secs(3);
 /// As long as Stripe's.
 const LONGEST_KEY: usize = 255;
 
@@ -48,7 +52,10 @@ pub(super) async fn checkout(
     let order = Order::Checkout {
         goods,
         success_url: return_url::checked("success_url", &success_url, origins)?,
-        cancel_url: asked.cancel_url.map(|url| return_url::checked("cancel_url", &url, origins)).transpose()?,
+        cancel_url: asked
+            .cancel_url
+            .map(|url| return_url::checked("cancel_url", &url, origins))
+            .transpose()?,
     };
     carry_out(public, caller, &headers, order).await
 }
@@ -191,10 +198,8 @@ async fn carry_out(
     let buyer = Buyer { entry: caller.entry, now: caller.now, key: client_key(headers)? };
     let served = public.clone();
     let answer = beside(&public, async move {
-        if changes_prices(&order)
-            && let Err(error) = served.reporter.flush_customer(buyer.entry.number).await
-        {
-            tracing::warn!(%error, "usage follows after a change of tier");
+        if changes_prices(&order) {
+            flush(&served, buyer.entry.number).await;
         }
         let show = |done: &Done| shown(&served, &buyer, done);
         served.shop.carry_out(&buyer, &order, &show).await.map_err(told)
@@ -205,6 +210,15 @@ async fn carry_out(
 /// What was used before counts under the tier that it was used on, as far as Stripe can tell them apart.
 fn changes_prices(order: &Order) -> bool {
     matches!(order, Order::Change { .. } | Order::Cancel { at_period_end: false })
+}
+
+/// What does not reach Stripe in time follows, and counts in the same period.
+async fn flush(public: &Public, customer: u32) {
+    let reporter = public.reporter.clone();
+    let flushing = tokio::spawn(async move { reporter.flush_customer(customer).await });
+    if !matches!(tokio::time::timeout(FLUSH_WITHIN, flushing).await, Ok(Ok(Ok(())))) {
+        tracing::warn!(customer, "usage follows after a change of tier");
+    }
 }
 
 fn shown(public: &Public, buyer: &Buyer, done: &Done) -> Value {

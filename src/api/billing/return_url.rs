@@ -14,7 +14,9 @@ pub(super) fn checked(field: &str, url: &str, origins: &[Origin]) -> Result<Stri
         return Ok(url.to_owned());
     }
     let detail = match origins {
-        [] => format!("{field}: no return address is allowed here until billing.return_origins names an origin"),
+        [] => {
+            format!("{field}: no return address is allowed here until billing.return_origins names an origin")
+        }
         origins => {
             let allowed: Vec<_> = origins.iter().map(Origin::to_string).collect();
             format!("{field} must be an address below {}", allowed.join(" or "))

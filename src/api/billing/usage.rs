@@ -60,9 +60,7 @@ pub(super) async fn usage(
 }
 
 fn list(unit: &str, by: UsageBy, rows: &[UsageRow]) -> Json<Value> {
-    let show = |row: &UsageRow| {
-        json!({ unit: name(&row.of, by), "meter": row.meter, "units": row.units, "requests": row.requests })
-    };
+    let show = |row: &UsageRow| json!({ unit: name(&row.of, by), "meter": row.meter, "units": row.units, "requests": row.requests });
     Json(json!({ "data": rows.iter().map(show).collect::<Vec<_>>(), "has_more": false, "next_cursor": null }))
 }
 
@@ -84,7 +82,9 @@ fn name(of: &UsageOf, by: UsageBy) -> String {
 }
 
 fn instant(name: &str, text: &str) -> Result<i64, Problem> {
-    parse_instant(text).map(|micros| micros.div_euclid(1_000_000)).ok_or_else(|| bad(format!("{name} is an instant such as 2026-11-20T10:00:00Z, or a date")))
+    parse_instant(text)
+        .map(|micros| micros.div_euclid(1_000_000))
+        .ok_or_else(|| bad(format!("{name} is an instant such as 2026-11-20T10:00:00Z, or a date")))
 }
 
 fn bad(detail: impl Into<std::borrow::Cow<'static, str>>) -> Problem {

@@ -11,6 +11,7 @@ use crate::stripe::{
 
 use super::operation::Operation;
 use super::{Buyer, Done, Shop, ShopError, Wanted, conflict};
+use crate::billing::apply::ApplyError;
 use crate::billing::read::facts;
 
 /// The subscription of the caller that can still be changed, as Stripe has it now.
@@ -29,7 +30,9 @@ impl Shop {
         let live = self.live(buyer).await?.ok_or_else(nothing_live)?;
         if !live.read.status.entitles() {
             let status = live.read.status.as_str();
-            return Err(conflict(format!("the subscription is {status}; settle that before changing its tier")));
+            return Err(conflict(format!(
+                "the subscription is {status}; settle that before changing its tier"
+            )));
         }
         let prices = self.prices.of(wanted.tier).await?;
         let flat = prices.flat(wanted.cycle).ok_or_else(|| self.not_sold(wanted))?;
@@ -41,7 +44,8 @@ impl Shop {
         }
         let (id, key) = (&live.object.id, operation.key("items")?);
         let change = async {
-            let changed = update_subscription(&self.transport, id, &orders, self.settings.proration, &key).await;
+            let changed =
+                update_subscription(&self.transport, id, &orders, self.settings.proration, &key).await;
             changed.inspect_err(|error| self.forget_prices_after(error))
         };
         self.applier.change(&live.object.customer, change).await?;
@@ -67,7 +71,11 @@ impl Shop {
         let at_period_end = at_period_end && live.read.status != Status::Incomplete;
         let (id, key) = (&live.object.id, operation.key("cancel")?);
         let change = cancel_subscription(&self.transport, id, at_period_end, &key);
-        self.applier.change(&live.object.customer, change).await?;
+        match self.applier.change(&live.object.customer, change).await {
+            // An attempt whose answer was lost has ended it.
+            Err(ApplyError::Stripe(error)) if error.is_missing() && self.live(buyer).await?.is_none() => {}
+            changed => drop(changed?),
+        }
         let when = if at_period_end { "at the period's end" } else { "at once" };
         self.note(buyer, "subscription_canceled", &live, Some(when.to_owned())).await?;
         Ok(Done::Changed)
@@ -80,7 +88,9 @@ impl Shop {
             if operation.goes_on {
                 return Ok(Done::Changed);
             }
-            return Err(conflict("the subscription is neither cancelled nor paused: there is nothing to resume"));
+            return Err(conflict(
+                "the subscription is neither cancelled nor paused: there is nothing to resume",
+            ));
         }
         let key = operation.key("resume")?;
         let change = resume_subscription(&self.transport, &live.object, &key);

@@ -91,7 +91,10 @@ impl Shop {
                 currency: self.catalogue.currency.code(),
                 amount: self.in_minor_units(pack)?,
             },
-            metadata: vec![("tollgate_pack", pack.name.to_string()), ("tollgate_units", pack.units.to_string())],
+            metadata: vec![
+                ("tollgate_pack", pack.name.to_string()),
+                ("tollgate_units", pack.units.to_string()),
+            ],
         };
         self.sell(buyer, sold, urls, operation).await
     }

@@ -29,11 +29,11 @@ impl From<ApplyError> for ShopError {
 }
 
 impl ShopError {
-    /// Stripe keeps this answer under the key that it was sent: only another key brings another one.
-    pub(super) fn is_kept_by_stripe(&self) -> bool {
+    /// Under the same key Stripe would only say it again: it keeps what it has answered, a refusal for good above all,
+    /// which had no effect.
+    pub(super) fn wants_another_key(&self) -> bool {
         let Self::Stripe(CallError::Status(error)) = self else { return false };
-        let repeated = error.replayed && error.status >= 500;
-        repeated || error.kind.as_deref() == Some("idempotency_error")
+        error.is_from_stripe() && (error.replayed || !error.is_transient())
     }
 
     /// In words for the customer. What is not theirs to know is logged.
@@ -43,7 +43,10 @@ impl ShopError {
             Self::Stripe(error) => of_call(&error),
             Self::Store(_) | Self::Unreadable => {
                 tracing::error!(error = %self, "an order failed");
-                Problem::new(Code::Internal, "something went wrong here; try again with the same Idempotency-Key")
+                Problem::new(
+                    Code::Internal,
+                    "something went wrong here; try again with the same Idempotency-Key",
+                )
             }
             Self::Late => unavailable(),
         }

@@ -24,7 +24,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::Mutex;
 
-use crate::customers::{Customers, Entry};
+use crate::customers::Entry;
 use crate::domain::buying::Cycle;
 use crate::domain::catalogue::Catalogue;
 use crate::domain::subscription::Outline;
@@ -38,7 +38,7 @@ use super::apply::Applier;
 use super::prices::PriceBook;
 
 pub use error::ShopError;
-use operation::{Operation, Opened};
+use operation::{Opened, Operation};
 
 /// Somebody waits for the answer.
 const WITHIN: Duration = Duration::from_secs(10);
@@ -95,15 +95,19 @@ pub enum Goods {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Done {
     /// A page to pay on.
-    Session { id: String, url: String },
-    Page { url: String },
+    Session {
+        id: String,
+        url: String,
+    },
+    Page {
+        url: String,
+    },
     /// The subscription is as it was asked for.
     Changed,
 }
 
 pub struct Shop {
     store: Arc<Store>,
-    customers: Arc<Customers>,
     catalogue: Arc<Catalogue>,
     transport: Arc<Transport>,
     applier: Arc<Applier>,
@@ -117,7 +121,6 @@ impl Shop {
         let (catalogue, transport) = (applier.catalogue.clone(), applier.transport.clone());
         Self {
             store: applier.store.clone(),
-            customers: applier.customers.clone(),
             prices: PriceBook::new(catalogue.clone(), transport.clone()),
             catalogue,
             transport,
@@ -177,7 +180,8 @@ impl Shop {
         let tier = &self.catalogue.tier(wanted.tier).name;
         let cycle = wanted.cycle.as_str();
         tracing::warn!(tier = &**tier, cycle, "Stripe has no price for what was asked for");
-        let detail = format!("tier `{tier}` cannot be bought {cycle}; GET the pricing endpoint to see what can");
+        let detail =
+            format!("tier `{tier}` cannot be bought {cycle}; GET the pricing endpoint to see what can");
         ShopError::Refused(Problem::new(Code::Unprocessable, detail))
     }
 }
@@ -198,7 +202,8 @@ fn refuse_subscribers(buyer: &Buyer) -> Result<(), ShopError> {
     }
     let detail = match Outline::word(outline) {
         "incomplete" => {
-            "a payment is still to be confirmed; finish it, or cancel the subscription and buy again".to_owned()
+            "a payment is still to be confirmed; finish it, or cancel the subscription and buy again"
+                .to_owned()
         }
         status => format!("the subscription is {status}; change its tier by upgrade, or cancel it first"),
     };

@@ -88,15 +88,17 @@ impl Shop {
         Ok(answer)
     }
 
-    /// Answers the error itself.
+    /// Answers the error itself. What was refused before it had an effect is as if it had never been asked.
     pub(super) async fn fail(&self, operation: &Operation, error: ShopError) -> ShopError {
-        let another_key = operation.row.filter(|_| error.is_kept_by_stripe());
-        if let Some(row) = another_key
-            && let Err(error) = self.store.next_attempt(operation.number, row).await
-        {
-            return error.into();
-        }
-        error
+        let Some(row) = operation.row else { return error };
+        let noted = if error.wants_another_key() {
+            self.store.next_attempt(operation.number, row).await
+        } else if matches!(error, ShopError::Refused(_)) && !operation.goes_on {
+            self.store.forget_operation(operation.number, row).await
+        } else {
+            Ok(())
+        };
+        noted.map_or_else(ShopError::from, |()| error)
     }
 }
 

@@ -20,9 +20,9 @@ impl Shop {
         let key = operation.key("session")?;
         match create_portal(&self.transport, &customer, return_url, &key).await {
             Ok(url) => Ok(Done::Page { url }),
-            Err(CallError::Status(error)) if is_not_set_up(error.message.as_deref()) => {
-                Err(conflict("the portal is not set up: its settings must be saved once in Stripe's dashboard"))
-            }
+            Err(CallError::Status(error)) if is_not_set_up(error.message.as_deref()) => Err(conflict(
+                "the portal is not set up: its settings must be saved once in Stripe's dashboard",
+            )),
             Err(error) => Err(error.into()),
         }
     }

@@ -50,7 +50,7 @@ impl Shop {
         let key = stripe_key(&format!("{name}:customer.{attempt}"))?;
         let made = create_customer(&self.transport, name, &key).await.map_err(ShopError::from);
         if let Err(error) = &made
-            && error.is_kept_by_stripe()
+            && error.wants_another_key()
         {
             self.store.next_attempt(number, row).await?;
         }

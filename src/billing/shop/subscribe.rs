@@ -39,7 +39,9 @@ impl Shop {
         };
         let key = operation.key("subscription")?;
         let made = self.applier.change(&customer, async {
-            create_subscription(&self.transport, &new, &key).await.inspect_err(|error| self.forget_prices_after(error))
+            create_subscription(&self.transport, &new, &key)
+                .await
+                .inspect_err(|error| self.forget_prices_after(error))
         });
         let made = made.await?;
         let tier = &self.catalogue.tier(wanted.tier).name;

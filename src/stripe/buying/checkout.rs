@@ -95,18 +95,16 @@ pub async fn retrieve_checkout(
 ) -> Result<Option<CheckoutSession>, CallError> {
     let request = Form::default().get(format!("/checkout/sessions/{id}"));
     let session = find(transport, "checkout_retrieve", request).await?;
-    session.map(|session| CheckoutSession::read(&session).ok_or_else(|| not_a("checkout session"))).transpose()
+    session
+        .map(|session| CheckoutSession::read(&session).ok_or_else(|| not_a("checkout session")))
+        .transpose()
 }
 
 /// Closes an open session: nobody can pay it any more. Stripe refuses what is not open.
 ///
 /// # Errors
 /// See [`CallError`].
-pub async fn expire_checkout(
-    transport: &Transport,
-    id: &str,
-    key: &IdempotencyKey,
-) -> Result<(), CallError> {
+pub async fn expire_checkout(transport: &Transport, id: &str, key: &IdempotencyKey) -> Result<(), CallError> {
     let request = Form::default().post(format!("/checkout/sessions/{id}/expire"));
     change(transport, "checkout_expire", request, key).await.map(drop)
 }

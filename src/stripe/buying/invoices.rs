@@ -57,10 +57,8 @@ pub async fn list_invoices(
     limit: u32,
     after: Option<&str>,
 ) -> Result<Listed<ListedInvoice>, CallError> {
-    let form = Form::default()
-        .with("customer", customer)
-        .with("limit", limit)
-        .with_some("starting_after", after);
+    let form =
+        Form::default().with("customer", customer).with("limit", limit).with_some("starting_after", after);
     let page = transport.calls("invoice_list").read(form.get("/invoices")).await?.json()?;
     Ok(Listed::read(&page, ListedInvoice::read))
 }
