@@ -96,5 +96,7 @@ pub(super) fn list<T>(
     let has_more = rows.len() > shown;
     rows.truncate(shown);
     let next = rows.last().filter(|_| has_more).map(cursor);
-    Json(json!({ "data": rows.iter().map(show).collect::<Vec<_>>(), "has_more": has_more, "next_cursor": next }))
+    Json(
+        json!({ "data": rows.iter().map(show).collect::<Vec<_>>(), "has_more": has_more, "next_cursor": next }),
+    )
 }

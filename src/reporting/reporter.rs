@@ -154,8 +154,8 @@ impl Reporter {
         self.flush_within(FLUSH_WITHIN).await
     }
 
-    /// One customer's usage is sealed, and sent with what else is due: their subscription is about to change. What Stripe
-    /// does not take in time follows, and counts in the same period.
+    /// One customer's usage is sealed, and sent with what else is due: their subscription is about to change. What
+    /// Stripe does not take in time follows, and counts in the same period.
     pub async fn flush_customer(&self, number: u32) -> Result<(), StoreError> {
         if tokio::time::timeout(FLUSH_ONE_WITHIN, self.fold_now()).await.is_err() {
             tracing::warn!("the ledger was not folded in time; what is folded is flushed");

@@ -10,9 +10,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, mpsc, watch};
 
-use crate::api::{
-    Admin, AdminState, BillingLimits, BillingSettings, Public, WebhookLimits, WebhookSettings,
-};
+use crate::api::{Admin, AdminState, BillingLimits, BillingSettings, Public, WebhookLimits, WebhookSettings};
 use crate::auth::{self, Authenticator};
 use crate::billing::{Billing, ShopSettings};
 use crate::clock;

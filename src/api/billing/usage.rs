@@ -60,7 +60,10 @@ pub(super) async fn usage(
 }
 
 fn list(unit: &str, by: UsageBy, rows: &[UsageRow]) -> Json<Value> {
-    let show = |row: &UsageRow| json!({ unit: name(&row.of, by), "meter": row.meter, "units": row.units, "requests": row.requests });
+    let show = |row: &UsageRow| {
+        let UsageRow { of, meter, units, requests } = row;
+        json!({ unit: name(of, by), "meter": meter, "units": units, "requests": requests })
+    };
     Json(json!({ "data": rows.iter().map(show).collect::<Vec<_>>(), "has_more": false, "next_cursor": null }))
 }
 
