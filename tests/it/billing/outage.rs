@@ -1,6 +1,7 @@
 //! Stripe fails at each call of an order: there is never a second customer or subscription, nor half of one, and the
 //! same key ends in one.
 
+use http::Method;
 use serde_json::{Value, json};
 
 use super::{SELLING, done, made_for, order, post_under, rows, text};
@@ -9,10 +10,12 @@ use crate::harness::{Customer, PATIENCE, World, until};
 /// Longer than the attempts of one call.
 const TIMES: u32 = 3;
 
-/// What Stripe does: fails before anything happens; acts, and keeps a failure under the key; acts, and goes silent.
-fn faults() -> [Value; 3] {
+/// What Stripe does: fails before anything happens; the same, and keeps the failure under the key; acts, and keeps a
+/// failure; acts, and goes silent.
+fn faults() -> [Value; 4] {
     [
         json!({ "status": 500, "when": "before", "times": TIMES }),
+        json!({ "status": 500, "when": "before", "saved": true, "times": 1 }),
         json!({ "status": 500, "when": "after", "saved": true, "times": 1 }),
         json!({ "drop": true, "when": "after", "times": TIMES }),
     ]
@@ -107,6 +110,38 @@ async fn changes_are_made_once() {
             assert_eq!(subscriptions.len(), 1, "{name}");
             assert_eq!(subscriptions[0]["items"]["data"].as_array().map(Vec::len), Some(2), "{name}");
         }
+    }
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_killed_while_stripe_acts_goes_on_under_the_same_key() {
+    let mut world = world().await;
+    let body = json!({ "tier": "pro", "payment_method": "pm_card_visa" });
+    for operation in ["customers.create", "subscriptions.create"] {
+        let name = operation.replace('.', "-");
+        let customer = world.customer(&name);
+        world.stripe.hook("faults", json!({ "operation": operation, "delay_ms": 1_000 })).await;
+        let asking = {
+            let (customer, body) = (customer.clone(), body.clone());
+            let with = move |request: reqwest::RequestBuilder| {
+                request.json(&body).header("idempotency-key", "the-key")
+            };
+            tokio::spawn(async move { customer.try_ask(Method::POST, "/billing/subscribe", with).await })
+        };
+        until("Stripe has been asked", PATIENCE, async || {
+            (world.stripe.get("/_sandbox/calls").await[operation].as_u64() > Some(0)).then_some(())
+        })
+        .await;
+        world.gateway.kill().await;
+        assert!(asking.await.expect("no panic").is_err(), "it was killed before it could answer");
+        world.gateway.restart().await;
+        assert_eq!(insist(&customer, "/billing/subscribe", &body).await["tier"], "pro", "{name}");
+        let made = made_for(&world, &name).await;
+        assert_eq!(made.len(), 1, "{name}");
+        let path = format!("/v1/subscriptions?status=all&customer={}", made[0]);
+        assert_eq!(rows(&world, &path).await.len(), 1, "{name}");
+        world.stripe.delete("/_sandbox/calls").await;
     }
     world.finish().await;
 }
