@@ -133,7 +133,7 @@ async fn a_gateway_killed_while_stripe_acts_goes_on_under_the_same_key() {
             (world.stripe.get("/_sandbox/calls").await[operation].as_u64() > Some(0)).then_some(())
         })
         .await;
-        world.gateway.kill().await;
+        world.gateway.kill9();
         assert!(asking.await.expect("no panic").is_err(), "it was killed before it could answer");
         world.gateway.restart().await;
         assert_eq!(insist(&customer, "/billing/subscribe", &body).await["tier"], "pro", "{name}");
