@@ -34,7 +34,7 @@ const GATEWAY_MICROS: &[u64] = &[5, 10, 25, 50, 100, 250, 500, 1_000, 5_000, 25_
 const SYNC_MICROS: &[u64] = &[100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 250_000, 1_000_000];
 
 /// The calls to Stripe.
-const OPERATIONS: [&str; 24] = [
+const OPERATIONS: [&str; 25] = [
     "meter_event",
     "meter_list",
     "meter_summary",
@@ -46,6 +46,7 @@ const OPERATIONS: [&str; 24] = [
     "subscription_update",
     "subscription_cancel",
     "customer_create",
+    "customer_list",
     "customer_retrieve",
     "checkout_create",
     "checkout_retrieve",

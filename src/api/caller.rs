@@ -12,7 +12,7 @@ use crate::problem::Problem;
 
 use super::{Failed, Public};
 
-/// The calling customer, and when they call.
+/// The calling customer, and when they call. Each call counts towards the endpoint's rate, before its body is read.
 pub(super) struct Caller {
     pub entry: Arc<Entry>,
     pub now: Now,
@@ -27,6 +27,7 @@ impl FromRequestParts<Public> for Caller {
         let identity = identified.map_err(Problem::from)?;
         let claimed = identity.stripe_customer.as_deref();
         let entry = public.customers.load(&identity.customer, claimed, now).await?;
+        public.billing.limits.spend(entry.number, parts)?;
         Ok(Self { entry, now })
     }
 }

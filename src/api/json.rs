@@ -87,6 +87,11 @@ impl Page {
         Err(Failed(Problem::new(Code::BadRequest, format!("limit is a number from 1 to {MOST_ROWS}"))))
     }
 
+    /// As a list of Stripe's takes it.
+    pub fn cursor(&self) -> Option<&str> {
+        self.cursor.as_deref()
+    }
+
     /// The number of the row behind which the page begins.
     pub fn after(&self) -> Result<Option<i64>, Failed> {
         let number = self.cursor.as_deref().map(str::parse).transpose();

@@ -4,6 +4,7 @@
 //! alike. `/billing/*` acts for the customer of the verified token: no id in a URL or body can name another.
 
 mod admin;
+mod billing;
 mod caller;
 mod failed;
 mod instant;
@@ -16,15 +17,20 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::get;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use crate::auth::Authenticator;
+use crate::billing::Shop;
 use crate::customers::Customers;
 use crate::domain::catalogue::Catalogue;
 use crate::problem::{Code, Problem};
+use crate::reporting::Reporter;
 use crate::store::Store;
+use crate::stripe::Transport;
 
 pub use admin::{Admin, AdminState, Charges, waiting_event_json};
+pub use billing::{BillingLimits, BillingSettings};
 pub use failed::Failed;
 pub use webhook::{WebhookLimits, WebhookSettings};
 
@@ -35,6 +41,12 @@ pub struct Public {
     pub authenticator: Arc<Authenticator>,
     pub customers: Arc<Customers>,
     pub store: Arc<Store>,
+    pub billing: Arc<BillingSettings>,
+    pub shop: Arc<Shop>,
+    pub reporter: Arc<Reporter>,
+    pub transport: Arc<Transport>,
+    /// Where everything runs that is not a proxied request.
+    pub work: Handle,
     pub webhook: Arc<WebhookSettings>,
     /// Told when an event has been stored.
     pub arrived: Arc<Notify>,
@@ -51,10 +63,7 @@ pub struct PublicPaths {
 /// `/billing/*`, `/pricing` and the webhook.
 pub fn public(paths: &PublicPaths, public: Public) -> Router {
     Router::new()
-        .route(
-            &format!("{}/status", paths.prefix),
-            get(status::status).fallback(|| async { only("GET, HEAD") }),
-        )
+        .nest(&paths.prefix, billing::routes(&public))
         .route(&paths.pricing, get(pricing::pricing).fallback(|| async { only("GET, HEAD") }))
         .route(&paths.webhook, axum::routing::post(webhook::receive).fallback(|| async { only("POST") }))
         .fallback(|| async { not_found() })

@@ -5,7 +5,8 @@ use axum::extract::State;
 use rust_decimal::Decimal;
 use serde_json::{Map, Value, json};
 
-use crate::customers::{MeterUsage, Snapshot};
+use crate::clock;
+use crate::customers::{Entry, MeterUsage, Snapshot};
 use crate::domain::catalogue::Catalogue;
 use crate::domain::period::rfc3339;
 use crate::domain::subscription::{Outline, Status};
@@ -15,8 +16,13 @@ use super::Public;
 use super::caller::Caller;
 
 pub(super) async fn status(State(public): State<Public>, caller: Caller) -> Json<Value> {
-    let snapshot = public.customers.snapshot(&caller.entry, caller.now);
-    Json(shown(&public.catalogue, &caller.entry.name, &snapshot))
+    Json(now(&public, &caller.entry))
+}
+
+/// What the customer is told of their state now.
+pub(super) fn now(public: &Public, entry: &Entry) -> Value {
+    let snapshot = public.customers.snapshot(entry, clock::now());
+    shown(&public.catalogue, &entry.name, &snapshot)
 }
 
 /// A customer's state, as they and operators are told.

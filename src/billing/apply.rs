@@ -86,15 +86,41 @@ impl Applier {
 
     /// Reads all subscriptions of a Stripe customer.
     pub async fn list(&self, stripe_customer: &str, now: Now) -> Result<(), ApplyError> {
+        self.listed(stripe_customer, now).await.map(drop)
+    }
+
+    /// The same, and answers what was read.
+    pub async fn listed(
+        &self,
+        stripe_customer: &str,
+        now: Now,
+    ) -> Result<Vec<SubscriptionObject>, ApplyError> {
         let _one_at_a_time = self.stripes[stripe_of(stripe_customer)].lock().await;
         let version = self.next_version();
-        for object in list_subscriptions(&self.transport, stripe_customer).await? {
-            self.put(&object, version, now).await?;
+        let objects = list_subscriptions(&self.transport, stripe_customer).await?;
+        for object in &objects {
+            self.put(object, version, now).await?;
         }
         self.store.set_listed(stripe_customer.to_owned(), now.seconds()).await?;
         self.customers.refresh(stripe_customer, clock::now()).await?;
         self.announce(stripe_customer).await?;
-        Ok(())
+        Ok(objects)
+    }
+
+    /// Changes a subscription at Stripe, and puts into force what has become of it. The change counts as a read that
+    /// began before it: one that begins later wins.
+    pub async fn change(
+        &self,
+        stripe_customer: &str,
+        change: impl Future<Output = Result<SubscriptionObject, CallError>>,
+    ) -> Result<SubscriptionObject, ApplyError> {
+        let _one_at_a_time = self.stripes[stripe_of(stripe_customer)].lock().await;
+        let version = self.next_version();
+        let object = change.await?;
+        self.put(&object, version, clock::now()).await?;
+        self.customers.refresh(stripe_customer, clock::now()).await?;
+        self.announce(stripe_customer).await?;
+        Ok(object)
     }
 
     /// Keeps what has become of all that a Stripe customer stands for, and tells of it.

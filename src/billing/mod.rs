@@ -22,8 +22,10 @@ mod kinds;
 mod listing;
 mod overrides;
 mod payments;
+mod prices;
 mod read;
 mod rejections;
+mod shop;
 mod transitions;
 pub mod worker;
 
@@ -31,5 +33,6 @@ pub use credits::close_expired;
 pub use forward::{ForwardTo, packed};
 pub use kinds::{arrival, is_applied, is_of_other_mode};
 pub use overrides::end_overrides;
+pub use shop::{Buyer, Done, Goods, Order, Shop, ShopError, ShopSettings, Wanted};
 pub use transitions::note_state;
 pub use worker::{Billing, Handling};

@@ -21,6 +21,7 @@ use super::events::Read;
 use super::forward::{ForwardTo, Forwarder};
 use super::grouping::{Group, groups};
 use super::listing;
+use super::shop::{Shop, ShopSettings};
 
 /// Groups of events applied, and subscriptions read again, at once.
 const CONCURRENCY: usize = 8;
@@ -63,6 +64,11 @@ impl Billing {
         let forwarder = handling.forward.map(|to| Forwarder::new(to, store.clone()));
         let applier = Applier::new(store, customers, catalogue, transport, handling.shadow)?;
         Ok(Self { applier: Arc::new(applier), arrived, usage_due, forwarder })
+    }
+
+    /// The shop beside it: what is bought there and what webhooks tell are put into force by the same hand.
+    pub fn shop(&self, settings: ShopSettings) -> Shop {
+        Shop::new(self.applier.clone(), settings)
     }
 
     /// Works until told to stop. `unknown` brings Stripe customers of whom nothing is known.

@@ -1,21 +1,14 @@
 //! Instants on the command line: RFC 3339, a day, or a span back from now.
 
-use jiff::Timestamp;
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
-
 use crate::clock;
+use crate::domain::period;
 
 use super::token::parse_span;
 
 /// Microseconds since the epoch.
 pub(super) fn parse_instant(text: &str) -> Result<i64, String> {
-    if let Ok(at) = text.parse::<Timestamp>() {
-        return Ok(at.as_microsecond());
-    }
-    let day = (text.len() == 10).then(|| text.parse::<Date>().ok()?.to_zoned(TimeZone::UTC).ok()).flatten();
-    if let Some(day) = day {
-        return Ok(day.timestamp().as_microsecond());
+    if let Some(at) = period::parse_instant(text) {
+        return Ok(at);
     }
     let span = parse_span(text).map_err(|_| {
         format!(

@@ -9,6 +9,8 @@ use crate::domain::account::Account;
 use crate::domain::idempotency::Digest;
 use crate::domain::refusal::Refusal;
 use crate::domain::route::Route;
+use crate::domain::subscription::{Outline, Standing};
+use crate::domain::tier::TierId;
 use crate::domain::usage::Now;
 
 use super::reservation::Reservation;
@@ -64,6 +66,26 @@ impl Entry {
         let admitted = account.admit(route, key, now).map_err(Denied::Refused)?;
         drop(account);
         Ok(Reservation::new(self.clone(), admitted, route.cost.clone()))
+    }
+
+    /// Who stands for the customer at Stripe.
+    pub fn stripe_customer(&self) -> Option<SmolStr> {
+        self.account().terms().stripe_customer.clone()
+    }
+
+    /// The best of the customer's subscriptions.
+    pub fn outline(&self) -> Option<Outline> {
+        self.account().terms().subscription
+    }
+
+    /// The tier that the customer's subscription gives, whatever an operator has set.
+    pub fn own_tier(&self) -> Option<TierId> {
+        self.account().terms().entitlement.tier.as_ref().map(|tier| tier.id)
+    }
+
+    /// By an operator.
+    pub fn is_blocked(&self) -> bool {
+        self.account().terms().entitlement.standing == Standing::Blocked
     }
 
     /// Notes that a record of this customer has been appended.

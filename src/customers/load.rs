@@ -31,10 +31,14 @@ impl Customers {
     /// The customer, read from the store if not in memory. `claimed` is the Stripe customer of a verified token:
     /// it replaces another link.
     pub async fn load(&self, name: &str, claimed: Option<&str>, now: Now) -> Result<Arc<Entry>, StoreError> {
+        let is_current = |entry: &Arc<Entry>| entry.account().terms().are_linked_as(claimed);
+        if let Some(entry) = self.get(name).filter(is_current) {
+            return Ok(entry);
+        }
         let _one_at_a_time = self.stripe(name).lock().await;
         // Whoever is there cannot leave while this one holds them.
         let known = self.get(name);
-        if let Some(entry) = known.as_ref().filter(|entry| entry.account().terms().are_linked_as(claimed)) {
+        if let Some(entry) = known.as_ref().filter(|entry| is_current(entry)) {
             return Ok(entry.clone());
         }
         let loaded = self.read(name, claimed, known.is_none(), now).await?;

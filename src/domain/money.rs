@@ -4,6 +4,7 @@
 //! the currency's minor unit, half away from zero, as Stripe rounds the amount of an invoice line
 //! (<https://docs.stripe.com/products-prices/pricing-models#decimal-amounts>).
 
+use rust_decimal::prelude::ToPrimitive;
 use rust_decimal::{Decimal, RoundingStrategy};
 
 /// An ISO 4217 currency as Stripe spells it, in lower case.
@@ -50,6 +51,17 @@ impl Currency {
         rounded.rescale(decimals);
         rounded
     }
+
+    /// From minor to major units, with all its digits.
+    pub fn major(self, minor: i64) -> Decimal {
+        Decimal::new(minor, self.decimals())
+    }
+
+    /// From major to minor units; `None` for a fraction of one.
+    pub fn minor(self, amount: Decimal) -> Option<i64> {
+        let minor = amount.checked_mul(Decimal::from(10_u32.pow(self.decimals())))?;
+        minor.is_integer().then(|| minor.to_i64()).flatten()
+    }
 }
 
 #[cfg(test)]
@@ -73,6 +85,18 @@ mod tests {
         assert_eq!(usd().round(Decimal::new(5, 3)).to_string(), "0.01");
         assert_eq!(usd().round(Decimal::new(25, 3)).to_string(), "0.03");
         assert_eq!(usd().round(Decimal::new(-5, 3)).to_string(), "-0.01");
+    }
+
+    #[test]
+    fn minor_units_are_exact_or_none() {
+        assert_eq!(usd().minor(Decimal::new(1_000, 2)), Some(1_000));
+        assert_eq!(usd().minor(Decimal::new(5, 3)), None);
+        assert_eq!(usd().major(-5).to_string(), "-0.05");
+        let kwd = Currency::parse("kwd").expect("a currency");
+        assert_eq!(
+            (kwd.minor(Decimal::ONE), kwd.major(1_500).to_string()),
+            (Some(1_000), "1.500".to_owned())
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! (<https://docs.stripe.com/billing/subscriptions/billing-cycle>): an anchor on the 31st falls on the 28th, 29th or
 //! 30th of a shorter month and returns to the 31st.
 
-use jiff::civil::DateTime;
+use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, ToSpan};
 
@@ -94,6 +94,15 @@ fn civil(at: i64) -> DateTime {
 
 fn seconds(at: DateTime) -> i64 {
     TimeZone::UTC.to_timestamp(at).map_or(Timestamp::MAX.as_second(), Timestamp::as_second)
+}
+
+/// An instant as RFC 3339 has it, or the beginning of a date in UTC; in microseconds.
+pub fn parse_instant(text: &str) -> Option<i64> {
+    if let Ok(instant) = text.parse::<Timestamp>() {
+        return Some(instant.as_microsecond());
+    }
+    let date = (text.len() == 10).then(|| text.parse::<Date>().ok()).flatten()?;
+    Some(date.to_zoned(TimeZone::UTC).ok()?.timestamp().as_microsecond())
 }
 
 /// An instant as RFC 3339 in UTC, to the second.

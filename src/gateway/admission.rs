@@ -169,7 +169,7 @@ impl Parts {
     fn refused(&self, entry: &Entry, route: &Route, refusal: &Refusal, context: &mut Context) -> Problem {
         let policies = entry.policies(route, self.catalogue.currency, context.now);
         if !route.cost.is_free() {
-            context.limit_headers = self.limit_headers(&policies);
+            context.shown_headers = self.limit_headers(&policies);
         }
         limits::refusal(self, refusal, &policies, context.now)
     }

@@ -80,7 +80,7 @@ async fn write_problem(
     context: &Context,
 ) -> pingora::Result<()> {
     let (mut header, body) = head_and_body(problem, context.shown_request_id())?;
-    for (name, value) in &context.limit_headers {
+    for (name, value) in &context.shown_headers {
         header.put(name.clone(), value.clone())?;
     }
     write(session, header, body).await

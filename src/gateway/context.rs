@@ -64,8 +64,8 @@ pub struct Context {
     pub(super) waited: Duration,
     /// A body that gives the idempotency key its digest while it passes.
     pub(super) passing: Option<Box<PassingBody>>,
-    /// `RateLimit` and `RateLimit-Policy`, once they are known.
-    pub(super) limit_headers: LimitHeaders,
+    /// What a refusal carries: `RateLimit` and `RateLimit-Policy`, once they are known; leave for browsers to read it.
+    pub(super) shown_headers: LimitHeaders,
     /// A problem has been answered.
     pub(super) refused: bool,
     /// What a later phase answers instead of the upstream's response.
@@ -95,7 +95,7 @@ impl Context {
             read_ahead: false,
             waited: Duration::ZERO,
             passing: None,
-            limit_headers: LimitHeaders::new(),
+            shown_headers: LimitHeaders::new(),
             refused: false,
             problem: None,
             flow,

@@ -3,7 +3,7 @@
 use axum::body::{Body, to_bytes};
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
-use http::{Extensions, Request, header};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use tower::ServiceExt;
@@ -45,6 +45,7 @@ impl Parts {
         context: &mut Context,
     ) -> pingora::Result<()> {
         if let Some(problem) = response.extensions().get::<Problem>() {
+            context.shown_headers.extend(for_browsers(response.headers()));
             return self.refuse(session, problem, None, context).await;
         }
         let (parts, body) = response.into_parts();
@@ -57,11 +58,19 @@ impl Parts {
         };
         let mut header = ResponseHeader::from(parts);
         header.remove_header(&header::TRANSFER_ENCODING);
-        header.insert_header(header::CONTENT_LENGTH, body.len())?;
+        if header.status != StatusCode::NO_CONTENT {
+            header.insert_header(header::CONTENT_LENGTH, body.len())?;
+        }
         header.put(REQUEST_ID, context.shown_request_id())?;
         self.say_if_last(session, context);
         answer::write(session, header, body).await
     }
+}
+
+/// Without these a page is not told of a failure at all.
+fn for_browsers(headers: &HeaderMap) -> impl Iterator<Item = (HeaderName, HeaderValue)> + '_ {
+    let shown = |name: &HeaderName| *name == header::VARY || name.as_str().starts_with("access-control-");
+    headers.iter().filter(move |(name, _)| shown(name)).map(|(name, value)| (name.clone(), value.clone()))
 }
 
 /// For limits by source address.

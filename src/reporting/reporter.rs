@@ -26,6 +26,8 @@ use super::split::split;
 const ROWS_PER_SEAL: u32 = 1_000;
 /// A flush waits at most so long for the ledger's sync and the fold, and then sends for at most so long.
 const FLUSH_WITHIN: Duration = Duration::from_secs(10);
+/// Of one customer, for whom somebody waits.
+const FLUSH_ONE_WITHIN: Duration = Duration::from_secs(2);
 /// So many seconds before a period's end its usage is sealed, so that nearly all of it is at Stripe when the invoice
 /// is drawn up; and so many after it the rest.
 const BEFORE_EDGE: i64 = 30;
@@ -150,6 +152,17 @@ impl Reporter {
     pub async fn flush(&self) -> Result<Flushed, StoreError> {
         self.fold_soon().await;
         self.flush_within(FLUSH_WITHIN).await
+    }
+
+    /// One customer's usage is sealed, and sent with what else is due: their subscription is about to change. What
+    /// Stripe does not take in time follows, and counts in the same period.
+    pub async fn flush_customer(&self, number: u32) -> Result<(), StoreError> {
+        if tokio::time::timeout(FLUSH_ONE_WITHIN, self.fold_now()).await.is_err() {
+            tracing::warn!("the ledger was not folded in time; what is folded is flushed");
+        }
+        let _passing = self.passing.lock().await;
+        self.seal(SealScope::Customer(number)).await?;
+        self.send_due(FLUSH_ONE_WITHIN).await.map(drop)
     }
 
     /// The last flush: ledger and fold have ended, and everything is in the totals.

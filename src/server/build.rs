@@ -10,9 +10,11 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, mpsc, watch};
 
-use crate::api::{Admin, AdminState, Charges, Public, WebhookLimits, WebhookSettings};
+use crate::api::{
+    Admin, AdminState, BillingLimits, BillingSettings, Charges, Public, WebhookLimits, WebhookSettings,
+};
 use crate::auth::{self, Authenticator};
-use crate::billing::{self, Billing, ForwardTo, Handling};
+use crate::billing::{self, Billing, ForwardTo, Handling, ShopSettings};
 use crate::clock;
 use crate::config::{self, Config};
 use crate::customers::Customers;
@@ -187,6 +189,11 @@ impl Rooms {
             authenticator: authenticator.clone(),
             customers: customers.clone(),
             store: state.store.clone(),
+            billing: Arc::new(billing_settings(config)),
+            shop: Arc::new(billing.shop(shop_settings(config))),
+            reporter: reporter.clone(),
+            transport: transport.clone(),
+            work: runtime.handle().clone(),
             webhook: Arc::new(webhook),
             arrived,
         };
@@ -312,6 +319,22 @@ pub(super) fn transport_options(config: &Config) -> TransportOptions {
         max_requests_per_second: at_least_one(stripe.max_requests_per_second),
         meter_events_per_second: at_least_one(stripe.meter_events_per_second),
         ..TransportOptions::new(stripe.api_base.clone(), Secret::new(stripe.secret_key.expose()))
+    }
+}
+
+fn billing_settings(config: &Config) -> BillingSettings {
+    let selling = &config.selling;
+    BillingSettings {
+        return_origins: selling.return_origins.clone(),
+        cors_origins: selling.cors_origins.clone(),
+        limits: BillingLimits::new(selling.read_rate, selling.write_rate),
+    }
+}
+
+fn shop_settings(config: &Config) -> ShopSettings {
+    ShopSettings {
+        proration: config.selling.proration.as_str(),
+        allow_promotion_codes: config.selling.allow_promotion_codes,
     }
 }
 

@@ -305,6 +305,7 @@ async fn prune_store(store: &Store, now: i64, kept: &Kept) {
     let pruned = async {
         store.prune_settled(kept.cutoffs(now)).await?;
         while store.prune_keys(now.saturating_sub(REMEMBERED_SECONDS)).await? {}
+        while store.prune_operations(now).await? {}
         // Not once for each slice: it reads them all.
         store.prune_crowded_keys(kept.keys as usize).await
     };

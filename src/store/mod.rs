@@ -15,6 +15,7 @@
 
 mod adjustments;
 mod audit;
+mod checkouts;
 mod closed_checkouts;
 mod credits;
 mod customers;
@@ -28,6 +29,7 @@ mod loading;
 mod lost;
 mod names;
 mod notices;
+mod operations;
 mod outbox;
 mod payments;
 mod people;
@@ -45,6 +47,7 @@ mod worker;
 
 pub use adjustments::{Adjustments, OverrideRow};
 pub use audit::{Act, AuditRow};
+pub use checkouts::{CheckoutKind, CheckoutRow, OpenCheckout};
 pub use closed_checkouts::{BegunCheckout, CheckoutEnd};
 pub use credits::{CreditAct, CreditGrant, CreditKey, CreditRow, CreditUse};
 pub use customers::{CustomerRow, LinkedBy, NewLink};
@@ -58,6 +61,7 @@ pub use loading::{Loaded, Wanted};
 pub use lost::LostRecords;
 pub use names::NameKind;
 pub use notices::NewNotice;
+pub use operations::{Begun, Sha256Digest};
 pub use outbox::{
     Account, Due, Holdings, MinuteHoldings, NeverArrived, OutboxCounts, OutboxFilter, OutboxRow, Outcome,
     RESEND_WITHIN_SECONDS, Reading, Rejection, Repair, RepairRow, RepairState, Retried, RetryOutcome,

@@ -159,6 +159,12 @@ fn upsert(db: &Connection, mut read: Upsert, now: i64) -> Result<bool> {
             read.amount.as_ref().map(|amount| amount.interval_count),
             read.facts.currency,
         ])?;
+    if read.facts.trial_start.is_some() {
+        db.prepare_cached(
+            "UPDATE customers SET trial_at = ?2 WHERE stripe_customer = ?1 AND trial_at IS NULL",
+        )?
+        .execute(params![read.facts.stripe_customer, read.facts.trial_start])?;
+    }
     let status = before.as_ref().map(|facts| facts.status);
     if status != Some(read.facts.status) {
         let from = status.map_or("unknown", Status::as_str);

@@ -60,6 +60,14 @@ impl<'a> Calls<'a> {
         self.attempts(&self.transport.prepare(request, None)?, self.transport.tries).await
     }
 
+    /// Changes something, under the caller's key in all attempts.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn change(&self, request: RequestBuilder, key: &IdempotencyKey) -> Result<Answer, CallError> {
+        self.attempts(&self.transport.prepare(request, Some(key))?, self.transport.tries).await
+    }
+
     /// As often as it is worthwhile, with pauses.
     async fn attempts(&self, prepared: &Prepared, most: u32) -> Result<Answer, CallError> {
         let mut attempts = 0;

@@ -12,6 +12,7 @@
 mod answer;
 mod backoff;
 mod breaker;
+mod buying;
 mod calls;
 mod error;
 mod event;
@@ -37,6 +38,13 @@ mod webhook;
 
 pub use answer::Answer;
 pub use backoff::{Backoff, random};
+pub use buying::{
+    CheckoutPage, CheckoutStatus, ItemOrder, Listed, ListedInvoice, ListedPaymentMethod, NewCheckout,
+    NewSubscription, PriceObject, Sale, attach_payment_method, cancel_subscription, create_checkout,
+    create_customer, create_portal, create_subscription, expire_checkout, find_customer, list_invoices,
+    list_payment_methods, list_prices, resume_subscription, retrieve_checkout, retrieve_price,
+    update_subscription,
+};
 pub use calls::Calls;
 pub use error::{CallError, StatusError};
 pub use event::{Event, EventError};
@@ -50,6 +58,7 @@ pub use options::{TransportError, TransportOptions, api_version};
 pub use payment_intent::{PaymentIntent, PaymentState, retrieve_payment_intent};
 pub use secret::Secret;
 pub use session::{CheckoutSession, retrieve_session};
+pub use stripe_client_core::IdempotencyKey;
 pub use subscription::{SubscriptionItem, SubscriptionObject};
 pub use subscriptions::{list_subscriptions, retrieve_subscription};
 pub use transport::Transport;

@@ -42,6 +42,8 @@ pub struct SubscriptionItem {
     pub product: Option<String>,
     /// Billed by a meter, not by a quantity.
     pub metered: bool,
+    /// `mtr_…`, where a meter bills it.
+    pub meter: Option<String>,
     /// `month`, `year`, …
     pub interval: Option<String>,
     /// `recurring.interval_count`, with [`Self::interval`].
@@ -93,6 +95,7 @@ impl SubscriptionItem {
             lookup_key: text(item, "/price/lookup_key"),
             product: id(item, "/price/product").or_else(|| id(item, "/plan/product")),
             metered: usage_type.as_deref() == Some("metered"),
+            meter: text(item, "/price/recurring/meter").or_else(|| text(item, "/plan/meter")),
             interval: text(item, "/price/recurring/interval").or_else(|| text(item, "/plan/interval")),
             interval_count: integer(item, "/price/recurring/interval_count")
                 .or_else(|| integer(item, "/plan/interval_count")),

@@ -8,6 +8,7 @@
 //! - [`faults`] everything that a disk, a machine or Stripe can do to us
 //! - [`http`] routes, tokens, headers, refusals, our own endpoints
 //! - [`admin`] what operators see and correct
+//! - [`billing`] what customers see, buy, change and cancel by themselves
 //! - [`cli`] commands and exit codes
 //! - [`operator`] the commands that read and mend what a gateway keeps
 //! - [`reconcile`] what Stripe holds, against what it should hold
@@ -15,6 +16,7 @@
 //! - [`threads`] who gives way to whom
 
 mod admin;
+mod billing;
 mod cli;
 mod credits;
 mod events;

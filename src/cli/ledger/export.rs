@@ -7,11 +7,11 @@ use clap::ValueEnum;
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::csv;
 use crate::domain::methods;
 use crate::domain::period::rfc3339;
 use crate::ledger::{Kind, Record, RecordDraw};
 
-use super::csv;
 use crate::cli::Failure;
 use crate::cli::books::Books;
 use crate::cli::continuity::Continuity;

@@ -1,6 +1,5 @@
 //! `tollgate ledger`: whether the books are whole, and what they hold.
 
-mod csv;
 mod export;
 mod verify;
 

@@ -35,6 +35,8 @@ pub enum SealScope {
         from: i64,
         to: i64,
     },
+    /// One customer's.
+    Customer(u32),
 }
 
 /// The last total that a slice has looked at.
@@ -155,6 +157,11 @@ fn question(plan: &SealPlan) -> String {
         (SealScope::All, Some(_)) => {
             ("AND (t.customer, t.meter, t.period_start) > (?, ?, ?)", "t.customer, t.meter, t.period_start")
         }
+        (SealScope::Customer(_), None) => ("AND t.customer = ?", "t.customer, t.meter, t.period_start"),
+        (SealScope::Customer(_), Some(_)) => (
+            "AND (t.customer, t.meter, t.period_start) > (?, ?, ?) AND t.customer = ?",
+            "t.customer, t.meter, t.period_start",
+        ),
         (SealScope::Ending { .. }, None) => {
             ("AND t.period_end BETWEEN ? AND ?", "t.period_end, t.customer, t.meter, t.period_start")
         }
@@ -178,13 +185,17 @@ fn question(plan: &SealPlan) -> String {
 fn arguments(plan: &SealPlan) -> Vec<Value> {
     let behind = plan.after.map(|after| [after.customer.into(), after.meter.into(), after.period_start]);
     let mut values: Vec<i64> = match (plan.scope, plan.after) {
-        (SealScope::All, _) | (_, None) => Vec::new(),
+        (SealScope::All | SealScope::Customer(_), _) | (_, None) => Vec::new(),
         (SealScope::Ending { .. }, Some(after)) => vec![after.period_end],
     };
     values.extend(behind.into_iter().flatten());
-    if let SealScope::Ending { from, to } = plan.scope {
-        values.extend(plan.after.is_none().then_some(from));
-        values.push(to);
+    match plan.scope {
+        SealScope::All => {}
+        SealScope::Ending { from, to } => {
+            values.extend(plan.after.is_none().then_some(from));
+            values.push(to);
+        }
+        SealScope::Customer(number) => values.push(number.into()),
     }
     values.push(plan.limit.into());
     values.into_iter().map(Value::from).collect()
@@ -271,6 +282,7 @@ mod tests {
         for (scope, after, by) in [
             (SealScope::All, None, "SCAN t USING INDEX totals_to_seal"),
             (SealScope::All, Some(after), "totals_to_seal ((customer,meter,period_start)>(?,?,?))"),
+            (SealScope::Customer(1), None, "totals_to_seal (customer=?)"),
             (ending, None, "totals_ending (period_end>? AND period_end<?)"),
             (ending, Some(after), "totals_ending ((period_end,customer,meter,period_start)>(?,?,?,?) AND"),
         ] {

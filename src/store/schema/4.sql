@@ -147,7 +147,8 @@ CREATE TABLE operations (
     customer INTEGER NOT NULL,
     key      BLOB NOT NULL,
     request  BLOB NOT NULL,
-    status   INTEGER,
+    -- Rises when Stripe would only repeat a stored failure: then another key is sent.
+    attempt  INTEGER NOT NULL DEFAULT 0,
     answer   TEXT,
     at       INTEGER NOT NULL,
     PRIMARY KEY (customer, key)
@@ -162,6 +163,8 @@ CREATE TABLE checkouts (
     -- "pro monthly", or a credit pack's name.
     what       TEXT NOT NULL,
     units      INTEGER,
+    -- Digest of all that was asked for.
+    request    BLOB NOT NULL,
     url        TEXT,
     state      TEXT NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'completed', 'expired')),
     at         INTEGER NOT NULL,

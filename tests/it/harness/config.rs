@@ -53,6 +53,8 @@ pub fn base(addresses: &Addresses, data_dir: &Path) -> Table {
         currency = "usd"
         flush_interval = "200ms"
         webhook_rate = "1000/s"
+        read_rate = "10000/s"
+        write_rate = "1000/s"
 
         [stripe]
         mode = "live"

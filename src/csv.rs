@@ -1,7 +1,7 @@
 //! CSV as RFC 4180 writes it.
 
 /// One line, with its end.
-pub(super) fn line(fields: &[&str]) -> String {
+pub fn line(fields: &[&str]) -> String {
     let fields: Vec<String> = fields.iter().map(|field| quoted(field)).collect();
     format!("{}\r\n", fields.join(","))
 }

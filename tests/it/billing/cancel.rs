@@ -1,0 +1,50 @@
+//! Ending a subscription, and taking the end back.
+
+use serde_json::json;
+
+use super::{done, post, shop};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_with_the_period_can_be_taken_back_until_then() {
+    let world = shop().await;
+    let (customer, subscribed) = world.subscriber("undecided", "pro").await;
+    let nothing = post(&customer, "/billing/resume", &json!({})).await;
+    assert_eq!(nothing.refusal(), (409, "conflict".to_owned()), "nothing to resume");
+    for _ in 0..2 {
+        let status = done(&post(&customer, "/billing/cancel", &json!({ "at_period_end": true })).await);
+        assert_eq!((&status["cancel_at_period_end"], &status["tier"]), (&json!(true), &json!("pro")));
+    }
+    let status = done(&post(&customer, "/billing/resume", &json!({})).await);
+    assert_eq!((&status["cancel_at_period_end"], &status["tier"]), (&json!(false), &json!("pro")));
+    let path = format!("/v1/subscriptions/{}", subscribed.subscription);
+    assert_eq!(world.stripe.get(&path).await["cancel_at_period_end"], false);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_subscription_goes_on() {
+    let world = shop().await;
+    let (customer, subscribed) = world.subscriber("resting", "pro").await;
+    world.stripe.set_status(&subscribed.subscription, "paused").await;
+    customer.until_status("status", "paused").await;
+    let status = done(&post(&customer, "/billing/resume", &json!({})).await);
+    assert_eq!((&status["status"], &status["tier"]), (&json!("active"), &json!("pro")));
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_at_once_bills_what_was_used() {
+    let world = shop().await;
+    let (customer, subscribed) = world.subscriber("leaver", "starter").await;
+    for _ in 0..201 {
+        assert_eq!(customer.get("/export/pdf").await.charged(), 5);
+    }
+    let status = done(&post(&customer, "/billing/cancel", &json!({ "at_period_end": false })).await);
+    assert_eq!((&status["tier"], &status["status"]), (&json!("free"), &json!("canceled")));
+    assert_eq!(world.stripe.units_of(&subscribed.customer).await, 1_005, "flushed before the end");
+    let invoices = world.stripe.get(&format!("/v1/invoices?customer={}", subscribed.customer)).await;
+    assert_eq!(invoices["data"][0]["total"], 15, "5 units at 3 cents: {invoices}");
+    let second = post(&customer, "/billing/cancel", &json!({})).await;
+    assert_eq!(second.refusal(), (409, "conflict".to_owned()));
+    world.finish().await;
+}
