@@ -11,7 +11,7 @@
 //! | 4 work | [`billing`] Stripe → customers · [`reporting`] ledger → outbox → Stripe |
 //! | 3 state | [`customers`] hot state; admit, settle, release under one lock |
 //! | 2 adapters | [`ledger`] disk · [`store`] `SQLite` · [`auth`] the issuer · [`stripe`] Stripe · [`config`] the file |
-//! | 1 ground | [`domain`] values and decisions, no I/O, no clock · [`metrics`] every metric once · [`problem`] every error answer once · [`clock`] the one clock · [`priority`] of threads · [`sharded`] numbers that all threads change |
+//! | 1 ground | [`domain`] values and decisions, no I/O, no clock · [`metrics`] every metric once · [`problem`] every error answer once · [`clock`] the one clock · [`priority`] of threads · [`news`] for whoever watches · [`sharded`] numbers that all threads change |
 //!
 //! [`sandbox`] stands apart: a local Stripe that knows nothing of the rest.
 //!
@@ -45,6 +45,7 @@ pub mod domain;
 pub mod gateway;
 pub mod ledger;
 pub mod metrics;
+pub mod news;
 pub mod priority;
 pub mod problem;
 pub mod reporting;

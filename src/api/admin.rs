@@ -11,6 +11,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 
 use crate::ledger::Ledger;
 use crate::metrics::METRICS;
@@ -19,7 +20,7 @@ use crate::reporting::{Flushed, Reconciler, Reporter};
 use crate::store::Store;
 use crate::stripe::Transport;
 
-use super::{Failed, not_found, only, outbox};
+use super::{Failed, events, not_found, notices, only, outbox};
 
 /// What the operator's endpoints reach.
 #[derive(Clone)]
@@ -34,6 +35,8 @@ pub struct AdminState {
     pub token_digest: Option<[u8; 32]>,
     /// False until everything serves.
     pub started: Arc<AtomicBool>,
+    /// True once the gateway stops: streams end.
+    pub stopping: watch::Receiver<bool>,
 }
 
 /// The router of the admin port.
@@ -46,6 +49,10 @@ impl Admin {
 
     pub fn router(state: AdminState) -> Router {
         let protected = Router::new()
+            .route("/events", get(events::events).fallback(|| async { only("GET, HEAD") }))
+            .route("/notices", get(notices::log).fallback(|| async { only("GET, HEAD") }))
+            .route("/notices/retry", post(notices::retry_all).fallback(|| async { only("POST") }))
+            .route("/notices/{id}/{target}/retry", post(notices::retry).fallback(|| async { only("POST") }))
             .route("/outbox", get(outbox::list).fallback(|| async { only("GET, HEAD") }))
             .route("/outbox/{identifier}/retry", post(outbox::retry).fallback(|| async { only("POST") }))
             .route("/outbox/flush", post(flush).fallback(|| async { only("POST") }))

@@ -5,7 +5,10 @@
 
 mod admin;
 mod caller;
+mod events;
 mod failed;
+mod json;
+mod notices;
 mod outbox;
 mod pricing;
 mod reconcile;

@@ -119,9 +119,11 @@ impl Applier {
             let position = self.customers.position(&row.name, now).await?;
             let tier = position.tier.as_ref().map(|tier| tier.name.to_string());
             let state = State { tier, status: position.status() };
-            let name = row.name;
+            let name = row.name.clone();
             let tell = move |change: &StateChange| transitions::notices(change, &name, &position);
-            self.store.note_state(row.number, state, tell, now.seconds()).await?;
+            if let Some(change) = self.store.note_state(row.number, state, tell, now.seconds()).await? {
+                transitions::tell_now(&change, &row.name, now.seconds());
+            }
         }
         Ok(())
     }

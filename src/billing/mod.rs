@@ -10,10 +10,15 @@
 //! - Nothing here is on the path of a proxied request.
 
 mod apply;
+mod daily;
+mod ending;
 mod listing;
+mod notices;
 mod read;
 mod rejections;
 mod transitions;
+mod weekly;
 pub mod worker;
 
+pub use notices::{Notices, NoticesOptions, Target};
 pub use worker::Billing;

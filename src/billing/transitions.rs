@@ -6,6 +6,7 @@ use crate::customers::Position;
 use crate::domain::notice::NoticeKind;
 use crate::domain::period::rfc3339;
 use crate::domain::subscription::Status;
+use crate::news;
 use crate::store::{NewNotice, StateChange};
 
 /// The notices of one change; none for a change that concerns nobody.
@@ -22,6 +23,21 @@ pub(super) fn notices(change: &StateChange, customer: &str, position: &Position)
     let begins = change.to.status == past_due && change.from_status != past_due;
     let grace = begins.then(|| notice(NoticeKind::GraceStarted));
     changed.into_iter().chain(grace).collect()
+}
+
+/// For those who watch: every change of a tier, as it happens.
+pub(super) fn tell_now(change: &StateChange, customer: &str, now: i64) {
+    if change.from_tier != change.to.tier {
+        news::tell("tier.changed", || {
+            json!({
+                "at": rfc3339(now),
+                "customer": customer,
+                "from": change.from_tier,
+                "to": change.to.tier,
+                "status": change.to.status,
+            })
+        });
+    }
 }
 
 fn data(change: &StateChange, customer: &str, position: &Position) -> Value {

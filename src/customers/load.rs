@@ -45,6 +45,7 @@ impl Customers {
         }
         let entry = Arc::new(self.entry(loaded, now));
         self.take_in(entry.clone(), now);
+        self.tell_marks(&entry, now);
         Ok(entry)
     }
 
@@ -140,6 +141,7 @@ impl Customers {
         let before = account.terms().clone();
         account.entitle(after.clone(), Some(stored), now);
         drop(account);
+        self.tell_marks(entry, now);
         if let (Some(before), Some(after)) = (&before.entitlement.tier, &after.entitlement.tier)
             && before.id != after.id
         {

@@ -16,6 +16,7 @@
 mod entry;
 mod load;
 mod position;
+mod reached;
 mod reservation;
 mod table;
 mod view;
@@ -35,6 +36,7 @@ use crate::store::Store;
 
 pub use entry::{Denied, Entry};
 pub use position::Position;
+pub use reached::{Reached, ReachedLimit};
 pub use reservation::{Reservation, Settled};
 pub use view::{MeterUsage, Snapshot};
 
@@ -63,6 +65,8 @@ pub struct Customers {
     stripes: [tokio::sync::Mutex<()>; STRIPES],
     /// Stripe customers of whom nothing is known yet: their subscriptions should be listed.
     unknown: mpsc::UnboundedSender<String>,
+    /// Told of limits that are reached.
+    reached: Option<mpsc::UnboundedSender<Reached>>,
 }
 
 impl Customers {
@@ -88,6 +92,7 @@ impl Customers {
             folded_next_record: AtomicU64::new(0),
             stripes: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
             unknown,
+            reached: None,
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod build;
 mod lock;
+mod notices;
 mod proxy_service;
 mod reconcile;
 mod sandbox;
@@ -65,6 +66,8 @@ pub enum ServerError {
     Claim(#[from] crate::auth::AlgorithmError),
     #[error("stripe: {0}")]
     Stripe(#[from] crate::stripe::TransportError),
+    #[error("webhooks: no http client: {0}")]
+    Notices(#[from] reqwest::Error),
     #[error("the sandbox cannot be set up: {0}")]
     Sandbox(String),
     #[error("the port did not open in time")]

@@ -44,4 +44,4 @@ pub use secret::Secret;
 pub use subscription::{SubscriptionItem, SubscriptionObject};
 pub use subscriptions::{list_subscriptions, retrieve_subscription};
 pub use transport::Transport;
-pub use webhook::{SignatureError, TOLERANCE_SECONDS, verify};
+pub use webhook::{SignatureError, TOLERANCE_SECONDS, sign, verify};

@@ -6,6 +6,7 @@
 //! - [`faults`] everything that a disk, a machine or Stripe can do to us
 //! - [`http`] routes, tokens, headers, refusals, our own endpoints
 //! - [`cli`] commands and exit codes
+//! - [`notices`] others are told what happens to customers
 //! - [`operator`] the commands that read and mend what a gateway keeps
 //! - [`reconcile`] what Stripe holds, against what it should hold
 //! - [`recovery`] what a start makes of what the last run left
@@ -16,6 +17,7 @@ mod faults;
 mod harness;
 mod http;
 mod money;
+mod notices;
 mod operator;
 mod reconcile;
 mod recovery;

@@ -24,6 +24,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("metrics", 1),
     ("problem", 1),
     ("clock", 1),
+    ("news", 1),
     ("priority", 1),
     ("sharded", 1),
 ];

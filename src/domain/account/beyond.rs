@@ -139,7 +139,7 @@ impl Account {
         self.meters().map(|meter| self.held(tier, meter, asked(meter))).fold(0, u64::saturating_add)
     }
 
-    fn meters(&self) -> impl Iterator<Item = MeterId> + use<> {
+    pub(super) fn meters(&self) -> impl Iterator<Item = MeterId> + use<> {
         (0..u16::try_from(self.counts.len()).unwrap_or(u16::MAX)).map(MeterId)
     }
 

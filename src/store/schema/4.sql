@@ -177,7 +177,9 @@ CREATE TABLE deliveries (
     settled_at  INTEGER,
     PRIMARY KEY (notice, target)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX deliveries_due ON deliveries (next_try_at) WHERE state = 'pending';
+-- By target: one that is dead holds up no other.
+CREATE INDEX deliveries_due ON deliveries (target, next_try_at) WHERE state = 'pending';
+CREATE INDEX deliveries_settled ON deliveries (settled_at) WHERE state <> 'pending';
 
 -- Raw events on their way to the handler that was there before.
 CREATE TABLE forwards (
