@@ -1,6 +1,6 @@
 //! `GET /admin/events`: what happens now, as server-sent events
-//! (<https://html.spec.whatwg.org/multipage/server-sent-events.html>): `tier.changed`, `refusal` and `flush`. Whoever is
-//! too slow gets `missed` with how many.
+//! (<https://html.spec.whatwg.org/multipage/server-sent-events.html>): `tier.changed`, `refusal` and `flush`. Whoever
+//! is too slow gets `missed` with how many.
 
 use std::convert::Infallible;
 

@@ -82,7 +82,25 @@ fn holds(used: u64, included: u64, share: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn however_units_are_charged_each_share_is_told_once_and_the_last_is_the_highest(
+            included in 0_u64..500,
+            charges in prop::collection::vec(0_u64..200, 0..50),
+        ) {
+            let (mut used, mut told) = (0, Vec::new());
+            for units in charges {
+                told.extend(reached(used, used + units, included));
+                used += units;
+            }
+            prop_assert!(told.windows(2).all(|pair| pair[0] < pair[1]), "{told:?}");
+            prop_assert_eq!(told.last().copied(), highest(used, included));
+        }
+    }
 
     #[test]
     fn each_share_is_reached_once_and_a_large_charge_reaches_the_highest() {

@@ -161,7 +161,7 @@ impl Store {
             serde_json::to_string(&known).map_err(|error| StoreError::Unreadable(error.to_string()))?;
         self.write(move |db| {
             Ok(db.execute(
-                "UPDATE deliveries SET state = 'failed', settled_at = ?2, answer = 'no target of this name is configured'
+                "UPDATE deliveries SET state = 'failed', settled_at = ?2, answer = 'no such target is configured'
                  WHERE state = 'pending' AND target NOT IN (SELECT value FROM json_each(?1))",
                 params![known, now],
             )?)
