@@ -1,5 +1,8 @@
 //! The operator's port: metrics, health, and what an operator can ask for.
 
+mod events;
+mod notices;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -20,7 +23,7 @@ use crate::reporting::{Flushed, Reconciler, Reporter};
 use crate::store::Store;
 use crate::stripe::Transport;
 
-use super::{Failed, events, not_found, notices, only, outbox};
+use super::{Failed, not_found, only, outbox};
 
 /// What the operator's endpoints reach.
 #[derive(Clone)]

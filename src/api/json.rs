@@ -2,8 +2,9 @@
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::header;
+use axum::http::request::Parts;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -53,12 +54,25 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<Body<T>, Failed> {
     serde_json::from_value(value).map(Body).map_err(|error| refuse(format!("the body is not right: {error}")))
 }
 
+/// What stands behind the `?`. What is not known there is refused by its name.
+pub(super) struct Asked<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
+    type Rejection = Failed;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Failed> {
+        let asked = Query::try_from_uri(&parts.uri).map(|Query(asked)| Self(asked));
+        asked.map_err(|wrong| Failed(Problem::new(Code::BadRequest, wrong.body_text())))
+    }
+}
+
 /// Which part of a list is asked for.
 #[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Page {
-    limit: Option<u32>,
+    pub limit: Option<u32>,
     /// As the list before it gave it.
-    cursor: Option<String>,
+    pub cursor: Option<String>,
 }
 
 const USUAL_ROWS: u32 = 100;

@@ -5,10 +5,8 @@
 
 mod admin;
 mod caller;
-mod events;
 mod failed;
 mod json;
-mod notices;
 mod outbox;
 mod pricing;
 mod reconcile;

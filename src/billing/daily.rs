@@ -25,7 +25,7 @@ const DAY_SECONDS: i64 = 86_400;
 /// Causes of notices are known for this long, so that nothing is told twice in a period of a year.
 const CAUSES_KEPT_SECONDS: i64 = 400 * DAY_SECONDS;
 
-/// The name of its progress.
+/// The name of its mark.
 const WORK: &str = "daily";
 
 /// How far a day's look has come.
@@ -65,8 +65,7 @@ impl Daily {
 
     async fn look(&self) -> Result<(), StoreError> {
         let day = clock::now().seconds().div_euclid(DAY_SECONDS);
-        let written = self.store.progress(WORK).await?;
-        let reached: Option<Reached> = written.and_then(|text| serde_json::from_str(&text).ok());
+        let reached: Option<Reached> = self.store.mark(WORK).await?;
         let fresh = || Reached { day, after: String::new(), done: false };
         let mut reached = reached.filter(|reached| reached.day == day).unwrap_or_else(fresh);
         if reached.done {
@@ -80,18 +79,11 @@ impl Daily {
             if reached.done {
                 break;
             }
-            self.keep(&reached).await?;
+            self.store.set_mark(WORK, Some(&reached)).await?;
         }
-        self.tell_of_seconds().await?;
         weekly::report(&self.store, clock::now().seconds()).await?;
         self.prune().await?;
-        self.keep(&reached).await
-    }
-
-    async fn keep(&self, reached: &Reached) -> Result<(), StoreError> {
-        let text =
-            serde_json::to_string(reached).map_err(|error| StoreError::Unreadable(error.to_string()))?;
-        self.store.set_progress(WORK, text).await
+        self.store.set_mark(WORK, Some(&reached)).await
     }
 
     async fn look_at(&self, page: &[Facts]) -> Result<(), StoreError> {
@@ -108,24 +100,13 @@ impl Daily {
         let mut notices = Vec::new();
         for facts in page {
             for ending in ending::of(facts, &self.catalogue, now) {
-                let more = json!({ "subscription": facts.id, "ends_at": rfc3339(ending.at) });
+                let mut more = json!({ "subscription": facts.id });
+                more[ending.told_as] = json!(rfc3339(ending.at));
                 notices
                     .extend(self.notices(&facts.stripe_customer, ending.kind, &ending.cause, &more).await?);
             }
         }
         self.store.notify_unknown(notices, now).await.map(drop)
-    }
-
-    /// Customers who pay for two subscriptions have one for nothing.
-    async fn tell_of_seconds(&self) -> Result<(), StoreError> {
-        let mut notices = Vec::new();
-        for (stripe_customer, subscriptions) in self.store.doubly_subscribed().await? {
-            let cause = format!("second:{}", subscriptions.join(","));
-            let more = json!({ "subscriptions": subscriptions });
-            let kind = NoticeKind::SubscriptionSecond;
-            notices.extend(self.notices(&stripe_customer, kind, &cause, &more).await?);
-        }
-        self.store.notify_unknown(notices, clock::now().seconds()).await.map(drop)
     }
 
     /// One for each of ours that a Stripe customer stands for.

@@ -15,6 +15,8 @@ const END_TOLD_BEFORE: i64 = 7 * DAY_SECONDS;
 pub(super) struct Ending {
     pub kind: NoticeKind,
     pub at: i64,
+    /// Under which name the message says when.
+    pub told_as: &'static str,
     /// One for each end, whoever tells of it.
     pub cause: String,
 }
@@ -25,23 +27,22 @@ pub(super) fn of(facts: &Facts, catalogue: &Catalogue, now: i64) -> Vec<Ending> 
     if read.tier.is_none() {
         return Vec::new();
     }
-    let id = &facts.id;
-    let soon = |kind, at: Option<i64>, before: i64, cause: &dyn Fn(i64) -> String| {
-        let at = at.filter(|at| (now + 1..=now.saturating_add(before)).contains(at))?;
-        Some(Ending { kind, at, cause: cause(at) })
-    };
     let trial = facts.trial_end.filter(|_| facts.status == Status::Trialing);
     let since = facts.past_due_since.filter(|_| facts.status == Status::PastDue);
     let grace = since.map(|since| since.saturating_add(catalogue.past_due_grace));
     let cancels = facts.cancel_at_period_end.then_some(read.paid_until).flatten();
     let end = facts.cancel_at.or(cancels);
     let end = end.filter(|_| matches!(facts.status, Status::Trialing | Status::Active));
-    let kinds = [
-        soon(NoticeKind::TrialEnding, trial, TRIAL_TOLD_BEFORE, &|at| format!("trial:{id}:{at}")),
-        soon(NoticeKind::GraceEnding, grace, GRACE_TOLD_BEFORE, &|at| format!("grace:{id}:{at}")),
-        soon(NoticeKind::SubscriptionExpiring, end, END_TOLD_BEFORE, &|at| format!("upcoming:{id}:{at}")),
+    let ends = [
+        (NoticeKind::TrialEnding, "trial", "trial_end", trial, TRIAL_TOLD_BEFORE),
+        (NoticeKind::GraceEnding, "grace", "expires_at", grace, GRACE_TOLD_BEFORE),
+        (NoticeKind::SubscriptionExpiring, "expiring", "expires_at", end, END_TOLD_BEFORE),
     ];
-    kinds.into_iter().flatten().collect()
+    let soon = |(kind, word, told_as, at, before): (_, _, _, Option<i64>, i64)| {
+        let at = at.filter(|at| (now + 1..=now.saturating_add(before)).contains(at))?;
+        Some(Ending { kind, at, told_as, cause: format!("{word}:{}:{at}", facts.id) })
+    };
+    ends.into_iter().filter_map(soon).collect()
 }
 
 /// News of it may have been missed: a trial that is over, a payment that failed.

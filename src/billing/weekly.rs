@@ -9,13 +9,13 @@ use crate::store::{NewNotice, Store, StoreError, Week};
 const DAY_SECONDS: i64 = 86_400;
 const WEEK_SECONDS: i64 = 7 * DAY_SECONDS;
 
-/// The name of its progress: the end of the last week that was reported.
+/// The name of its mark: the end of the last week that was reported.
 const WORK: &str = "weekly";
 
 /// Reports the last whole week, from Monday to Monday (UTC), once. The first report comes after the first Monday.
 pub(super) async fn report(store: &Store, now: i64) -> Result<(), StoreError> {
     let week = last_week(now);
-    let reported: Option<i64> = store.progress(WORK).await?.and_then(|end| end.parse().ok());
+    let reported: Option<i64> = store.mark(WORK).await?;
     if reported.is_some_and(|end| end >= week.end) {
         return Ok(());
     }
@@ -24,7 +24,7 @@ pub(super) async fn report(store: &Store, now: i64) -> Result<(), StoreError> {
         let cause = format!("weekly:{}", week.end);
         store.notify(NewNotice { kind: NoticeKind::WeeklyReport, customer: None, cause, data }, now).await?;
     }
-    store.set_progress(WORK, week.end.to_string()).await
+    store.set_mark(WORK, Some(&week.end)).await
 }
 
 fn last_week(now: i64) -> Period {

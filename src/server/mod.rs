@@ -66,8 +66,6 @@ pub enum ServerError {
     Claim(#[from] crate::auth::AlgorithmError),
     #[error("stripe: {0}")]
     Stripe(#[from] crate::stripe::TransportError),
-    #[error("webhooks: no http client: {0}")]
-    Notices(#[from] reqwest::Error),
     #[error("the sandbox cannot be set up: {0}")]
     Sandbox(String),
     #[error("the port did not open in time")]

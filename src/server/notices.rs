@@ -30,5 +30,6 @@ pub(super) fn build(
         id_prefix: format!("tg-{}", state.ledger_id),
         kept_seconds: config.retention.logs,
     };
-    Ok(Notices::new(state.store.clone(), customers, config.catalogue.clone(), options)?)
+    Notices::new(state.store.clone(), customers, config.catalogue.clone(), options)
+        .map_err(|error| ServerError::Io(std::io::Error::other(error)))
 }

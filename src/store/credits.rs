@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::notices::tell_low_credits;
 use super::{Result, Store, signed, unsigned};
 use crate::domain::credits::{Lot, Purse};
 use crate::domain::usage::Now;
@@ -86,8 +85,7 @@ impl Store {
         self.write(move |db| {
             let units = change_lots(db, customer, |purse| -signed(purse.spend(units, spent_at)))?;
             let entry = Entry { kind: "taken", units, cause: Some(&cause), reason: Some(&reason) };
-            add(db, customer, spent_at.seconds(), entry)?;
-            tell_low_credits(db, customer, spent_at.seconds())
+            add(db, customer, spent_at.seconds(), entry).map(drop)
         })
         .await
     }
@@ -131,7 +129,6 @@ impl Store {
                 let reason = format!("of grant {grant}");
                 let entry = Entry { kind: "expired", units: -units, cause: None, reason: Some(&reason) };
                 add(db, *customer, now, entry)?;
-                tell_low_credits(db, *customer, now)?;
             }
             Ok(ended.len() == SLICE as usize)
         })
@@ -167,9 +164,6 @@ pub(super) fn apply(db: &Connection, news: &[CreditNews]) -> Result<()> {
         let kind = if units > 0 { "returned" } else { "spent" };
         if units > 0 || (units < 0 && !grow_last(db, customer, last, units)?) {
             add(db, customer, last, Entry { kind, units, cause: None, reason: None })?;
-        }
-        if units < 0 {
-            tell_low_credits(db, customer, last)?;
         }
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! Notices: what others are to be told, written in the transaction of what they tell of, once for each cause.
 
 use rusqlite::{Connection, OptionalExtension, params};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Result, Store};
 use crate::domain::notice::NoticeKind;
@@ -69,59 +69,17 @@ fn is_known(db: &Connection, cause: &str) -> Result<bool> {
     Ok(found.is_some())
 }
 
-/// Below so many credits a customer is told; the name of a row of `meta`.
-const CREDITS_LOW: &str = "credits_low";
-
 impl Store {
-    /// Below so many units a customer is told that their credits are low; never with 0.
+    /// Below so many credits a customer is told, once for each grant; never with 0. The tables do it.
     pub fn set_credits_low(&self, units: u64) -> Result<()> {
         self.write_blocking(move |db| {
             db.execute(
-                "INSERT OR REPLACE INTO meta VALUES (?1, ?2)",
-                params![CREDITS_LOW, units.to_string().into_bytes()],
+                "INSERT OR REPLACE INTO meta VALUES ('credits_low', ?1)",
+                [units.to_string().into_bytes()],
             )?;
             Ok(())
         })
     }
-}
-
-/// After credits have been spent, taken or have expired: tells if few are left, once for each grant.
-pub(super) fn tell_low_credits(db: &Connection, customer: u32, now: i64) -> Result<()> {
-    let low = credits_low(db)?;
-    let last: Option<i64> = db
-        .prepare_cached("SELECT balance FROM credits WHERE customer = ?1 ORDER BY id DESC LIMIT 1")?
-        .query_row([customer], |row| row.get(0))
-        .optional()?;
-    let Some(left) = last.filter(|left| *left < low) else { return Ok(()) };
-    let grant: Option<i64> = db
-        .prepare_cached(
-            "SELECT id FROM credits WHERE customer = ?1 AND kind = 'granted' ORDER BY id DESC LIMIT 1",
-        )?
-        .query_row([customer], |row| row.get(0))
-        .optional()?;
-    let cause = format!("credits_low:{customer}:{}", grant.unwrap_or(0));
-    if is_known(db, &cause)? {
-        return Ok(());
-    }
-    let data = db
-        .prepare_cached("SELECT name, tier, status FROM customers WHERE number = ?1")?
-        .query_row([customer], |row| {
-            let (name, tier, status): (String, Option<String>, String) =
-                (row.get(0)?, row.get(1)?, row.get(2)?);
-            Ok(json!({ "customer": name, "tier": tier, "status": status, "credits": left, "below": low }))
-        })
-        .optional()?;
-    let Some(data) = data else { return Ok(()) };
-    add(db, &NewNotice { kind: NoticeKind::CreditsLow, customer: Some(customer), cause, data }, now).map(drop)
-}
-
-fn credits_low(db: &Connection) -> Result<i64> {
-    let written: Option<Vec<u8>> = db
-        .prepare_cached("SELECT value FROM meta WHERE key = ?1")?
-        .query_row([CREDITS_LOW], |row| row.get(0))
-        .optional()?;
-    let units = written.and_then(|digits| String::from_utf8(digits).ok()?.parse().ok());
-    Ok(units.unwrap_or(0))
 }
 
 #[cfg(test)]

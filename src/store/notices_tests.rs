@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use serde_json::json;
+
 use super::super::{NoticeFilter, Retry, Subscriber, Tried};
 use super::*;
 use crate::domain::usage::Now;

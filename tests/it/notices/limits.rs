@@ -102,7 +102,7 @@ async fn few_credits_are_told_when_usage_has_made_them_few() {
     assert_eq!(listener.of("credits.low").len(), 0, "ten are not below ten");
     spend(&customer, 10).await;
     let told = listener.data_of("credits.low").await;
-    assert_eq!((&told["customer"], &told["below"]), (&json!("acme"), &json!(10)));
+    assert_eq!(told["customer"], "acme");
     assert!(told["credits"].as_i64().is_some_and(|left| left < 10), "{told}");
     assert_eq!(customer.get("/signals").await.refusal(), (402, "credits_exhausted".to_owned()));
     world.finish().await;

@@ -19,6 +19,7 @@ fn store(world: &World) -> Connection {
 /// A world whose gateway tells one listener everything.
 async fn told(config: &str) -> (World, Listener) {
     let listener = Listener::start().await;
-    let world = World::builder().config(&format!("{config}\n{}", listener.wants("crm", &["*"]))).start().await;
+    let world =
+        World::builder().config(&format!("{config}\n{}", listener.wants("crm", &["*"]))).start().await;
     (world, listener)
 }

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::news::{self, Listener};
 
-use super::admin::AdminState;
+use super::AdminState;
 
 /// Until the listener leaves or the gateway stops.
 pub(super) async fn events(

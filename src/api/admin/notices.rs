@@ -1,8 +1,7 @@
 //! `/admin/notices`: the log of messages to others, and another try for those that were not taken.
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -11,16 +10,19 @@ use crate::domain::period::rfc3339;
 use crate::problem::{Code, Problem};
 use crate::store::{DeliveryRow, NoticeFilter, NoticeRow, Retry};
 
-use super::Failed;
-use super::admin::AdminState;
-use super::json::{Body, Page, list};
+use super::AdminState;
+use crate::api::Failed;
+use crate::api::json::{Asked, Body, Page, list};
 
 /// Which of them.
 #[derive(Deserialize)]
-pub(super) struct Asked {
+#[serde(deny_unknown_fields)]
+pub(super) struct Which {
     #[serde(rename = "type")]
     kind: Option<String>,
     state: Option<String>,
+    limit: Option<u32>,
+    cursor: Option<String>,
 }
 
 const STATES: [&str; 3] = ["pending", "delivered", "failed"];
@@ -28,20 +30,15 @@ const STATES: [&str; 3] = ["pending", "delivered", "failed"];
 /// `GET /admin/notices?type&state&limit&cursor`, the latest first.
 pub(super) async fn log(
     State(state): State<AdminState>,
-    page: Result<Query<Page>, QueryRejection>,
-    asked: Result<Query<Asked>, QueryRejection>,
+    Asked(which): Asked<Which>,
 ) -> Result<Json<Value>, Failed> {
-    let bad = || {
-        let detail = "ask with type, state=pending, delivered or failed, limit=1 to 1000, and cursor";
-        Failed(Problem::new(Code::BadRequest, detail))
-    };
-    let (Query(page), Query(asked)) = (page.map_err(|_| bad())?, asked.map_err(|_| bad())?);
-    if asked.state.as_ref().is_some_and(|state| !STATES.contains(&state.as_str())) {
-        return Err(bad());
+    let Which { kind, state: wanted, limit, cursor } = which;
+    if wanted.as_ref().is_some_and(|wanted| !STATES.contains(&wanted.as_str())) {
+        return Err(Failed(Problem::new(Code::BadRequest, "state is pending, delivered or failed")));
     }
+    let page = Page { limit, cursor };
     let (limit, before) = (page.limit()?, page.after()?);
-    let filter = NoticeFilter { kind: asked.kind, state: asked.state, before, limit: limit + 1 };
-    let rows = state.store.notices(filter).await?;
+    let rows = state.store.notices(NoticeFilter { kind, state: wanted, before, limit: limit + 1 }).await?;
     Ok(list(rows, limit, |row| row.id.to_string(), notice_json))
 }
 
