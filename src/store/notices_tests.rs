@@ -4,8 +4,6 @@ use serde_json::json;
 
 use super::super::{NoticeFilter, Retry, Subscriber, Tried};
 use super::*;
-use crate::domain::usage::Now;
-use crate::store::CreditGrant;
 
 const NOW: i64 = 1_795_174_000;
 
@@ -129,26 +127,30 @@ async fn what_is_settled_goes_after_its_time_and_its_cause_later() {
 async fn low_credits_are_told_once_for_each_grant() {
     let Temporary { store, _folder } = store();
     store.set_credits_low(10).expect("writes");
-    let customer = store.customer("acme".to_owned(), None, NOW).await.expect("registers").number;
-    let grant = async |units, cause: &str| {
-        let grant =
-            CreditGrant { customer, units, expires_at: None, cause: cause.to_owned(), reason: String::new() };
-        store.grant_credits(grant, Now::from_seconds(NOW)).await.expect("grants").expect("is new");
-    };
-    let take = async |units, cause: &str| {
-        let why = (cause.to_owned(), String::new());
-        store.take_credits(customer, units, why, Now::from_seconds(NOW)).await.expect("takes");
-        let filter = NoticeFilter { limit: 10, ..NoticeFilter::default() };
-        let rows = store.notices(filter).await.expect("reads");
+    store.customer("acme".to_owned(), None, NOW).await.expect("registers");
+    let change = async |sql: &'static str| {
+        store.write(move |db| Ok(db.execute(sql, [])?)).await.expect("writes");
+        let rows = store.notices(NoticeFilter { limit: 10, ..NoticeFilter::default() });
+        let rows = rows.await.expect("reads");
         rows.iter().map(|row| row.data["credits"].as_i64().expect("units")).collect::<Vec<_>>()
     };
-    grant(20, "first").await;
-    assert_eq!(take(10, "a").await, [0; 0], "ten are left: not below");
-    assert_eq!(take(1, "b").await, [9]);
-    assert_eq!(take(1, "c").await, [9]);
-    grant(2, "second").await;
-    assert_eq!(take(1, "d").await, [9, 9], "a new grant, told of anew");
+    let granted = "INSERT INTO credits (customer, at, kind, units, balance) VALUES (1, 5, 'granted', 20, 20)";
+    assert_eq!(change(granted).await, [0; 0]);
+    let spent = "INSERT INTO credits (customer, at, kind, units, balance) VALUES (1, 6, 'spent', -10, 10)";
+    assert_eq!(change(spent).await, [0; 0], "ten are not below ten");
+    let more = "UPDATE credits SET units = units - 1, balance = balance - 1 WHERE kind = 'spent'";
+    assert_eq!(change(more).await, [9], "an hour's spending is one row, which grows");
+    assert_eq!(change(more).await, [9]);
+    let again = "INSERT INTO credits (customer, at, kind, units, balance) VALUES (1, 7, 'granted', 1, 9)";
+    assert_eq!(change(again).await, [9], "more came in");
+    let taken = "INSERT INTO credits (customer, at, kind, units, balance) VALUES (1, 8, 'taken', -9, 0)";
+    assert_eq!(change(taken).await, [0, 9], "a new grant is told of anew");
+    let rows = store.notices(NoticeFilter { limit: 1, ..NoticeFilter::default() }).await.expect("reads");
+    let data = json!({ "customer": "acme", "tier": null, "status": "no_subscription", "credits": 0 });
+    assert_eq!((rows[0].kind.as_str(), &rows[0].data), ("credits.low", &data));
     store.set_credits_low(0).expect("writes");
-    grant(2, "third").await;
-    assert_eq!(take(2, "e").await, [9, 9], "with 0 never");
+    let last = "INSERT INTO credits (customer, at, kind, units, balance) VALUES (1, 9, 'granted', 1, 1)";
+    assert_eq!(change(last).await, [0, 9]);
+    let expired = "INSERT INTO credits (customer, at, kind, units, balance) VALUES (1, 9, 'expired', -1, 0)";
+    assert_eq!(change(expired).await, [0, 9], "with 0 nobody is told");
 }

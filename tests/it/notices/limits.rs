@@ -1,9 +1,9 @@
-//! Quotas, caps and credits: each limit that is reached is told once.
+//! Quotas and caps: each limit that is reached is told once.
 
 use serde_json::json;
 
 use super::{store, told};
-use crate::harness::{Customer, PATIENCE, until};
+use crate::harness::Customer;
 
 /// Spends `units`, a multiple of five.
 async fn spend(customer: &Customer, units: u64) {
@@ -72,38 +72,5 @@ async fn a_spend_cap_is_told_at_its_first_refusal() {
     let told = listener.data_of("spend_cap.reached").await;
     assert_eq!((&told["customer"], &told["tier"]), (&json!("acme"), &json!("starter")));
     assert_eq!((&told["cap"], &told["currency"]), (&json!("2.50"), &json!("usd")));
-    world.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn few_credits_are_told_when_usage_has_made_them_few() {
-    let prepaid = r#"
-        [billing]
-        credits_low = 10
-        [tiers.free]
-        included = { api_calls = 0 }
-    "#;
-    let (mut world, listener) = told(prepaid).await;
-    let customer = world.customer("acme");
-    assert_eq!(customer.get("/signals").await.refusal(), (402, "credits_exhausted".to_owned()));
-    world.gateway.stop().await;
-    store(&world)
-        .execute_batch(
-            "INSERT INTO credits (customer, at, kind, units, balance)
-             SELECT number, 1, 'granted', 20, 20 FROM customers WHERE name = 'acme';
-             INSERT INTO credit_lots SELECT customer, id, 20, 1, NULL FROM credits;",
-        )
-        .expect("credits");
-    world.gateway.restart().await;
-    spend(&customer, 10).await;
-    let folded = "SELECT balance FROM credits ORDER BY id DESC LIMIT 1";
-    let balance = || store(&world).query_row(folded, [], |row| row.get::<_, i64>(0)).expect("a balance");
-    until("ten are spent", PATIENCE, async || (balance() == 10).then_some(())).await;
-    assert_eq!(listener.of("credits.low").len(), 0, "ten are not below ten");
-    spend(&customer, 10).await;
-    let told = listener.data_of("credits.low").await;
-    assert_eq!(told["customer"], "acme");
-    assert!(told["credits"].as_i64().is_some_and(|left| left < 10), "{told}");
-    assert_eq!(customer.get("/signals").await.refusal(), (402, "credits_exhausted".to_owned()));
     world.finish().await;
 }
