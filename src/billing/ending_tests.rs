@@ -67,6 +67,9 @@ fn facts(status: Status) -> Facts {
     }
 }
 
+/// Nothing is told.
+const NOTHING: [(NoticeKind, i64); 0] = [];
+
 fn told(facts: &Facts, now: i64) -> Vec<(NoticeKind, i64)> {
     of(facts, &catalogue(), now).into_iter().map(|ending| (ending.kind, ending.at)).collect()
 }
@@ -75,32 +78,32 @@ fn told(facts: &Facts, now: i64) -> Vec<(NoticeKind, i64)> {
 fn a_trial_is_told_in_its_last_three_days() {
     let end = NOW + 10 * DAY_SECONDS;
     let trial = Facts { trial_end: Some(end), ..facts(Status::Trialing) };
-    assert_eq!(told(&trial, end - TRIAL_TOLD_BEFORE - 1), []);
+    assert_eq!(told(&trial, end - TRIAL_TOLD_BEFORE - 1), NOTHING);
     for now in [end - TRIAL_TOLD_BEFORE, end - 1] {
         assert_eq!(told(&trial, now), [(NoticeKind::TrialEnding, end)]);
     }
-    assert_eq!(told(&trial, end), [], "it is over");
-    assert_eq!(told(&Facts { status: Status::Active, ..trial }, end - 1), [], "it was one once");
+    assert_eq!(told(&trial, end), NOTHING, "it is over");
+    assert_eq!(told(&Facts { status: Status::Active, ..trial }, end - 1), NOTHING, "it was one once");
 }
 
 #[test]
 fn a_grace_is_told_before_it_ends() {
     let late = Facts { past_due_since: Some(NOW), ..facts(Status::PastDue) };
-    assert_eq!(told(&late, NOW), []);
+    assert_eq!(told(&late, NOW), NOTHING);
     assert_eq!(told(&late, NOW + DAY_SECONDS), [(NoticeKind::GraceEnding, NOW + GRACE)]);
-    assert_eq!(told(&late, NOW + GRACE), []);
+    assert_eq!(told(&late, NOW + GRACE), NOTHING);
 }
 
 #[test]
 fn what_will_not_be_renewed_is_told_in_its_last_week() {
-    assert_eq!(told(&facts(Status::Active), NOW), [], "it is renewed");
+    assert_eq!(told(&facts(Status::Active), NOW), NOTHING, "it is renewed");
     let period_end = NOW + 5 * DAY_SECONDS;
     let cancelled = Facts { cancel_at_period_end: true, ..facts(Status::Active) };
     assert_eq!(told(&cancelled, NOW), [(NoticeKind::SubscriptionExpiring, period_end)]);
-    assert_eq!(told(&cancelled, NOW - 3 * DAY_SECONDS), []);
+    assert_eq!(told(&cancelled, NOW - 3 * DAY_SECONDS), NOTHING);
     let dated = Facts { cancel_at: Some(NOW + 60), ..cancelled };
     assert_eq!(told(&dated, NOW), [(NoticeKind::SubscriptionExpiring, NOW + 60)]);
-    assert_eq!(told(&Facts { status: Status::Canceled, ..dated }, NOW), []);
+    assert_eq!(told(&Facts { status: Status::Canceled, ..dated }, NOW), NOTHING);
 }
 
 #[test]
@@ -108,7 +111,7 @@ fn what_is_sold_elsewhere_is_nobodys_business_here() {
     let mut trial = Facts { trial_end: Some(NOW + 60), ..facts(Status::Trialing) };
     assert_eq!(told(&trial, NOW).len(), 1);
     trial.items[0].price = "price_elsewhere".to_owned();
-    assert_eq!(told(&trial, NOW), []);
+    assert_eq!(told(&trial, NOW), NOTHING);
 }
 
 #[test]

@@ -35,21 +35,21 @@ fn last_week(now: i64) -> Period {
 
 fn data(week: Period, sums: &Week) -> Value {
     let Week { subscriptions, tier_changes, status_changes, payments, new_customers } = sums;
-    let list = |rows: Vec<Value>| Value::Array(rows);
+    let subscriptions = subscriptions
+        .iter()
+        .map(|(tier, status, count)| json!({ "tier": tier, "status": status, "count": count }));
+    let tier_changes =
+        tier_changes.iter().map(|(from, to, count)| json!({ "from": from, "to": to, "count": count }));
+    let status_changes = status_changes.iter().map(|(to, count)| json!({ "to": to, "count": count }));
+    let payments = payments.iter().map(|(outcome, currency, count, minor)| {
+        json!({ "outcome": outcome, "currency": currency, "count": count, "amount_minor": minor })
+    });
     json!({
         "week": { "start": rfc3339(week.start), "end": rfc3339(week.end) },
-        "subscriptions": list(subscriptions.iter().map(|(tier, status, count)| {
-            json!({ "tier": tier, "status": status, "count": count })
-        }).collect()),
-        "tier_changes": list(tier_changes.iter().map(|(from, to, count)| {
-            json!({ "from": from, "to": to, "count": count })
-        }).collect()),
-        "status_changes": list(status_changes.iter().map(|(to, count)| {
-            json!({ "to": to, "count": count })
-        }).collect()),
-        "payments": list(payments.iter().map(|(outcome, currency, count, minor)| {
-            json!({ "outcome": outcome, "currency": currency, "count": count, "amount_minor": minor })
-        }).collect()),
+        "subscriptions": subscriptions.collect::<Value>(),
+        "tier_changes": tier_changes.collect::<Value>(),
+        "status_changes": status_changes.collect::<Value>(),
+        "payments": payments.collect::<Value>(),
         "new_customers": new_customers,
     })
 }

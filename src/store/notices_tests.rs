@@ -27,6 +27,9 @@ fn subscribers() -> Arc<[Subscriber]> {
     [all, Subscriber { name: "some".to_owned(), types: some }].into()
 }
 
+/// No deliveries.
+const NONE: [(String, u32); 0] = [];
+
 async fn due(store: &Store, target: &str, now: i64) -> Vec<(String, u32)> {
     let due = store.due_deliveries(target.to_owned(), now, 10).await.expect("reads");
     due.into_iter().map(|delivery| (delivery.kind, delivery.tries)).collect()
@@ -46,7 +49,7 @@ async fn a_cause_is_told_once_and_to_those_who_want_it() {
     let (tier, quota) = (("tier.changed".to_owned(), 0), ("quota.reached".to_owned(), 0));
     assert_eq!(due(&store, "all", NOW).await, [tier.clone(), quota]);
     assert_eq!(due(&store, "some", NOW).await, [tier]);
-    assert_eq!(due(&store, "all", NOW - 1).await, []);
+    assert_eq!(due(&store, "all", NOW - 1).await, NONE);
     assert_eq!(store.pending_deliveries().await.expect("counts"), 3);
 }
 
@@ -59,11 +62,11 @@ async fn a_delivery_is_due_again_at_its_time_until_it_is_settled() {
         store.settle_delivery(1, target.to_owned(), tried, NOW).await.expect("settles");
     };
     settle("all", Tried::Again { at: NOW + 4, answer: "answered 500".to_owned() }).await;
-    assert_eq!(due(&store, "all", NOW + 3).await, []);
+    assert_eq!(due(&store, "all", NOW + 3).await, NONE);
     assert_eq!(due(&store, "all", NOW + 4).await, [("tier.changed".to_owned(), 1)]);
     settle("all", Tried::Failed { answer: "answered 500".to_owned() }).await;
     settle("some", Tried::Delivered { answer: "answered 200".to_owned() }).await;
-    assert_eq!(due(&store, "all", NOW + 100).await, []);
+    assert_eq!(due(&store, "all", NOW + 100).await, NONE);
     let retry = async |notice, target: &str| {
         store.retry_delivery(notice, target.to_owned(), NOW + 7).await.expect("answers")
     };
