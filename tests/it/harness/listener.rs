@@ -27,7 +27,6 @@ pub enum Turn {
 /// A message that was signed as it should be.
 #[derive(Clone, Debug)]
 pub struct Message {
-    pub signature: String,
     pub body: Bytes,
     pub json: Value,
 }
@@ -125,7 +124,7 @@ async fn hear(State(heard): State<Arc<Heard>>, headers: HeaderMap, body: Bytes) 
         return StatusCode::BAD_REQUEST.into_response();
     }
     let json = serde_json::from_slice(&body).expect("JSON");
-    lock(&heard.messages).push(Message { signature: signature.to_owned(), body, json });
+    lock(&heard.messages).push(Message { body, json });
     if heard.silent.load(Ordering::Relaxed) {
         return std::future::pending().await;
     }
