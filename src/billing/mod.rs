@@ -15,11 +15,14 @@
 mod apply;
 mod changes;
 mod credits;
+mod daily;
+mod ending;
 mod events;
 mod forward;
 mod grouping;
 mod kinds;
 mod listing;
+mod notices;
 mod overrides;
 mod payments;
 mod prices;
@@ -27,11 +30,13 @@ mod read;
 mod rejections;
 mod shop;
 mod transitions;
+mod weekly;
 pub mod worker;
 
 pub use credits::close_expired;
 pub use forward::{ForwardTo, packed};
 pub use kinds::{arrival, is_applied, is_of_other_mode};
+pub use notices::{Notices, NoticesOptions, Target};
 pub use overrides::end_overrides;
 pub use shop::{Buyer, Done, Goods, Order, Shop, ShopError, ShopSettings, Wanted};
 pub use transitions::note_state;

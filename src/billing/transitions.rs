@@ -7,6 +7,7 @@ use crate::customers::{Customers, Position};
 use crate::domain::notice::NoticeKind;
 use crate::domain::period::rfc3339;
 use crate::domain::subscription::Status;
+use crate::news;
 use crate::store::{CustomerRow, NewNotice, State, StateChange, Store, StoreError};
 
 /// Keeps what has become of one customer, and tells of it, unless another handler does.
@@ -21,10 +22,14 @@ pub async fn note_state(
     let position = customers.position(&name, now).await?;
     let tier = position.tier.as_ref().map(|tier| tier.name.to_string());
     let state = State { tier, status: position.status() };
+    let called = name.clone();
     let tell = move |change: &StateChange| {
-        if shadow { Vec::new() } else { notices(change, &name, &position) }
+        if shadow { Vec::new() } else { notices(change, &called, &position) }
     };
-    store.note_state(number, state, tell, now.seconds()).await.map(drop)
+    if let Some(change) = store.note_state(number, state, tell, now.seconds()).await? {
+        tell_now(&change, &name, now.seconds());
+    }
+    Ok(())
 }
 
 /// The notices of one change; none for a change that concerns nobody.
@@ -41,6 +46,21 @@ fn notices(change: &StateChange, customer: &str, position: &Position) -> Vec<New
     let begins = change.to.status == past_due && change.from_status != past_due;
     let grace = begins.then(|| notice(NoticeKind::GraceStarted));
     changed.into_iter().chain(grace).collect()
+}
+
+/// For those who watch: every change of a tier, as it happens.
+fn tell_now(change: &StateChange, customer: &str, now: i64) {
+    if change.from_tier != change.to.tier {
+        news::tell("tier.changed", || {
+            json!({
+                "at": rfc3339(now),
+                "customer": customer,
+                "from": change.from_tier,
+                "to": change.to.tier,
+                "status": change.to.status,
+            })
+        });
+    }
 }
 
 fn data(change: &StateChange, customer: &str, position: &Position) -> Value {

@@ -49,6 +49,7 @@ impl Customers {
         }
         let entry = Arc::new(self.entry(loaded, now));
         self.take_in(entry.clone(), now);
+        self.tell_marks(&entry, now);
         Ok(entry)
     }
 
@@ -148,6 +149,7 @@ impl Customers {
             account.put_credits(lot);
         }
         drop(account);
+        self.tell_marks(entry, now);
         if let (Some(before), Some(after)) = (&before.entitlement.tier, &after.entitlement.tier)
             && before.id != after.id
         {

@@ -18,6 +18,7 @@ mod credits;
 mod entry;
 mod load;
 mod position;
+mod reached;
 mod reservation;
 mod table;
 mod view;
@@ -39,6 +40,7 @@ pub use adjust::Erasure;
 pub use credits::Taken;
 pub use entry::{Denied, Entry};
 pub use position::Position;
+pub use reached::{Reached, ReachedLimit};
 pub use reservation::{Reservation, Settled};
 pub use view::{MeterUsage, Snapshot};
 
@@ -67,6 +69,8 @@ pub struct Customers {
     stripes: [tokio::sync::Mutex<()>; STRIPES],
     /// Stripe customers of whom nothing is known yet: their subscriptions should be listed.
     unknown: mpsc::UnboundedSender<String>,
+    /// Told of limits that are reached.
+    reached: Option<mpsc::UnboundedSender<Reached>>,
 }
 
 impl Customers {
@@ -92,6 +96,7 @@ impl Customers {
             folded_next_record: AtomicU64::new(0),
             stripes: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
             unknown,
+            reached: None,
         }
     }
 

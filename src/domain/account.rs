@@ -8,10 +8,12 @@
 //! null until then.
 //!
 //! What its requests are held against is in `terms`, what a request with an idempotency key holds in `keyed`, what the
-//! units beyond the included ones may draw on in `beyond`, what clients are shown of the limits in `policies`.
+//! units beyond the included ones may draw on in `beyond`, what is worth telling in `marks`, what clients are shown of
+//! the limits in `policies`.
 
 mod beyond;
 mod keyed;
+mod marks;
 mod policies;
 mod terms;
 mod window;
@@ -31,6 +33,7 @@ use super::tier::{Tier, TierId};
 use super::units::{Cost, MeterId};
 use super::usage::{Charge, Draw, Draws, Now};
 
+pub use marks::Mark;
 pub use policies::{Policies, Policy, PolicyName};
 pub use terms::Terms;
 use window::of_meter;
@@ -71,6 +74,8 @@ struct Rare {
     purse: Purse,
     /// Of the current window.
     unbilled: SmallVec<[Unbilled; 1]>,
+    /// The start of the window in which the spend cap was last seen to refuse.
+    capped_in: Option<i64>,
 }
 
 /// The answer to a request that may pass.
@@ -156,11 +161,13 @@ impl Account {
         self.roll(now);
         let (mut draws, mut lots) = (Draws::new(), Vec::new());
         for (meter, units) in cost.iter() {
-            let (included, extra) = self.allowance_left(meter, now);
-            let included = units.min(included);
-            let extra = (units - included).min(extra);
+            let left = self.allowance_left(meter, now);
+            let included = units.min(left.0);
+            let extra = (units - included).min(left.1);
             let credits = self.spend_credits(units - included - extra, &mut lots, now);
-            let draw = Draw { meter, included, extra, credits, overage: units - included - extra - credits };
+            let overage = units - included - extra - credits;
+            let reached = self.reached(meter, left.0 + left.1, included + extra, now);
+            let draw = Draw { meter, included, extra, credits, overage, reached };
             let used = &mut self.counts[meter.index()].used;
             *used = used.saturating_add(draw.billed());
             self.add_unbilled(meter, Unbilled { extra, credits });
@@ -298,6 +305,7 @@ impl Account {
             keys: Keys::new(limits),
             purse: Purse::default(),
             unbilled: SmallVec::new(),
+            capped_in: None,
         };
         self.rare.get_or_insert_with(|| Box::new(none()))
     }

@@ -17,6 +17,8 @@ pub struct Draw {
     pub extra: u64,
     pub credits: u64,
     pub overage: u64,
+    /// The share of the period's units, in percent, that it has reached and those before it had not.
+    pub reached: Option<u8>,
 }
 
 impl Draw {

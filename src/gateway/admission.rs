@@ -167,6 +167,9 @@ impl Parts {
 
     /// The refusal in words, with the limits as they stand.
     fn refused(&self, entry: &Entry, route: &Route, refusal: &Refusal, context: &mut Context) -> Problem {
+        if *refusal == Refusal::SpendCapReached {
+            self.customers.note_capped(entry, context.now);
+        }
         let policies = entry.policies(route, self.catalogue.currency, context.now);
         if !route.cost.is_free() {
             context.shown_headers = self.limit_headers(&policies);

@@ -7,8 +7,11 @@ use http::{HeaderValue, Method, header};
 use pingora::ErrorType;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
+use serde_json::json;
 
 use crate::clock;
+use crate::domain::period::rfc3339;
+use crate::news;
 use crate::problem::{Code, Problem};
 
 use super::context::Context;
@@ -28,6 +31,7 @@ impl Parts {
         context.refused = true;
         self.counters.refused(problem.code);
         self.log_refusal(problem, cause, context);
+        self.tell_refusal(problem, context);
         keep_connection(session, problem);
         self.say_if_last(session, context);
         write_problem(session, problem, context).await
@@ -65,6 +69,19 @@ impl Parts {
         } else {
             tracing::info!(code, status, route, customer, cause, %request_id, "refused");
         }
+    }
+
+    fn tell_refusal(&self, problem: &Problem, context: &Context) {
+        news::tell("refusal", || {
+            json!({
+                "at": rfc3339(context.now.seconds()),
+                "code": problem.code.as_str(),
+                "status": problem.status(),
+                "route": self.pattern(context),
+                "customer": context.identity.as_ref().map(|identity| &*identity.customer),
+                "request_id": context.request_id.to_string(),
+            })
+        });
     }
 
     /// The route's pattern, as metrics and logs name it.

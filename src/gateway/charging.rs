@@ -92,6 +92,9 @@ impl Parts {
             return Err(ledger_unavailable());
         }
         self.counters.drawn(context);
+        if let Charge::Recorded(recorded) = &context.charge {
+            self.customers.note_charge(recorded.reservation.entry(), &recorded.settled.charge);
+        }
         Ok(Some(policies))
     }
 

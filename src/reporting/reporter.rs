@@ -7,14 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::json;
 use tokio::sync::{Mutex, Notify, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::clock;
 use crate::domain::account::INVOICE_GRACE_SECONDS;
 use crate::domain::catalogue::Report;
+use crate::domain::period::rfc3339;
 use crate::ledger::Ledger;
 use crate::metrics::METRICS;
+use crate::news;
 use crate::store::{OutboxCounts, SealPlan, SealScope, Spanning, Store, StoreError, UnitsByMeter};
 use crate::stripe::Transport;
 
@@ -192,7 +195,11 @@ impl Reporter {
         self.show_unsealed().await?;
         let sent = self.send_due(patience).await?;
         let counts = self.show_outbox().await?;
-        Ok(Flushed { sealed, sent, pending: counts.pending, dead: counts.dead })
+        let flushed = Flushed { sealed, sent, pending: counts.pending, dead: counts.dead };
+        if sealed + sent > 0 {
+            news::tell("flush", || json!({ "at": rfc3339(clock::now().seconds()), "flushed": flushed }));
+        }
+        Ok(flushed)
     }
 
     /// Whether a period is about to end, or has just ended; notes when to look again. Until its invoice is final what came

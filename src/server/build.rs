@@ -14,10 +14,10 @@ use crate::api::{
     Admin, AdminState, BillingLimits, BillingSettings, Charges, Public, WebhookLimits, WebhookSettings,
 };
 use crate::auth::{self, Authenticator};
-use crate::billing::{self, Billing, ForwardTo, Handling, ShopSettings};
+use crate::billing::{self, Billing, ForwardTo, Handling, Notices, ShopSettings};
 use crate::clock;
 use crate::config::{self, Config};
-use crate::customers::Customers;
+use crate::customers::{Customers, Reached};
 use crate::domain::catalogue::Catalogue;
 use crate::gateway::{Flow, RecordNumbers};
 use crate::ledger::{Disk, Durability, Ledger, LedgerId, Lost, Options, Position, Resume};
@@ -142,8 +142,10 @@ pub(super) struct Rooms {
     ledger_id: LedgerId,
     pub folded: watch::Receiver<Folded>,
     billing: Billing,
+    notices: Notices,
     unknown: mpsc::UnboundedReceiver<String>,
     moved: mpsc::UnboundedReceiver<u32>,
+    reached: mpsc::UnboundedReceiver<Reached>,
 }
 
 impl Rooms {
@@ -153,13 +155,15 @@ impl Rooms {
         let authenticator = Authenticator::new(&auth_settings(config)?, runtime.handle())?;
         let transport = Arc::new(Transport::new(transport_options(config))?);
         let (ask, unknown) = mpsc::unbounded_channel();
-        let customers = Arc::new(Customers::new(
+        let customers = Customers::new(
             catalogue.clone(),
             state.store.clone(),
             state.numbers.meters.clone(),
             config.billing.idempotency,
             ask,
-        ));
+        );
+        let (tell_reached, reached) = mpsc::unbounded_channel();
+        let customers = Arc::new(customers.telling(tell_reached));
         let folded = state.folder.folded();
         let (tell, moved) = mpsc::unbounded_channel();
         let reporter = Arc::new(Reporter::new(
@@ -178,6 +182,7 @@ impl Rooms {
             (arrived.clone(), reporter.due()),
             handling(config, &webhook)?,
         )?;
+        let notices = super::notices::build(config, state, customers.clone())?;
         let reconciler = super::reconcile::build_reconciler(
             config,
             state.store.clone(),
@@ -210,8 +215,10 @@ impl Rooms {
             ledger_id: state.ledger_id,
             folded,
             billing,
+            notices,
             unknown,
             moved,
+            reached,
         })
     }
 }
@@ -243,6 +250,7 @@ pub(super) fn serve_admin(
         arrived: rooms.public.arrived.clone(),
         token_digest: config.server.admin_token.as_ref().map(|token| Admin::digest(token.expose())),
         started: started.clone(),
+        stopping: stopping.clone(),
     });
     let mut stopping = stopping.clone();
     let _guard = runtime.enter();
@@ -267,10 +275,12 @@ pub(super) fn spawn_work(
     runtime: &Runtime,
     stopping: &watch::Receiver<bool>,
 ) {
-    let Rooms { billing, unknown, moved, reporter, customers, folded, .. } = rooms;
+    let Rooms { billing, notices, unknown, moved, reached, reporter, customers, folded, .. } = rooms;
     runtime.spawn(super::raise_moved(customers.clone(), moved));
     let stop = stopping.clone();
     runtime.spawn(async move { billing.run(unknown, stop).await });
+    let stop = stopping.clone();
+    runtime.spawn(async move { notices.run(reached, stop).await });
     let stop = stopping.clone();
     runtime.spawn(async move { reporter.run(stop).await });
     runtime.spawn(billing::close_expired(state.store.clone(), state.ledger.clone()));

@@ -6,6 +6,7 @@
 
 mod build;
 mod lock;
+mod notices;
 mod proxy_service;
 mod reconcile;
 mod sandbox;

@@ -1,6 +1,6 @@
-//! Notices: what others are to be told, written in the transaction of what they tell of.
+//! Notices: what others are to be told, written in the transaction of what they tell of, once for each cause.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::Value;
 
 use super::{Result, Store};
@@ -22,6 +22,27 @@ impl Store {
     pub async fn notify(&self, notice: NewNotice, now: i64) -> Result<bool> {
         self.write(move |db| add(db, &notice, now)).await
     }
+
+    /// Those that are not known yet; answers how many. What is known already costs a look, and holds up no writer.
+    pub async fn notify_unknown(&self, notices: Vec<NewNotice>, now: i64) -> Result<usize> {
+        let unknown = self.scan(move |db| {
+            let mut unknown = Vec::new();
+            for notice in notices {
+                if !is_known(db, &notice.cause)? {
+                    unknown.push(notice);
+                }
+            }
+            Ok(unknown)
+        });
+        let unknown = unknown.await?;
+        if unknown.is_empty() {
+            return Ok(0);
+        }
+        self.write(move |db| {
+            unknown.iter().try_fold(0, |count, notice| Ok(count + usize::from(add(db, notice, now)?)))
+        })
+        .await
+    }
 }
 
 /// Inside another transaction.
@@ -39,3 +60,28 @@ pub(super) fn add(db: &Connection, notice: &NewNotice, now: i64) -> Result<bool>
         ])?;
     Ok(new == 1)
 }
+
+fn is_known(db: &Connection, cause: &str) -> Result<bool> {
+    let found: Option<i64> = db
+        .prepare_cached("SELECT 1 FROM notices WHERE cause = ?1")?
+        .query_row([cause], |row| row.get(0))
+        .optional()?;
+    Ok(found.is_some())
+}
+
+impl Store {
+    /// Below so many credits a customer is told, once for each grant; never with 0. The tables do it.
+    pub fn set_credits_low(&self, units: u64) -> Result<()> {
+        self.write_blocking(move |db| {
+            db.execute(
+                "INSERT OR REPLACE INTO meta VALUES ('credits_low', ?1)",
+                [units.to_string().into_bytes()],
+            )?;
+            Ok(())
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "notices_tests.rs"]
+mod tests;

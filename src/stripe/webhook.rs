@@ -53,6 +53,7 @@ pub fn verify(
 }
 
 /// The header for a body, as Stripe makes it: for handlers that check what comes from us as they check Stripe.
+#[must_use]
 pub fn sign(body: &[u8], secret: &Secret, now: i64) -> String {
     let tag = mac(&now.to_string(), body, secret).finalize().into_bytes();
     format!("t={now},v1={tag:x}")

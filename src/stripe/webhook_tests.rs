@@ -43,6 +43,13 @@ fn any_v1_under_any_secret_verifies() {
 }
 
 #[test]
+fn what_is_signed_here_is_what_another_implementation_signs() {
+    for (secret, tag) in secrets().iter().zip([BY_FIRST, BY_SECOND]) {
+        assert_eq!(sign(BODY.as_bytes(), secret, NOW), format!("t={NOW},v1={tag}"));
+    }
+}
+
+#[test]
 fn a_body_need_not_be_text() {
     let tag = "359c98a8cd02cacef078ad44d74882e3e50940549153d0cac4f984afc1c2f122";
     assert_eq!(check(&format!("t={NOW},v1={tag}"), b"\xff\x00"), Ok(()));

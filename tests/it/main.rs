@@ -10,6 +10,7 @@
 //! - [`admin`] what operators see and correct
 //! - [`billing`] what customers see, buy, change and cancel by themselves
 //! - [`cli`] commands and exit codes
+//! - [`notices`] others are told what happens to customers
 //! - [`operator`] the commands that read and mend what a gateway keeps
 //! - [`reconcile`] what Stripe holds, against what it should hold
 //! - [`recovery`] what a start makes of what the last run left
@@ -24,6 +25,7 @@ mod faults;
 mod harness;
 mod http;
 mod money;
+mod notices;
 mod operator;
 mod reconcile;
 mod recovery;

@@ -9,7 +9,9 @@ mod charges;
 mod credits;
 mod customer;
 mod customers;
+mod events;
 mod health;
+mod notices;
 mod outbox;
 mod people;
 mod reconcile;
@@ -27,7 +29,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use sha2::{Digest, Sha256};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::customers::Customers;
 use crate::domain::catalogue::Catalogue;
@@ -63,6 +65,8 @@ pub struct AdminState {
     pub token_digest: Option<[u8; 32]>,
     /// False until everything serves.
     pub started: Arc<AtomicBool>,
+    /// True once the gateway stops: streams end.
+    pub stopping: watch::Receiver<bool>,
 }
 
 /// The router of the admin port.
@@ -78,6 +82,10 @@ impl Admin {
             .route("/audit", get(audit::list).fallback(|| async { only("GET, HEAD") }))
             .route("/cache/clear", post(adjust::clear_all).fallback(|| async { only("POST") }))
             .merge(customers())
+            .route("/events", get(events::events).fallback(|| async { only("GET, HEAD") }))
+            .route("/notices", get(notices::log).fallback(|| async { only("GET, HEAD") }))
+            .route("/notices/retry", post(notices::retry_all).fallback(|| async { only("POST") }))
+            .route("/notices/{id}/{target}/retry", post(notices::retry).fallback(|| async { only("POST") }))
             .route("/outbox", get(outbox::list).fallback(|| async { only("GET, HEAD") }))
             .route("/outbox/{identifier}/retry", post(outbox::retry).fallback(|| async { only("POST") }))
             .route("/outbox/flush", post(outbox::flush).fallback(|| async { only("POST") }))

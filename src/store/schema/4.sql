@@ -197,7 +197,33 @@ CREATE TABLE deliveries (
     settled_at  INTEGER,
     PRIMARY KEY (notice, target)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX deliveries_due ON deliveries (next_try_at) WHERE state = 'pending';
+-- By target: one that is dead holds up no other.
+CREATE INDEX deliveries_due ON deliveries (target, next_try_at) WHERE state = 'pending';
+CREATE INDEX deliveries_settled ON deliveries (settled_at) WHERE state <> 'pending';
+
+-- Few credits are told, once for each grant. How few is a row of `meta`; without it nobody is told.
+CREATE TRIGGER credits_low AFTER INSERT ON credits
+WHEN NEW.units < 0
+    AND NEW.balance < (SELECT CAST(CAST(value AS TEXT) AS INTEGER) FROM meta WHERE key = 'credits_low')
+BEGIN
+    INSERT OR IGNORE INTO notices (kind, customer, cause, data, at)
+    SELECT 'credits.low', number,
+           'credits_low:' || number || ':' || coalesce((SELECT id FROM credits
+               WHERE customer = NEW.customer AND kind = 'granted' ORDER BY id DESC LIMIT 1), 0),
+           json_object('customer', name, 'tier', tier, 'status', status, 'credits', NEW.balance), NEW.at
+    FROM customers WHERE number = NEW.customer;
+END;
+CREATE TRIGGER credits_low_again AFTER UPDATE OF balance ON credits
+WHEN NEW.balance < OLD.balance
+    AND NEW.balance < (SELECT CAST(CAST(value AS TEXT) AS INTEGER) FROM meta WHERE key = 'credits_low')
+BEGIN
+    INSERT OR IGNORE INTO notices (kind, customer, cause, data, at)
+    SELECT 'credits.low', number,
+           'credits_low:' || number || ':' || coalesce((SELECT id FROM credits
+               WHERE customer = NEW.customer AND kind = 'granted' ORDER BY id DESC LIMIT 1), 0),
+           json_object('customer', name, 'tier', tier, 'status', status, 'credits', NEW.balance), NEW.at
+    FROM customers WHERE number = NEW.customer;
+END;
 
 -- Raw events on their way to the handler that was there before.
 CREATE TABLE forwards (

@@ -1,0 +1,35 @@
+//! From the configuration to those who are told what happens.
+
+use std::sync::Arc;
+
+use crate::billing::{Notices, NoticesOptions, Target};
+use crate::config::{self, Config, WebhookMode};
+use crate::customers::Customers;
+use crate::stripe::Secret;
+
+use super::ServerError;
+use super::build::State;
+
+pub(super) fn build(
+    config: &Config,
+    state: &State,
+    customers: Arc<Customers>,
+) -> Result<Notices, ServerError> {
+    state.store.set_credits_low(config.selling.credits_low)?;
+    // In the shadow of another handler nobody is told: that one does it.
+    let in_shadow = config.selling.webhook_mode == WebhookMode::Shadow;
+    let told = config.targets.iter().filter(|_| !in_shadow);
+    let target = |target: &config::Target| Target {
+        name: target.name.clone(),
+        url: target.url.clone(),
+        secret: Secret::new(target.secret.expose()),
+        types: target.types.clone(),
+    };
+    let options = NoticesOptions {
+        targets: told.map(target).collect(),
+        id_prefix: format!("tg-{}", state.ledger_id),
+        kept_seconds: config.retention.logs,
+    };
+    Notices::new(state.store.clone(), customers, config.catalogue.clone(), options)
+        .map_err(|error| ServerError::Io(std::io::Error::other(error)))
+}
