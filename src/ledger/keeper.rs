@@ -9,14 +9,13 @@ use std::sync::{Arc, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::append::{Durability, Shared, Synced, Tail};
+use super::append::{Shared, Synced, Tail};
 use super::chain::Chain;
 use super::format::{HEADER_BYTES, Header, Position};
 use super::segment::read_header;
 use super::storage::{SegmentFile, Storage};
 use crate::clock;
 use crate::metrics::METRICS;
-use crate::priority;
 
 /// A failed ledger is tried again at least this often.
 const RETRY_EVERY: Duration = Duration::from_millis(500);
@@ -64,10 +63,6 @@ impl Batch {
 
 impl Keeper {
     fn keep(mut self) {
-        if self.shared.options.durability == Durability::Process {
-            // Nobody waits for a sync.
-            priority::give_way();
-        }
         loop {
             let Turn { batch, stopping } = self.wait();
             let outcome = match batch {

@@ -26,6 +26,6 @@ async fn those_beside_the_requests_give_way_and_those_that_requests_wait_for_do_
     let threads = threads(world.gateway.id());
     let usual = threads.iter().find(|(name, _)| name == "store-read").expect("it runs").1;
     let give_way = threads.iter().filter(|(_, nice)| *nice > usual).map(|(name, _)| name.as_str());
-    assert_eq!(give_way.collect::<BTreeSet<_>>(), ["fold", "ledger", "store", "store-scan"].into());
+    assert_eq!(give_way.collect::<BTreeSet<_>>(), ["fold", "store", "store-scan"].into());
     world.finish().await;
 }
