@@ -98,10 +98,11 @@ impl World {
             trial_start: None,
             trial_end: None,
             currency: None,
+            read_at: None,
         };
         self.store
             .upsert_subscription(
-                Upsert { facts, version, reread_at: None, window: None, rank: 0, tier: None, amount: None },
+                Upsert { facts, version, reread_at: None, window: None, rank: 0, tier: None, amount: None, paid_until: None },
                 NOW,
             )
             .await

@@ -9,6 +9,8 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 pub enum Lane {
     /// The account's global limit.
     General,
+    /// A quarter of it, for what reads everything again: what is told at the same time is not held up.
+    Sync,
     /// Meter events have a limit of their own.
     MeterEvents,
 }
@@ -17,13 +19,16 @@ pub enum Lane {
 #[derive(Debug)]
 pub(super) struct Limiter {
     general: DefaultDirectRateLimiter,
+    sync: DefaultDirectRateLimiter,
     meter_events: DefaultDirectRateLimiter,
 }
 
 impl Limiter {
     pub(super) fn new(general_per_second: NonZeroU32, meter_events_per_second: NonZeroU32) -> Self {
+        let quarter = NonZeroU32::new(general_per_second.get() / 4).unwrap_or(NonZeroU32::MIN);
         Self {
             general: RateLimiter::direct(quota(general_per_second)),
+            sync: RateLimiter::direct(quota(quarter)),
             meter_events: RateLimiter::direct(quota(meter_events_per_second)),
         }
     }
@@ -32,6 +37,10 @@ impl Limiter {
     pub(super) async fn turn(&self, lane: Lane) {
         match lane {
             Lane::General => self.general.until_ready().await,
+            Lane::Sync => {
+                self.sync.until_ready().await;
+                self.general.until_ready().await;
+            }
             Lane::MeterEvents => self.meter_events.until_ready().await,
         }
     }
@@ -70,6 +79,23 @@ mod tests {
             prop_assert!(sent <= rate.get() + burst, "{sent} at {rate}/s");
             prop_assert!(sent + 1 >= rate.get(), "{sent} at {rate}/s");
         }
+    }
+
+    #[tokio::test]
+    async fn reading_everything_again_takes_a_quarter_and_leaves_the_rest() {
+        let rate = |per_second| NonZeroU32::new(per_second).expect("not zero");
+        let limiter = Limiter::new(rate(80), rate(1));
+        // What each may send at once: a tenth of a second's.
+        for _ in 0..2 {
+            assert!(limiter.sync.check().is_ok());
+        }
+        assert!(limiter.sync.check().is_err(), "a quarter of 80 is used up");
+        let limiter = Limiter::new(rate(80), rate(1));
+        limiter.turn(Lane::Sync).await;
+        for _ in 0..7 {
+            assert!(limiter.general.check().is_ok(), "the others go on");
+        }
+        assert!(limiter.general.check().is_err(), "and both together keep to the account's limit");
     }
 
     #[tokio::test]
