@@ -39,6 +39,11 @@ impl Store {
         }
     }
 
+    /// The customer of that name; nobody is made.
+    pub async fn find_customer(&self, name: String) -> Result<Option<CustomerRow>> {
+        self.read(move |db| by_name(db, &name)).await
+    }
+
     /// The name behind a number.
     pub async fn customer_name(&self, number: u32) -> Result<Option<String>> {
         self.read(move |db| {

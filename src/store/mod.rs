@@ -14,6 +14,7 @@
 //! has never been seen waits for the writer, which may be in a batch of the ledger's totals.
 
 mod adjustments;
+mod alerts;
 mod audit;
 mod credits;
 mod customers;
@@ -31,6 +32,7 @@ mod retention;
 mod splitting;
 mod states;
 mod subscriptions;
+mod sync_state;
 mod totals;
 mod totals_check;
 mod worker;
@@ -56,6 +58,7 @@ pub use receipts::{MeterEventReceipt, TotalReceipt};
 pub use splitting::{Moved, Spanning, SplitBase};
 pub use states::{State, StateChange};
 pub use subscriptions::{Amount, Reread, Upsert};
+pub use sync_state::Unheard;
 pub use totals::{Batch, HourKey, HourUnits, Total, TotalKey, TotalUnits, UnitsByMeter};
 pub use totals_check::{TotalDifference, TotalsCheck};
 
