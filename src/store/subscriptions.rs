@@ -51,6 +51,27 @@ impl Store {
         self.write(move |db| upsert(db, read, now)).await
     }
 
+    /// A subscription as last read.
+    pub async fn subscription(&self, id: String) -> Result<Option<Facts>> {
+        self.read(move |db| {
+            let mut query = db.prepare_cached("SELECT facts FROM subscriptions WHERE id = ?1")?;
+            let text: Option<String> = query.query_row([id], |row| row.get(0)).optional()?;
+            text.map(|text| read_facts(&text)).transpose()
+        })
+        .await
+    }
+
+    /// All that is known of a Stripe customer's.
+    pub async fn subscriptions_of(&self, stripe_customer: String) -> Result<Vec<Facts>> {
+        self.read(move |db| {
+            let mut query =
+                db.prepare_cached("SELECT facts FROM subscriptions WHERE stripe_customer = ?1 ORDER BY id")?;
+            let rows = query.query_map([stripe_customer], |row| row.get::<_, String>(0))?;
+            rows.map(|facts| read_facts(&facts?)).collect()
+        })
+        .await
+    }
+
     /// The subscriptions behind an id, in the order of their ids, `limit` of them: to look through all, a page at a
     /// time.
     pub async fn subscriptions_after(&self, id: String, limit: u32) -> Result<Vec<Facts>> {

@@ -5,8 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Reread, Result, Store, StoreError, subscriptions, unsigned};
-use crate::domain::subscription::Facts;
+use super::{Reread, Result, Store, StoreError, unsigned};
 
 /// A subscription whose paid period has ended, and of which nothing was heard since.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,17 +50,6 @@ impl Store {
         self.scan(|db| {
             let count = db.query_row("SELECT count(*) FROM subscriptions", [], |row| row.get(0))?;
             Ok(unsigned(count))
-        })
-        .await
-    }
-
-    /// All subscriptions of a Stripe customer.
-    pub async fn subscriptions_of(&self, stripe_customer: String) -> Result<Vec<Facts>> {
-        self.read(move |db| {
-            let mut query =
-                db.prepare_cached("SELECT facts FROM subscriptions WHERE stripe_customer = ?1 ORDER BY id")?;
-            let rows = query.query_map([stripe_customer], |row| row.get::<_, String>(0))?;
-            rows.map(|facts| subscriptions::read_facts(&facts?)).collect()
         })
         .await
     }
@@ -112,7 +100,7 @@ mod tests {
     use super::super::tests::{NOW, Temporary, facts};
     use super::super::{Store, Upsert};
     use super::*;
-    use crate::domain::subscription::Status;
+    use crate::domain::subscription::{Facts, Status};
 
     async fn put(store: &Store, id: &str, status: Status, version: u64, paid_until: i64, read_at: i64) {
         let read = Upsert {
