@@ -12,6 +12,7 @@ use axum::{Json, Router};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use crate::billing::Sync;
 use crate::ledger::Ledger;
 use crate::metrics::METRICS;
 use crate::problem::{Code, Problem};
@@ -19,7 +20,7 @@ use crate::reporting::{Flushed, Reconciler, Reporter};
 use crate::store::Store;
 use crate::stripe::Transport;
 
-use super::{Failed, not_found, only, outbox};
+use super::{Failed, not_found, only, outbox, sync};
 
 /// What the operator's endpoints reach.
 #[derive(Clone)]
@@ -28,6 +29,7 @@ pub struct AdminState {
     pub store: Arc<Store>,
     pub reporter: Arc<Reporter>,
     pub reconciler: Arc<Reconciler>,
+    pub sync: Arc<Sync>,
     pub transport: Arc<Transport>,
     pub draining: Arc<AtomicBool>,
     /// SHA-256 of the admin token; without one `/admin/*` is closed.
@@ -46,10 +48,15 @@ impl Admin {
 
     pub fn router(state: AdminState) -> Router {
         let protected = Router::new()
+            .route("/customers/{id}/sync", post(sync::customer).fallback(|| async { only("POST") }))
             .route("/outbox", get(outbox::list).fallback(|| async { only("GET, HEAD") }))
             .route("/outbox/{identifier}/retry", post(outbox::retry).fallback(|| async { only("POST") }))
             .route("/outbox/flush", post(flush).fallback(|| async { only("POST") }))
             .route("/reconcile", post(super::reconcile::reconcile).fallback(|| async { only("POST") }))
+            .route(
+                "/sync",
+                get(sync::progress).post(sync::all).fallback(|| async { only("GET, HEAD, POST") }),
+            )
             .fallback(|| async { not_found() })
             .layer(middleware::from_fn_with_state(state.clone(), authorize));
         Router::new()

@@ -10,6 +10,7 @@ mod outbox;
 mod pricing;
 mod reconcile;
 mod status;
+mod sync;
 mod webhook;
 
 use std::sync::Arc;

@@ -11,11 +11,12 @@ use axum::{Extension, Json};
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 use serde_json::{Value, json};
 
+use crate::billing::{self, APPLIED};
 use crate::clock;
 use crate::domain::rate::Rate;
 use crate::metrics::METRICS;
 use crate::problem::{Code, Problem};
-use crate::store::{EventFacts, Stored};
+use crate::store::Stored;
 use crate::stripe::{Event, Secret, TOLERANCE_SECONDS, verify};
 
 use super::{Failed, Public};
@@ -58,22 +59,6 @@ impl WebhookLimits {
         self.bad_by_address.check_key(&address).is_err()
     }
 }
-
-/// The events that change something here. Others are stored and answered all the same.
-const APPLIED: [&str; 11] = [
-    "customer.subscription.created",
-    "customer.subscription.updated",
-    "customer.subscription.deleted",
-    "customer.subscription.paused",
-    "customer.subscription.resumed",
-    "checkout.session.completed",
-    "invoice.paid",
-    "invoice.payment_succeeded",
-    "invoice.payment_failed",
-    // Thin events: Stripe found meter events wrong that it had accepted.
-    "v1.billing.meter.error_report_triggered",
-    "v1.billing.meter.no_meter_found",
-];
 
 pub(super) async fn receive(
     State(public): State<Public>,
@@ -137,13 +122,7 @@ async fn store(public: &Public, event: &Event) -> Result<Stored, Failed> {
         let detail = format!("{} ({}) is of the other mode than the secret key", event.id, event.kind);
         public.store.audit(now, "webhook_ignored", None, detail).await?;
     }
-    let applied = !other_mode && APPLIED.contains(&event.kind.as_str());
-    let facts = applied.then(|| EventFacts {
-        stripe_customer: event.customer.clone(),
-        subscription: event.subscription.clone(),
-        client_reference_id: event.client_reference_id.clone(),
-        tollgate_customer: event.tollgate_customer.clone(),
-    });
+    let facts = if other_mode { None } else { billing::facts(event) };
     let created = event.created.unwrap_or(now);
     Ok(public.store.receive(event.id.clone(), event.kind.clone(), created, facts, now).await?)
 }

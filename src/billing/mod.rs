@@ -7,13 +7,21 @@
 //! - Of two reads that overlap, the one that began later wins.
 //! - Stripe being away is no try: the event waits. Only what waiting cannot cure is given up, after three tries, and
 //!   kept with its reason.
+//! - News that is missed is made up for: at the start and every night everything is read again ([`sync`]). A
+//!   subscription of which nothing is heard keeps its tier for a grace, and no longer.
 //! - Nothing here is on the path of a proxied request.
 
 mod apply;
+mod arrivals;
 mod listing;
 mod read;
 mod rejections;
+mod second;
+mod silence;
+pub mod sync;
 mod transitions;
 pub mod worker;
 
+pub use arrivals::{APPLIED, facts};
+pub use sync::Sync;
 pub use worker::Billing;

@@ -16,7 +16,8 @@ use crate::store::{InboxOutcome, InboxRow, Store, StoreError};
 use crate::stripe::{Backoff, Transport, random};
 
 use super::apply::{Applier, ApplyError};
-use super::listing;
+use super::sync::Sync;
+use super::{listing, silence};
 
 /// Events applied, and subscriptions read again, at once.
 const CONCURRENCY: usize = 8;
@@ -32,6 +33,7 @@ const REREAD_AGAIN_SECONDS: i64 = 60;
 /// Applies what Stripe's webhooks tell.
 pub struct Billing {
     applier: Arc<Applier>,
+    sync: Arc<Sync>,
     arrived: Arc<Notify>,
     usage_due: Arc<Notify>,
 }
@@ -46,13 +48,20 @@ impl Billing {
         (arrived, usage_due): (Arc<Notify>, Arc<Notify>),
     ) -> Result<Self, StoreError> {
         let applier = Arc::new(Applier::new(store, customers, catalogue, transport)?);
-        Ok(Self { applier, arrived, usage_due })
+        let sync = Arc::new(Sync::new(applier.clone(), arrived.clone()));
+        Ok(Self { applier, sync, arrived, usage_due })
+    }
+
+    /// What reads everything again.
+    pub fn sync(&self) -> Arc<Sync> {
+        self.sync.clone()
     }
 
     /// Works until told to stop. `unknown` brings Stripe customers of whom nothing is known.
     pub async fn run(&self, unknown: mpsc::UnboundedReceiver<String>, mut stop: watch::Receiver<bool>) {
         tokio::spawn(listing::run(self.applier.clone(), unknown));
-        let work = async { tokio::join!(self.apply_events(), self.reread_and_count()) };
+        let silence = silence::watch(&self.applier);
+        let work = async { tokio::join!(self.apply_events(), self.reread_and_count(), silence) };
         tokio::select! {
             _ = work => {}
             _ = stop.wait_for(|stop| *stop) => {}

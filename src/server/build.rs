@@ -222,6 +222,7 @@ pub(super) fn serve_admin(
         store: rooms.public.store.clone(),
         reporter: rooms.reporter.clone(),
         reconciler: rooms.reconciler.clone(),
+        sync: rooms.billing.sync(),
         transport: rooms.transport.clone(),
         draining: flow.draining.clone(),
         token_digest: config.server.admin_token.as_ref().map(|token| Admin::digest(token.expose())),
@@ -252,6 +253,7 @@ pub(super) fn spawn_work(
 ) {
     let Rooms { billing, unknown, moved, reporter, customers, folded, .. } = rooms;
     runtime.spawn(super::raise_moved(customers.clone(), moved));
+    runtime.spawn(billing.sync().keep_up(config.selling.sync_at));
     let stop = stopping.clone();
     runtime.spawn(async move { billing.run(unknown, stop).await });
     let stop = stopping.clone();

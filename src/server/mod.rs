@@ -9,8 +9,10 @@ mod lock;
 mod proxy_service;
 mod reconcile;
 mod sandbox;
+mod sync;
 
 pub use reconcile::{Hold, hold, reconciler};
+pub use sync::syncer;
 
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
