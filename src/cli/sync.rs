@@ -1,5 +1,6 @@
 //! `tollgate sync`: subscriptions read back from Stripe, by the gateway if one runs.
 
+use std::convert::Infallible;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -93,22 +94,23 @@ async fn by_the_gateway(
         Some(customer) => format!("/admin/customers/{}/sync", escaped(customer)),
         None => "/admin/sync".to_owned(),
     };
-    let watched = async {
-        loop {
-            tokio::time::sleep(LOOK_EVERY).await;
-            // What cannot be read now is read the next time.
-            if let Ok(now) = gateway.ask(Method::GET, "/admin/sync").await {
-                let count = |name: &str| now[name].as_u64().unwrap_or(0);
-                show(bar, count("synced") + count("failed"), count("known"));
-            }
-        }
-    };
     let answer = tokio::select! {
         answer = gateway.ask(Method::POST, &path) => answer?,
-        () = watched => unreachable!("it watches for ever"),
+        never = watch(gateway, bar) => match never {},
     };
     let count = |name: &str| answer[name].as_u64().with_context(|| format!("the gateway answered {answer}"));
     Ok(Synced { synced: count("synced")?, failed: count("failed")? })
+}
+
+async fn watch(gateway: &Gateway, bar: &ProgressBar) -> Infallible {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        // What cannot be read now is read the next time.
+        if let Ok(now) = gateway.ask(Method::GET, "/admin/sync").await {
+            let count = |name: &str| now[name].as_u64().unwrap_or(0);
+            show(bar, count("synced") + count("failed"), count("known"));
+        }
+    }
 }
 
 /// The admin port of a gateway that runs.

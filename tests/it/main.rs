@@ -2,6 +2,8 @@
 //!
 //! - [`harness`] a world to break things in; its `finish` balances the books
 //! - [`money`] what is charged is what is billed, whatever fails
+//! - [`events`] a whole life of events, at random
+//! - [`sync`] news that was missed
 //! - [`webhooks`] a tier ends equal to Stripe's truth, whatever the news' order
 //! - [`faults`] everything that a disk, a machine or Stripe can do to us
 //! - [`http`] routes, tokens, headers, refusals, our own endpoints
@@ -12,6 +14,7 @@
 //! - [`threads`] who gives way to whom
 
 mod cli;
+mod events;
 mod faults;
 mod harness;
 mod http;
@@ -19,5 +22,6 @@ mod money;
 mod operator;
 mod reconcile;
 mod recovery;
+mod sync;
 mod threads;
 mod webhooks;

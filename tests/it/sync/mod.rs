@@ -1,0 +1,66 @@
+//! Missed news: everything is read again from Stripe, and silence is not taken for good news for ever.
+
+mod all;
+mod backfill;
+mod command;
+mod resume;
+mod second;
+mod silence;
+
+use http::Method;
+use serde_json::{Value, json};
+use tollgate::sandbox::Subscribed;
+
+use crate::harness::{ADMIN_TOKEN, PATIENCE, World, until};
+
+/// A gateway that has made its first sync, at a Stripe that keeps its news to itself.
+async fn without_news() -> World {
+    let world = World::builder().without_webhooks().start().await;
+    until_synced(&world).await;
+    world
+}
+
+/// So many subscribers, called `customer-0` and so on; no token claims them.
+fn subscribe(world: &World, count: usize) -> Vec<Subscribed> {
+    let name = |number| format!("customer-{number}");
+    (0..count).map(|number| world.stripe.subscribe("pro", Some(&name(number)))).collect()
+}
+
+/// Has everything read again.
+async fn sync(world: &World) -> Value {
+    let reply = world.operate("/admin/sync", &json!({})).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    reply.json()
+}
+
+async fn progress(world: &World) -> Value {
+    world.admin(Method::GET, "/admin/sync", Some(ADMIN_TOKEN)).await.json()
+}
+
+/// Waits for the sync of the gateway's start; answers what it did.
+async fn until_synced(world: &World) -> Value {
+    until("everything has been read", PATIENCE, async || {
+        let progress = progress(world).await;
+        (!progress["ended_at"].is_null()).then_some(progress)
+    })
+    .await
+}
+
+/// Calls of Stripe that were answered, by this process of the gateway.
+async fn calls(world: &World, operation: &str) -> u64 {
+    let line =
+        format!("tollgate_stripe_requests_total{{operation=\"{operation}\",outcome=\"ok\"}}");
+    world.metric(&line).await.expect("there from the start")
+}
+
+/// The store's file, while the gateway runs or while it does not.
+fn store(world: &World) -> rusqlite::Connection {
+    let store = rusqlite::Connection::open(world.gateway.data_dir.join("tollgate.db")).expect("a store");
+    store.busy_timeout(PATIENCE).expect("a store");
+    store
+}
+
+/// A number out of the store.
+fn count(world: &World, query: &str) -> u64 {
+    store(world).query_row(query, [], |row| row.get::<_, i64>(0)).expect("a number").cast_unsigned()
+}
