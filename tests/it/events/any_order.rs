@@ -48,14 +48,19 @@ async fn any_order_of_any_events_ends_in_stripes_truth() {
     let mut dice = Dice::new("any order");
     let config = "[billing]\nwebhook_rate = \"100000/s\"\n[stripe]\nmax_requests_per_second = 10000";
     let world = World::builder().without_webhooks().config(config).start().await;
-    let mut life = Life::begin(&world, CUSTOMERS);
+    let mut life = Life::begin(&world);
     let mut post = Post::default();
-    while post.events < wanted {
-        for _ in 0..dice.below(40) {
+    for customer in 0.. {
+        if customer < CUSTOMERS {
+            life.welcome();
+        } else if post.events >= wanted {
+            break;
+        }
+        for _ in 0..dice.below(20) {
             life.goes_on(&mut dice).await;
         }
         post.take_in(life.news().await, &mut dice);
-        let some = dice.below(160);
+        let some = dice.below(100);
         post.deliver(some, &world, &mut dice).await;
     }
     post.deliver(usize::MAX, &world, &mut dice).await;

@@ -29,13 +29,16 @@ struct Owner {
 pub type Truth = BTreeMap<String, (String, bool, Vec<(String, i64)>)>;
 
 impl<'a> Life<'a> {
-    pub fn begin(world: &'a World, customers: usize) -> Self {
-        let owner = |number: usize| {
-            let name = format!("customer-{number}");
-            let subscribed = world.stripe.subscribe(TIERS[number % 2], Some(&name));
-            Owner { name, id: subscribed.customer, live: vec![subscribed.subscription] }
-        };
-        Self { stripe: &world.stripe, customers: (0..customers).map(owner).collect(), newest: None }
+    pub fn begin(world: &'a World) -> Self {
+        Self { stripe: &world.stripe, customers: Vec::new(), newest: None }
+    }
+
+    /// Somebody new subscribes.
+    pub fn welcome(&mut self) {
+        let number = self.customers.len();
+        let name = format!("customer-{number}");
+        let subscribed = self.stripe.subscribe(TIERS[number % 2], Some(&name));
+        self.customers.push(Owner { name, id: subscribed.customer, live: vec![subscribed.subscription] });
     }
 
     /// Something happens to somebody.
@@ -68,14 +71,14 @@ impl<'a> Life<'a> {
         }
     }
 
-    /// The events since the last time, oldest first.
+    /// The events since the last time, oldest first. The first time there must be less than a page of them.
     pub async fn news(&mut self) -> Vec<Value> {
         let mut news: Vec<Value> = Vec::new();
         loop {
             let after = self.newest.as_ref().map(|newest| format!("&ending_before={newest}"));
             let page = self.stripe.get(&format!("/v1/events?limit=100{}", after.unwrap_or_default())).await;
+            assert!(self.newest.is_some() || page["has_more"] == false, "the oldest are on another page");
             let mut page = page["data"].as_array().expect("a list").clone();
-            // Without a last one this is the end of all, which is fewer than a page at the beginning.
             page.reverse();
             let Some(last) = page.last() else { return news };
             self.newest = Some(last["id"].as_str().expect("an id").to_owned());
