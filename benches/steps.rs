@@ -4,6 +4,7 @@
 mod admission;
 #[path = "shared/capped.rs"]
 mod capped;
+#[allow(dead_code, reason = "the benches at size ask it for more")]
 #[path = "shared/gateway.rs"]
 mod gateway;
 #[path = "steps/status.rs"]

@@ -57,19 +57,24 @@ fn name(number: u64) -> String {
 
 /// Reads all subscriptions twice: when nothing is known of them, and when all are.
 pub fn sync() {
-    let customers = asked("TOLLGATE_BENCH_CUSTOMERS", 10_000);
-    let world = World::new(customers);
+    let world = World::new(asked("TOLLGATE_BENCH_CUSTOMERS", 10_000));
+    let started = Instant::now();
     let gateway = world.gateway();
-    for what in ["the sync of the start, with nothing known", "once more, with everything known"] {
-        let lists = world.runtime.block_on(gateway.calls("subscription_list"));
-        let retrieves = world.runtime.block_on(gateway.calls("subscription_retrieve"));
-        let started = Instant::now();
-        let done = world.runtime.block_on(gateway.operate(Method::POST, "/admin/sync"));
+    world.sync(&gateway, "the gateway's start and its first sync", started, (0, 0));
+    let calls = ["subscription_list", "subscription_retrieve"];
+    let [lists, singles] = calls.map(|operation| world.runtime.block_on(gateway.calls(operation)));
+    world.sync(&gateway, "once more, with everything known", Instant::now(), (lists, singles));
+}
+
+impl World {
+    fn sync(&self, gateway: &Gateway, what: &str, started: Instant, (lists, singles): (u64, u64)) {
+        let done = self.runtime.block_on(gateway.operate(Method::POST, "/admin/sync"));
         let took = started.elapsed().as_secs_f64();
+        let customers = self.subscribed.len();
         assert_eq!(done, json!({ "synced": customers, "failed": 0 }));
-        let lists = world.runtime.block_on(gateway.calls("subscription_list")) - lists;
-        let retrieves = world.runtime.block_on(gateway.calls("subscription_retrieve")) - retrieves;
-        println!("{what}: {customers} in {took:.2} s, {lists} pages, {retrieves} single reads");
+        let lists = self.runtime.block_on(gateway.calls("subscription_list")) - lists;
+        let singles = self.runtime.block_on(gateway.calls("subscription_retrieve")) - singles;
+        println!("{what}: {customers} subscriptions in {took:.2} s, {lists} pages, {singles} read singly");
     }
 }
 

@@ -3,18 +3,18 @@
 use http::Method;
 use serde_json::json;
 
-use super::{calls, count, progress, subscribe, sync, until_synced, without_news};
+use super::{calls, count, progress, subscribe, subscribe_as, sync, until_synced, without_news};
 use crate::harness::{ADMIN_TOKEN, PATIENCE, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_hundred_subscriptions_take_three_calls_and_bring_their_customers() {
     let world = without_news().await;
-    subscribe(&world, 300);
+    subscribe(&world, 300).await;
     let before = (calls(&world, "subscription_list").await, calls(&world, "subscription_retrieve").await);
     assert_eq!(sync(&world).await, json!({ "synced": 300, "failed": 0 }));
     let after = (calls(&world, "subscription_list").await, calls(&world, "subscription_retrieve").await);
     assert_eq!((after.0 - before.0, after.1 - before.1), (3, 0));
-    for name in ["customer-0", "customer-150", "customer-299"] {
+    for name in ["customer_0", "customer_150", "customer_299"] {
         assert_eq!(world.customer(name).status().await["tier"], "pro", "{name}");
     }
     let runs = world.metric("tollgate_sync_runs_total{outcome=\"completed\"}").await;
@@ -25,12 +25,12 @@ async fn three_hundred_subscriptions_take_three_calls_and_bring_their_customers(
 #[tokio::test(flavor = "multi_thread")]
 async fn what_has_changed_without_news_is_in_force_when_a_sync_has_been_answered() {
     let world = without_news().await;
-    let subscribed = subscribe(&world, 3);
+    let subscribed = subscribe(&world, 3).await;
     sync(&world).await;
-    let (paused, gone) = (world.customer("customer-0"), world.customer("customer-2"));
+    let (paused, gone) = (world.customer("customer_0"), world.customer("customer_2"));
     assert_eq!(paused.get("/signals").await.status, 200);
-    world.stripe.set_status(&subscribed[0].subscription, "paused").await;
-    world.stripe.delete(&format!("/v1/subscriptions/{}", subscribed[2].subscription)).await;
+    world.stripe.set_status(&subscribed[0], "paused").await;
+    world.stripe.delete(&format!("/v1/subscriptions/{}", subscribed[2])).await;
     assert_eq!(paused.get("/signals").await.status, 200, "nobody has told");
     assert_eq!(sync(&world).await, json!({ "synced": 3, "failed": 0 }));
     assert_eq!(paused.get("/signals").await.refusal(), (403, "subscription_paused".to_owned()));
@@ -42,8 +42,8 @@ async fn what_has_changed_without_news_is_in_force_when_a_sync_has_been_answered
 #[tokio::test(flavor = "multi_thread")]
 async fn one_customer_can_be_read_alone_and_nobody_is_made_by_asking() {
     let world = without_news().await;
-    for name in ["org/7", "other"] {
-        world.stripe.subscribe("pro", Some(name));
+    for prefix in ["org/7", "other"] {
+        subscribe_as(&world, prefix, 1).await;
     }
     sync(&world).await;
     let unlinked = world.customer("unlinked");
@@ -51,7 +51,7 @@ async fn one_customer_can_be_read_alone_and_nobody_is_made_by_asking() {
     world.stripe.subscribe("starter", None);
     let (lists, retrieves) =
         (calls(&world, "subscription_list").await, calls(&world, "subscription_retrieve").await);
-    let one = world.operate("/admin/customers/org%2F7/sync", &json!({})).await;
+    let one = world.operate("/admin/customers/org%2F7_0/sync", &json!({})).await;
     assert_eq!((one.status, one.json()), (200, json!({ "synced": 1, "failed": 0 })));
     assert_eq!(calls(&world, "subscription_list").await - lists, 1);
     assert_eq!(calls(&world, "subscription_retrieve").await - retrieves, 0);
@@ -67,7 +67,7 @@ async fn one_customer_can_be_read_alone_and_nobody_is_made_by_asking() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_asks_while_a_sync_runs_joins_it() {
     let world = without_news().await;
-    subscribe(&world, 2);
+    subscribe(&world, 2).await;
     let before = calls(&world, "subscription_list").await;
     let slow = json!({ "operation": "subscriptions.list", "times": 1, "delay_ms": 2_000 });
     world.stripe.hook("faults", slow).await;
@@ -92,7 +92,7 @@ async fn whoever_asks_while_a_sync_runs_joins_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sync_that_stripe_does_not_answer_fails_and_operators_are_told_once() {
     let mut world = without_news().await;
-    subscribe(&world, 1);
+    subscribe(&world, 1).await;
     let away = json!({ "operation": "subscriptions.list", "percent": 100, "status": 400 });
     world.stripe.hook("faults", away).await;
     let refused = world.operate("/admin/sync", &json!({})).await;
@@ -130,7 +130,7 @@ async fn a_stripe_that_is_away_is_503_and_comes_with_a_time_to_come_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_known_as_alive_and_is_in_no_list_is_asked_for_by_itself() {
     let world = without_news().await;
-    subscribe(&world, 1);
+    subscribe(&world, 1).await;
     sync(&world).await;
     // As if it belonged to another account: Stripe has no subscription of that name.
     let other = "INSERT INTO subscriptions (id, stripe_customer, facts, version, reread_at, status)

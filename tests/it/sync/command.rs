@@ -14,13 +14,13 @@ fn run(world: &World, arguments: &[&str]) -> Ended {
 #[tokio::test(flavor = "multi_thread")]
 async fn beside_a_gateway_the_command_has_it_done_there() {
     let world = without_news().await;
-    subscribe(&world, 2);
+    subscribe(&world, 2).await;
     let before = calls(&world, "subscription_list").await;
     let ended = run(&world, &[]);
     assert_eq!((ended.code, &*ended.stdout), (Some(0), "2 synced, 0 failed\n"), "{}", ended.stderr);
     assert_eq!(calls(&world, "subscription_list").await, before + 1, "by the gateway");
-    assert_eq!(world.customer("customer-1").status().await["tier"], "pro", "and in force there");
-    let one: Value = serde_json::from_str(&run(&world, &["--json", "--customer", "customer-1"]).stdout)
+    assert_eq!(world.customer("customer_1").status().await["tier"], "pro", "and in force there");
+    let one: Value = serde_json::from_str(&run(&world, &["--json", "--customer", "customer_1"]).stdout)
         .expect("one line of JSON");
     assert_eq!(one, json!({ "synced": 1, "failed": 0 }));
     let ended = run(&world, &["--customer", "nobody"]);
@@ -32,12 +32,12 @@ async fn beside_a_gateway_the_command_has_it_done_there() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_gateway_the_command_does_it_itself() {
     let mut world = without_news().await;
-    subscribe(&world, 2);
+    subscribe(&world, 2).await;
     world.gateway.stop().await;
     let ended = run(&world, &["--json"]);
     let synced: Value = serde_json::from_str(&ended.stdout).expect("one line of JSON");
     assert_eq!((ended.code, synced), (Some(0), json!({ "synced": 2, "failed": 0 })), "{}", ended.stderr);
-    let ended = run(&world, &["--customer", "customer-0"]);
+    let ended = run(&world, &["--customer", "customer_0"]);
     assert_eq!((ended.code, &*ended.stdout), (Some(0), "1 synced, 0 failed\n"), "{}", ended.stderr);
     let ended = run(&world, &["--customer", "nobody"]);
     assert_eq!((ended.code, &*ended.stdout), (Some(1), ""));
@@ -45,7 +45,7 @@ async fn without_a_gateway_the_command_does_it_itself() {
     let away = json!({ "operation": "subscriptions.*", "percent": 100, "status": 500 });
     world.stripe.hook("faults", away).await;
     world.gateway.restart().await;
-    assert_eq!(world.customer("customer-1").status().await["tier"], "pro");
+    assert_eq!(world.customer("customer_1").status().await["tier"], "pro");
     world.stripe.forget_faults().await;
     world.finish().await;
 }

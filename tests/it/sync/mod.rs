@@ -9,7 +9,6 @@ mod silence;
 
 use http::Method;
 use serde_json::{Value, json};
-use tollgate::sandbox::Subscribed;
 
 use crate::harness::{ADMIN_TOKEN, PATIENCE, World, until};
 
@@ -20,10 +19,18 @@ async fn without_news() -> World {
     world
 }
 
-/// So many subscribers, called `customer-0` and so on; no token claims them.
-fn subscribe(world: &World, count: usize) -> Vec<Subscribed> {
-    let name = |number| format!("customer-{number}");
-    (0..count).map(|number| world.stripe.subscribe("pro", Some(&name(number)))).collect()
+/// So many subscribers, called `customer_0` and so on, of whom no event tells and whom no token claims. Answers their
+/// subscriptions.
+async fn subscribe(world: &World, count: usize) -> Vec<String> {
+    subscribe_as(world, "customer", count).await
+}
+
+/// The same, called `<prefix>_0` and so on.
+async fn subscribe_as(world: &World, prefix: &str, count: usize) -> Vec<String> {
+    let seed = json!({ "customers": count, "tier": "pro", "prefix": prefix });
+    let made = world.stripe.hook("seed", seed).await;
+    let made = made.as_array().expect("a list").iter();
+    made.map(|one| one["subscription"].as_str().expect("an id").to_owned()).collect()
 }
 
 /// Has everything read again.
