@@ -1,17 +1,15 @@
-//! Checkout sessions: an order with a page of its own (`checkout_page.rs`), open until it is paid
-//! (`checkout_pay.rs`), expired by hand, or a day old.
+//! Checkout sessions: an order (`checkout_create.rs`) with a page of its own (`checkout_page.rs`), open until it
+//! is paid (`checkout_pay.rs`), expired by hand, or a day old.
 
 use serde_json::{Value, json};
 
 use super::error::ApiError;
-use super::params::Params;
-use super::state::{Call, Metadata, State, new_metadata};
-use super::subscriptions::{self, OrderItem, order_item};
+use super::payment_intents::Progress;
+use super::span::Span;
+use super::state::{Call, Metadata, State};
+use super::subscriptions::OrderItem;
 use super::table::{Page, Row, list};
-use super::{customers, events, prices};
-
-/// How long a session stays open, unless it says otherwise.
-const DAY: i64 = 86_400;
+use super::{events, prices};
 
 #[derive(Debug)]
 pub struct Session {
@@ -20,10 +18,18 @@ pub struct Session {
     pub mode: Mode,
     pub customer: Option<String>,
     pub customer_email: Option<String>,
+    /// Whether the buyer becomes a customer. Who subscribes always does.
+    pub makes_customer: bool,
     pub client_reference_id: Option<String>,
     pub metadata: Metadata,
     pub subscription_metadata: Metadata,
-    pub trial_days: Option<i64>,
+    pub trial: Option<Trial>,
+    pub payment_metadata: Metadata,
+    pub payment_description: Option<String>,
+    /// Whether the buyer's card is kept for later.
+    pub keeps_card: bool,
+    pub allows_promotion_codes: bool,
+    pub locale: Option<String>,
     pub lines: Vec<OrderItem>,
     pub success_url: String,
     pub cancel_url: Option<String>,
@@ -35,10 +41,27 @@ pub struct Session {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trial {
+    /// From the moment of the payment.
+    Days(i64),
+    Until(i64),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SessionStatus {
     Open,
     Complete,
     Expired,
+}
+
+impl SessionStatus {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Complete => "complete",
+            Self::Expired => "expired",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,44 +85,82 @@ impl Row for Session {
 pub fn session_json(state: &State, session: &Session) -> Value {
     let (total, currency) = total(state, session);
     let open = session.status == SessionStatus::Open;
-    json!({
+    let subscribes = session.mode == Mode::Subscription;
+    let mut json = json!({
         "id": session.id,
         "object": "checkout.session",
+        "allow_promotion_codes": session.allows_promotion_codes.then_some(true),
         "amount_subtotal": total,
         "amount_total": total,
-        "automatic_tax": {"enabled": false, "liability": null, "provider": null, "status": null},
         "cancel_url": session.cancel_url,
         "client_reference_id": session.client_reference_id,
         "created": session.created,
         "currency": currency,
-        "custom_fields": [],
-        "custom_text": {},
         "customer": session.customer,
-        "customer_creation": if session.mode == Mode::Subscription { "always" } else { "if_required" },
+        "customer_creation": match (subscribes, session.makes_customer) {
+            (true, _) => None,
+            (false, true) => Some("always"),
+            (false, false) => Some("if_required"),
+        },
         "customer_details": session.customer_email.as_ref().map(|email| json!({"email": email})),
         "customer_email": session.customer_email,
         "expires_at": session.expires_at,
         "invoice": session.invoice,
-        "livemode": false,
+        "locale": session.locale,
         "metadata": session.metadata,
-        "mode": if session.mode == Mode::Subscription { "subscription" } else { "payment" },
+        "mode": if subscribes { "subscription" } else { "payment" },
         "payment_intent": session.payment_intent,
-        "payment_method_types": ["card"],
-        "payment_status": match session.status {
-            SessionStatus::Complete if total == 0 => "no_payment_required",
-            SessionStatus::Complete => "paid",
-            _ => "unpaid",
-        },
-        "shipping_options": [],
-        "status": match session.status {
-            SessionStatus::Open => "open",
-            SessionStatus::Complete => "complete",
-            SessionStatus::Expired => "expired",
-        },
+        "payment_method_collection": if subscribes { "always" } else { "if_required" },
+        "payment_status": payment_status(state, session, total),
+        "status": session.status.name(),
         "subscription": session.subscription,
         "success_url": session.success_url,
-        "ui_mode": "hosted_page",
+        "total_details": {"amount_discount": 0, "amount_shipping": 0, "amount_tax": 0},
         "url": open.then(|| format!("{}/checkout/{}", state.base_url, session.id)),
+    });
+    if let (Value::Object(fields), Value::Object(constant)) = (&mut json, constant_fields()) {
+        fields.extend(constant);
+    }
+    json
+}
+
+fn payment_status(state: &State, session: &Session, total: i64) -> &'static str {
+    let intent = session.payment_intent.as_deref().and_then(|id| state.payment_intents.get(id));
+    match session.status {
+        SessionStatus::Complete if total == 0 => "no_payment_required",
+        SessionStatus::Complete if intent.is_none_or(|intent| intent.progress == Progress::Succeeded) => {
+            "paid"
+        }
+        _ => "unpaid",
+    }
+}
+
+/// What Stripe's clients expect and the sandbox never varies.
+fn constant_fields() -> Value {
+    json!({
+        "adaptive_pricing": null,
+        "after_expiration": null,
+        "automatic_tax": {"enabled": false, "liability": null, "provider": null, "status": null},
+        "billing_address_collection": null,
+        "client_secret": null,
+        "consent": null,
+        "consent_collection": null,
+        "currency_conversion": null,
+        "custom_fields": [],
+        "custom_text": {},
+        "discounts": [],
+        "livemode": false,
+        "payment_link": null,
+        "payment_method_options": {},
+        "payment_method_types": ["card"],
+        "phone_number_collection": {"enabled": false},
+        "recovered_from": null,
+        "setup_intent": null,
+        "shipping_address_collection": null,
+        "shipping_cost": null,
+        "shipping_options": [],
+        "submit_type": null,
+        "ui_mode": "hosted_page",
     })
 }
 
@@ -110,110 +171,11 @@ pub fn total(state: &State, session: &Session) -> (i64, Option<String>) {
     for line in &session.lines {
         let Some(price) = state.prices.get(&line.price) else { continue };
         currency.get_or_insert_with(|| price.currency.clone());
-        let quantity = line.quantity.filter(|_| session.trial_days.is_none()).unwrap_or(0);
+        let quantity = line.quantity.filter(|_| session.trial.is_none()).unwrap_or(0);
         let charges = super::pricing::charges(&price.scheme, quantity).unwrap_or_default();
         total = charges.iter().fold(total, |sum, charge| sum.saturating_add(charge.amount));
     }
     (total, currency)
-}
-
-pub fn create(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
-    let params = call.params;
-    let mode = Mode::read(params)?;
-    let customer = customer(state, params)?;
-    let success_url =
-        url(params, "success_url")?.ok_or_else(|| ApiError::parameter_missing("success_url"))?;
-    let cancel_url = url(params, "cancel_url")?;
-    let empty = Params::default();
-    let data = params.group("subscription_data").unwrap_or(&empty);
-    subscriptions::trial_end(data, call.now)?;
-    let expires_at = params.integer("expires_at")?.unwrap_or(call.now + DAY);
-    let session = Session {
-        lines: lines(state, call.now, params, mode)?,
-        id: state.ids.make("cs_test"),
-        status: SessionStatus::Open,
-        mode,
-        customer,
-        customer_email: params.owned("customer_email"),
-        client_reference_id: params.owned("client_reference_id"),
-        metadata: new_metadata(params),
-        subscription_metadata: new_metadata(data),
-        trial_days: data.integer("trial_period_days")?,
-        success_url,
-        cancel_url,
-        created: call.now,
-        expires_at,
-        subscription: None,
-        invoice: None,
-        payment_intent: None,
-    };
-    let json = session_json(state, &session);
-    state.session_ends.insert((expires_at, session.id.clone()));
-    state.sessions.insert(session);
-    Ok(json)
-}
-
-impl Mode {
-    fn read(params: &Params) -> Result<Self, ApiError> {
-        match params.required("mode")? {
-            "subscription" => Ok(Self::Subscription),
-            "payment" => Ok(Self::Payment),
-            other => {
-                let message = format!("Invalid mode: must be subscription or payment; got {other}");
-                Err(ApiError::parameter("mode", "parameter_invalid", message))
-            }
-        }
-    }
-}
-
-fn customer(state: &State, params: &Params) -> Result<Option<String>, ApiError> {
-    let Some(id) = params.owned("customer") else {
-        return Ok(None);
-    };
-    customers::referenced(state, &id, "customer")?;
-    if params.filled("customer_email").is_some() {
-        let message = "You may only specify one of these parameters: customer, customer_email.";
-        return Err(ApiError::refused(message));
-    }
-    Ok(Some(id))
-}
-
-/// The prices bought: existing ones, or described inline by `price_data`.
-fn lines(state: &mut State, now: i64, params: &Params, mode: Mode) -> Result<Vec<OrderItem>, ApiError> {
-    let mut lines = Vec::new();
-    for group in params.groups("line_items") {
-        let line = match group.group("price_data") {
-            None => order_item(state, group, "line_items")?,
-            Some(data) => OrderItem {
-                price: prices::insert(state, now, data, None)?,
-                quantity: Some(group.count("quantity")?.unwrap_or(1)),
-                metadata: Metadata::new(),
-            },
-        };
-        let recurs = state.prices.get(&line.price).is_some_and(|price| price.recurring.is_some());
-        if recurs != (mode == Mode::Subscription) {
-            let message = "You specified `payment` mode but passed a recurring price, or `subscription` \
-                           mode and a one-time price.";
-            return Err(ApiError::refused(message).about("line_items"));
-        }
-        lines.push(line);
-    }
-    if lines.is_empty() {
-        return Err(ApiError::parameter_missing("line_items"));
-    }
-    Ok(lines)
-}
-
-/// A web address that can stand in a `Location` header and in a page.
-fn url(params: &Params, name: &str) -> Result<Option<String>, ApiError> {
-    let Some(url) = params.owned(name) else {
-        return Ok(None);
-    };
-    let web = url.starts_with("http://") || url.starts_with("https://");
-    if !web || !url.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(ApiError::parameter(name, "url_invalid", "Not a valid URL"));
-    }
-    Ok(Some(url))
 }
 
 pub fn retrieve(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
@@ -222,8 +184,14 @@ pub fn retrieve(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
 
 pub fn index(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
     let (customer, subscription) = (call.params.filled("customer"), call.params.filled("subscription"));
+    let created = Span::read(call.params, "created")?;
+    let intent = call.params.filled("payment_intent");
+    let status = call.params.filled("status");
     let keep = |row: &Session| {
-        customer.is_none_or(|id| row.customer.as_deref() == Some(id))
+        created.contains(row.created)
+            && intent.is_none_or(|id| row.payment_intent.as_deref() == Some(id))
+            && status.is_none_or(|status| row.status.name() == status)
+            && customer.is_none_or(|id| row.customer.as_deref() == Some(id))
             && subscription.is_none_or(|id| row.subscription.as_deref() == Some(id))
     };
     let (rows, more) = state.sessions.page(&Page::read(call.params)?, None, keep)?;
@@ -259,16 +227,10 @@ fn close(state: &mut State, now: i64, id: &str) -> Result<Value, ApiError> {
     Ok(json)
 }
 
-/// Expires the open sessions whose time has come.
-pub fn expire_old(state: &mut State, now: i64) {
-    while state.session_ends.first().is_some_and(|(end, _)| *end <= now) {
-        let Some((_, id)) = state.session_ends.pop_first() else {
-            return;
-        };
-        if state.sessions.get(&id).is_some_and(|session| session.status == SessionStatus::Open)
-            && let Err(error) = close(state, now, &id)
-        {
-            tracing::warn!(session = id, %error, "the sandbox could not expire a checkout session");
-        }
+/// Expires a session whose time has come.
+pub fn expire_if_open(state: &mut State, now: i64, id: &str) -> Result<(), ApiError> {
+    if state.sessions.find(id)?.status == SessionStatus::Open {
+        close(state, now, id)?;
     }
+    Ok(())
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use rust_decimal::Decimal;
 
-use super::checkout::{Session, SessionStatus, total};
+use super::checkout::{Session, SessionStatus, Trial, total};
 use super::prices::Price;
 use super::pricing::Scheme;
 use super::state::State;
@@ -19,13 +19,14 @@ li{padding:.75rem 0;border-bottom:1px solid #e3e8ee}small{display:block;color:#6
 .due{display:flex;justify-content:space-between;font-weight:600;margin-bottom:1.5rem}\
 button{width:100%;padding:.75rem;border:0;border-radius:8px;background:#0055de;color:#fff;font:inherit;\
 font-weight:600;cursor:pointer}button:focus-visible,a:focus-visible{outline:3px solid #9cc2ff}\
+button.plain{background:none;color:#697386;font-weight:400;margin-top:.5rem}.alert{color:#b3093c;font-weight:600}\
 a{display:block;text-align:center;margin-top:1rem;color:#697386}\
 .note{color:#697386;font-size:.85rem;margin:1.5rem 0 0}";
 
-/// The page for a session.
-pub fn render(state: &State, session: &Session) -> String {
+/// The page for a session; `alert` says what just went wrong.
+pub fn render(state: &State, session: &Session, alert: Option<&str>) -> String {
     let body = match session.status {
-        SessionStatus::Open => open(state, session),
+        SessionStatus::Open => open(state, session, alert),
         SessionStatus::Complete => "<h1>Already paid</h1><p>This order is complete.</p>".to_owned(),
         SessionStatus::Expired => "<h1>Expired</h1><p>Start again from the shop.</p>".to_owned(),
     };
@@ -46,7 +47,7 @@ fn frame(body: &str) -> String {
     )
 }
 
-fn open(state: &State, session: &Session) -> String {
+fn open(state: &State, session: &Session, alert: Option<&str>) -> String {
     let mut page = String::from("<h1>Your order</h1><ul>");
     for line in &session.lines {
         let Some(price) = state.prices.get(&line.price) else { continue };
@@ -59,16 +60,38 @@ fn open(state: &State, session: &Session) -> String {
     let (due, currency) = total(state, session);
     let due = money(Decimal::from(due), &currency.unwrap_or_default());
     let id = escape(&session.id);
-    let _ = write!(
-        page,
-        "</ul><div class=\"due\"><span>Due today</span><span>{}</span></div>\
-         <form method=\"post\" action=\"/checkout/{id}/pay\"><button type=\"submit\">Pay</button></form>",
-        escape(&due)
-    );
+    let due = escape(&due);
+    let _ = write!(page, "</ul><div class=\"due\"><span>Due today</span><span>{due}</span></div>");
+    if let Some(trial) = session.trial {
+        let _ = write!(page, "<p>{}</p>", describe_trial(trial));
+    }
+    if session.allows_promotion_codes {
+        page.push_str("<p>Promotion codes are taken on Stripe's page; the sandbox knows none.</p>");
+    }
+    if let Some(alert) = alert {
+        let _ = write!(page, "<p class=\"alert\" role=\"alert\">{}</p>", escape(alert));
+    }
+    for (action, class, label) in
+        [("pay", "", "Pay"), ("decline", "plain", "Pay with a card that is declined")]
+    {
+        let _ = write!(
+            page,
+            "<form method=\"post\" action=\"/checkout/{id}/{action}\">\
+             <button type=\"submit\" class=\"{class}\">{label}</button></form>"
+        );
+    }
     if let Some(url) = &session.cancel_url {
         let _ = write!(page, "<a href=\"{}\">Cancel</a>", escape(url));
     }
     page
+}
+
+fn describe_trial(trial: Trial) -> String {
+    match trial {
+        Trial::Days(1) => "1 day free".to_owned(),
+        Trial::Days(days) => format!("{days} days free"),
+        Trial::Until(end) => format!("free until {}", super::delivery::rfc3339(end)),
+    }
 }
 
 fn describe(price: &Price) -> String {

@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 use super::error::ApiError;
 use super::events::{self, changed};
 use super::params::Params;
-use super::state::{Call, Metadata, State, merge_metadata, new_metadata};
-use super::subscriptions;
+use super::span::Span;
+use super::state::{Call, Metadata, State, merge_metadata};
 use super::table::{Page, Row, list};
+use super::{known, payment_methods, subscriptions};
 
 #[derive(Debug, Clone)]
 pub struct Customer {
@@ -18,6 +19,12 @@ pub struct Customer {
     pub description: Option<String>,
     pub metadata: Metadata,
     pub deleted: bool,
+    /// The card that pays its invoices.
+    pub default_payment_method: Option<String>,
+    /// Whether its bank declines everything: a hook says so.
+    pub declines: bool,
+    /// The lookup keys of the features it is entitled to.
+    pub features: Vec<String>,
 }
 
 impl Row for Customer {
@@ -48,7 +55,7 @@ impl Customer {
             "invoice_prefix": null,
             "invoice_settings": {
                 "custom_fields": null,
-                "default_payment_method": null,
+                "default_payment_method": self.default_payment_method,
                 "footer": null,
                 "rendering_options": null,
             },
@@ -85,27 +92,62 @@ pub fn referenced<'a>(state: &'a State, id: &str, param: &str) -> Result<&'a Cus
     Ok(customer)
 }
 
+/// With `payment_method` the card is attached at once, and refused before there is a customer.
 pub fn create(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
-    let id = insert(state, call.now, call.params);
-    Ok(state.customers.find(&id)?.json())
+    call.params.only(known::CUSTOMER)?;
+    let card = call.params.filled("payment_method");
+    if let Some(card) = card {
+        payment_methods::attachable(state, card, "payment_method")?;
+    }
+    if call
+        .params
+        .group("invoice_settings")
+        .and_then(|group| group.filled("default_payment_method"))
+        .is_some()
+        && card.is_none()
+    {
+        let message = "A new customer has no payment method but the one it is created with.";
+        return Err(ApiError::missing(message).about("invoice_settings[default_payment_method]"));
+    }
+    let mut customer = blank(state, call.now);
+    customer.set(call.params);
+    if let Some(card) = card {
+        let card = payment_methods::attach_to(state, call.now, card, &customer.id)?;
+        let default = call.params.group("invoice_settings").is_some();
+        customer.default_payment_method = default.then_some(card);
+    }
+    Ok(keep(state, call.now, customer))
 }
 
 /// Adds a customer and returns its id.
 pub fn insert(state: &mut State, now: i64, params: &Params) -> String {
-    let mut customer = Customer {
+    let mut customer = blank(state, now);
+    customer.set(params);
+    let id = customer.id.clone();
+    keep(state, now, customer);
+    id
+}
+
+fn blank(state: &mut State, now: i64) -> Customer {
+    Customer {
         id: state.ids.make("cus"),
         created: now,
         name: None,
         email: None,
         description: None,
-        metadata: new_metadata(params),
+        metadata: Metadata::new(),
         deleted: false,
-    };
-    customer.set(params);
-    let (id, json) = (customer.id.clone(), customer.json());
+        default_payment_method: None,
+        declines: false,
+        features: Vec::new(),
+    }
+}
+
+fn keep(state: &mut State, now: i64, customer: Customer) -> Value {
+    let json = customer.json();
     state.customers.insert(customer);
-    events::emit(state, now, "customer.created", json);
-    id
+    events::emit(state, now, "customer.created", json.clone());
+    json
 }
 
 pub fn retrieve(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
@@ -113,12 +155,24 @@ pub fn retrieve(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
 }
 
 pub fn update(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
-    let customer = state.customers.find_mut(call.id)?;
-    if customer.deleted {
+    let params = call.params;
+    params.only(known::CUSTOMER)?;
+    if state.customers.find(call.id)?.deleted {
         return Err(ApiError::not_found(Customer::NOUN, call.id));
     }
+    let settings = params.group("invoice_settings");
+    let settings = settings.filter(|group| group.text("default_payment_method").is_some());
+    let default = settings.map(|group| {
+        payment_methods::chosen(state, group, "default_payment_method", call.id)
+            .map_err(|error| error.about("invoice_settings[default_payment_method]"))
+    });
+    let default = default.transpose()?;
+    let customer = state.customers.find_mut(call.id)?;
     let before = customer.json();
-    customer.set(call.params);
+    customer.set(params);
+    if let Some(default) = default {
+        customer.default_payment_method = default;
+    }
     let after = customer.json();
     if let Some(previous) = changed(&before, &after) {
         events::emit_change(state, call.now, "customer.updated", after.clone(), previous);
@@ -138,32 +192,10 @@ pub fn delete(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
 
 pub fn index(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
     let email = call.params.filled("email");
-    let keep = |c: &Customer| !c.deleted && email.is_none_or(|email| c.email.as_deref() == Some(email));
+    let created = Span::read(call.params, "created")?;
+    let listed = |c: &Customer| !c.deleted && created.contains(c.created);
+    let keep = |c: &Customer| listed(c) && email.is_none_or(|email| c.email.as_deref() == Some(email));
     let (rows, more) = state.customers.page(&Page::read(call.params)?, None, keep)?;
     let data = rows.into_iter().map(Customer::json).collect();
     Ok(list("/v1/customers", data, more))
-}
-
-/// A customer pays by a card that always works, or by nothing.
-pub fn payment_methods(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
-    let id = match call.params.filled("customer") {
-        Some(id) => referenced(state, id, "customer")?.id.clone(),
-        None => state.customers.find(call.id)?.id.clone(),
-    };
-    let created = match state.invoices.owned_by(&id).next() {
-        None => return Ok(list("/v1/payment_methods", Vec::new(), false)),
-        Some(first) => first.created,
-    };
-    let card = json!({
-        "id": format!("pm_{}", id.trim_start_matches("cus_")),
-        "object": "payment_method",
-        "billing_details": {"address": null, "email": null, "name": null, "phone": null},
-        "card": {"brand": "visa", "exp_month": 12, "exp_year": 2034, "funding": "credit", "last4": "4242"},
-        "created": created,
-        "customer": id,
-        "livemode": false,
-        "metadata": {},
-        "type": "card",
-    });
-    Ok(list("/v1/payment_methods", vec![card], false))
 }

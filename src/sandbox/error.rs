@@ -64,6 +64,20 @@ impl ApiError {
         Self::invalid(400, Some("resource_missing"), message).about(param).kept()
     }
 
+    /// What the request needs is not there.
+    pub fn missing(message: impl Into<String>) -> Self {
+        Self::invalid(400, Some("resource_missing"), message).kept()
+    }
+
+    /// The bank refused the card.
+    pub fn card_declined() -> Self {
+        Self::new(402, "card_error", Some("card_declined"), "Your card was declined.").kept()
+    }
+
+    pub fn is_decline(&self) -> bool {
+        self.kind == "card_error"
+    }
+
     /// The path names an object that does not exist.
     pub fn not_found(noun: &str, id: &str) -> Self {
         let message = format!("No such {noun}: '{id}'");
@@ -142,6 +156,9 @@ impl ApiError {
         let mut error = json!({"type": self.kind, "message": self.message});
         if let Some(code) = self.code {
             error["code"] = json!(code);
+        }
+        if self.kind == "card_error" {
+            error["decline_code"] = json!("generic_decline");
         }
         if let Some(param) = &self.param {
             error["param"] = json!(param);

@@ -1,19 +1,23 @@
 //! Events: a snapshot of an object at the moment something happened to it, and its way out.
 //!
 //! An event is rendered once, in the shape the sandbox was started with, and never changes afterwards;
-//! resending it sends the same id and the same bytes. At most [`KEPT`] are kept.
+//! resending it sends the same id and the same bytes. At most [`KEPT`] are kept, and shown for [`SHOWN_DAYS`].
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::EventShape;
 use super::error::ApiError;
-use super::params::Params;
 use super::shape;
+use super::span::Span;
 use super::state::{Call, State};
 use super::table::{Page, Row, list};
 
 const KEPT: usize = 100_000;
+/// How long an event can be read, in days.
+const SHOWN_DAYS: i64 = 30;
+/// As many types as a list may name.
+const MAX_TYPES: usize = 20;
 
 #[derive(Debug)]
 pub struct Event {
@@ -28,6 +32,12 @@ impl Row for Event {
 
     fn id(&self) -> &str {
         &self.id
+    }
+}
+
+impl Event {
+    fn shown(&self, now: i64) -> bool {
+        now - self.created <= SHOWN_DAYS * 86_400
     }
 }
 
@@ -51,8 +61,11 @@ pub fn emit_change(state: &mut State, now: i64, kind: &str, object: Value, previ
 }
 
 fn record(state: &mut State, now: i64, kind: &str, object: Value, previous: Option<Value>) {
+    if state.options.quiet {
+        return;
+    }
     let mut data = Map::new();
-    let object = match state.event_shape {
+    let object = match state.options.event_shape {
         EventShape::Basil => object,
         EventShape::PreBasil => shape::before_basil(object),
     };
@@ -62,7 +75,7 @@ fn record(state: &mut State, now: i64, kind: &str, object: Value, previous: Opti
     let json = json!({
         "id": id,
         "object": "event",
-        "api_version": state.event_shape.api_version(),
+        "api_version": state.options.event_shape.api_version(),
         "created": now,
         "data": data,
         "livemode": false,
@@ -71,14 +84,10 @@ fn record(state: &mut State, now: i64, kind: &str, object: Value, previous: Opti
         "type": kind,
     });
     let event = Event { id, kind: kind.to_owned(), created: now, json };
-    let deliveries = addressed(state, &event);
+    let deliveries = address(state, &event.id, kind, &Bytes::from(event.json.to_string()));
     state.outgoing.extend(deliveries);
     state.events.insert(event);
     state.events.keep_newest(KEPT);
-}
-
-fn addressed(state: &State, event: &Event) -> Vec<Delivery> {
-    address(state, &event.id, &event.kind, &Bytes::from(event.json.to_string()))
 }
 
 /// One delivery for every endpoint that wants events of a kind.
@@ -92,11 +101,17 @@ pub fn address(state: &State, event: &str, kind: &str, body: &Bytes) -> Vec<Deli
     state.endpoints.iter().filter(|endpoint| endpoint.wants(kind)).map(delivery).collect()
 }
 
-/// Sends an event once more to every endpoint that wants it.
+/// Sends an event once more to every endpoint that wants it; with `livemode` a copy as if from live mode, under an
+/// id of its own.
 pub fn resend(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
     let event = state.events.find(call.id)?;
-    let json = event.json.clone();
-    let deliveries = addressed(state, event);
+    let (kind, mut json) = (event.kind.clone(), event.json.clone());
+    if call.params.boolean("livemode")? == Some(true) {
+        json["id"] = Value::String(state.ids.make("evt"));
+        json["livemode"] = Value::Bool(true);
+    }
+    let id = json["id"].as_str().unwrap_or_default();
+    let deliveries = address(state, id, &kind, &Bytes::from(json.to_string()));
     state.outgoing.extend(deliveries);
     Ok(json)
 }
@@ -110,16 +125,25 @@ pub fn changed(before: &Value, after: &Value) -> Option<Value> {
 }
 
 pub fn retrieve(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
-    Ok(state.events.find(call.id)?.json.clone())
+    let event = state.events.find(call.id)?;
+    if !event.shown(call.now) {
+        return Err(ApiError::not_found(Event::NOUN, call.id));
+    }
+    Ok(event.json.clone())
 }
 
 pub fn index(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
     let params = call.params;
     let mut kinds = params.texts("types");
     kinds.extend(params.filled("type"));
+    if kinds.len() > MAX_TYPES {
+        let message = "You may only specify up to 20 types.";
+        return Err(ApiError::parameter("types", "parameter_invalid", message));
+    }
     let created = Span::read(params, "created")?;
     let keep = |event: &Event| {
-        created.contains(event.created)
+        event.shown(call.now)
+            && created.contains(event.created)
             && (kinds.is_empty() || kinds.iter().any(|kind| matches(kind, &event.kind)))
     };
     let (rows, more) = state.events.page(&Page::read(params)?, None, keep)?;
@@ -132,42 +156,6 @@ pub fn matches(pattern: &str, kind: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(prefix) => kind.starts_with(prefix),
         None => pattern == kind,
-    }
-}
-
-/// A filter such as `created[gte]=…` or `created=…`; both bounds belong to it.
-#[derive(Debug, PartialEq, Eq)]
-struct Span {
-    first: i64,
-    last: i64,
-}
-
-impl Span {
-    fn read(params: &Params, name: &str) -> Result<Self, ApiError> {
-        if let Some(exact) = params.integer(name)? {
-            return Ok(Self { first: exact, last: exact });
-        }
-        let mut span = Self { first: i64::MIN, last: i64::MAX };
-        let Some(group) = params.group(name) else {
-            return Ok(span);
-        };
-        if let Some(bound) = group.integer("gte")? {
-            span.first = span.first.max(bound);
-        }
-        if let Some(bound) = group.integer("gt")? {
-            span.first = span.first.max(bound.saturating_add(1));
-        }
-        if let Some(bound) = group.integer("lte")? {
-            span.last = span.last.min(bound);
-        }
-        if let Some(bound) = group.integer("lt")? {
-            span.last = span.last.min(bound.saturating_sub(1));
-        }
-        Ok(span)
-    }
-
-    fn contains(&self, at: i64) -> bool {
-        (self.first..=self.last).contains(&at)
     }
 }
 
@@ -189,16 +177,5 @@ mod tests {
         let after = json!({"a": 1, "b": {"c": 3}, "d": null});
         assert_eq!(changed(&before, &after), Some(json!({"b": {"c": 2}})));
         assert_eq!(changed(&before, &before), None);
-    }
-
-    #[test]
-    fn bounds_of_a_filter_include_or_exclude_as_named() {
-        let span = |raw: &str| {
-            Span::read(&Params::decode(raw).expect("well-formed"), "created").expect("well-formed")
-        };
-        assert_eq!(span("created[gte]=5&created[lt]=9"), Span { first: 5, last: 8 });
-        assert_eq!(span("created[gt]=5&created[lte]=9"), Span { first: 6, last: 9 });
-        assert_eq!(span("created=7"), Span { first: 7, last: 7 });
-        assert!(span("").contains(0));
     }
 }

@@ -53,6 +53,9 @@ fn object(state: &State, id: &str) -> Option<Value> {
         "cus" => state.customers.get(id).map(super::customers::Customer::json),
         "price" => state.prices.get(id).map(super::prices::Price::json),
         "sub" => state.subscriptions.get(id).map(|row| subscriptions::json(state, row)),
+        "pm" => state.payment_methods.get(id).map(super::payment_methods::PaymentMethod::json),
+        "pi" => state.payment_intents.get(id).map(super::payment_intents::PaymentIntent::json),
+        "cs" => state.sessions.get(id).map(|row| super::checkout::session_json(state, row)),
         "in" => state.invoices.get(id).map(|row| row.json(&state.base_url)),
         _ => state.products.get(id).map(super::products::Product::json),
     }

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
+use super::checkout_pay::{Bank, Payment};
 use super::connection::Line;
 use super::error::ApiError;
 use super::params::Params;
@@ -28,6 +29,7 @@ pub fn router(service: Arc<Service>) -> Router {
     Router::new()
         .route("/checkout/{id}", get(show_checkout))
         .route("/checkout/{id}/pay", post(pay_checkout))
+        .route("/checkout/{id}/decline", post(decline_checkout))
         .fallback(dispatch)
         .with_state(service)
 }
@@ -158,22 +160,38 @@ fn respond(service: &Service, asked: &HeaderMap, answer: Answer) -> Response {
 }
 
 async fn show_checkout(State(service): Shared, Path(id): Path<String>) -> Response {
+    checkout(&service, &id, 200, None)
+}
+
+/// The page of a checkout session.
+fn checkout(service: &Service, id: &str, status: u16, alert: Option<&str>) -> Response {
     let rendered = service.with(|state, _| {
-        let session = state.sessions.find(&id)?;
-        Ok::<_, ApiError>(checkout_page::render(state, session))
+        let session = state.sessions.find(id)?;
+        Ok::<_, ApiError>(checkout_page::render(state, session, alert))
     });
     match rendered {
-        Ok(html) => page(200, html),
+        Ok(html) => page(status, html),
         Err(error) => page(error.status, checkout_page::problem(&error.message)),
     }
 }
 
 async fn pay_checkout(State(service): Shared, Path(id): Path<String>) -> Response {
-    match service.with(|state, now| checkout_pay::pay(state, now, &id)) {
+    press(&service, &id, Bank::Pays)
+}
+
+async fn decline_checkout(State(service): Shared, Path(id): Path<String>) -> Response {
+    press(&service, &id, Bank::Declines)
+}
+
+/// One of the buttons of a checkout page.
+fn press(service: &Service, id: &str, bank: Bank) -> Response {
+    let payment = Payment { bank, ..Payment::default() };
+    match service.with(|state, now| checkout_pay::pay(state, now, id, payment)) {
         Ok(back) => match HeaderValue::from_str(&back) {
             Ok(back) => (StatusCode::SEE_OTHER, [(LOCATION, back)]).into_response(),
             Err(_) => page(500, checkout_page::problem("The shop's address cannot be followed.")),
         },
+        Err(error) if error.is_decline() => checkout(service, id, error.status, Some(&error.message)),
         Err(error) => page(error.status, checkout_page::problem(&error.message)),
     }
 }

@@ -12,22 +12,26 @@ impl Invoice {
 
     pub fn json(&self, base_url: &str) -> Value {
         let (total, paid) = (self.total(), self.status == InvoiceStatus::Paid);
+        // What is given back lowers no later invoice: the sandbox keeps no balance.
+        let due = total.max(0);
         let subscription = self.subscription.as_deref();
         let lines = self.lines.iter().map(|line| line.json(&self.id, subscription, &self.currency));
         let mut json = json!({
             "id": self.id,
             "object": "invoice",
-            "amount_due": total,
-            "amount_paid": if paid { total } else { 0 },
-            "amount_remaining": if paid { 0 } else { total },
-            "attempt_count": i32::from(paid),
-            "attempted": paid,
+            "amount_due": due,
+            "amount_paid": if paid { due } else { 0 },
+            "amount_remaining": if paid { 0 } else { due },
+            "attempt_count": self.attempts,
+            "attempted": paid || self.attempts > 0,
+            "auto_advance": self.next_attempt.is_some(),
             "billing_reason": self.reason.name(),
             "created": self.created,
             "currency": self.currency,
             "customer": self.customer,
             "hosted_invoice_url": format!("{base_url}/invoice/{}", self.id),
             "lines": list(&format!("/v1/invoices/{}/lines", self.id), lines.collect(), false),
+            "next_payment_attempt": self.next_attempt,
             "number": format!("SANDBOX-{:04}", self.number),
             "parent": self.parent_json(),
             "period_end": self.lines.iter().map(|line| line.period.end).max().unwrap_or(self.created),
@@ -65,7 +69,6 @@ fn constant_fields() -> Value {
     json!({
         "amount_overpaid": 0,
         "amount_shipping": 0,
-        "auto_advance": false,
         "automatic_tax": {"enabled": false, "liability": null, "provider": null, "status": null},
         "collection_method": "charge_automatically",
         "default_tax_rates": [],

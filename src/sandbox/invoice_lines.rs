@@ -1,6 +1,7 @@
 //! The lines of an invoice: one for a flat fee, one per tier for graduated usage.
 
-use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
+use rust_decimal::{Decimal, RoundingStrategy};
 use serde_json::{Value, json};
 
 use super::error::ApiError;
@@ -19,6 +20,10 @@ pub enum Bill {
     Fee(Period),
     /// Nothing, for a trial.
     Trial(Period),
+    /// What was paid for the time of a period after a moment, given back.
+    Unused(Period, i64),
+    /// The flat fee for the time of a period after a moment.
+    Rest(Period, i64),
 }
 
 #[derive(Debug, Clone)]
@@ -32,16 +37,28 @@ pub struct Line {
     pub unit: Decimal,
     pub amount: i64,
     pub period: Period,
+    pub proration: bool,
 }
 
 impl Line {
+    /// Leaves of a line what falls after a moment, to the second.
+    fn prorate(&mut self, at: i64) {
+        let whole = Decimal::from((self.period.end - self.period.start).max(1));
+        let left = Decimal::from((self.period.end - at).max(0));
+        self.period.start = self.period.start.max(at);
+        let amount = (Decimal::from(self.amount) * left / whole)
+            .round_dp_with_strategy(0, RoundingStrategy::MidpointAwayFromZero);
+        self.amount = amount.to_i64().unwrap_or(self.amount);
+        self.proration = true;
+    }
+
     pub fn json(&self, invoice: &str, subscription: Option<&str>, currency: &str) -> Value {
         let parent = self.item.as_ref().map(|item| {
             json!({
                 "invoice_item_details": null,
                 "subscription_item_details": {
                     "invoice_item": null,
-                    "proration": false,
+                    "proration": self.proration,
                     "proration_details": {"credited_items": null},
                     "subscription": subscription,
                     "subscription_item": item,
@@ -86,14 +103,28 @@ pub fn for_item(
     let price = state.prices.referenced(&item.price, "price")?.clone();
     let (period, quantity) = match bill {
         Bill::Usage(period) => (period, used(state, &subscription.customer, &price, period)),
-        Bill::Fee(period) | Bill::Trial(period) => (period, item.quantity.unwrap_or(1)),
+        Bill::Fee(period) | Bill::Trial(period) | Bill::Unused(period, _) | Bill::Rest(period, _) => {
+            (period, item.quantity.unwrap_or(1))
+        }
     };
     let mut lines = for_price(state, &price, quantity, period)?;
     for line in &mut lines {
         line.item = Some(item.id.clone());
-        if matches!(bill, Bill::Trial(_)) {
-            (line.amount, line.unit) = (0, Decimal::ZERO);
-            line.description = format!("Trial period for {}", product_name(state, &price));
+        match bill {
+            Bill::Usage(_) | Bill::Fee(_) => {}
+            Bill::Trial(_) => {
+                (line.amount, line.unit) = (0, Decimal::ZERO);
+                line.description = format!("Trial period for {}", product_name(state, &price));
+            }
+            Bill::Unused(_, at) => {
+                line.prorate(at);
+                line.amount = -line.amount;
+                line.description = format!("Unused time on {}", line.description);
+            }
+            Bill::Rest(_, at) => {
+                line.prorate(at);
+                line.description = format!("Remaining time on {}", line.description);
+            }
         }
     }
     Ok(lines)
@@ -113,6 +144,7 @@ fn for_price(state: &mut State, price: &Price, quantity: u64, period: Period) ->
         unit: charge.unit,
         amount: charge.amount,
         period,
+        proration: false,
     };
     Ok(charges.into_iter().map(line).collect())
 }

@@ -1,4 +1,6 @@
 //! Invoices: issued when a subscription starts and at the end of each period, or previewed.
+//!
+//! Whoever issues one says whether its payment is taken; what follows a payment that fails is in `collection.rs`.
 
 use serde_json::Value;
 
@@ -9,9 +11,11 @@ pub use super::invoice_lines::Bill;
 use super::invoice_lines::{self, Line};
 use super::params::Params;
 use super::period::{Period, containing};
+use super::span::Span;
 use super::state::{Call, Metadata, State};
-use super::subscriptions::{self, Item, Status, Subscription};
+use super::subscriptions::{Item, Status, Subscription};
 use super::table::{Page, Row, list};
+use super::{collection, payment_intents};
 
 #[derive(Debug, Clone)]
 pub struct Invoice {
@@ -27,6 +31,23 @@ pub struct Invoice {
     pub number: usize,
     pub created: i64,
     pub paid_at: Option<i64>,
+    /// How often its payment was tried.
+    pub attempts: u32,
+    /// When it is tried again by itself.
+    pub next_attempt: Option<i64>,
+    /// The last payment that was tried.
+    pub payment_intent: Option<String>,
+}
+
+/// What is done about the payment of an invoice when it is issued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Collect {
+    /// It is taken.
+    Now,
+    /// Nothing: the customer will confirm it, as `payment_behavior=default_incomplete` says.
+    Later,
+    /// It is tried and fails, whatever the card.
+    InVain,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +77,14 @@ impl Reason {
             Self::Upcoming => "upcoming",
         }
     }
+
+    /// What Stripe writes on the payment.
+    pub fn description(self) -> &'static str {
+        match self {
+            Self::Create => "Subscription creation",
+            Self::Cycle | Self::Update | Self::Upcoming => "Subscription update",
+        }
+    }
 }
 
 impl InvoiceStatus {
@@ -82,38 +111,36 @@ impl Row for Invoice {
     }
 }
 
-/// Issues an invoice for a subscription; `pays` says whether the payment succeeds.
+/// Issues an invoice for a subscription.
 pub fn issue(
     state: &mut State,
     now: i64,
     subscription: &str,
     bills: &[(Item, Bill)],
     reason: Reason,
-    pays: bool,
+    collect: Collect,
 ) -> Result<String, ApiError> {
     let subscription = state.subscriptions.find(subscription)?.clone();
     let mut invoice = draft(state, now, &subscription, bills, reason)?;
     invoice.id = state.ids.make("in");
+    invoice.number = state.invoices.len() + 1;
     let pause = subscription.pause_collection.as_ref().map(|pause| pause.behavior.as_str());
     invoice.status = match pause {
         Some("void") => InvoiceStatus::Void,
         Some("mark_uncollectible") => InvoiceStatus::Uncollectible,
         Some(_) => InvoiceStatus::Draft,
-        None if pays => InvoiceStatus::Paid,
         None => InvoiceStatus::Open,
     };
-    Ok(keep(state, invoice, now))
-}
-
-fn keep(state: &mut State, mut invoice: Invoice, now: i64) -> String {
-    invoice.number = state.invoices.len() + 1;
-    invoice.paid_at = (invoice.status == InvoiceStatus::Paid).then_some(now);
+    if invoice.status == InvoiceStatus::Open {
+        collection::collect(state, now, &mut invoice, collect);
+    }
     let id = invoice.id.clone();
     state.invoices.insert(invoice);
-    id
+    Ok(id)
 }
 
-fn draft(
+/// An invoice that is nobody's yet.
+pub fn draft(
     state: &mut State,
     now: i64,
     subscription: &Subscription,
@@ -136,20 +163,36 @@ fn draft(
         number: 0,
         created: now,
         paid_at: None,
+        attempts: 0,
+        next_attempt: None,
+        payment_intent: None,
     })
 }
 
-/// The events that follow an invoice: it was paid, or its payment failed.
+/// The events of an invoice that is new.
 pub fn announce(state: &mut State, now: i64, id: &str) -> Result<(), ApiError> {
+    if state.options.invoice_steps {
+        let object = state.invoices.find(id)?.json(&state.base_url);
+        events::emit(state, now, "invoice.created", object.clone());
+        if object["status"] != "draft" {
+            events::emit(state, now, "invoice.finalized", object);
+        }
+    }
+    announce_payment(state, now, id)
+}
+
+/// The events of an attempt to pay an invoice.
+pub fn announce_payment(state: &mut State, now: i64, id: &str) -> Result<(), ApiError> {
     let invoice = state.invoices.find(id)?;
     let object = invoice.json(&state.base_url);
-    let kinds: &[&str] = match (invoice.status, invoice.reason) {
-        (InvoiceStatus::Paid, _) => &["invoice.paid", "invoice.payment_succeeded"],
-        // An incomplete subscription waits for its first payment; nothing has failed yet.
-        (InvoiceStatus::Open, Reason::Create) => &[],
-        (InvoiceStatus::Open, _) => &["invoice.payment_failed"],
+    let kinds: &[&str] = match invoice.status {
+        InvoiceStatus::Paid => &["invoice.paid", "invoice.payment_succeeded"],
+        InvoiceStatus::Open if invoice.attempts > 0 => &["invoice.payment_failed"],
         _ => &[],
     };
+    if let Some(intent) = invoice.payment_intent.clone() {
+        payment_intents::announce(state, now, &intent);
+    }
     for kind in kinds {
         events::emit(state, now, kind, object.clone());
     }
@@ -160,18 +203,32 @@ pub fn announce(state: &mut State, now: i64, id: &str) -> Result<(), ApiError> {
 /// usage so far and the next period's flat fees of the items whose period ends first.
 pub fn preview(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
     let subscription = previewed(state, call.params)?.clone();
-    let edge = subscription.items.iter().map(|item| item.period.end).min().unwrap_or(call.now);
+    Ok(upcoming(state, call.now, &subscription)?.json(&state.base_url))
+}
+
+fn upcoming(state: &mut State, now: i64, subscription: &Subscription) -> Result<Invoice, ApiError> {
+    let edge = subscription.items.iter().map(|item| item.period.end).min().unwrap_or(now);
     let mut bills = Vec::new();
     for item in subscription.items.iter().filter(|item| item.period.end == edge) {
         match item.quantity {
             None if subscription.status == Status::Trialing => {}
             None => bills.push((item.clone(), Bill::Usage(item.period))),
-            Some(_) if subscription.cancel_at_period_end => {}
-            Some(_) => bills.push((item.clone(), Bill::Fee(following(state, &subscription, item)?))),
+            Some(_) if subscription.cancels_at().is_some_and(|end| end <= edge) => {}
+            Some(_) => bills.push((item.clone(), Bill::Fee(following(state, subscription, item)?))),
         }
     }
-    let invoice = draft(state, call.now, &subscription, &bills, Reason::Upcoming)?;
-    Ok(invoice.json(&state.base_url))
+    draft(state, now, subscription, &bills, Reason::Upcoming)
+}
+
+/// Tells that a subscription's next invoice is near. As at Stripe the invoice in the event has no id.
+pub fn announce_upcoming(state: &mut State, now: i64, subscription: &str) -> Result<(), ApiError> {
+    let subscription = state.subscriptions.find(subscription)?.clone();
+    let mut object = upcoming(state, now, &subscription)?.json(&state.base_url);
+    if let Some(fields) = object.as_object_mut() {
+        fields.remove("id");
+    }
+    events::emit(state, now, "invoice.upcoming", object);
+    Ok(())
 }
 
 fn previewed<'a>(state: &'a State, params: &Params) -> Result<&'a Subscription, ApiError> {
@@ -202,33 +259,16 @@ fn following(state: &State, subscription: &Subscription, item: &Item) -> Result<
     Ok(Period { start: item.period.end, end: next.map_or(item.period.end, |next| next.end) })
 }
 
-/// `POST /v1/invoices/:id/pay`: an open invoice is paid, and its subscription is in good standing again.
-pub fn pay(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
-    let invoice = state.invoices.find_mut(call.id)?;
-    if invoice.status != InvoiceStatus::Open {
-        return Err(ApiError::refused(format!("Invoice is {}.", invoice.status.name())));
-    }
-    invoice.status = InvoiceStatus::Paid;
-    invoice.paid_at = Some(call.now);
-    let subscription = invoice.subscription.clone();
-    announce(state, call.now, call.id)?;
-    if let Some(id) = subscription {
-        let row = state.subscriptions.find(&id)?;
-        if matches!(row.status, Status::Incomplete | Status::PastDue | Status::Unpaid) {
-            subscriptions::force_status(state, call.now, &id, Status::Active)?;
-        }
-    }
-    Ok(state.invoices.find(call.id)?.json(&state.base_url))
-}
-
 pub fn retrieve(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
     Ok(state.invoices.find(call.id)?.json(&state.base_url))
 }
 
 pub fn index(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
     let (status, subscription) = (call.params.filled("status"), call.params.filled("subscription"));
+    let created = Span::read(call.params, "created")?;
     let keep = |invoice: &Invoice| {
-        status.is_none_or(|status| invoice.status.name() == status)
+        created.contains(invoice.created)
+            && status.is_none_or(|status| invoice.status.name() == status)
             && subscription.is_none_or(|id| invoice.subscription.as_deref() == Some(id))
     };
     let customer = call.params.filled("customer");

@@ -7,11 +7,36 @@
 //!
 //! # What differs from Stripe, on purpose
 //!
+//! Of meters:
+//!
 //! - Everything is consistent at once: a meter event counts in the next summary and preview.
 //! - An unknown customer in a meter event is refused at once (`resource_missing`) instead of being
 //!   reported later; values are positive integers.
-//! - Payments succeed, nothing is prorated, a backdated subscription is anchored at its start.
 //! - A second meter event for the same customer and meter while one is running gets 429 `lock_timeout`.
+//!
+//! Of subscriptions and invoices:
+//!
+//! - Only `proration_behavior=always_invoice` prorates, at once and for flat fees; `create_prorations`, the
+//!   default, is taken note of and bills nothing. There is no balance: what is given back is not paid out.
+//! - A backdated subscription is anchored at its start; intervals may be mixed freely; another interval ends all
+//!   periods at once and gives nothing back for the old ones.
+//! - The usage of a metered item that is deleted is never billed.
+//! - There are no taxes, coupons or promotion codes, and no pending updates. A first invoice has no line for
+//!   metered items.
+//!
+//! Of payments:
+//!
+//! - A customer who has no card at all is given one that works when a payment is due. One who has cards and no
+//!   default is refused, as at Stripe.
+//! - The cards are Stripe's test cards `visa`, `mastercard`, `amex`, `chargeDeclined` (which nobody can have) and
+//!   `chargeCustomerFail` (which never pays). Nobody is asked to authenticate.
+//! - Attempts to collect are made 3, 5 and 7 days after one another; Stripe's own are cleverer.
+//! - A declined order on the checkout page makes no customer and no subscription.
+//! - Payment intents and payment methods make no events but `payment_intent.succeeded`, `.payment_failed` and
+//!   `.processing`; charges and setup intents are not there.
+//!
+//! Unknown parameters are refused, as at Stripe, by customers, subscriptions, checkout and portal sessions, meter
+//! events and attachments; elsewhere they are ignored. Of those that are known many have no effect.
 //!
 //! # Hooks
 //!
@@ -22,20 +47,33 @@
 //! | `GET /_sandbox/health` | 200 |
 //! | `POST /_sandbox/faults` | the next `times` (1) calls of `operation` fail: `status` (with `html: true` not as JSON) or `drop: true`; `when`: `before` (default) or `after` taking effect; `delay_ms` first. With `percent` (and a `seed`) each call fails with that chance until the faults are forgotten; 100 of `*` is an outage. A `status` may have a `code` (`lock_timeout`, `idempotency_key_in_use`), `should_retry` (the header), and `saved`: whether it is kept under the idempotency key (default: from 500 on, after taking effect). Operations are named as in `route.rs`, such as `meter_events.create`; `meter_events.*` and `*` match several |
 //! | `GET`, `DELETE /_sandbox/faults` | lists, forgets them; with how often each with a chance has `struck` |
+//! | `GET`, `DELETE /_sandbox/calls` | `{"subscriptions.list": 100, …}`: how often each operation was called, those that the limit refused left out; forgets it |
 //! | `GET /_sandbox/meter_totals` | `[{"customer","event_name","units","events","duplicates"}]` over all accepted events, and how many more were rejected for an identifier that was known |
+//! | `POST /_sandbox/seed` | `{"customers","tier","prefix"}`: so many subscribed customers called `<prefix>_0` and so on (`seeded`), without an event; `[{"customer","subscription"}]` |
 //! | `POST /_sandbox/subscriptions/:id/status` | `{"status"}`: forces it, with the events on the way |
 //! | `POST /_sandbox/subscriptions/:id/period` | `{"start","end"}`: moves the items' current period; after its end the anchor rules again |
 //! | `POST /_sandbox/subscriptions/:id/payment_failed` | an unpaid invoice, `past_due`, `invoice.payment_failed` |
-//! | `POST /_sandbox/events/:id/resend` | sends an event once more: same id, fresh signature |
+//! | `POST /_sandbox/subscriptions/:id/upcoming` | `invoice.upcoming`, now |
+//! | `POST /_sandbox/subscriptions/:id/trial_will_end` | `customer.subscription.trial_will_end`, now |
+//! | `POST /_sandbox/customers/:id/decline` | `{"declines"}` (true): whether every payment of the customer is declined |
+//! | `POST /_sandbox/customers/:id/entitlements` | `{"features"}`: the lookup keys of all that the customer is entitled to, with the event |
+//! | `POST /_sandbox/invoices/:id/attempt` | the next attempt to collect an open invoice, now |
+//! | `POST /_sandbox/events/:id/resend` | sends an event once more: same id, fresh signature. With `livemode` a copy as if from live mode, under an id of its own |
 //! | `POST /_sandbox/meter_events/:identifier/reject` | `{"code"}`: an accepted event counts no more; a thin event tells of it |
-//! | `POST /_sandbox/checkout/:id/pay` | presses "Pay"; `{"redirect"}` |
+//! | `POST /_sandbox/checkout/:id/pay` | presses "Pay"; `{"redirect"}`. With `declined` the bank says no (402); with `delayed` it says nothing yet: the session is complete and unpaid; with `session_first` the session's event is made before the payment's |
+//! | `POST /_sandbox/payment_intents/:id/settle` | `{"succeeds"}` (true): the bank's word on a payment that was delayed |
+//! | `POST /_sandbox/portal` | `{"configured"}`: whether the portal's settings were ever saved |
 
+mod alarms;
 mod checkout;
+mod checkout_create;
 mod checkout_page;
 mod checkout_pay;
+mod collection;
 mod connection;
 mod customers;
 mod delivery;
+mod entitlements;
 mod error;
 mod events;
 mod expand;
@@ -48,10 +86,14 @@ mod ids;
 mod invoice_json;
 mod invoice_lines;
 mod invoices;
+mod known;
 mod limiter;
 mod meter_events;
 mod meters;
 mod params;
+mod payment_intents;
+mod payment_methods;
+mod payments;
 mod period;
 mod portal;
 mod price_params;
@@ -62,6 +104,7 @@ mod route;
 mod seed;
 mod service;
 mod shape;
+mod span;
 mod state;
 mod subscriptions;
 mod summaries;
@@ -104,6 +147,13 @@ pub struct Options {
     pub webhooks: Vec<WebhookEndpoint>,
     pub requests_per_second: Option<u32>,
     pub event_shape: EventShape,
+    /// Nothing that happens makes an event.
+    pub quiet: bool,
+    /// Every invoice also makes `invoice.created` and `invoice.finalized`.
+    pub invoice_steps: bool,
+    /// How many days before a period's end `invoice.upcoming` is sent; `None`: never.
+    pub upcoming_days: Option<u16>,
+    pub after_retries: AfterRetries,
 }
 
 impl Default for Options {
@@ -114,8 +164,21 @@ impl Default for Options {
             webhooks: Vec::new(),
             requests_per_second: None,
             event_shape: EventShape::default(),
+            quiet: false,
+            invoice_steps: false,
+            upcoming_days: None,
+            after_retries: AfterRetries::default(),
         }
     }
+}
+
+/// What becomes of a subscription when the last attempt at its invoice has failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AfterRetries {
+    #[default]
+    Cancel,
+    MarkUnpaid,
+    LeavePastDue,
 }
 
 #[derive(Clone)]
@@ -164,13 +227,15 @@ impl Sandbox {
         let listener = TcpListener::bind(options.listen).await?;
         let addr = listener.local_addr()?;
         let salt = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
-        let mut state = State::new(format!("http://{addr}"), options.event_shape, salt);
-        for endpoint in options.webhooks {
+        let limiter = Limiter::new(options.requests_per_second);
+        let endpoints = options.webhooks.clone();
+        let mut state = State::new(format!("http://{addr}"), options, salt);
+        for endpoint in endpoints {
             register(&mut state, endpoint);
         }
         let client = delivery::client().map_err(io::Error::other)?;
         let (deliveries, outgoing) = mpsc::unbounded_channel();
-        let service = Service::new(state, Limiter::new(options.requests_per_second), deliveries);
+        let service = Service::new(state, limiter, deliveries);
         let (stop, stopped) = oneshot::channel::<()>();
         let app = http::router(service.clone()).into_make_service_with_connect_info::<Line>();
         let server = axum::serve(Lines(listener), app).with_graceful_shutdown(async {
@@ -220,6 +285,11 @@ impl Sandbox {
         reference: Option<&str>,
     ) -> Result<Subscribed, ApiError> {
         self.service.with(|state, now| seed::subscribed_customer(state, now, tier, reference))
+    }
+
+    /// Makes so many of them at once, called `<prefix>_0` and so on, without an event.
+    pub fn seed_customers(&self, count: u64, tier: &str, prefix: &str) -> Result<Vec<Subscribed>, ApiError> {
+        self.service.with(|state, now| seed::subscribed_customers(state, now, tier, prefix, count))
     }
 }
 

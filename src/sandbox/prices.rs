@@ -13,6 +13,9 @@ use super::products;
 use super::state::{Call, Metadata, State, merge_metadata, new_metadata};
 use super::table::{Page, Row, list};
 
+/// As many as a list may name.
+const MAX_LOOKUP_KEYS: usize = 10;
+
 #[derive(Debug, Clone)]
 pub struct Price {
     pub id: String,
@@ -229,6 +232,10 @@ pub fn index(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
     let params = call.params;
     let active = params.boolean("active")?;
     let keys = params.texts("lookup_keys");
+    if keys.len() > MAX_LOOKUP_KEYS {
+        let message = "You may only specify up to 10 lookup_keys.";
+        return Err(ApiError::parameter("lookup_keys", "parameter_invalid", message));
+    }
     let (product, kind) = (params.filled("product"), params.filled("type"));
     let keep = |price: &Price| {
         let key = price.lookup_key.as_deref();

@@ -2,8 +2,9 @@
 
 use super::state::Operation;
 use super::{
-    checkout, customers, events, hooks, invoices, meter_events, meters, portal, prices, products,
-    subscriptions, summaries, thin_events, webhooks,
+    checkout, checkout_create, collection, customers, entitlements, events, hooks, invoices, meter_events,
+    meters, payment_intents, payment_methods, portal, prices, products, subscriptions, summaries,
+    thin_events, webhooks,
 };
 
 pub struct Route<'a> {
@@ -11,6 +12,8 @@ pub struct Route<'a> {
     pub operation: Operation,
     /// The id in the path; empty where there is none.
     pub id: &'a str,
+    /// The id in front of it, of what it belongs to; empty where there is none.
+    pub owner: &'a str,
 }
 
 /// Finds the operation for a path below `/v1/`.
@@ -20,6 +23,9 @@ pub fn api<'a>(method: &str, path: &'a str) -> Option<Route<'a>> {
         ["billing", resource, rest @ ..] => (resource, "billing", rest),
         ["checkout", "sessions", rest @ ..] => ("sessions", "checkout", rest),
         ["billing_portal", "sessions", rest @ ..] => ("sessions", "portal", rest),
+        ["entitlements", "active_entitlements"] if method == "GET" => {
+            return route("entitlements.active_entitlements.list", entitlements::index, "");
+        }
         [resource, rest @ ..] => (resource, "", rest),
         [] => return None,
     };
@@ -44,12 +50,17 @@ pub fn second_api<'a>(method: &str, path: &'a str) -> Option<Route<'a>> {
 
 #[allow(clippy::unnecessary_wraps)] // so that every arm of a table is one line
 fn route<'a>(name: &'static str, operation: Operation, id: &'a str) -> Option<Route<'a>> {
-    Some(Route { name, operation, id })
+    Some(Route { name, operation, id, owner: "" })
+}
+
+fn owned<'a>(name: &'static str, operation: Operation, owner: &'a str, id: &'a str) -> Option<Route<'a>> {
+    Some(Route { name, operation, id, owner })
 }
 
 fn core<'a>(method: &str, resource: &str, rest: &[&'a str]) -> Option<Route<'a>> {
     match resource {
-        "customers" | "payment_methods" => customers(method, resource, rest),
+        "customers" => customers(method, resource, rest),
+        "payment_methods" | "payment_intents" => payments(method, resource, rest),
         "products" | "prices" => catalogue(method, resource, rest),
         "subscriptions" => subscriptions(method, rest),
         "invoices" => invoices(method, rest),
@@ -65,10 +76,29 @@ fn customers<'a>(method: &str, resource: &str, rest: &[&'a str]) -> Option<Route
         ("GET", "customers", [id]) => route("customers.retrieve", customers::retrieve, id),
         ("POST", "customers", [id]) => route("customers.update", customers::update, id),
         ("DELETE", "customers", [id]) => route("customers.delete", customers::delete, id),
-        ("GET", "customers", [id, "payment_methods"]) => {
-            route("payment_methods.list", customers::payment_methods, id)
+        ("GET", "customers", [owner, "payment_methods"]) => {
+            owned("payment_methods.list", payment_methods::index, owner, "")
         }
-        ("GET", "payment_methods", []) => route("payment_methods.list", customers::payment_methods, ""),
+        ("GET", "customers", [owner, "payment_methods", id]) => {
+            owned("customers.payment_methods.retrieve", payment_methods::retrieve_owned, owner, id)
+        }
+        _ => None,
+    }
+}
+
+fn payments<'a>(method: &str, resource: &str, rest: &[&'a str]) -> Option<Route<'a>> {
+    match (method, resource, rest) {
+        ("POST", "payment_methods", []) => route("payment_methods.create", payment_methods::create, ""),
+        ("GET", "payment_methods", []) => route("payment_methods.list", payment_methods::index, ""),
+        ("GET", "payment_methods", [id]) => route("payment_methods.retrieve", payment_methods::retrieve, id),
+        ("POST", "payment_methods", [id, "attach"]) => {
+            route("payment_methods.attach", payment_methods::attach, id)
+        }
+        ("POST", "payment_methods", [id, "detach"]) => {
+            route("payment_methods.detach", payment_methods::detach, id)
+        }
+        ("GET", "payment_intents", []) => route("payment_intents.list", payment_intents::index, ""),
+        ("GET", "payment_intents", [id]) => route("payment_intents.retrieve", payment_intents::retrieve, id),
         _ => None,
     }
 }
@@ -104,7 +134,7 @@ fn invoices<'a>(method: &str, rest: &[&'a str]) -> Option<Route<'a>> {
         ("GET", []) => route("invoices.list", invoices::index, ""),
         ("POST", ["create_preview"]) => route("invoices.create_preview", invoices::preview, ""),
         ("GET", [id]) => route("invoices.retrieve", invoices::retrieve, id),
-        ("POST", [id, "pay"]) => route("invoices.pay", invoices::pay, id),
+        ("POST", [id, "pay"]) => route("invoices.pay", collection::pay, id),
         _ => None,
     }
 }
@@ -140,7 +170,7 @@ fn billing<'a>(method: &str, resource: &str, rest: &[&'a str]) -> Option<Route<'
 
 fn checkout_sessions<'a>(method: &str, rest: &[&'a str]) -> Option<Route<'a>> {
     match (method, rest) {
-        ("POST", []) => route("checkout.sessions.create", checkout::create, ""),
+        ("POST", []) => route("checkout.sessions.create", checkout_create::create, ""),
         ("GET", []) => route("checkout.sessions.list", checkout::index, ""),
         ("GET", [id]) => route("checkout.sessions.retrieve", checkout::retrieve, id),
         ("GET", [id, "line_items"]) => route("checkout.sessions.line_items", checkout::line_items, id),
@@ -160,17 +190,31 @@ pub fn hook<'a>(method: &str, path: &'a str) -> Option<Route<'a>> {
         ("GET", ["faults"]) => route("hooks.faults", hooks::list_faults, ""),
         ("POST", ["faults"]) => route("hooks.faults", hooks::plan_fault, ""),
         ("DELETE", ["faults"]) => route("hooks.faults", hooks::clear_faults, ""),
+        ("GET", ["calls"]) => route("hooks.calls", hooks::list_calls, ""),
+        ("DELETE", ["calls"]) => route("hooks.calls", hooks::clear_calls, ""),
         ("GET", ["meter_totals"]) => route("hooks.meter_totals", hooks::meter_totals, ""),
-        ("POST", ["subscriptions", id, "status"]) => route("hooks.status", hooks::set_status, id),
-        ("POST", ["subscriptions", id, "period"]) => route("hooks.period", hooks::set_period, id),
-        ("POST", ["subscriptions", id, "payment_failed"]) => {
-            route("hooks.payment_failed", hooks::payment_failed, id)
-        }
-        ("POST", ["events", id, "resend"]) => route("hooks.resend", events::resend, id),
-        ("POST", ["meter_events", identifier, "reject"]) => {
-            route("hooks.reject", thin_events::reject, identifier)
-        }
-        ("POST", ["checkout", id, "pay"]) => route("hooks.pay", hooks::pay_checkout, id),
+        ("POST", ["seed"]) => route("hooks.seed", hooks::seed, ""),
+        ("POST", ["portal"]) => route("hooks.portal", hooks::configure_portal, ""),
+        ("POST", [resource, id, action]) => change_hook(resource, id, action),
+        _ => None,
+    }
+}
+
+/// A hook that does something to one object.
+fn change_hook<'a>(resource: &str, id: &'a str, action: &str) -> Option<Route<'a>> {
+    match (resource, action) {
+        ("subscriptions", "status") => route("hooks.status", hooks::set_status, id),
+        ("subscriptions", "period") => route("hooks.period", hooks::set_period, id),
+        ("subscriptions", "payment_failed") => route("hooks.payment_failed", hooks::payment_failed, id),
+        ("subscriptions", "upcoming") => route("hooks.upcoming", hooks::tell_of_invoice, id),
+        ("subscriptions", "trial_will_end") => route("hooks.trial_will_end", hooks::tell_of_trial, id),
+        ("customers", "decline") => route("hooks.decline", hooks::set_declines, id),
+        ("customers", "entitlements") => route("hooks.entitlements", entitlements::set, id),
+        ("invoices", "attempt") => route("hooks.attempt", collection::try_again, id),
+        ("payment_intents", "settle") => route("hooks.settle", hooks::settle, id),
+        ("events", "resend") => route("hooks.resend", events::resend, id),
+        ("meter_events", "reject") => route("hooks.reject", thin_events::reject, id),
+        ("checkout", "pay") => route("hooks.pay", hooks::pay_checkout, id),
         _ => None,
     }
 }

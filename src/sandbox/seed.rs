@@ -142,3 +142,18 @@ pub fn subscribed_customer(
     let subscription = subscriptions::open(state, now, order)?;
     Ok(Subscribed { customer, subscription })
 }
+
+/// So many customers, subscribed to a seeded tier and called `<prefix>_<n>` from 0 on, without an event.
+pub fn subscribed_customers(
+    state: &mut State,
+    now: i64,
+    tier: &str,
+    prefix: &str,
+    count: u64,
+) -> Result<Vec<Subscribed>, ApiError> {
+    let quiet = std::mem::replace(&mut state.options.quiet, true);
+    let one = |n: u64| subscribed_customer(state, now, tier, Some(&format!("{prefix}_{n}")));
+    let made = (0..count).map(one).collect();
+    state.options.quiet = quiet;
+    made
+}

@@ -11,7 +11,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
-use super::checkout;
+use super::alarms;
 use super::delivery::unix_now;
 use super::error::ApiError;
 use super::events::Delivery;
@@ -23,7 +23,6 @@ use super::meter_events;
 use super::params::Params;
 use super::route::{METER_EVENT, Route};
 use super::state::{Call, State};
-use super::subscriptions;
 
 #[derive(Debug)]
 pub struct Service {
@@ -103,8 +102,7 @@ impl Service {
     pub fn with<T>(&self, act: impl FnOnce(&mut State, i64) -> T) -> T {
         let now = unix_now();
         let mut state = self.lock();
-        subscriptions::tick(&mut state, now);
-        checkout::expire_old(&mut state, now);
+        alarms::pass(&mut state, now);
         let result = act(&mut state, now);
         for delivery in state.outgoing.drain(..) {
             // Without a delivering task, at the end, events only stay in the list.
@@ -124,6 +122,7 @@ impl Service {
     }
 
     pub async fn run(&self, route: &Route<'_>, request: &Request<'_>) -> Outcome {
+        *self.lock().calls.entry(route.name).or_default() += 1;
         let key = request.idempotency_key.filter(|_| request.method == "POST");
         let claim = match key.map(|key| self.claim(key, request)).transpose() {
             Ok(Some(Claimed::Replay(answer))) => return Outcome::Answer(answer),
@@ -166,7 +165,7 @@ impl Service {
 
     fn execute(&self, route: &Route<'_>, params: &Params) -> Result<Value, ApiError> {
         self.with(|state, now| {
-            let call = Call { now, id: route.id, params };
+            let call = Call { now, id: route.id, owner: route.owner, params };
             let mut value = (route.operation)(state, &call)?;
             // By now the operation has taken effect, whatever there is to expand.
             expand(state, params, &mut value).map_err(ApiError::kept)?;

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::EventShape;
+use super::Options;
+use super::alarms::Alarm;
 use super::checkout::Session;
 use super::customers::Customer;
 use super::error::ApiError;
@@ -16,6 +17,8 @@ use super::ids::Ids;
 use super::invoices::Invoice;
 use super::meters::Meter;
 use super::params::{Param, Params};
+use super::payment_intents::PaymentIntent;
+use super::payment_methods::PaymentMethod;
 use super::prices::Price;
 use super::products::Product;
 use super::subscriptions::Subscription;
@@ -27,7 +30,7 @@ use super::webhooks::Endpoint;
 #[derive(Debug)]
 pub struct State {
     pub base_url: String,
-    pub event_shape: EventShape,
+    pub options: Options,
     pub ids: Ids,
     pub customers: Table<Customer>,
     pub products: Table<Product>,
@@ -36,14 +39,20 @@ pub struct State {
     pub subscriptions: Table<Subscription>,
     pub sessions: Table<Session>,
     pub invoices: Table<Invoice>,
+    pub payment_methods: Table<PaymentMethod>,
+    pub payment_intents: Table<PaymentIntent>,
+    /// Whether the portal's settings were saved.
+    pub portal_configured: bool,
     pub events: Table<Event>,
     pub thin_events: Table<ThinEvent>,
     pub endpoints: Table<Endpoint>,
     pub usage: Usage,
     /// When each live subscription next needs attention: a period or a trial ends.
     pub edges: BTreeSet<(i64, String)>,
-    /// When each checkout session expires, unless it is paid before.
-    pub session_ends: BTreeSet<(i64, String)>,
+    /// What else happens by itself, and when.
+    pub alarms: BTreeSet<(i64, Alarm)>,
+    /// How often each operation was called.
+    pub calls: BTreeMap<&'static str, u64>,
     pub idempotency: Idempotency,
     pub faults: Faults,
     /// Customer and event name of meter events that are being taken right now.
@@ -53,10 +62,10 @@ pub struct State {
 }
 
 impl State {
-    pub fn new(base_url: String, event_shape: EventShape, salt: u64) -> Self {
+    pub fn new(base_url: String, options: Options, salt: u64) -> Self {
         Self {
             base_url,
-            event_shape,
+            options,
             ids: Ids::new(salt),
             customers: Table::default(),
             products: Table::default(),
@@ -65,12 +74,16 @@ impl State {
             subscriptions: Table::default(),
             sessions: Table::default(),
             invoices: Table::default(),
+            payment_methods: Table::default(),
+            payment_intents: Table::default(),
+            portal_configured: true,
             events: Table::default(),
             thin_events: Table::default(),
             endpoints: Table::default(),
             usage: Usage::default(),
             edges: BTreeSet::new(),
-            session_ends: BTreeSet::new(),
+            alarms: BTreeSet::new(),
+            calls: BTreeMap::new(),
             idempotency: Idempotency::default(),
             faults: Faults::default(),
             in_flight: BTreeSet::new(),
@@ -86,6 +99,8 @@ pub struct Call<'a> {
     pub now: i64,
     /// The id in the path; empty where there is none.
     pub id: &'a str,
+    /// The id in front of it in the path, of what it belongs to; empty where there is none.
+    pub owner: &'a str,
     pub params: &'a Params,
 }
 

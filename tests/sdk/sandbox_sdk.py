@@ -5,74 +5,28 @@
 Exits 0 if everything is as Stripe would have it, else 1 with the first mismatch.
 """
 
-import queue
 import sys
-import threading
 import time
 import urllib.request
 from decimal import Decimal
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import stripe
 
-FLAT_CENTS = 9_900
+from checks import Inbox, Mismatch, expect, expect_error
+from payments import (
+    FLAT_CENTS,
+    check_cards,
+    check_declines,
+    check_news,
+    check_portal,
+    check_purchase,
+    check_trial,
+)
+
 INCLUDED = 10_000
 OVERAGE_CENTS = Decimal("2")
 PERIOD_UNITS = [9_000, 999, 1, 2_345]
 MINUTE = 60
-
-
-class Mismatch(Exception):
-    """The sandbox answered something else than Stripe would."""
-
-
-def expect(what, actual, wanted):
-    if actual != wanted:
-        raise Mismatch(f"{what}: got {actual!r}, wanted {wanted!r}")
-
-
-def expect_error(what, kind, status, call):
-    try:
-        call()
-    except kind as error:
-        expect(f"{what}: status", error.http_status, status)
-        return error
-    raise Mismatch(f"{what}: nothing was raised, wanted {kind.__name__}")
-
-
-class Inbox:
-    """A webhook endpoint that keeps what it receives."""
-
-    def __init__(self):
-        received = queue.Queue()
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                received.put((body, self.headers["Stripe-Signature"]))
-                self.send_response(200)
-                self.end_headers()
-
-            def log_message(self, *_):
-                pass
-
-        self.received = received
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/webhook"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def next(self, kind, secret):
-        """The next event of a kind, verified by the SDK."""
-        deadline = time.monotonic() + 20
-        while True:
-            left = deadline - time.monotonic()
-            try:
-                body, signature = self.received.get(timeout=max(left, 0.01))
-            except queue.Empty:
-                raise Mismatch(f"webhook {kind} did not arrive") from None
-            event = stripe.Webhook.construct_event(body, signature, secret)
-            if event.type == kind:
-                return event, body, signature
 
 
 def make_catalogue(run):
@@ -228,11 +182,49 @@ def check_webhooks(inbox, secret, session):
     expect("newest event", listed.data[0].id, event.id)
 
 
+def check_upgrade(subscription, flat):
+    """Items by id: replaced, added and deleted in one call each."""
+    big = stripe.Price.create(
+        product=flat.product,
+        currency="usd",
+        unit_amount=5 * FLAT_CENTS,
+        recurring={"interval": "month"},
+    )
+    flat_item, metered_item = subscription["items"].data
+    changed = stripe.Subscription.modify(
+        subscription.id,
+        items=[{"id": flat_item.id, "price": big.id}, {"id": metered_item.id, "deleted": True}],
+        proration_behavior="always_invoice",
+        payment_behavior="error_if_incomplete",
+        expand=["latest_invoice"],
+    )
+    items = changed["items"].data
+    expect("items", [(i.id, i.price.id) for i in items], [(flat_item.id, big.id)])
+    invoice = changed.latest_invoice
+    prorated = [line.parent.subscription_item_details.proration for line in invoice.lines.data]
+    expect("prorations", (prorated, invoice.status), ([True, True], "paid"))
+    back = stripe.Subscription.modify(
+        subscription.id,
+        items=[{"id": flat_item.id, "price": flat.id}, {"price": metered_item.price.id}],
+        proration_behavior="none",
+    )
+    expect("added again", len(back["items"].data), 2)
+    expect_error(
+        "an unknown parameter",
+        stripe.InvalidRequestError,
+        400,
+        lambda: stripe.Subscription.modify(subscription.id, prorate=True),
+    )
+
+
 def check_changes(subscription):
     changed = stripe.Subscription.modify(subscription.id, cancel_at_period_end=True)
     expect("still active", (changed.status, changed.cancel_at_period_end), ("active", True))
     changed = stripe.Subscription.modify(subscription.id, cancel_at_period_end=False)
     expect("cancellation undone", changed.cancel_at_period_end, False)
+    at = int(time.time()) + 86_400
+    changed = stripe.Subscription.modify(subscription.id, cancel_at=at)
+    expect("planned end", (changed.cancel_at, changed.cancel_at_period_end), (at, False))
     ended = stripe.Subscription.cancel(subscription.id)
     expect("canceled", ended.status, "canceled")
     error = expect_error(
@@ -258,6 +250,13 @@ def main(base):
     check_idempotency(run)
     session = check_checkout(base, flat, metered)
     check_webhooks(inbox, endpoint.secret, session)
+    buyer = check_cards()
+    check_declines(flat)
+    check_purchase(base, buyer)
+    check_trial(base, flat)
+    check_portal(customer, subscription)
+    check_news(base, inbox, endpoint.secret, customer, subscription)
+    check_upgrade(subscription, flat)
     check_changes(subscription)
     stripe.WebhookEndpoint.delete(endpoint.id)
     customers = list(stripe.Customer.list(limit=1).auto_paging_iter())

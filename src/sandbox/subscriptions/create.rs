@@ -2,12 +2,15 @@
 
 use serde_json::Value;
 
-use super::{Item, Status, Subscription, json, renewal, reschedule};
+use super::payment::PaymentBehavior;
+use super::{Item, Status, Subscription, due, json, renewal, reschedule};
 use crate::sandbox::customers;
 use crate::sandbox::error::ApiError;
 use crate::sandbox::events;
 use crate::sandbox::invoices::{Bill, Reason};
+use crate::sandbox::known;
 use crate::sandbox::params::Params;
+use crate::sandbox::payment_methods;
 use crate::sandbox::period::{Cadence, Period, containing};
 use crate::sandbox::state::{Call, Metadata, State, new_metadata};
 
@@ -27,8 +30,10 @@ pub struct Order {
     pub anchor: Option<i64>,
     pub backdated_to: Option<i64>,
     pub cancel_at_period_end: bool,
-    /// Leave the first invoice unpaid, as `payment_behavior=default_incomplete` does.
-    pub incomplete: bool,
+    pub cancel_at: Option<i64>,
+    /// The card it is paid by, before the customer's default.
+    pub card: Option<String>,
+    pub behavior: PaymentBehavior,
 }
 
 #[derive(Debug, Clone)]
@@ -46,6 +51,7 @@ pub fn create(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
 
 fn read(state: &State, call: &Call<'_>) -> Result<Order, ApiError> {
     let params = call.params;
+    params.only(known::SUBSCRIPTION_CREATE)?;
     let customer = params.required("customer")?;
     customers::referenced(state, customer, "customer")?;
     let mut items = Vec::new();
@@ -73,7 +79,9 @@ fn read(state: &State, call: &Call<'_>) -> Result<Order, ApiError> {
         anchor,
         backdated_to,
         cancel_at_period_end: params.boolean("cancel_at_period_end")?.unwrap_or(false),
-        incomplete: params.filled("payment_behavior") == Some("default_incomplete"),
+        cancel_at: cancel_at(params, call.now)?,
+        card: payment_methods::chosen(state, params, "default_payment_method", customer)?,
+        behavior: PaymentBehavior::read(params)?,
     })
 }
 
@@ -110,6 +118,20 @@ pub fn trial_end(params: &Params, now: i64) -> Result<Option<i64>, ApiError> {
     Ok(instant(params, "trial_end")?.filter(|end| *end > now))
 }
 
+/// When a request wants the subscription to end.
+pub fn cancel_at(params: &Params, now: i64) -> Result<Option<i64>, ApiError> {
+    let at = instant(params, "cancel_at")?;
+    if at.is_some() && params.boolean("cancel_at_period_end")? == Some(true) {
+        let message = "You may only specify one of these parameters: cancel_at, cancel_at_period_end.";
+        return Err(ApiError::refused(message));
+    }
+    if at.is_some_and(|at| at <= now) {
+        let message = "cancel_at must be a timestamp in the future.";
+        return Err(ApiError::parameter("cancel_at", "parameter_invalid", message));
+    }
+    Ok(at)
+}
+
 fn instant(params: &Params, name: &str) -> Result<Option<i64>, ApiError> {
     let instant = params.integer(name)?;
     if instant.is_some_and(|at| !(0..=LAST_INSTANT).contains(&at)) {
@@ -131,16 +153,20 @@ pub fn cadence(state: &State, price: &str) -> Result<Cadence, ApiError> {
 
 /// Starts a subscription, makes its first invoice and tells the world.
 pub fn open(state: &mut State, now: i64, order: Order) -> Result<String, ApiError> {
+    let behavior = order.behavior;
     let subscription = build(state, now, order)?;
-    let (id, incomplete) = (subscription.id.clone(), subscription.status == Status::Incomplete);
+    let id = subscription.id.clone();
     let bills: Vec<_> =
         subscription.items.iter().filter_map(|item| first_bill(&subscription, item)).collect();
+    behavior.admit(state, now, &subscription, &bills)?;
     state.subscriptions.insert(subscription);
     reschedule(state, &id);
-    renewal::attach_invoice(state, now, &id, &bills, Reason::Create, !incomplete, |state| {
+    renewal::attach_invoice(state, now, &id, &bills, Reason::Create, behavior.collect(), |state| {
         let object = state.subscriptions.get(&id).map(|row| json(state, row)).unwrap_or_default();
         events::emit(state, now, "customer.subscription.created", object);
     })?;
+    due::plan_first_payment(state, now, &id);
+    due::plan_trial_notice(state, now, &id)?;
     Ok(id)
 }
 
@@ -176,11 +202,7 @@ fn build(state: &mut State, now: i64, order: Order) -> Result<Subscription, ApiE
     Ok(Subscription {
         id: state.ids.make("sub"),
         customer: order.customer,
-        status: match (trial, order.incomplete) {
-            (Some(_), _) => Status::Trialing,
-            (None, true) => Status::Incomplete,
-            (None, false) => Status::Active,
-        },
+        status: if trial.is_some() { Status::Trialing } else { Status::Active },
         items,
         metadata: order.metadata,
         currency,
@@ -188,7 +210,9 @@ fn build(state: &mut State, now: i64, order: Order) -> Result<Subscription, ApiE
         start_date: start,
         anchor,
         cancel_at_period_end: order.cancel_at_period_end,
-        canceled_at: order.cancel_at_period_end.then_some(now),
+        cancel_at: order.cancel_at,
+        canceled_at: (order.cancel_at_period_end || order.cancel_at.is_some()).then_some(now),
+        default_payment_method: order.card,
         ended_at: None,
         trial,
         pause_collection: None,

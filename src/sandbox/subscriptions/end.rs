@@ -3,13 +3,16 @@
 use serde_json::Value;
 
 use super::{Item, Status, json, renewal, reschedule};
+use crate::sandbox::collection;
 use crate::sandbox::error::ApiError;
 use crate::sandbox::events;
-use crate::sandbox::invoices::{Bill, Reason};
+use crate::sandbox::invoices::{Bill, Collect, Reason};
+use crate::sandbox::known;
 use crate::sandbox::state::{Call, State};
 
 /// `DELETE /v1/subscriptions/:id`; usage of the running period is billed only with `invoice_now`.
 pub fn cancel(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
+    call.params.only(known::SUBSCRIPTION_CANCEL)?;
     let subscription = state.subscriptions.find(call.id)?;
     if subscription.status.ended() {
         return Err(ApiError::not_found("subscription", call.id));
@@ -17,7 +20,7 @@ pub fn cancel(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
     if call.params.boolean("invoice_now")? == Some(true) {
         let metered = subscription.items.iter().filter(|item| item.quantity.is_none());
         let bills: Vec<(Item, Bill)> = metered.map(|item| (item.clone(), Bill::Usage(item.period))).collect();
-        renewal::attach_invoice(state, call.now, call.id, &bills, Reason::Update, true, |_| ())?;
+        renewal::attach_invoice(state, call.now, call.id, &bills, Reason::Update, Collect::Now, |_| ())?;
     }
     end_now(state, call.now, call.id)?;
     Ok(json(state, state.subscriptions.find(call.id)?))
@@ -29,6 +32,8 @@ pub fn end_now(state: &mut State, now: i64, id: &str) -> Result<(), ApiError> {
     subscription.status = Status::Canceled;
     subscription.canceled_at.get_or_insert(now);
     subscription.ended_at = Some(now);
+    let customer = subscription.customer.clone();
+    collection::stop(state, &customer, id);
     reschedule(state, id);
     let object = json(state, state.subscriptions.find(id)?);
     events::emit(state, now, "customer.subscription.deleted", object);

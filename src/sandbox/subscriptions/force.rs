@@ -4,7 +4,7 @@ use super::renewal::{announce, attach_invoice};
 use super::{Item, Status, end, json, reschedule};
 use crate::sandbox::error::ApiError;
 use crate::sandbox::events;
-use crate::sandbox::invoices::{Bill, Reason};
+use crate::sandbox::invoices::{Bill, Collect, Reason};
 use crate::sandbox::period::Period;
 use crate::sandbox::state::State;
 
@@ -45,8 +45,12 @@ pub fn force_period(state: &mut State, now: i64, id: &str, period: Period) -> Re
 /// Fails the payment of the running period's flat fees.
 pub fn fail_payment(state: &mut State, now: i64, id: &str) -> Result<(), ApiError> {
     let subscription = state.subscriptions.find(id)?;
+    let before = json(state, subscription);
     let licensed = subscription.items.iter().filter(|item| item.quantity.is_some());
     let bills: Vec<(Item, Bill)> = licensed.map(|item| (item.clone(), Bill::Fee(item.period))).collect();
-    attach_invoice(state, now, id, &bills, Reason::Cycle, false, |_| ())?;
-    force_status(state, now, id, Status::PastDue)
+    attach_invoice(state, now, id, &bills, Reason::Cycle, Collect::InVain, |_| ())?;
+    state.subscriptions.find_mut(id)?.status = Status::PastDue;
+    reschedule(state, id);
+    announce(state, now, id, &before);
+    Ok(())
 }

@@ -1,28 +1,35 @@
 //! Subscriptions: what a customer pays for, item by item, each item with its own current period.
 //!
-//! Differences from Stripe, on purpose: nothing is prorated; a new interval on any item ends all periods
-//! at once and starts new ones now; payments succeed unless a hook says otherwise; with mixed intervals
-//! `cancel_at_period_end` means the end of the longest period.
+//! Differences from Stripe, on purpose: only `proration_behavior=always_invoice` prorates; a new interval on any
+//! item ends all periods at once and starts new ones now, and gives nothing back for the old ones; with mixed
+//! intervals `cancel_at_period_end` means the end of the longest period; the usage of a metered item that is
+//! deleted is never billed.
 
 mod create;
+mod due;
 mod end;
 mod force;
 mod json;
+mod payment;
+mod proration;
 mod renewal;
 mod update;
 
 use serde_json::Value;
 
+use super::alarms::Alarm;
 use super::error::ApiError;
 use super::period::Period;
+use super::span::Span;
 use super::state::{Call, Metadata, State};
 use super::table::{Page, Row, list};
 
 pub use create::{Order, OrderItem, create, open, order_item, trial_end};
+pub use due::{expire_incomplete, tell_of_trial};
 pub use end::{cancel, cancel_all};
 pub use force::{fail_payment, force_period, force_status};
 pub use json::json;
-pub use renewal::tick;
+pub use renewal::turn_first;
 pub use update::{resume, update};
 
 #[derive(Debug, Clone)]
@@ -37,11 +44,15 @@ pub struct Subscription {
     pub start_date: i64,
     pub anchor: i64,
     pub cancel_at_period_end: bool,
+    /// A moment of its own at which it ends.
+    pub cancel_at: Option<i64>,
     pub canceled_at: Option<i64>,
     pub ended_at: Option<i64>,
     pub trial: Option<Period>,
     pub pause_collection: Option<Pause>,
     pub latest_invoice: Option<String>,
+    /// The card it is paid by, before the customer's default.
+    pub default_payment_method: Option<String>,
     /// Where it stands in [`State::edges`].
     edge: Option<i64>,
 }
@@ -128,16 +139,16 @@ impl Row for Subscription {
 }
 
 impl Subscription {
-    /// When a cancellation at the period's end takes effect: once everything paid for has been had.
-    fn cancels_at(&self) -> Option<i64> {
+    /// When a cancellation takes effect: at a moment of its own, or once everything paid for has been had.
+    pub fn cancels_at(&self) -> Option<i64> {
         let ends = self.items.iter().map(|item| item.period.end);
-        ends.max().filter(|_| self.cancel_at_period_end)
+        self.cancel_at.or_else(|| ends.max().filter(|_| self.cancel_at_period_end))
     }
 
-    /// When the next period ends.
-    fn next_edge(&self) -> Option<i64> {
+    /// When the next period ends, or everything does.
+    pub fn next_edge(&self) -> Option<i64> {
         let ends = self.items.iter().map(|item| item.period.end);
-        ends.min().filter(|_| self.status.cycles())
+        ends.chain(self.cancels_at()).min().filter(|_| self.status.cycles())
     }
 }
 
@@ -153,6 +164,10 @@ pub fn reschedule(state: &mut State, id: &str) {
     }
     if let Some(next) = next {
         state.edges.insert((next, id.to_owned()));
+        if let Some(days) = state.options.upcoming_days.filter(|_| old != Some(next)) {
+            let notice = next - i64::from(days) * 86_400;
+            state.alarms.insert((notice, Alarm::InvoiceUpcoming(id.to_owned(), next)));
+        }
     }
 }
 
@@ -164,6 +179,10 @@ pub fn retrieve(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
 /// By default all that are not canceled; `status=all` lists every one, `ended` the terminal ones.
 pub fn index(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
     let wanted = call.params.filled("status");
+    if wanted.is_some_and(|name| !["all", "ended"].contains(&name) && Status::parse(name).is_none()) {
+        return Err(ApiError::parameter("status", "parameter_invalid", "Invalid status."));
+    }
+    let created = Span::read(call.params, "created")?;
     let by_status = |status: Status| match wanted {
         None => status != Status::Canceled,
         Some("all") => true,
@@ -173,6 +192,7 @@ pub fn index(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
     let price = call.params.filled("price");
     let keep = |subscription: &Subscription| {
         by_status(subscription.status)
+            && created.contains(subscription.created)
             && price.is_none_or(|price| subscription.items.iter().any(|item| item.price == price))
     };
     let customer = call.params.filled("customer");

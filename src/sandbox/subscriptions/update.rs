@@ -4,19 +4,58 @@
 
 use serde_json::Value;
 
-use super::create::{cadence, order_item, refuse_duplicates};
-use super::renewal::{announce, close_periods};
-use super::{Item, Pause, Status, Subscription, json, reschedule};
+use super::create::{cadence, cancel_at, order_item, refuse_duplicates};
+use super::due::tell_of_trial;
+use super::payment::PaymentBehavior;
+use super::proration::Proration;
+use super::renewal::{announce, attach_invoice, close_periods, renewal, restarted};
+use super::{Item, OrderItem, Pause, Status, Subscription, json, reschedule};
 use crate::sandbox::error::ApiError;
 use crate::sandbox::events;
+use crate::sandbox::invoices::Reason;
+use crate::sandbox::known;
 use crate::sandbox::params::{Param, Params};
+use crate::sandbox::payment_methods;
 use crate::sandbox::period::{Period, containing};
 use crate::sandbox::state::{Call, State, merge_metadata};
 
 pub fn update(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
     let (now, id, params) = (call.now, call.id, call.params);
+    params.only(known::SUBSCRIPTION_UPDATE)?;
+    let (behavior, proration) = (PaymentBehavior::read(params)?, Proration::read(params)?);
     let old = state.subscriptions.find(id)?.clone();
+    let new = changed(state, call, &old)?;
+    let ends_trial = params.filled("trial_end") == Some("now") && old.status == Status::Trialing;
+    let restarts = ends_trial
+        || params.filled("billing_cycle_anchor") == Some("now")
+        || cadences_changed(state, &old, &new)?;
+    let restarts = restarts && old.status.cycles();
+    let bills = if restarts {
+        renewal(state, &restarted(&new, now), now)?.bills
+    } else {
+        proration.bills(&old, &new, now)
+    };
+    behavior.admit(state, now, &new, &bills)?;
+
     let before = json(state, &old);
+    if let (true, Some(trial)) = (ends_trial, old.trial) {
+        tell_of_trial(state, now, id, trial.end)?;
+    }
+    *state.subscriptions.find_mut(id)? = new;
+    reschedule(state, id);
+    if restarts {
+        close_periods(state, now, id, behavior.collect())?;
+    } else {
+        attach_invoice(state, now, id, &bills, Reason::Update, behavior.collect(), |state| {
+            announce(state, now, id, &before);
+        })?;
+    }
+    Ok(json(state, state.subscriptions.find(id)?))
+}
+
+/// The subscription as a request wants it. Nothing has changed yet.
+fn changed(state: &mut State, call: &Call<'_>, old: &Subscription) -> Result<Subscription, ApiError> {
+    let (now, params) = (call.now, call.params);
     let mut new = old.clone();
     merge_metadata(&mut new.metadata, params);
     if old.status.ended() {
@@ -25,20 +64,11 @@ pub fn update(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
     change_items(state, &mut new, params, now)?;
     change_cancellation(&mut new, params, now)?;
     change_pause(&mut new, params)?;
-    let ends_trial = params.filled("trial_end") == Some("now") && old.status == Status::Trialing;
-    let restarts = ends_trial
-        || params.filled("billing_cycle_anchor") == Some("now")
-        || cadences_changed(state, &old, &new)?;
-    if let Some(row) = state.subscriptions.get_mut(id) {
-        *row = new;
+    if params.text("default_payment_method").is_some() {
+        new.default_payment_method =
+            payment_methods::chosen(state, params, "default_payment_method", &new.customer)?;
     }
-    reschedule(state, id);
-    if restarts && old.status.cycles() {
-        close_periods(state, now, id)?;
-    } else {
-        announce(state, now, id, &before);
-    }
-    Ok(json(state, state.subscriptions.find(id)?))
+    Ok(new)
 }
 
 fn refuse_changes_after_the_end(params: &Params) -> Result<(), ApiError> {
@@ -55,6 +85,7 @@ fn change_items(
     now: i64,
 ) -> Result<(), ApiError> {
     for group in params.groups("items") {
+        group.only(known::SUBSCRIPTION_ITEM)?;
         match group.filled("id") {
             Some(id) => change_item(state, new, id, group)?,
             None => add_item(state, new, group, now)?,
@@ -75,7 +106,7 @@ fn change_item(state: &State, new: &mut Subscription, id: &str, group: &Params) 
     }
     let item = &mut new.items[at];
     if group.filled("price").is_some() {
-        let ordered = order_item(state, group, "items")?;
+        let ordered = in_currency(state, order_item(state, group, "items")?, &new.currency)?;
         (item.price, item.quantity) = (ordered.price, ordered.quantity);
     } else if let (Some(quantity), Some(_)) = (group.count("quantity")?, item.quantity) {
         item.quantity = Some(quantity);
@@ -84,8 +115,21 @@ fn change_item(state: &State, new: &mut Subscription, id: &str, group: &Params) 
     Ok(())
 }
 
+/// A subscription keeps its currency.
+fn in_currency(state: &State, ordered: OrderItem, currency: &str) -> Result<OrderItem, ApiError> {
+    let price = state.prices.referenced(&ordered.price, "items[price]")?;
+    if price.currency != currency {
+        let message = format!(
+            "The price specified only supports `{}`. This doesn't match the expected currency: `{currency}`.",
+            price.currency
+        );
+        return Err(ApiError::refused(message).about("items[price]"));
+    }
+    Ok(ordered)
+}
+
 fn add_item(state: &mut State, new: &mut Subscription, group: &Params, now: i64) -> Result<(), ApiError> {
-    let ordered = order_item(state, group, "items")?;
+    let ordered = in_currency(state, order_item(state, group, "items")?, &new.currency)?;
     let natural = containing(new.anchor, cadence(state, &ordered.price)?, now);
     let paid = Period { start: natural.start.max(new.start_date), end: natural.end };
     let trial = new.trial.filter(|_| new.status == Status::Trialing);
@@ -101,12 +145,19 @@ fn add_item(state: &mut State, new: &mut Subscription, group: &Params, now: i64)
 }
 
 fn change_cancellation(new: &mut Subscription, params: &Params, now: i64) -> Result<(), ApiError> {
-    match params.boolean("cancel_at_period_end")? {
-        Some(true) if !new.cancel_at_period_end => new.canceled_at = Some(now),
-        Some(false) if new.cancel_at_period_end => new.canceled_at = None,
-        _ => return Ok(()),
+    let was = new.cancels_at().is_some();
+    if let Some(at_end) = params.boolean("cancel_at_period_end")? {
+        new.cancel_at_period_end = at_end;
+        new.cancel_at = None;
     }
-    new.cancel_at_period_end = !new.cancel_at_period_end;
+    if params.text("cancel_at").is_some() {
+        new.cancel_at = cancel_at(params, now)?;
+        new.cancel_at_period_end = false;
+    }
+    let is = new.cancels_at().is_some();
+    if is != was {
+        new.canceled_at = is.then_some(now);
+    }
     Ok(())
 }
 

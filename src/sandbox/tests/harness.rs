@@ -88,6 +88,12 @@ impl Harness {
         self.post("/v1/billing/meter_events", &form).await
     }
 
+    /// The object of the newest event of a type.
+    pub async fn last_event(&self, kind: &str) -> Value {
+        let mut events = self.get(&format!("/v1/events?limit=1&types[]={kind}")).await.json;
+        events["data"][0]["data"]["object"].take()
+    }
+
     /// The types of all events so far, oldest first.
     pub async fn event_types(&self) -> Vec<String> {
         let events = self.get("/v1/events?limit=100").await.json;

@@ -96,6 +96,21 @@ async fn an_event_resent_keeps_its_id() {
 }
 
 #[tokio::test]
+async fn an_event_is_sent_as_if_from_live_mode_under_an_id_of_its_own() {
+    let mut inbox = Inbox::start(Vec::new()).await;
+    let harness = notified(&inbox, EventShape::Basil).await;
+    harness.post("/v1/customers", "").await;
+    let first = inbox.next().await.json();
+    let hook = format!("/_sandbox/events/{}/resend", first["id"].as_str().expect("there"));
+    harness.post(&hook, "livemode=true").await;
+    let copy = inbox.next().await;
+    assert!(copy.signed_with("whsec_static"));
+    let copy = copy.json();
+    assert_eq!((&copy["livemode"], &copy["data"]), (&Value::Bool(true), &first["data"]));
+    assert_ne!(copy["id"], first["id"]);
+}
+
+#[tokio::test]
 async fn a_registered_endpoint_gets_only_the_events_it_asked_for() {
     let mut inbox = Inbox::start(Vec::new()).await;
     let harness = Harness::start().await;

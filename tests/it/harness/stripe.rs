@@ -132,18 +132,24 @@ impl Stripe {
         self.hook(&format!("subscriptions/{subscription}/status"), json!({ "status": status })).await;
     }
 
-    /// A customer buys a tier on the checkout page, which is told their name here. Answers the paid session.
-    pub async fn buy(&self, customer: &str, prices: &[&str]) -> Value {
+    /// A customer wants a tier and is sent to the checkout page, which is told their name here. Answers the session.
+    pub async fn order(&self, customer: &str, prices: &[&str]) -> Value {
         let mut form = vec![
             ("mode".to_owned(), "subscription".to_owned()),
             ("client_reference_id".to_owned(), customer.to_owned()),
-            ("success_url".to_owned(), "http://127.0.0.1/thanks".to_owned()),
+            ("success_url".to_owned(), "http://127.0.0.1/thanks?session={CHECKOUT_SESSION_ID}".to_owned()),
+            ("cancel_url".to_owned(), "http://127.0.0.1/shop?a=1&b=2".to_owned()),
         ];
         for (at, price) in prices.iter().enumerate() {
             form.push((format!("line_items[{at}][price]"), (*price).to_owned()));
         }
         let form: Vec<_> = form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let session = self.post("/v1/checkout/sessions", &form).await;
+        self.post("/v1/checkout/sessions", &form).await
+    }
+
+    /// The same, paid at once.
+    pub async fn buy(&self, customer: &str, prices: &[&str]) -> Value {
+        let session = self.order(customer, prices).await;
         let id = session["id"].as_str().expect("a session").to_owned();
         self.hook(&format!("checkout/{id}/pay"), json!({})).await;
         self.get(&format!("/v1/checkout/sessions/{id}")).await
@@ -169,8 +175,18 @@ impl Stripe {
 
     /// Every event so far, oldest first.
     pub async fn events(&self) -> Vec<Value> {
-        let list = self.get("/v1/events?limit=100").await;
-        list["data"].as_array().expect("a list").iter().rev().cloned().collect()
+        let mut events = Vec::new();
+        let mut older = String::new();
+        loop {
+            let mut page = self.get(&format!("/v1/events?limit=100{older}")).await;
+            events.extend(page["data"].as_array_mut().expect("a list").drain(..));
+            if page["has_more"] == false {
+                events.reverse();
+                return events;
+            }
+            let last = events.last().and_then(|event| event["id"].as_str()).expect("no page is empty");
+            older = format!("&starting_after={last}");
+        }
     }
 }
 
