@@ -24,7 +24,8 @@ struct World {
 impl World {
     fn new(customers: u64) -> Self {
         let runtime = runtime();
-        let stripe = runtime.block_on(Sandbox::start(sandbox::Options::default())).expect("a free port");
+        let quiet = sandbox::Options { quiet: true, ..sandbox::Options::default() };
+        let stripe = runtime.block_on(Sandbox::start(quiet)).expect("a free port");
         let tier = |name: &str| SeedTier {
             name: name.to_owned(),
             monthly_cents: 1_900,
@@ -93,7 +94,7 @@ pub fn webhooks() {
     let asks = Arc::new(Asks::new(&world, gateway));
     let changes = CHANGES_PER_SECOND * seconds;
     let (answers, in_force) = world.runtime.block_on(async {
-        let mut every = tokio::time::interval(Duration::from_secs(1) / 50);
+        let mut every = tokio::time::interval(Duration::from_millis(1_000 / CHANGES_PER_SECOND));
         let mut running = Vec::new();
         for turn in 0..changes {
             every.tick().await;
