@@ -11,7 +11,7 @@
 //! | 4 work | [`billing`] Stripe → customers · [`reporting`] ledger → outbox → Stripe |
 //! | 3 state | [`customers`] hot state; admit, settle, release under one lock |
 //! | 2 adapters | [`ledger`] disk · [`store`] `SQLite` · [`auth`] the issuer · [`stripe`] Stripe · [`config`] the file |
-//! | 1 ground | [`domain`] values and decisions, no I/O, no clock · [`metrics`] every metric once · [`problem`] every error answer once · [`clock`] the one clock · [`priority`] of threads · [`sharded`] numbers that all threads change |
+//! | 1 ground | [`domain`] values and decisions, no I/O, no clock · [`metrics`] every metric once · [`problem`] every error answer once · [`clock`] the one clock · [`priority`] of threads · [`seal`] what lies on disk · [`sharded`] numbers that all threads change |
 //!
 //! [`sandbox`] stands apart: a local Stripe that knows nothing of the rest.
 //!
@@ -49,6 +49,7 @@ pub mod priority;
 pub mod problem;
 pub mod reporting;
 pub mod sandbox;
+pub mod seal;
 pub mod server;
 pub mod sharded;
 pub mod store;

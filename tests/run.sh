@@ -1,5 +1,5 @@
 #!/bin/sh
-# All tests: Rust's, then Stripe's own Python SDK against the sandbox. Installs what is missing.
+# All tests: Rust's, then Stripe's own Python SDK against the sandbox and the webhook. Installs what is missing.
 # TOLLGATE_SKIP_SDK=1 leaves the SDK out, for machines that reach no PyPI.
 # TOLLGATE_TEST_REQUESTS=2000000 makes the load test longer; it sends 20,000 requests else.
 # TOLLGATE_TEST_KILLS=200 kills the gateway as often under load; 20 times else, and 12 with a failing Stripe.
@@ -56,4 +56,6 @@ say "Stripe's Python SDK against the sandbox"
 install_sdk
 start_sandbox
 "$venv/bin/python" tests/sdk/sandbox_sdk.py "$base"
+say "events signed by Stripe's Python SDK against the webhook"
+"$venv/bin/python" tests/sdk/signed_events.py "$target/debug/tollgate" "$base"
 say "all tests passed"

@@ -11,16 +11,18 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use tokio::sync::Notify;
 
 use crate::billing::Sync;
 use crate::ledger::Ledger;
 use crate::metrics::METRICS;
 use crate::problem::{Code, Problem};
 use crate::reporting::{Flushed, Reconciler, Reporter};
+use crate::seal::Sealer;
 use crate::store::Store;
 use crate::stripe::Transport;
 
-use super::{Failed, not_found, only, outbox, sync};
+use super::{Failed, admin_webhooks, not_found, only, outbox, sync};
 
 /// What the operator's endpoints reach.
 #[derive(Clone)]
@@ -32,6 +34,10 @@ pub struct AdminState {
     pub sync: Arc<Sync>,
     pub transport: Arc<Transport>,
     pub draining: Arc<AtomicBool>,
+    /// Opens the payloads of webhooks.
+    pub sealer: Option<Arc<Sealer>>,
+    /// Told when a webhook is to be applied again.
+    pub arrived: Arc<Notify>,
     /// SHA-256 of the admin token; without one `/admin/*` is closed.
     pub token_digest: Option<[u8; 32]>,
     /// False until everything serves.
@@ -57,6 +63,7 @@ impl Admin {
                 "/sync",
                 get(sync::progress).post(sync::all).fallback(|| async { only("GET, HEAD, POST") }),
             )
+            .nest("/webhooks", admin_webhooks::routes())
             .fallback(|| async { not_found() })
             .layer(middleware::from_fn_with_state(state.clone(), authorize));
         Router::new()

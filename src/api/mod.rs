@@ -4,6 +4,7 @@
 //! alike. `/billing/*` acts for the customer of the verified token: no id in a URL or body can name another.
 
 mod admin;
+mod admin_webhooks;
 mod caller;
 mod failed;
 mod outbox;

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::Bytes;
@@ -10,13 +11,15 @@ use axum::http::HeaderMap;
 use axum::{Extension, Json};
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
-use crate::billing::{self, APPLIED};
+use crate::billing::{arrival, is_applied, is_of_other_mode, packed};
 use crate::clock;
 use crate::domain::rate::Rate;
 use crate::metrics::METRICS;
 use crate::problem::{Code, Problem};
-use crate::store::Stored;
+use crate::seal::Sealer;
+use crate::store::{NewEvent, Stored};
 use crate::stripe::{Event, Secret, TOLERANCE_SECONDS, verify};
 
 use super::{Failed, Public};
@@ -27,7 +30,14 @@ pub struct WebhookSettings {
     /// Whether the secret key is a live one: events of the other mode change nothing.
     pub livemode: bool,
     pub limits: WebhookLimits,
+    /// Without one no payload is kept.
+    pub sealer: Option<Arc<Sealer>>,
+    /// Told when an event is to be handed on to another handler; none: there is no other.
+    pub forwards: Option<Arc<Notify>>,
 }
+
+/// A longer payload is not kept: what it is about is read again from Stripe anyway.
+const LONGEST_PAYLOAD: usize = 64 << 10;
 
 /// How many webhooks are taken.
 pub struct WebhookLimits {
@@ -73,7 +83,8 @@ pub(super) async fn receive(
     if public.webhook.limits.signed.check().is_err() {
         return Err(slow_down("too many webhooks at once; they are delivered again"));
     }
-    let stored = store(&public, &event).await?;
+    let signature = signature(&headers);
+    let stored = store(&public, &event, signature, &body).await?;
     let outcome = match stored {
         Stored::New => "stored",
         Stored::Duplicate => {
@@ -103,8 +114,7 @@ fn verified(
         METRICS.webhooks.with_label_values(&["other", "invalid"]).inc();
         Failed(Problem::new(Code::BadRequest, detail))
     };
-    let signature = headers.get("stripe-signature").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let signed = verify(signature, body, &settings.secrets, clock::now().seconds(), TOLERANCE_SECONDS);
+    let signed = verify(signature(headers), body, &settings.secrets, clock::now().seconds(), TOLERANCE_SECONDS);
     signed.map_err(|error| {
         tracing::warn!(%error, "stripe_webhook_invalid_signature");
         match address {
@@ -115,18 +125,45 @@ fn verified(
     Event::read(body).map_err(|error| refuse(error.to_string()))
 }
 
-async fn store(public: &Public, event: &Event) -> Result<Stored, Failed> {
-    let now = clock::now().seconds();
-    let other_mode = event.livemode.is_some_and(|livemode| livemode != public.webhook.livemode);
-    if other_mode {
+fn signature(headers: &HeaderMap) -> &str {
+    headers.get("stripe-signature").and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+async fn store(public: &Public, event: &Event, signature: &str, body: &[u8]) -> Result<Stored, Failed> {
+    let (settings, now) = (&public.webhook, clock::now().seconds());
+    if is_of_other_mode(event, settings.livemode) {
         let detail = format!("{} ({}) is of the other mode than the secret key", event.id, event.kind);
         public.store.audit(now, "webhook_ignored", None, detail).await?;
     }
-    let facts = if other_mode { None } else { billing::facts(event) };
-    let created = event.created.unwrap_or(now);
-    Ok(public.store.receive(event.id.clone(), event.kind.clone(), created, facts, now).await?)
+    let sealer = settings.sealer.as_deref();
+    let forward = settings.forwards.as_ref().map(|_| {
+        let body = packed(sealer, &event.id, body).ok_or_else(no_randomness)?;
+        Ok::<_, Failed>((signature.to_owned(), body))
+    });
+    let arrival = NewEvent {
+        payload: sealer
+            .filter(|_| body.len() <= LONGEST_PAYLOAD)
+            .and_then(|sealer| sealer.seal(&payload_context(&event.id), body)),
+        forward: forward.transpose()?,
+        ..arrival(event, settings.livemode, now)
+    };
+    let stored = public.store.receive(arrival, now).await?;
+    if let Some(forwards) = settings.forwards.as_ref().filter(|_| stored == Stored::New) {
+        forwards.notify_one();
+    }
+    Ok(stored)
+}
+
+/// What a sealed payload belongs to.
+pub(super) fn payload_context(event_id: &str) -> String {
+    format!("inbox:{event_id}")
+}
+
+fn no_randomness() -> Failed {
+    tracing::error!("the system has no randomness: an event could not be sealed for the other handler");
+    Failed(Problem::new(Code::Internal, "something went wrong here; try again"))
 }
 
 fn label(kind: &str) -> &str {
-    if APPLIED.contains(&kind) { kind } else { "other" }
+    if is_applied(kind) { kind } else { "other" }
 }

@@ -1,4 +1,4 @@
-//! Applying one event: link, re-read, store, put into force.
+//! Subscriptions: read again, stored, put into force; and who they are linked to.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,13 +10,11 @@ use crate::domain::catalogue::Catalogue;
 use crate::domain::subscription::{Facts, Status, Subscription};
 use crate::domain::usage::Now;
 use crate::metrics::METRICS;
-use crate::store::{InboxRow, NewLink, State, StateChange, Store, StoreError, Upsert};
-use crate::stripe::{
-    CallError, SubscriptionObject, Transport, is_meter_error, list_subscriptions, retrieve_subscription,
-};
+use crate::store::{NewLink, State, StateChange, Store, StoreError, Upsert};
+use crate::stripe::{CallError, SubscriptionObject, Transport, list_subscriptions, retrieve_subscription};
 
 use super::read::{amount, facts, reread_at};
-use super::{rejections, second, transitions};
+use super::{second, transitions};
 
 /// Re-reads that share a lock: one at a time for each Stripe customer.
 const STRIPES: usize = 64;
@@ -55,6 +53,8 @@ pub(super) struct Applier {
     pub customers: Arc<Customers>,
     pub catalogue: Arc<Catalogue>,
     pub transport: Arc<Transport>,
+    /// Events change nothing, and nobody is told of anything.
+    pub shadow: bool,
     /// The last version given to a read.
     version: AtomicU64,
     /// A subscription has changed since they were counted.
@@ -68,27 +68,12 @@ impl Applier {
         customers: Arc<Customers>,
         catalogue: Arc<Catalogue>,
         transport: Arc<Transport>,
+        shadow: bool,
     ) -> Result<Self, StoreError> {
         let version = AtomicU64::new(store.last_version()?);
         let stripes = std::array::from_fn(|_| tokio::sync::Mutex::new(()));
         let recount = AtomicBool::new(true);
-        Ok(Self { store, customers, catalogue, transport, version, recount, stripes })
-    }
-
-    /// Does what an event asks for.
-    pub async fn event(&self, event: &InboxRow, now: Now) -> Result<(), ApplyError> {
-        if is_meter_error(&event.kind) {
-            return rejections::apply(&self.store, &self.transport, event, now.seconds()).await;
-        }
-        let facts = &event.facts;
-        let named = facts.tollgate_customer.as_ref().or(facts.client_reference_id.as_ref());
-        if let (Some(customer), Some(stripe_customer)) = (named, &facts.stripe_customer) {
-            self.link(customer, stripe_customer, now).await?;
-        }
-        match &facts.subscription {
-            Some(subscription) => self.reread(subscription, facts.stripe_customer.as_deref(), now).await,
-            None => Ok(()),
-        }
+        Ok(Self { store, customers, catalogue, transport, shadow, version, recount, stripes })
     }
 
     /// Reads one subscription again. What Stripe no longer has is left as it is known.
@@ -172,9 +157,14 @@ impl Applier {
             let position = self.customers.position(&row.name, now).await?;
             let tier = position.tier.as_ref().map(|tier| tier.name.to_string());
             let state = State { tier, status: position.status() };
-            second::tell(self, stripe_customer, &row, &state).await?;
-            let name = row.name;
-            let tell = move |change: &StateChange| transitions::notices(change, &name, &position);
+            if !self.shadow {
+                second::tell(self, stripe_customer, &row, &state).await?;
+            }
+            let (name, shadow) = (row.name, self.shadow);
+            let tell = move |change: &StateChange| match shadow {
+                true => Vec::new(),
+                false => transitions::notices(change, &name, &position),
+            };
             changed |= self.store.note_state(row.number, state, tell, now.seconds()).await?.is_some();
         }
         Ok(changed)
@@ -226,16 +216,18 @@ impl Applier {
         self.store.audit(now.seconds(), "price_unknown", None, detail).await
     }
 
-    async fn link(&self, customer: &str, stripe_customer: &str, now: Now) -> Result<(), StoreError> {
+    /// Answers whether the link is new.
+    pub async fn link(&self, customer: &str, stripe_customer: &str, now: Now) -> Result<bool, StoreError> {
         if !is_name(customer) {
             tracing::warn!(stripe_customer, "metadata names a customer that no token can name");
-            return Ok(());
+            return Ok(false);
         }
         let link = NewLink { customer: customer.to_owned(), stripe_customer: stripe_customer.to_owned() };
-        if self.store.link(link, now.seconds()).await?.is_some() {
+        let new = self.store.link(link, now.seconds()).await?.is_some();
+        if new {
             self.customers.refresh(stripe_customer, clock::now()).await?;
         }
-        Ok(())
+        Ok(new)
     }
 
     /// Shows the subscriptions by tier and status, if any has changed since the last time.
@@ -270,7 +262,7 @@ impl Applier {
 }
 
 /// As a token's claim must be.
-fn is_name(customer: &str) -> bool {
+pub(super) fn is_name(customer: &str) -> bool {
     (1..=256).contains(&customer.len()) && customer.bytes().all(|byte| byte.is_ascii_graphic())
 }
 

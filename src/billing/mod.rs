@@ -7,13 +7,21 @@
 //! - Of two reads that overlap, the one that began later wins.
 //! - Stripe being away is no try: the event waits. Only what waiting cannot cure is given up, after three tries, and
 //!   kept with its reason.
+//! - What was paid for is granted once, however often it is told.
+//! - The shadow (`webhook_mode = "shadow"`) does all of that with events but change anything: it says what it would
+//!   have changed. What is read without an event (at first sight, when a period ends, at night) is stored all the same.
 //! - News that is missed is made up for: at the start and every night everything is read again ([`sync`]). A
 //!   subscription of which nothing is heard keeps its tier for a grace, and no longer.
 //! - Nothing here is on the path of a proxied request.
 
 mod apply;
-mod arrivals;
+mod changes;
+mod events;
+mod forward;
+mod grouping;
+mod kinds;
 mod listing;
+mod payments;
 mod read;
 mod rejections;
 mod second;
@@ -22,6 +30,7 @@ pub mod sync;
 mod transitions;
 pub mod worker;
 
-pub use arrivals::{APPLIED, facts};
+pub use forward::{ForwardTo, packed};
+pub use kinds::{arrival, is_applied, is_of_other_mode};
 pub use sync::Sync;
-pub use worker::Billing;
+pub use worker::{Billing, Handling};

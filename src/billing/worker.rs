@@ -1,6 +1,6 @@
 //! The inbox worker, and the re-reads that are due when a period has ended.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,17 +11,21 @@ use tokio::sync::{Notify, mpsc, watch};
 use crate::clock;
 use crate::customers::Customers;
 use crate::domain::catalogue::Catalogue;
+use crate::domain::usage::Now;
 use crate::metrics::METRICS;
 use crate::store::{InboxOutcome, InboxRow, Store, StoreError};
 use crate::stripe::{Backoff, Transport, random};
 
 use super::apply::{Applier, ApplyError};
+use super::events::Read;
+use super::forward::{ForwardTo, Forwarder};
+use super::grouping::{Group, groups};
 use super::sync::Sync;
 use super::{listing, silence};
 
-/// Events applied, and subscriptions read again, at once.
+/// Groups of events applied, and subscriptions read again, at once.
 const CONCURRENCY: usize = 8;
-/// Re-reads taken up at once.
+/// Events, or re-reads, taken up at once.
 const WINDOW: u32 = 256;
 /// Tries of an event that fails for a reason that waiting does not cure.
 const TRIES: u32 = 3;
@@ -30,12 +34,22 @@ const IDLE: Duration = Duration::from_secs(5);
 /// A re-read that is under way or failed comes up again after this.
 const REREAD_AGAIN_SECONDS: i64 = 60;
 
+/// How Stripe's events are handled.
+#[derive(Default)]
+pub struct Handling {
+    /// They are compared with what is known here, and change nothing.
+    pub shadow: bool,
+    /// Another handler that gets each as it came.
+    pub forward: Option<ForwardTo>,
+}
+
 /// Applies what Stripe's webhooks tell.
 pub struct Billing {
     applier: Arc<Applier>,
     sync: Arc<Sync>,
     arrived: Arc<Notify>,
     usage_due: Arc<Notify>,
+    forwarder: Option<Forwarder>,
 }
 
 impl Billing {
@@ -46,10 +60,12 @@ impl Billing {
         catalogue: Arc<Catalogue>,
         transport: Arc<Transport>,
         (arrived, usage_due): (Arc<Notify>, Arc<Notify>),
+        handling: Handling,
     ) -> Result<Self, StoreError> {
-        let applier = Arc::new(Applier::new(store, customers, catalogue, transport)?);
+        let forwarder = handling.forward.map(|to| Forwarder::new(to, store.clone()));
+        let applier = Arc::new(Applier::new(store, customers, catalogue, transport, handling.shadow)?);
         let sync = Arc::new(Sync::new(applier.clone(), arrived.clone()));
-        Ok(Self { applier, sync, arrived, usage_due })
+        Ok(Self { applier, sync, arrived, usage_due, forwarder })
     }
 
     /// What reads everything again.
@@ -61,33 +77,44 @@ impl Billing {
     pub async fn run(&self, unknown: mpsc::UnboundedReceiver<String>, mut stop: watch::Receiver<bool>) {
         tokio::spawn(listing::run(self.applier.clone(), unknown));
         let silence = silence::watch(&self.applier);
-        let work = async { tokio::join!(self.apply_events(), self.reread_and_count(), silence) };
+        let work =
+            async { tokio::join!(self.apply_events(), self.reread_and_count(), self.hand_on(), silence) };
         tokio::select! {
             _ = work => {}
             _ = stop.wait_for(|stop| *stop) => {}
         }
     }
 
-    /// Applies events as they come, several at once: a slow one holds up no other.
+    async fn hand_on(&self) {
+        if let Some(forwarder) = &self.forwarder {
+            forwarder.run().await;
+        }
+    }
+
+    /// Applies events as they come, several groups at once: a slow one holds up no other.
     async fn apply_events(&self) {
-        let mut in_flight: HashSet<String> = HashSet::new();
+        let mut waiting: VecDeque<Group> = VecDeque::new();
+        let mut in_flight: HashMap<String, usize> = HashMap::new();
         let mut applying = FuturesUnordered::new();
         loop {
-            let wait = match self.due_events(&in_flight).await {
-                Ok((events, wait)) => {
-                    for event in events {
-                        in_flight.insert(event.event_id.clone());
-                        applying.push(self.apply(event));
+            let mut wait = IDLE;
+            if waiting.is_empty() && in_flight.len() < CONCURRENCY {
+                match self.due_groups(&in_flight).await {
+                    Ok((groups, until_next)) => (waiting, wait) = (groups.into(), until_next),
+                    Err(error) => {
+                        tracing::error!(%error, "the inbox could not be read; it is tried again");
+                        wait = Duration::from_secs(1);
                     }
-                    wait
                 }
-                Err(error) => {
-                    tracing::error!(%error, "the inbox could not be read; it is tried again");
-                    Duration::from_secs(1)
-                }
-            };
+            }
+            while in_flight.len() < CONCURRENCY
+                && let Some(group) = waiting.pop_front()
+            {
+                in_flight.insert(group.key.clone(), group.events.len());
+                applying.push(self.apply(group));
+            }
             tokio::select! {
-                Some(event_id) = applying.next() => { in_flight.remove(&event_id); }
+                Some(key) = applying.next() => { in_flight.remove(&key); }
                 () = self.arrived.notified() => {}
                 () = tokio::time::sleep(wait) => {}
             }
@@ -95,27 +122,31 @@ impl Billing {
     }
 
     /// What can be begun now, and how long to wait if nothing happens.
-    async fn due_events(&self, in_flight: &HashSet<String>) -> Result<(Vec<InboxRow>, Duration), StoreError> {
-        let free = CONCURRENCY - in_flight.len();
-        if free == 0 {
-            return Ok((Vec::new(), IDLE));
-        }
-        let window = u32::try_from(CONCURRENCY + in_flight.len()).unwrap_or(u32::MAX);
-        let due = self.applier.store.due_events(clock::now().seconds(), window).await?;
-        let new: Vec<_> = due.into_iter().filter(|e| !in_flight.contains(&e.event_id)).take(free).collect();
-        let next = self.applier.store.next_event_due().await?;
+    async fn due_groups(
+        &self,
+        in_flight: &HashMap<String, usize>,
+    ) -> Result<(Vec<Group>, Duration), StoreError> {
+        let store = &self.applier.store;
+        let busy = u32::try_from(in_flight.values().sum::<usize>()).unwrap_or(u32::MAX);
+        let due = store.due_events(clock::now().seconds(), WINDOW.saturating_add(busy)).await?;
+        let next = store.next_event_due().await?;
         let wait = next.map_or(IDLE, |at| {
             let left = u64::try_from(at - clock::now().seconds()).unwrap_or(0);
             Duration::from_secs(left).clamp(Duration::from_millis(200), IDLE)
         });
-        Ok((new, wait))
+        Ok((groups(due, in_flight), wait))
     }
 
     /// Reads again what should have moved into another period and of which nothing was heard.
     async fn reread_and_count(&self) {
         loop {
-            let outcome = async { self.reread_due().await.and(self.applier.count().await) }.await;
-            if let Err(error) = outcome {
+            let outcome = async {
+                self.reread_due().await?;
+                self.adopt_due().await?;
+                self.count_events().await?;
+                self.applier.count().await
+            };
+            if let Err(error) = outcome.await {
                 tracing::error!(%error, "subscriptions could not be looked through; it is tried again");
             }
             tokio::time::sleep(IDLE).await;
@@ -138,59 +169,128 @@ impl Billing {
         }
     }
 
-    /// Applies one event, notes what became of it, and gives its id back.
-    async fn apply(&self, event: InboxRow) -> String {
-        if event.kind == "customer.subscription.deleted" {
-            // Its last invoice is being drawn up.
-            self.usage_due.notify_one();
+    /// Invoices that were paid before anybody was known to have paid them.
+    async fn adopt_due(&self) -> Result<(), StoreError> {
+        if self.applier.shadow {
+            return Ok(());
         }
-        let outcome = match self.applier.event(&event, clock::now()).await {
-            Ok(()) => {
-                tracing::info!(
-                    event = event.event_id,
-                    kind = event.kind,
-                    "stripe_webhook_handled_successfully"
-                );
-                count_effect(&event.kind);
-                METRICS.webhook_lag_seconds.set((clock::now().seconds() - event.created).max(0));
-                InboxOutcome::Done
+        for invoice in self.applier.store.due_invoices(WINDOW).await? {
+            if let Err(error) = self.applier.adopt(&invoice, clock::now()).await {
+                tracing::warn!(%error, invoice, "an invoice could not be looked at again yet");
             }
-            Err(error) => put_off(&event, &error),
-        };
-        let settled =
-            self.applier.store.settle_event(event.event_id.clone(), outcome, clock::now().seconds()).await;
-        if let Err(error) = settled {
-            // It stays pending and is applied again, which changes nothing.
-            tracing::error!(%error, event = event.event_id, "an event's outcome could not be stored");
+        }
+        Ok(())
+    }
+
+    async fn count_events(&self) -> Result<(), StoreError> {
+        let (pending, failed) = self.applier.store.count_events().await?;
+        METRICS.inbox_pending.set(pending);
+        METRICS.inbox_failed.set(failed);
+        Ok(())
+    }
+
+    /// Applies a group, notes what became of its events, and gives its key back.
+    async fn apply(&self, group: Group) -> String {
+        let mut read = Read::default();
+        let mut outcomes = Vec::new();
+        let mut away: Option<String> = None;
+        for event in group.events {
+            let outcome = match &away {
+                Some(reason) => postponed(&event, reason.clone(), clock::now()),
+                None => self.apply_one(&event, &mut read).await,
+            };
+            if let InboxOutcome::Postponed { reason, .. } = &outcome {
+                away.get_or_insert_with(|| reason.clone());
+            }
+            outcomes.push((event.event_id, outcome));
+        }
+        if let Err(error) = self.applier.store.settle_events(outcomes, clock::now().seconds()).await {
+            // They stay pending and are applied again, which changes nothing.
+            tracing::error!(%error, about = group.key, "what became of events could not be stored");
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
-        event.event_id
+        group.key
+    }
+
+    async fn apply_one(&self, event: &InboxRow, read: &mut Read) -> InboxOutcome {
+        if matches!(event.kind.as_str(), "customer.subscription.deleted" | "invoice.upcoming") {
+            // An invoice is being drawn up.
+            self.usage_due.notify_one();
+        }
+        match self.applier.event(event, read, clock::now()).await {
+            Ok(effects) => {
+                self.note_applied(event, &effects);
+                InboxOutcome::Done { effects }
+            }
+            Err(error) => put_off(event, &error, clock::now()),
+        }
+    }
+
+    fn note_applied(&self, event: &InboxRow, effects: &[String]) {
+        let (id, kind) = (&event.event_id, &event.kind);
+        if self.applier.shadow {
+            for difference in effects {
+                tracing::warn!(event = id, kind, difference, "shadow_difference");
+            }
+        }
+        tracing::info!(event = id, kind, "stripe_webhook_handled_successfully");
+        METRICS.webhook_lag_seconds.set((clock::now().seconds() - event.created).max(0));
     }
 }
 
-fn put_off(event: &InboxRow, error: &ApplyError) -> InboxOutcome {
+fn put_off(event: &InboxRow, error: &ApplyError, now: Now) -> InboxOutcome {
     let reason = error.to_string();
-    let pause = |tries| i64::try_from(Backoff::DURABLE.pause(tries, random()).as_secs()).unwrap_or(30).max(1);
     if error.is_passing() {
-        tracing::warn!(event = event.event_id, reason, "a webhook event waits");
-        return InboxOutcome::Postponed { at: clock::now().seconds() + pause(3), reason };
+        return postponed(event, reason, now);
     }
     if event.tries + 1 >= TRIES {
         tracing::error!(event = event.event_id, kind = event.kind, reason, "a webhook event failed for good");
         return InboxOutcome::Failed { reason };
     }
-    InboxOutcome::Retry { at: clock::now().seconds() + pause(event.tries), reason }
+    tracing::warn!(event = event.event_id, kind = event.kind, reason, "a webhook event is tried again");
+    InboxOutcome::Retry { at: next_second(now) + (1 << event.tries.min(TRIES)), reason }
 }
 
-/// What operators watch beside the state.
-fn count_effect(kind: &str) {
-    match kind {
-        "invoice.payment_succeeded" => {
-            tracing::info!("payment_succeeded");
-            METRICS.payments.with_label_values(&["succeeded"]).inc();
+/// That is no try.
+fn postponed(event: &InboxRow, reason: String, now: Now) -> InboxOutcome {
+    tracing::warn!(event = event.event_id, reason, "a webhook event waits");
+    let pause = Backoff::DURABLE.pause(3, random()).as_secs().max(1);
+    InboxOutcome::Postponed { at: now.seconds() + i64::try_from(pause).unwrap_or(1), reason }
+}
+
+/// No pause is shorter than it should be.
+fn next_second(now: Now) -> i64 {
+    now.seconds() + i64::from(now.micros() % 1_000_000 > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::EventFacts;
+    use crate::stripe::CallError;
+
+    fn outcome(tries: u32, error: CallError) -> InboxOutcome {
+        let (event_id, kind) = ("evt_1".to_owned(), "invoice.paid".to_owned());
+        let event = InboxRow { event_id, kind, created: 0, facts: EventFacts::default(), tries };
+        put_off(&event, &ApplyError::Stripe(error), Now::from_micros(100_500_000))
+    }
+
+    #[test]
+    fn what_waiting_does_not_cure_is_tried_three_times_with_pauses_that_double() {
+        let poison = || CallError::Unreadable { reason: "poison".to_owned() };
+        let at = |tries| match outcome(tries, poison()) {
+            InboxOutcome::Retry { at, .. } => Some(at),
+            _ => None,
+        };
+        assert_eq!((at(0), at(1), at(2)), (Some(101 + 1), Some(101 + 2), None));
+        assert!(matches!(outcome(2, poison()), InboxOutcome::Failed { .. }));
+    }
+
+    #[test]
+    fn stripe_being_away_is_no_try_however_often() {
+        for tries in [0, 2, 100] {
+            let waits = outcome(tries, CallError::CircuitOpen);
+            assert!(matches!(waits, InboxOutcome::Postponed { at, .. } if (101..=130).contains(&at)), "{waits:?}");
         }
-        "invoice.payment_failed" => METRICS.payments.with_label_values(&["failed"]).inc(),
-        "checkout.session.completed" => METRICS.checkouts.with_label_values(&["completed"]).inc(),
-        _ => {}
     }
 }

@@ -13,6 +13,7 @@
 //!   makes others go. Beyond that there are only entries that cannot leave.
 //! - Loading and refreshing one customer never overlap, so that no load brings back what a refresh replaced.
 
+mod credits;
 mod entry;
 mod load;
 mod position;

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use crate::api::{Admin, AdminState, Public, WebhookLimits, WebhookSettings};
 use crate::auth::{self, Authenticator};
-use crate::billing::Billing;
+use crate::billing::{Billing, ForwardTo, Handling};
 use crate::clock;
 use crate::config::{self, Config};
 use crate::customers::Customers;
@@ -22,6 +22,7 @@ use crate::ledger::{Disk, Durability, Ledger, LedgerId, Lost, Options, Position,
 use crate::metrics::METRICS;
 use crate::problem::Code;
 use crate::reporting::{Folded, Folder, Reconciler, Reporter, ReporterOptions};
+use crate::seal::Sealer;
 use crate::store::{LostRecords, NameKind, Store};
 use crate::stripe::{Secret, Transport, TransportOptions};
 
@@ -165,13 +166,14 @@ impl Rooms {
             transport.clone(),
             reporter_options(config, state, tell),
         ));
-        let arrived = Arc::new(Notify::new());
+        let (arrived, webhook) = (Arc::new(Notify::new()), webhook_settings(config));
         let billing = Billing::new(
             state.store.clone(),
             customers.clone(),
             catalogue.clone(),
             transport.clone(),
             (arrived.clone(), reporter.due()),
+            handling(config, &webhook)?,
         )?;
         let reconciler = super::reconcile::build_reconciler(
             config,
@@ -184,7 +186,7 @@ impl Rooms {
             authenticator: authenticator.clone(),
             customers: customers.clone(),
             store: state.store.clone(),
-            webhook: Arc::new(webhook_settings(config)),
+            webhook: Arc::new(webhook),
             arrived,
         };
         let ledger = state.ledger.clone();
@@ -225,6 +227,8 @@ pub(super) fn serve_admin(
         sync: rooms.billing.sync(),
         transport: rooms.transport.clone(),
         draining: flow.draining.clone(),
+        sealer: rooms.public.webhook.sealer.clone(),
+        arrived: rooms.public.arrived.clone(),
         token_digest: config.server.admin_token.as_ref().map(|token| Admin::digest(token.expose())),
         started: started.clone(),
     });
@@ -258,9 +262,12 @@ pub(super) fn spawn_work(
     runtime.spawn(async move { billing.run(unknown, stop).await });
     let stop = stopping.clone();
     runtime.spawn(async move { reporter.run(stop).await });
-    let (ledger, retention) = (state.ledger.clone(), config.ledger.retention);
-    let keys = config.billing.idempotency.keys;
-    runtime.spawn(super::keep_house(customers, ledger, state.store.clone(), folded, retention, keys));
+    let kept = super::Kept {
+        receipts: config.ledger.retention,
+        webhooks_seconds: config.retention.webhooks,
+        keys: config.billing.idempotency.keys,
+    };
+    runtime.spawn(super::keep_house(customers, state.ledger.clone(), state.store.clone(), folded, kept));
 }
 
 /// Binds with an error that names the address.
@@ -309,7 +316,24 @@ fn webhook_settings(config: &Config) -> WebhookSettings {
         secrets: stripe.webhook_secrets.iter().map(|secret| Secret::new(secret.expose())).collect(),
         livemode: stripe.secret_key.expose().contains("_live_"),
         limits: WebhookLimits::new(config.billing.webhook_rate),
+        sealer: Sealer::new(config.server.encryption_keys.iter().map(config::Secret::expose)).map(Arc::new),
+        forwards: config.selling.forward_webhooks_to.is_some().then(Arc::default),
     }
+}
+
+fn handling(config: &Config, webhook: &WebhookSettings) -> Result<Handling, ServerError> {
+    let to = config.selling.forward_webhooks_to.clone();
+    let parts = to.zip(webhook.secrets.first().cloned()).zip(webhook.forwards.clone());
+    let forward = parts.map(|((url, secret), arrived)| {
+        let to = ForwardTo::new(url, secret, webhook.sealer.clone(), arrived);
+        to.map_err(|error| ServerError::Io(std::io::Error::other(error)))
+    });
+    Ok(Handling { shadow: in_shadow(config), forward: forward.transpose()? })
+}
+
+/// Whether Stripe's events are compared only.
+pub(super) fn in_shadow(config: &Config) -> bool {
+    config.selling.webhook_mode == config::WebhookMode::Shadow
 }
 
 fn reporter_options(config: &Config, state: &State, moved: mpsc::UnboundedSender<u32>) -> ReporterOptions {

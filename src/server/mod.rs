@@ -254,14 +254,22 @@ async fn tell_what_is_folded(customers: Arc<Customers>, mut folded: watch::Recei
     }
 }
 
+/// How long what is settled is kept.
+#[derive(Clone, Copy)]
+struct Kept {
+    receipts: Duration,
+    webhooks_seconds: i64,
+    /// Idempotency keys of a customer.
+    keys: u32,
+}
+
 /// Lets customers rest who have gone, and segments go that are no longer kept.
 async fn keep_house(
     customers: Arc<Customers>,
     ledger: Arc<Ledger>,
     store: Arc<Store>,
     folded: watch::Receiver<Folded>,
-    retention: Duration,
-    keys: u32,
+    kept: Kept,
 ) {
     const EVERY: Duration = Duration::from_mins(1);
     tokio::spawn(tell_what_is_folded(customers.clone(), folded.clone()));
@@ -270,9 +278,9 @@ async fn keep_house(
         let now = clock::now();
         let reached = *folded.borrow();
         customers.evict(now);
-        let kept = i64::try_from(retention.as_micros()).unwrap_or(i64::MAX);
-        prune_store(&store, now.seconds(), kept / 1_000_000, keys).await;
-        match ledger.prune(now.micros().saturating_sub(kept), reached.position) {
+        prune_store(&store, now.seconds(), kept).await;
+        let receipts_micros = i64::try_from(kept.receipts.as_micros()).unwrap_or(i64::MAX);
+        match ledger.prune(now.micros().saturating_sub(receipts_micros), reached.position) {
             Ok(0) => {}
             Ok(removed) => tracing::info!(removed, "segments older than ledger.retention were removed"),
             Err(error) => tracing::warn!(%error, "old segments could not be removed"),
@@ -280,13 +288,15 @@ async fn keep_house(
     }
 }
 
-/// Sent meter events and applied webhooks are kept as long as the receipts, idempotency keys as long as they count.
-async fn prune_store(store: &Store, now: i64, kept_seconds: i64, keys: u32) {
+/// Sent meter events are kept as long as the receipts, idempotency keys as long as they count.
+async fn prune_store(store: &Store, now: i64, kept: Kept) {
+    let receipts_seconds = i64::try_from(kept.receipts.as_secs()).unwrap_or(i64::MAX);
     let pruned = async {
-        while store.prune_settled(now.saturating_sub(kept_seconds)).await? {}
+        while store.prune_settled(now.saturating_sub(receipts_seconds)).await? {}
+        while store.prune_webhooks(now.saturating_sub(kept.webhooks_seconds)).await? {}
         while store.prune_keys(now.saturating_sub(REMEMBERED_SECONDS)).await? {}
         // Not once for each slice: it reads them all.
-        store.prune_crowded_keys(keys as usize).await
+        store.prune_crowded_keys(kept.keys as usize).await
     };
     if let Err(error) = pruned.await {
         tracing::warn!(%error, "what is no longer kept could not be removed");

@@ -39,8 +39,8 @@ impl Store {
         }
     }
 
-    /// The customer of that name; nobody is made.
-    pub async fn find_customer(&self, name: String) -> Result<Option<CustomerRow>> {
+    /// The customer of that name, if there is one.
+    pub async fn known_customer(&self, name: String) -> Result<Option<CustomerRow>> {
         self.read(move |db| by_name(db, &name)).await
     }
 

@@ -3,18 +3,36 @@
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-use super::{Result, Store, StoreError, audit};
+use super::notices::{self, NewNotice};
+use super::{Result, Store, StoreError, audit, forwards};
+use crate::domain::notice::NoticeKind;
 
-/// What the state needs of an event. No payload is kept: the worker reads the objects again from Stripe.
+/// What the state needs of an event: the worker reads the objects again from Stripe.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EventFacts {
+    /// The id of what it is about.
+    pub object: Option<String>,
     pub stripe_customer: Option<String>,
     pub subscription: Option<String>,
     /// Names one of our customers on a checkout session.
     pub client_reference_id: Option<String>,
     /// `metadata.tollgate_customer`.
     pub tollgate_customer: Option<String>,
+}
+
+/// An event as it is stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewEvent {
+    pub id: String,
+    pub kind: String,
+    pub created: i64,
+    /// None: it changes nothing here, and is stored as ignored.
+    pub facts: Option<EventFacts>,
+    /// The whole of it, sealed.
+    pub payload: Option<Vec<u8>>,
+    /// `Stripe-Signature` and body for another handler.
+    pub forward: Option<(String, Vec<u8>)>,
 }
 
 /// Whether an event is new.
@@ -36,7 +54,10 @@ pub struct InboxRow {
 /// What became of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InboxOutcome {
-    Done,
+    /// With what it changed, in words.
+    Done {
+        effects: Vec<String>,
+    },
     /// Stripe could not be asked: that is no try.
     Postponed {
         at: i64,
@@ -47,35 +68,16 @@ pub enum InboxOutcome {
         at: i64,
         reason: String,
     },
-    /// Kept, and not tried again by itself.
+    /// Kept, told, and not tried again by itself.
     Failed {
         reason: String,
     },
 }
 
 impl Store {
-    /// Stores an event; durable when this returns. One that changes nothing is stored as ignored.
-    pub async fn receive(
-        &self,
-        event_id: String,
-        kind: String,
-        created: i64,
-        facts: Option<EventFacts>,
-        now: i64,
-    ) -> Result<Stored> {
-        self.write(move |db| {
-            let state = if facts.is_some() { "pending" } else { "ignored" };
-            let facts = serde_json::to_string(&facts.unwrap_or_default())
-                .map_err(|error| StoreError::Unreadable(error.to_string()))?;
-            let new = db
-                .prepare_cached(
-                    "INSERT OR IGNORE INTO inbox (event_id, type, created, received_at, facts, state, settled_at)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, iif(?6 = 'ignored', ?4, NULL))",
-                )?
-                .execute(params![event_id, kind, created, now, facts, state])?;
-            Ok(if new == 1 { Stored::New } else { Stored::Duplicate })
-        })
-        .await
+    /// Stores an event; durable when this returns.
+    pub async fn receive(&self, event: NewEvent, now: i64) -> Result<Stored> {
+        self.write(move |db| receive(db, &event, now)).await
     }
 
     /// The events that are due, those due longest first.
@@ -101,8 +103,12 @@ impl Store {
         .await
     }
 
-    pub async fn settle_event(&self, event_id: String, outcome: InboxOutcome, now: i64) -> Result<()> {
-        self.write(move |db| settle(db, &event_id, &outcome, now)).await
+    /// Keeps what became of events.
+    pub async fn settle_events(&self, outcomes: Vec<(String, InboxOutcome)>, now: i64) -> Result<()> {
+        self.write(move |db| {
+            outcomes.iter().try_for_each(|(event_id, outcome)| settle(db, event_id, outcome, now))
+        })
+        .await
     }
 
     /// When the next event becomes due, if any waits.
@@ -116,15 +122,46 @@ impl Store {
         })
         .await
     }
+
+    /// How many events wait, and how many have failed.
+    pub async fn count_events(&self) -> Result<(i64, i64)> {
+        self.scan(|db| {
+            let count = |state: &str| -> Result<i64> {
+                let query = format!("SELECT count(*) FROM inbox WHERE state = '{state}'");
+                Ok(db.prepare_cached(&query)?.query_row([], |row| row.get(0))?)
+            };
+            Ok((count("pending")?, count("failed")?))
+        })
+        .await
+    }
+}
+
+fn receive(db: &Connection, event: &NewEvent, now: i64) -> Result<Stored> {
+    let state = if event.facts.is_some() { "pending" } else { "ignored" };
+    let facts = serde_json::to_string(&event.facts.clone().unwrap_or_default())
+        .map_err(|error| StoreError::Unreadable(error.to_string()))?;
+    let new = db
+        .prepare_cached(
+            "INSERT OR IGNORE INTO inbox (event_id, type, created, received_at, facts, state, settled_at, payload)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, iif(?6 = 'ignored', ?4, NULL), ?7)",
+        )?
+        .execute(params![event.id, event.kind, event.created, now, facts, state, event.payload])?;
+    if new == 0 {
+        return Ok(Stored::Duplicate);
+    }
+    if let Some(forward) = &event.forward {
+        forwards::add(db, &event.id, forward, now)?;
+    }
+    Ok(Stored::New)
 }
 
 fn settle(db: &Connection, event_id: &str, outcome: &InboxOutcome, now: i64) -> Result<()> {
     match outcome {
-        InboxOutcome::Done => db
+        InboxOutcome::Done { effects } => db
             .prepare_cached(
-                "UPDATE inbox SET state = 'done', settled_at = ?2, reason = NULL WHERE event_id = ?1",
+                "UPDATE inbox SET state = 'done', settled_at = ?2, reason = NULL, effects = ?3 WHERE event_id = ?1",
             )?
-            .execute(params![event_id, now])?,
+            .execute(params![event_id, now, serde_json::json!(effects).to_string()])?,
         InboxOutcome::Postponed { at, reason } => db
             .prepare_cached("UPDATE inbox SET next_try_at = ?2, reason = ?3 WHERE event_id = ?1")?
             .execute(params![event_id, at, reason])?,
@@ -135,12 +172,29 @@ fn settle(db: &Connection, event_id: &str, outcome: &InboxOutcome, now: i64) -> 
             .execute(params![event_id, at, reason])?,
         InboxOutcome::Failed { reason } => {
             audit::add(db, now, "webhook_failed", None, &format!("{event_id}: {reason}"))?;
-            db.prepare_cached(
-                "UPDATE inbox SET state = 'failed', settled_at = ?2, tries = tries + 1, reason = ?3
-                 WHERE event_id = ?1",
-            )?
-            .execute(params![event_id, now, reason])?
+            let failed = db
+                .prepare_cached(
+                    "UPDATE inbox SET state = 'failed', settled_at = ?2, tries = tries + 1, reason = ?3
+                     WHERE event_id = ?1",
+                )?
+                .execute(params![event_id, now, reason])?;
+            tell_of_failure(db, event_id, now)?;
+            failed
         }
     };
     Ok(())
+}
+
+/// Once for each time that it fails: one that was replayed may fail again.
+fn tell_of_failure(db: &Connection, event_id: &str, now: i64) -> Result<()> {
+    let read = "SELECT type, tries, reason, replayed_at FROM inbox WHERE event_id = ?1";
+    let told = db.prepare_cached(read)?.query_row([event_id], |row| {
+        let (kind, tries, reason): (String, u32, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let data = serde_json::json!({ "event": event_id, "event_type": kind, "tries": tries, "reason": reason });
+        Ok((row.get::<_, Option<i64>>(3)?, data))
+    });
+    let Some((replayed_at, data)) = told.optional()? else { return Ok(()) };
+    let cause = format!("webhook:{event_id}:{}", replayed_at.unwrap_or(0));
+    let notice = NewNotice { kind: NoticeKind::WebhookFailed, customer: None, cause, data };
+    notices::add(db, &notice, now).map(drop)
 }

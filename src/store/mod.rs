@@ -16,16 +16,20 @@
 mod adjustments;
 mod alerts;
 mod audit;
+mod closed_checkouts;
 mod credits;
 mod customers;
 mod estimates;
+mod forwards;
 mod idempotency;
 mod inbox;
+mod inbox_view;
 mod loading;
 mod lost;
 mod names;
 mod notices;
 mod outbox;
+mod payments;
 mod reading;
 mod receipts;
 mod retention;
@@ -39,11 +43,14 @@ mod worker;
 
 pub use adjustments::{Adjustments, OverrideRow};
 pub use audit::{Act, AuditRow};
+pub use closed_checkouts::{BegunCheckout, CheckoutEnd};
 pub use credits::{CreditGrant, CreditNews, CreditRow};
 pub use customers::{CustomerRow, LinkedBy, NewLink};
 pub use estimates::Estimate;
+pub use forwards::Forward;
 pub use idempotency::{KeyChange, KeyNews, KeyRow};
-pub use inbox::{EventFacts, InboxOutcome, InboxRow, Stored};
+pub use inbox::{EventFacts, InboxOutcome, InboxRow, NewEvent, Stored};
+pub use inbox_view::{EventFilter, EventRow, Replayed};
 pub use loading::{Loaded, Wanted};
 pub use lost::LostRecords;
 pub use names::NameKind;
@@ -53,6 +60,7 @@ pub use outbox::{
     RESEND_WITHIN_SECONDS, Reading, Rejection, Repair, RepairRow, RepairState, Retried, RetryOutcome,
     SealCursor, SealPlan, SealScope, Sealed, Unanswered, WaitingEvent, retry_dead_in,
 };
+pub use payments::{PaymentKind, PaymentRow};
 pub use reading::StoreReader;
 pub use receipts::{MeterEventReceipt, TotalReceipt};
 pub use splitting::{Moved, Spanning, SplitBase};
@@ -197,6 +205,8 @@ fn unsigned(value: i64) -> u64 {
 
 #[cfg(test)]
 mod idempotency_tests;
+#[cfg(test)]
+mod inbox_tests;
 #[cfg(test)]
 mod loading_tests;
 #[cfg(test)]

@@ -11,6 +11,8 @@ const DELIVERED: &str = "DELETE FROM outbox WHERE sequence IN
     (SELECT sequence FROM outbox WHERE state = 'delivered' AND settled_at < ?1 LIMIT ?2)";
 const APPLIED: &str = "DELETE FROM inbox WHERE event_id IN
     (SELECT event_id FROM inbox WHERE state IN ('done', 'ignored') AND settled_at < ?1 LIMIT ?2)";
+const FAILED: &str = "DELETE FROM inbox WHERE event_id IN
+    (SELECT event_id FROM inbox WHERE state = 'failed' AND received_at < ?1 LIMIT ?2)";
 
 const OLD_KEYS: &str = "DELETE FROM idempotency WHERE (customer, key) IN
     (SELECT customer, key FROM idempotency WHERE at < ?1 LIMIT ?2)";
@@ -48,12 +50,19 @@ impl Store {
         Ok(())
     }
 
-    /// Removes meter events and webhook events that were settled before an instant, a slice at a time. Answers
-    /// whether more may be left.
+    /// Removes meter events that were settled before an instant, a slice at a time. Answers whether more may be left.
     pub async fn prune_settled(&self, before: i64) -> Result<bool> {
         self.write(move |db| {
+            Ok(db.prepare_cached(DELIVERED)?.execute(params![before, SLICE])? == SLICE as usize)
+        })
+        .await
+    }
+
+    /// The same for webhook events that were applied, ignored or given up. What still waits stays.
+    pub async fn prune_webhooks(&self, before: i64) -> Result<bool> {
+        self.write(move |db| {
             let mut more = false;
-            for delete in [DELIVERED, APPLIED] {
+            for delete in [APPLIED, FAILED] {
                 more |= db.prepare_cached(delete)?.execute(params![before, SLICE])? == SLICE as usize;
             }
             Ok(more)

@@ -193,11 +193,8 @@ async fn what_was_settled_long_ago_is_removed() {
     store.fold(batch(customer, 5, 6)).expect("folds");
     store.seal(plan()).await.expect("seals");
     let row = store.claim_due(NOW, 1).await.expect("claims")[0].sequence;
-    store.receive("evt_1".into(), "else".into(), NOW, None, NOW).await.expect("stores");
     store.prune_settled(NOW + 1).await.expect("prunes");
     assert_eq!(store.outbox_counts().await.expect("counts").pending, 1, "unsettled rows stay");
-    let again = || store.receive("evt_1".into(), "else".into(), NOW, None, NOW);
-    assert_eq!(again().await.expect("stores"), Stored::New, "an ignored event has gone");
     store.settle_tries(vec![(row, delivered())], NOW).await.expect("settles");
     assert!(!store.prune_settled(NOW + 1).await.expect("prunes"), "nothing is left to remove");
 }
@@ -236,28 +233,6 @@ async fn a_claim_replaces_a_link_and_stripe_does_not() {
     assert_eq!(row.stripe_customer.as_deref(), Some("cus_3"));
     assert_eq!(store.customers_of("cus_3".into()).await.expect("reads"), [row]);
     assert_eq!(store.customers_of("cus_1".into()).await.expect("reads"), []);
-}
-
-#[tokio::test]
-async fn an_event_is_stored_once() {
-    let store = Temporary::new();
-    let receive =
-        || store.receive("evt_1".into(), "invoice.paid".into(), NOW, Some(EventFacts::default()), NOW);
-    assert_eq!(receive().await.expect("stores"), Stored::New);
-    assert_eq!(receive().await.expect("stores"), Stored::Duplicate);
-    let due = store.due_events(NOW, 10).await.expect("reads");
-    assert_eq!(due.len(), 1);
-    let later = InboxOutcome::Postponed { at: NOW + 5, reason: "away".into() };
-    store.settle_event("evt_1".into(), later, NOW).await.expect("settles");
-    assert_eq!(store.due_events(NOW, 10).await.expect("reads"), []);
-    assert_eq!(
-        store.due_events(NOW + 5, 10).await.expect("reads")[0].tries,
-        0,
-        "Stripe being away is no try"
-    );
-    store.settle_event("evt_1".into(), InboxOutcome::Done, NOW).await.expect("settles");
-    assert_eq!(receive().await.expect("stores"), Stored::Duplicate);
-    assert_eq!(store.next_event_due().await.expect("reads"), None);
 }
 
 /// Seals one row and has Stripe accept it.

@@ -23,6 +23,13 @@ fn signed_at(time: &str) -> String {
 }
 
 #[test]
+fn what_is_signed_here_is_what_stripe_would_sign() {
+    assert_eq!(sign(BODY.as_bytes(), &secrets()[0], NOW), format!("t={NOW},v1={BY_FIRST}"));
+    assert_eq!(super::signed_at(&format!("v1={BY_FIRST},t={NOW}")), Some(NOW));
+    assert_eq!(super::signed_at("t=soon"), None);
+}
+
+#[test]
 fn any_v1_under_any_secret_verifies() {
     for header in [
         format!("t={NOW},v1={BY_FIRST}"),

@@ -5,6 +5,7 @@
 //! - [`events`] a whole life of events, at random
 //! - [`sync`] news that was missed
 //! - [`webhooks`] a tier ends equal to Stripe's truth, whatever the news' order
+//! - [`events`] what each event changes, once: payments, credits, messages; at rest, in the shadow, replayed
 //! - [`faults`] everything that a disk, a machine or Stripe can do to us
 //! - [`http`] routes, tokens, headers, refusals, our own endpoints
 //! - [`cli`] commands and exit codes

@@ -25,6 +25,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("problem", 1),
     ("clock", 1),
     ("priority", 1),
+    ("seal", 1),
     ("sharded", 1),
 ];
 

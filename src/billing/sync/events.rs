@@ -13,7 +13,7 @@ use crate::stripe::{EVENTS_KEPT_SECONDS, Event, MOST_KINDS, event_page};
 
 use super::{Progress, ask};
 use crate::billing::apply::{Applier, ApplyError};
-use crate::billing::arrivals::{APPLIED, facts};
+use crate::billing::kinds::{arrival, listed};
 
 /// How far the events have been read.
 const MARK: &str = "events";
@@ -46,8 +46,7 @@ pub(super) async fn take_in(
         }
     };
     let since = (mark.read_to - MARGIN_SECONDS).max(mark.first).max(now - EVENTS_KEPT_SECONDS);
-    // Thin events are not in this list.
-    let listed: Vec<_> = APPLIED.into_iter().filter(|kind| !kind.starts_with("v1.")).collect();
+    let listed: Vec<_> = listed().collect();
     for kinds in listed.chunks(MOST_KINDS) {
         let mut after = None;
         loop {
@@ -83,8 +82,8 @@ async fn store_all(store: &Store, events: Vec<Event>, now: i64) -> Result<u64, S
 }
 
 async fn store_one(store: &Store, event: &Event, now: i64) -> Result<Stored, StoreError> {
-    let created = event.created.unwrap_or(now);
-    let stored = store.receive(event.id.clone(), event.kind.clone(), created, facts(event), now).await?;
+    // A list is of the key's own mode.
+    let stored = store.receive(arrival(event, event.livemode.unwrap_or_default(), now), now).await?;
     if stored == Stored::New {
         METRICS.webhooks.with_label_values(&[event.kind.as_str(), "backfilled"]).inc();
         tracing::info!(event = event.id, kind = event.kind, "an event that no webhook has brought");

@@ -119,7 +119,7 @@ impl Sync {
 
     /// Reads all subscriptions of one of our customers.
     pub async fn customer(&self, name: &str) -> Result<Synced, SyncError> {
-        let known = self.applier.store.find_customer(name.to_owned()).await?;
+        let known = self.applier.store.known_customer(name.to_owned()).await?;
         let linked = known.ok_or(SyncError::NoCustomer)?.stripe_customer;
         let taken = self.applier.list(&linked.ok_or(SyncError::NotLinked)?, clock::now()).await?;
         Ok(taken.into())

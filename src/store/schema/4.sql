@@ -124,10 +124,20 @@ CREATE TABLE payments (
     overage_minor   INTEGER NOT NULL DEFAULT 0,
     currency        TEXT NOT NULL,
     at              INTEGER NOT NULL,
-    reason          TEXT
+    reason          TEXT,
+    -- 1 when it has found its customer since: what it stands for is done then.
+    due             INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX payments_by_time ON payments (at);
 CREATE INDEX payments_by_customer ON payments (customer, at);
+CREATE INDEX payments_of_nobody ON payments (stripe_customer) WHERE customer IS NULL;
+CREATE INDEX payments_due ON payments (id) WHERE due;
+CREATE TRIGGER payments_adopt AFTER UPDATE OF stripe_customer ON customers
+WHEN NEW.stripe_customer IS NOT NULL
+BEGIN
+    UPDATE payments SET customer = NEW.number, due = 1
+    WHERE customer IS NULL AND stripe_customer = NEW.stripe_customer;
+END;
 
 -- What a client's Idempotency-Key stands for: digests of the key and of the request, and the answer.
 CREATE TABLE operations (

@@ -1,0 +1,100 @@
+//! The types of events that mean something here, and what is kept of one.
+
+use crate::store::{EventFacts, NewEvent};
+use crate::stripe::Event;
+
+/// What an event is news about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum About {
+    /// A customer, whom it may name.
+    Customer,
+    CustomerDeleted,
+    Subscription,
+    TrialEnd,
+    Session,
+    Invoice,
+    /// An invoice that is not drawn up yet.
+    Upcoming,
+    PaymentIntent,
+    Entitlements,
+    /// Thin events: Stripe found meter events wrong that it had accepted.
+    MeterErrors,
+}
+
+const APPLIED: [(&str, About); 20] = [
+    ("customer.created", About::Customer),
+    ("customer.updated", About::Customer),
+    ("customer.deleted", About::CustomerDeleted),
+    ("customer.subscription.created", About::Subscription),
+    ("customer.subscription.updated", About::Subscription),
+    ("customer.subscription.deleted", About::Subscription),
+    ("customer.subscription.paused", About::Subscription),
+    ("customer.subscription.resumed", About::Subscription),
+    ("customer.subscription.trial_will_end", About::TrialEnd),
+    ("checkout.session.completed", About::Session),
+    ("checkout.session.expired", About::Session),
+    ("invoice.paid", About::Invoice),
+    ("invoice.payment_succeeded", About::Invoice),
+    ("invoice.payment_failed", About::Invoice),
+    ("invoice.upcoming", About::Upcoming),
+    ("payment_intent.succeeded", About::PaymentIntent),
+    ("payment_intent.payment_failed", About::PaymentIntent),
+    ("entitlements.active_entitlement_summary.updated", About::Entitlements),
+    ("v1.billing.meter.error_report_triggered", About::MeterErrors),
+    ("v1.billing.meter.no_meter_found", About::MeterErrors),
+];
+
+pub(super) fn about(kind: &str) -> Option<About> {
+    APPLIED.iter().find(|(name, _)| *name == kind).map(|(_, about)| *about)
+}
+
+/// Those that Stripe lists: thin events are not among them.
+pub(super) fn listed() -> impl Iterator<Item = &'static str> {
+    APPLIED.iter().map(|(kind, _)| *kind).filter(|kind| !kind.starts_with("v1."))
+}
+
+/// Whether events of this type change anything here. Others are stored and answered all the same.
+pub fn is_applied(kind: &str) -> bool {
+    about(kind).is_some()
+}
+
+/// What is kept of an event. One of the other mode than the secret key's changes nothing.
+pub fn arrival(event: &Event, livemode: bool, now: i64) -> NewEvent {
+    let means_something = is_applied(&event.kind) && !is_of_other_mode(event, livemode);
+    NewEvent {
+        id: event.id.clone(),
+        kind: event.kind.clone(),
+        created: event.created.unwrap_or(now),
+        facts: means_something.then(|| EventFacts {
+            object: event.object_id.clone(),
+            stripe_customer: event.customer.clone(),
+            subscription: event.subscription.clone(),
+            client_reference_id: event.client_reference_id.clone(),
+            tollgate_customer: event.tollgate_customer.clone(),
+        }),
+        ..NewEvent::default()
+    }
+}
+
+pub fn is_of_other_mode(event: &Event, livemode: bool) -> bool {
+    event.livemode.is_some_and(|of_event| of_event != livemode)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_are_kept_of_what_means_something_in_this_mode() {
+        let arrives = |kind: &str, livemode| {
+            let id = "evt_1".to_owned();
+            let event = Event { id, kind: kind.to_owned(), livemode, ..Event::default() };
+            arrival(&event, false, 7)
+        };
+        assert!(arrives("invoice.paid", Some(false)).facts.is_some());
+        assert!(arrives("invoice.paid", None).facts.is_some());
+        assert!(arrives("invoice.paid", Some(true)).facts.is_none());
+        assert!(arrives("invoice.finalized", Some(false)).facts.is_none());
+        assert_eq!(arrives("invoice.paid", None).created, 7);
+    }
+}

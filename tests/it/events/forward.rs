@@ -1,0 +1,94 @@
+//! The old handler gets each event as it came, once it can take it.
+
+use axum::http::StatusCode;
+use rusqlite::Connection;
+use serde_json::json;
+
+use super::old_handler::OldHandler;
+use super::{applied, event};
+use crate::harness::{PATIENCE, WEBHOOK_SECRET, World, signature, unix_now, until};
+
+/// When a signature says that it was made; it must be right.
+fn signed_at(signed: &str, body: &[u8]) -> i64 {
+    let at = signed.strip_prefix("t=").and_then(|rest| rest.split(',').next()).expect("a time");
+    let at = at.parse().expect("a time");
+    assert_eq!(signed, signature(WEBHOOK_SECRET, at, body), "over these bytes");
+    at
+}
+
+async fn world_beside(old: &OldHandler) -> World {
+    let config = format!("[billing]\nforward_webhooks_to = \"{}\"", old.url);
+    World::builder().without_webhooks().config(&config).start().await
+}
+
+async fn until_received(old: &OldHandler, count: usize) {
+    until("the old handler has them", PATIENCE, async || (old.received().len() >= count).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_old_handler_gets_every_event_byte_for_byte_with_stripes_signature() {
+    let old = OldHandler::start(&[]).await;
+    let world = world_beside(&old).await;
+    // Spaces that nobody who parses it would write again.
+    let bodies: Vec<String> = ["customer.updated", "something.else"]
+        .iter()
+        .enumerate()
+        .map(|(at, kind)| event(&format!("evt_{at}"), kind, &json!({})).to_string().replace(':', " :  "))
+        .collect();
+    let signed: Vec<_> =
+        bodies.iter().map(|body| signature(WEBHOOK_SECRET, unix_now() - 100, body.as_bytes())).collect();
+    for _ in 0..2 {
+        for (body, signed) in bodies.iter().zip(&signed) {
+            assert_eq!(world.deliver_signed(body.clone(), signed).await.status, 200);
+        }
+    }
+    let forged = signature("whsec_another", unix_now(), bodies[0].as_bytes());
+    assert_eq!(world.deliver_signed(bodies[0].clone(), &forged).await.status, 400);
+    until_received(&old, 2).await;
+    applied(&world).await;
+    let mut received = old.received();
+    received.sort();
+    let mut sent: Vec<_> = signed.into_iter().zip(bodies.into_iter().map(Into::into)).collect();
+    sent.sort();
+    assert_eq!(received, sent, "each once");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_the_old_handler_refuses_is_handed_on_again_over_a_kill() {
+    let old = OldHandler::start(&[StatusCode::INTERNAL_SERVER_ERROR]).await;
+    let mut world = world_beside(&old).await;
+    assert_eq!(world.deliver(&event("evt_1", "customer.updated", &json!({}))).await.status, 200);
+    until_received(&old, 1).await;
+    world.gateway.kill9();
+    world.gateway.restart().await;
+    until_received(&old, 2).await;
+    let received = old.received();
+    assert_eq!(received[0], received[1]);
+    until("nothing waits", PATIENCE, async || {
+        (super::books::count(&world, "SELECT count(*) FROM forwards") == 0).then_some(())
+    })
+    .await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signature_that_has_aged_is_made_anew() {
+    let old = OldHandler::start(&[]).await;
+    let mut world = world_beside(&old).await;
+    world.gateway.stop().await;
+    let body = event("evt_1", "customer.updated", &json!({})).to_string();
+    let aged = signature(WEBHOOK_SECRET, unix_now() - 1_000, body.as_bytes());
+    let db = Connection::open(world.gateway.data_dir.join("tollgate.db")).expect("a store");
+    // As it lies without a key.
+    let lies = [&[0], body.as_bytes()].concat();
+    let row = "INSERT INTO forwards (event_id, signature, body, next_try_at) VALUES ('evt_1', ?1, ?2, ?3)";
+    db.execute(row, rusqlite::params![aged, lies, unix_now()]).expect("a row");
+    drop(db);
+    world.gateway.restart().await;
+    until_received(&old, 1).await;
+    let (signed, received) = old.received().remove(0);
+    assert_eq!(received, body.as_bytes());
+    assert!(unix_now() - signed_at(&signed, &received) < 240);
+    world.finish().await;
+}
