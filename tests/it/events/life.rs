@@ -25,8 +25,21 @@ struct Owner {
     live: Vec<String>,
 }
 
+/// What is true of a customer in the end.
+#[derive(Debug)]
+pub struct Truth {
+    pub subscriptions: Subscriptions,
+    /// What was paid by each invoice, in cents.
+    pub paid: BTreeMap<String, i64>,
+    /// Granted for invoices that paid for the tier pro.
+    pub credits: u64,
+}
+
 /// What is compared of a subscription: status, whether it is canceled at its end, and its prices with their periods.
-pub type Truth = BTreeMap<String, (String, bool, Vec<(String, i64)>)>;
+pub type Subscriptions = BTreeMap<String, Compared>;
+pub type Compared = (String, bool, Vec<(String, i64)>);
+
+pub const CREDITS_PER_INVOICE: u64 = 7;
 
 impl<'a> Life<'a> {
     pub fn begin(world: &'a World) -> Self {
@@ -86,17 +99,29 @@ impl<'a> Life<'a> {
         }
     }
 
-    /// Names of the customers, and all subscriptions that each has had.
+    /// What is true of each customer, by name.
     pub async fn truth(&self) -> BTreeMap<String, Truth> {
         let mut truth = BTreeMap::new();
         for owner in &self.customers {
-            let path = format!("/v1/subscriptions?customer={}&status=all&limit=100", owner.id);
-            let list = self.stripe.get(&path).await;
-            assert_eq!(list["has_more"], false, "more than a page of subscriptions");
-            let list = list["data"].as_array().expect("a list").iter();
-            truth.insert(owner.name.clone(), list.map(of_stripe).collect());
+            let subscriptions = self.list("subscriptions?status=all", &owner.id).await;
+            let invoices = self.list("invoices?status=paid", &owner.id).await;
+            let paid = invoices.iter().map(|invoice| {
+                let id = invoice["id"].as_str().expect("an id").to_owned();
+                (id, invoice["amount_paid"].as_i64().expect("an amount"))
+            });
+            let paid: BTreeMap<_, _> = paid.filter(|(_, amount)| *amount > 0).collect();
+            let pro = invoices.iter().filter(|invoice| invoice.to_string().contains("price_it_pro_monthly"));
+            let credits = CREDITS_PER_INVOICE * pro.count() as u64;
+            let subscriptions = subscriptions.iter().map(of_stripe).collect();
+            truth.insert(owner.name.clone(), Truth { subscriptions, paid, credits });
         }
         truth
+    }
+
+    async fn list(&self, what: &str, customer: &str) -> Vec<Value> {
+        let list = self.stripe.get(&format!("/v1/{what}&customer={customer}&limit=100")).await;
+        assert_eq!(list["has_more"], false, "more than a page of {what}");
+        list["data"].as_array().expect("a list").clone()
     }
 }
 
@@ -129,7 +154,7 @@ async fn move_period(stripe: &Stripe, subscription: &str, dice: &mut Dice) {
     stripe.hook(&format!("subscriptions/{subscription}/period"), period).await;
 }
 
-fn of_stripe(object: &Value) -> (String, (String, bool, Vec<(String, i64)>)) {
+fn of_stripe(object: &Value) -> (String, Compared) {
     let text = |value: &Value| value.as_str().expect("a text").to_owned();
     let items = object["items"]["data"].as_array().expect("items").iter();
     let mut items: Vec<_> = items
@@ -141,14 +166,14 @@ fn of_stripe(object: &Value) -> (String, (String, bool, Vec<(String, i64)>)) {
 }
 
 /// What should be shown of a customer: the status, unless two have the same right to it, and the tier.
-pub fn shown(truth: &Truth) -> (Option<String>, &'static str) {
+pub fn shown(subscriptions: &Subscriptions) -> (Option<String>, &'static str) {
     let entitles = |status: &str| matches!(status, "trialing" | "active" | "past_due");
-    let rank = |(status, _, items): &(String, bool, Vec<(String, i64)>)| {
+    let rank = |(status, _, items): &Compared| {
         let pro = items.iter().any(|(price, _)| price.starts_with("price_it_pro"));
         (entitles(status), status != "canceled", pro)
     };
-    let best = truth.values().map(rank).max().expect("a subscription");
-    let alike: Vec<_> = truth.values().filter(|of| rank(of) == best).map(|of| of.0.clone()).collect();
+    let best = subscriptions.values().map(rank).max().expect("a subscription");
+    let alike: Vec<_> = subscriptions.values().filter(|of| rank(of) == best).map(|of| of.0.clone()).collect();
     let status = alike.iter().all(|status| *status == alike[0]).then(|| alike[0].clone());
     let tier = match best {
         (_, true, true) => "pro",

@@ -29,7 +29,6 @@ async fn what_happened_while_the_gateway_was_away_is_taken_in_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_webhooks_have_brought_is_not_taken_in_again() {
     let world = World::start().await;
-    until_synced(&world).await;
     world.stripe.buy("heard", &PRO).await;
     world.customer("heard").until_status("tier", "pro").await;
     until("every event arrives", PATIENCE, async || {

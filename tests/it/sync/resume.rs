@@ -17,7 +17,6 @@ async fn a_gateway_that_is_killed_between_pages_goes_on_at_the_next_one() {
     // A page a second.
     let slow = "[stripe]\nmax_requests_per_second = 4";
     let mut world = World::builder().without_webhooks().config(slow).start().await;
-    until_synced(&world).await;
     subscribe(&world, 300).await;
     let asked = reqwest::Client::new()
         .post(format!("http://{}/admin/sync", world.gateway.admin))
