@@ -79,12 +79,20 @@ impl World {
     }
 }
 
-/// Changes a second, and the events of each: 200 events a second.
-const CHANGES_PER_SECOND: u64 = 50;
-const KINDS: [&str; 4] =
-    ["customer.subscription.updated", "invoice.paid", "invoice.payment_succeeded", "invoice.finalized"];
+/// Changes a second, and what Stripe tells of each: 200 events a second.
+const CHANGES_PER_SECOND: u64 = 25;
+const KINDS: [&str; 8] = [
+    "invoice.created",
+    "invoice.finalized",
+    "payment_intent.created",
+    "payment_intent.succeeded",
+    "charge.succeeded",
+    "invoice.paid",
+    "invoice.payment_succeeded",
+    "customer.subscription.updated",
+];
 
-/// Customers who change their tier, each told by four events at once: how long these are waited for, and how long it
+/// Customers who change their tier, each told by eight events at once: how long these are waited for, and how long it
 /// takes until the tier is in force.
 pub fn webhooks() {
     let (customers, seconds) = (1_000, asked("TOLLGATE_BENCH_SECONDS", 20));
@@ -153,11 +161,15 @@ impl Asks {
     }
 
     async fn tell(&self, turn: u64, kind: &str, of: &Subscribed) -> f64 {
-        let object = if kind.starts_with("invoice") {
-            let parent = json!({ "subscription_details": { "subscription": of.subscription } });
-            json!({ "id": format!("in_{turn}"), "object": "invoice", "customer": of.customer, "parent": parent })
-        } else {
-            json!({ "id": of.subscription, "object": "subscription", "customer": of.customer })
+        let object = match kind.split_once('.') {
+            Some(("invoice", _)) => {
+                let parent = json!({ "subscription_details": { "subscription": of.subscription } });
+                json!({ "id": format!("in_{turn}"), "object": "invoice", "customer": of.customer, "parent": parent })
+            }
+            Some(("customer", _)) => {
+                json!({ "id": of.subscription, "object": "subscription", "customer": of.customer })
+            }
+            _ => json!({ "id": format!("x_{turn}"), "object": "charge", "customer": of.customer }),
         };
         let at = tollgate::clock::now().seconds();
         let event = json!({
