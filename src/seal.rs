@@ -1,8 +1,8 @@
 //! Sealing: what lies on disk and is nobody's business there.
 //!
-//! `ChaCha20-Poly1305` under the SHA-256 of a configured secret. A sealed value is the key's id (4 bytes), a random nonce
-//! (12) and the ciphertext with its tag. The context is authenticated, so that no value can be put in another's place.
-//! The first key seals, all open: a key is rolled by putting a new one before it.
+//! `ChaCha20-Poly1305` under the SHA-256 of a configured secret. A sealed value is the key's id (4 bytes), a random
+//! nonce (12) and the ciphertext with its tag. The context is authenticated, so that no value can be put in another's
+//! place. The first key seals, all open: a key is rolled by putting a new one before it.
 
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use sha2::{Digest, Sha256};
@@ -85,7 +85,11 @@ mod tests {
         let sealed = sealer.seal("inbox:evt_1", b"jane@example.com").expect("seals");
         assert!(!sealed.windows(4).any(|window| window == b"jane"));
         assert_eq!(sealer.open("inbox:evt_1", &sealed).as_deref(), Some(&b"jane@example.com"[..]));
-        assert_ne!(sealer.seal("inbox:evt_1", b"jane@example.com"), Some(sealed), "each has a nonce of its own");
+        assert_ne!(
+            sealer.seal("inbox:evt_1", b"jane@example.com"),
+            Some(sealed),
+            "each has a nonce of its own"
+        );
     }
 
     #[test]

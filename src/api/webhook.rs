@@ -114,7 +114,8 @@ fn verified(
         METRICS.webhooks.with_label_values(&["other", "invalid"]).inc();
         Failed(Problem::new(Code::BadRequest, detail))
     };
-    let signed = verify(signature(headers), body, &settings.secrets, clock::now().seconds(), TOLERANCE_SECONDS);
+    let signed =
+        verify(signature(headers), body, &settings.secrets, clock::now().seconds(), TOLERANCE_SECONDS);
     signed.map_err(|error| {
         tracing::warn!(%error, "stripe_webhook_invalid_signature");
         match address {

@@ -161,9 +161,8 @@ impl Applier {
                 second::tell(self, stripe_customer, &row, &state).await?;
             }
             let (name, shadow) = (row.name, self.shadow);
-            let tell = move |change: &StateChange| match shadow {
-                true => Vec::new(),
-                false => transitions::notices(change, &name, &position),
+            let tell = move |change: &StateChange| {
+                if shadow { Vec::new() } else { transitions::notices(change, &name, &position) }
             };
             changed |= self.store.note_state(row.number, state, tell, now.seconds()).await?.is_some();
         }

@@ -50,7 +50,8 @@ impl<'a> Changes<'a> {
         };
         if new {
             let number = store.known_customer(customer.to_owned()).await?.map(|known| known.number);
-            let who = number.map_or_else(|| "a new customer".to_owned(), |number| format!("customer {number}"));
+            let who =
+                number.map_or_else(|| "a new customer".to_owned(), |number| format!("customer {number}"));
             self.words.push(format!("{who} linked to {stripe_customer}"));
         }
         Ok(())
@@ -221,7 +222,8 @@ fn difference(before: Option<&Facts>, after: &Facts) -> Option<String> {
         (None, false) => "never".to_owned(),
     };
     changed("ends ", ends(before), ends(after));
-    let period = |facts: &Facts| facts.items.iter().map(|item| item.period_end).min().unwrap_or(0).to_string();
+    let period =
+        |facts: &Facts| facts.items.iter().map(|item| item.period_end).min().unwrap_or(0).to_string();
     changed("period until ", period(before), period(after));
     (!words.is_empty()).then(|| format!("{}: {}", after.id, words.join(", ")))
 }

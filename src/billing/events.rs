@@ -21,6 +21,9 @@ use super::changes::{Changes, Paid};
 use super::kinds::{About, about};
 use super::{payments, rejections};
 
+/// Prices of one invoice that Stripe is asked about.
+const ASKED_PRICES: usize = 3;
+
 /// What has been read again for events that share it.
 #[derive(Default)]
 pub(super) struct Read {
@@ -84,6 +87,8 @@ impl Applying<'_> {
                 Some(stripe_customer) => self.changes.subscriptions_of(stripe_customer).await,
                 None => Ok(()),
             },
+            // Every invoice has a payment as well: what is not marked as ours is told by the invoice.
+            About::PaymentIntent if facts.tollgate_customer.is_none() => Ok(()),
             _ => match &facts.object {
                 Some(object) => self.object(about, object).await,
                 None => Ok(()),
@@ -132,7 +137,8 @@ impl Applying<'_> {
         let (named, stripe_customer) = (invoice.tollgate_customer.as_deref(), invoice.customer.as_deref());
         let payer = self.changes.payer(named, stripe_customer).await?;
         let number = payer.as_ref().map(|payer| payer.number);
-        if let Some(row) = payments::of_invoice(&invoice, facts.as_ref(), number, self.changes.now.seconds()) {
+        if let Some(row) = payments::of_invoice(&invoice, facts.as_ref(), number, self.changes.now.seconds())
+        {
             self.changes.payment(row).await?;
         }
         let Some(payer) = payer else { return Ok(()) };
@@ -159,15 +165,15 @@ impl Applying<'_> {
         if catalogue.tiers.iter().all(|tier| tier.credits_per_cycle == 0) {
             return Ok(None);
         }
-        let Some(price) = payments::cycle_price(invoice, facts) else { return Ok(None) };
-        let tier = match payments::tier_of(price, facts, catalogue) {
-            Some(tier) => Some(tier),
-            // The subscription has moved on to another price since.
-            None => {
+        let prices = payments::cycle_prices(invoice, facts);
+        let mut tier = prices.iter().find_map(|price| payments::tier_of(price, facts, catalogue));
+        if tier.is_none() {
+            // The subscription may have moved on to another price since.
+            for price in prices.into_iter().take(ASKED_PRICES) {
                 let key = retrieve_lookup_key(transport, price).await?;
-                catalogue.tier_of_price(price, key.as_deref())
+                tier = tier.or(catalogue.tier_of_price(price, key.as_deref()));
             }
-        };
+        }
         let tier = tier.map(|tier| catalogue.tier(tier)).filter(|tier| tier.credits_per_cycle > 0);
         let paid_at = invoice.paid_at.unwrap_or(invoice.created);
         Ok(tier.map(|tier| Paid {
@@ -251,7 +257,8 @@ impl Applying<'_> {
         let (Some(name), Some(named)) = (&marks.pack, &marks.customer) else { return Ok(()) };
         let pack = self.changes.applier.catalogue.credit_packs.iter().find(|pack| *pack.name == **name);
         let Some(units) = marks.units.or(pack.map(|pack| pack.units)).filter(|units| *units > 0) else {
-            let detail = format!("{payment}: the credit pack {name} is not known here, and nothing says its units");
+            let detail =
+                format!("{payment}: the credit pack {name} is not known here, and nothing says its units");
             tracing::error!(detail, "a credit pack was paid for that cannot be granted");
             return Ok(self.changes.audit("credits_not_granted", detail).await?);
         };

@@ -59,8 +59,8 @@ impl ForwardTo {
 /// How a body lies in the store until it is handed on: sealed if there is a key.
 pub fn packed(sealer: Option<&Sealer>, event_id: &str, body: &[u8]) -> Option<Vec<u8>> {
     match sealer {
-        Some(sealer) => Some([&[SEALED], &sealer.seal(&context(event_id), body)?[..]].concat()),
-        None => Some([&[PLAIN], body].concat()),
+        Some(sealer) => Some([&[SEALED][..], &sealer.seal(&context(event_id), body)?].concat()),
+        None => Some([&[PLAIN][..], body].concat()),
     }
 }
 
@@ -93,8 +93,8 @@ impl Forwarder {
         loop {
             match self.due().await {
                 Ok(due) if !due.is_empty() => {
-                    let on_their_way = stream::iter(due).for_each_concurrent(CONCURRENCY, |forward| self.hand_on(forward));
-                    on_their_way.await;
+                    let due = stream::iter(due);
+                    due.for_each_concurrent(CONCURRENCY, |forward| self.hand_on(forward)).await;
                 }
                 outcome => {
                     if let Err(error) = outcome {
@@ -131,7 +131,8 @@ impl Forwarder {
         let body = unpacked(self.to.sealer.as_deref(), &forward.event_id, &forward.body)
             .ok_or(Failure { reason: "it cannot be unsealed".to_owned(), passing: false })?;
         let now = clock::now().seconds();
-        let fresh = signed_at(&forward.signature).is_some_and(|at| now.abs_diff(at) < FRESH_SECONDS.unsigned_abs());
+        let fresh =
+            signed_at(&forward.signature).is_some_and(|at| now.abs_diff(at) < FRESH_SECONDS.unsigned_abs());
         let signature = if fresh { forward.signature.clone() } else { sign(&body, &self.to.secret, now) };
         let request = self.to.client.post(&self.to.url).header("stripe-signature", signature);
         let sent = request.header("content-type", "application/json; charset=utf-8").body(body).send().await;

@@ -58,21 +58,22 @@ pub(super) fn single(payment: &PaymentIntent, customer: u32, now: i64) -> Option
     })
 }
 
-/// The price of the plan that an invoice has paid a period for, in advance. None for what is no cycle's (a change
-/// within a period, an invoice by hand), for usage alone, and for a trial, which nobody pays for.
-pub(super) fn cycle_price<'a>(invoice: &'a Invoice, facts: Option<&Facts>) -> Option<&'a str> {
+/// The prices that an invoice has paid a period for in advance, the latest period first: one of them is a tier's. None
+/// for what is no cycle's (a change within a period, an invoice by hand), for usage, and for a trial, which nobody pays.
+pub(super) fn cycle_prices<'a>(invoice: &'a Invoice, facts: Option<&Facts>) -> Vec<&'a str> {
     let of_a_cycle = matches!(invoice.billing_reason.as_str(), "subscription_create" | "subscription_cycle");
     if !invoice.is_paid() || !of_a_cycle {
-        return None;
+        return Vec::new();
     }
-    let plan = invoice.lines.iter().filter(|line| !line.proration && !is_usage(line, invoice, facts));
-    let latest = plan.max_by_key(|line| line.period_start)?;
-    let in_trial = |facts: &Facts| {
-        let trial = facts.trial_start.zip(facts.trial_end);
-        trial.is_some_and(|(start, end)| start <= latest.period_start && latest.period_start < end)
+    let trial = facts.and_then(|facts| facts.trial_start.zip(facts.trial_end));
+    let in_trial = |at: i64| trial.is_some_and(|(start, end)| (start..end).contains(&at));
+    let is_paid_for = |line: &&InvoiceLine| {
+        let free = line.amount == 0 && in_trial(line.period_start);
+        !line.proration && !free && !is_usage(line, invoice, facts)
     };
-    let free_trial = latest.amount == 0 && facts.is_some_and(in_trial);
-    latest.price.as_deref().filter(|_| !free_trial)
+    let mut lines: Vec<&InvoiceLine> = invoice.lines.iter().filter(is_paid_for).collect();
+    lines.sort_by_key(|line| std::cmp::Reverse(line.period_start));
+    lines.into_iter().filter_map(|line| line.price.as_deref()).collect()
 }
 
 /// The tier of a price, where the subscription still has it or the catalogue names its id.
@@ -81,10 +82,11 @@ pub(super) fn tier_of(price: &str, facts: Option<&Facts>, catalogue: &Catalogue)
     catalogue.tier_of_price(price, item.and_then(|item| item.lookup_key.as_deref()))
 }
 
-/// Billed after the fact: by a meter, or a period that was over when the invoice was made.
+/// Billed after the fact: by a meter, or for a span of time that was over when the invoice was made.
 fn is_usage(line: &InvoiceLine, invoice: &Invoice, facts: Option<&Facts>) -> bool {
     let item = line.price.as_deref().zip(facts).and_then(|(price, facts)| item_of(facts, price));
-    item.map_or(!line.proration && line.period_end <= invoice.created, |item| item.metered)
+    let is_over = line.period_start < line.period_end && line.period_end <= invoice.created;
+    item.map_or(!line.proration && is_over, |item| item.metered)
 }
 
 fn item_of<'a>(facts: &'a Facts, price: &str) -> Option<&'a ItemFacts> {
@@ -170,25 +172,39 @@ mod tests {
 
     #[test]
     fn a_cycle_is_paid_by_the_fee_for_the_next_period_alone() {
-        let price = |invoice: &Invoice, facts: &Facts| cycle_price(invoice, Some(facts)).map(str::to_owned);
-        assert_eq!(price(&invoice("paid"), &facts()).as_deref(), Some("flat"));
-        assert_eq!(cycle_price(&invoice("paid"), None), Some("flat"));
-        assert_eq!(price(&invoice("open"), &facts()), None);
-        let change = Invoice { billing_reason: "subscription_update".to_owned(), ..invoice("paid") };
-        assert_eq!(price(&change, &facts()), None);
-        let usage = |invoice: Invoice| Invoice { lines: invoice.lines[..2].to_vec(), ..invoice };
-        assert_eq!(price(&usage(invoice("paid")), &facts()), None, "a yearly plan's monthly usage");
-        assert_eq!(cycle_price(&usage(invoice("paid")), None), None);
+        let facts = facts();
+        for facts in [Some(&facts), None] {
+            let prices = |invoice: &Invoice| cycle_prices(invoice, facts).join(" ");
+            assert_eq!(prices(&invoice("paid")), "flat");
+            assert_eq!(prices(&invoice("open")), "");
+            let change = Invoice { billing_reason: "subscription_update".to_owned(), ..invoice("paid") };
+            assert_eq!(prices(&change), "");
+            let mut usage = invoice("paid");
+            usage.lines.truncate(2);
+            assert_eq!(prices(&usage), "", "a yearly plan's monthly usage");
+            let mut with_setup = invoice("paid");
+            with_setup.lines.push(line("setup", 5_000, (900, 900)));
+            with_setup.lines[2].proration = true;
+            with_setup.lines.push(line("pro", 19_900, (1_000, 2_000)));
+            assert_eq!(prices(&with_setup), "pro setup");
+        }
+    }
+
+    #[test]
+    fn what_is_billed_for_an_instant_is_no_overage() {
+        let mut by_hand = invoice("paid");
+        by_hand.lines = vec![line("setup", 5_000, (900, 900))];
+        assert_eq!(of_invoice(&by_hand, None, None, 0).map(|row| row.overage), Some(0));
     }
 
     #[test]
     fn a_trial_is_no_paid_cycle_and_what_costs_nothing_without_one_is() {
         let trial = Facts { trial_start: Some(900), trial_end: Some(1_500), ..facts() };
+        let after = Facts { trial_start: Some(100), trial_end: Some(1_000), ..facts() };
         let mut free = invoice("paid");
         free.lines = vec![line("flat", 0, (1_000, 1_500))];
-        assert_eq!(cycle_price(&free, Some(&trial)), None);
-        assert_eq!(cycle_price(&free, Some(&facts())), Some("flat"));
-        let after = Facts { trial_start: Some(100), trial_end: Some(1_000), ..facts() };
-        assert_eq!(cycle_price(&free, Some(&after)), Some("flat"));
+        assert_eq!(cycle_prices(&free, Some(&trial)), [""; 0]);
+        assert_eq!(cycle_prices(&free, Some(&facts())), ["flat"]);
+        assert_eq!(cycle_prices(&free, Some(&after)), ["flat"]);
     }
 }

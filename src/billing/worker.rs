@@ -248,7 +248,7 @@ fn put_off(event: &InboxRow, error: &ApplyError, now: Now) -> InboxOutcome {
         return InboxOutcome::Failed { reason };
     }
     tracing::warn!(event = event.event_id, kind = event.kind, reason, "a webhook event is tried again");
-    InboxOutcome::Retry { at: next_second(now) + (1 << event.tries.min(TRIES)), reason }
+    InboxOutcome::Retry { at: next_second(now) + (1_i64 << event.tries.min(TRIES)), reason }
 }
 
 /// That is no try.
@@ -290,7 +290,10 @@ mod tests {
     fn stripe_being_away_is_no_try_however_often() {
         for tries in [0, 2, 100] {
             let waits = outcome(tries, CallError::CircuitOpen);
-            assert!(matches!(waits, InboxOutcome::Postponed { at, .. } if (101..=130).contains(&at)), "{waits:?}");
+            assert!(
+                matches!(waits, InboxOutcome::Postponed { at, .. } if (101..=130).contains(&at)),
+                "{waits:?}"
+            );
         }
     }
 }

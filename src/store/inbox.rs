@@ -55,23 +55,13 @@ pub struct InboxRow {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InboxOutcome {
     /// With what it changed, in words.
-    Done {
-        effects: Vec<String>,
-    },
+    Done { effects: Vec<String> },
     /// Stripe could not be asked: that is no try.
-    Postponed {
-        at: i64,
-        reason: String,
-    },
+    Postponed { at: i64, reason: String },
     /// Tried again at `at`.
-    Retry {
-        at: i64,
-        reason: String,
-    },
+    Retry { at: i64, reason: String },
     /// Kept, told, and not tried again by itself.
-    Failed {
-        reason: String,
-    },
+    Failed { reason: String },
 }
 
 impl Store {
@@ -190,7 +180,8 @@ fn tell_of_failure(db: &Connection, event_id: &str, now: i64) -> Result<()> {
     let read = "SELECT type, tries, reason, replayed_at FROM inbox WHERE event_id = ?1";
     let told = db.prepare_cached(read)?.query_row([event_id], |row| {
         let (kind, tries, reason): (String, u32, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        let data = serde_json::json!({ "event": event_id, "event_type": kind, "tries": tries, "reason": reason });
+        let data =
+            serde_json::json!({ "event": event_id, "event_type": kind, "tries": tries, "reason": reason });
         Ok((row.get::<_, Option<i64>>(3)?, data))
     });
     let Some((replayed_at, data)) = told.optional()? else { return Ok(()) };

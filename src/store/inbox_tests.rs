@@ -37,7 +37,9 @@ async fn a_failed_event_is_told_once_and_can_be_applied_again() {
     store.receive(event("evt_2", false), NOW).await.expect("stores");
     let fail = async || settle(&store, "evt_1", InboxOutcome::Failed { reason: "poison".into() }).await;
     let told = async || {
-        let count = |db: &rusqlite::Connection| Ok(db.query_row("SELECT count(*) FROM notices", [], |row| row.get(0))?);
+        let count = |db: &rusqlite::Connection| {
+            Ok(db.query_row("SELECT count(*) FROM notices", [], |row| row.get(0))?)
+        };
         store.read(count).await.expect("reads")
     };
     fail().await;

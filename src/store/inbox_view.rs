@@ -44,7 +44,8 @@ pub enum Replayed {
     Unknown,
 }
 
-const COLUMNS: &str = "event_id, type, created, received_at, state, tries, next_try_at, settled_at, replayed_at,
+const COLUMNS: &str =
+    "event_id, type, created, received_at, state, tries, next_try_at, settled_at, replayed_at,
     reason, effects, payload IS NOT NULL";
 
 impl Store {

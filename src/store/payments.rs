@@ -5,6 +5,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::audit::{self, Act};
 use super::{Result, Store};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,8 +107,20 @@ fn note(db: &Connection, row: &PaymentRow) -> Result<bool> {
             row.at,
             row.reason,
         ])?;
+        audit::add_act(db, row.at, &act(row))?;
     }
     Ok(news)
+}
+
+fn act(row: &PaymentRow) -> Act {
+    let PaymentRow { id, amount, currency, attempts, .. } = row;
+    Act {
+        action: if row.succeeded { "payment_succeeded" } else { "payment_failed" },
+        customer: row.customer,
+        detail: format!("{id}: {amount} {currency} in minor units, attempt {attempts}"),
+        actor: "stripe",
+        ..Act::default()
+    }
 }
 
 #[cfg(test)]
@@ -152,6 +165,9 @@ mod tests {
             assert_eq!(store.is_payment_news(row.clone()).await.expect("asks"), news);
             assert_eq!(store.note_payment(row).await.expect("notes"), news, "{succeeded} {attempts}");
         }
+        let audited = store.audit_rows(None, None, 9).await.expect("reads");
+        let actions: Vec<&str> = audited.iter().map(|row| row.action.as_str()).collect();
+        assert_eq!(actions, ["payment_succeeded", "payment_failed", "payment_failed"]);
     }
 
     #[tokio::test]

@@ -53,11 +53,6 @@ impl CheckoutSession {
             is_paid: matches!(paid.as_deref(), Some("paid" | "no_payment_required")),
         })
     }
-
-    /// What its payment is known by: the payment intent, which other news name too, if there is one.
-    pub fn payment(&self) -> &str {
-        self.payment_intent.as_deref().unwrap_or(&self.id)
-    }
 }
 
 #[cfg(test)]
@@ -77,7 +72,8 @@ mod tests {
         let transport = server.transport();
         let session = retrieve_session(&transport, "cs_1").await.expect("an answer").expect("a session");
         assert_eq!(server.received()[0].target, "/v1/checkout/sessions/cs_1");
-        assert_eq!((session.customer.as_deref(), session.payment()), (Some("cus_1"), "pi_1"));
+        assert_eq!(session.customer.as_deref(), Some("cus_1"));
+        assert_eq!(session.payment_intent.as_deref(), Some("pi_1"));
         assert!(session.is_payment && session.is_paid);
         let (pack, units) = (Some("small".to_owned()), Some(1_000));
         assert_eq!(session.marks, Marks { customer: Some("acme".to_owned()), pack, units });

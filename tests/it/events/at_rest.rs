@@ -13,9 +13,9 @@ const NEW: &str = "new-0123456789-0123456789-0123456789";
 fn lies_there(world: &World, text: &str) -> bool {
     let files = std::fs::read_dir(&world.gateway.data_dir).expect("a folder");
     let files = files.map(|file| file.expect("a file").path()).filter(|path| path.is_file());
-    files.map(|path| std::fs::read(path).expect("a file")).any(|bytes| {
-        bytes.windows(text.len()).any(|window| window == text.as_bytes())
-    })
+    files
+        .map(|path| std::fs::read(path).expect("a file"))
+        .any(|bytes| bytes.windows(text.len()).any(|window| window == text.as_bytes()))
 }
 
 fn of_jane(id: &str) -> Value {

@@ -8,8 +8,10 @@ use crate::harness::{PATIENCE, World, until};
 const PRO_GIVES_500: &str = "[tiers.pro]\ncredits_per_cycle = 500\ncredits_expire = \"31d\"";
 
 async fn credits(customer: &crate::harness::Customer, units: u64) {
-    until("the credits are there", PATIENCE, async || (customer.status().await["credits"] == units).then_some(()))
-        .await;
+    until("the credits are there", PATIENCE, async || {
+        (customer.status().await["credits"] == units).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

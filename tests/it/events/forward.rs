@@ -81,7 +81,7 @@ async fn a_signature_that_has_aged_is_made_anew() {
     let aged = signature(WEBHOOK_SECRET, unix_now() - 1_000, body.as_bytes());
     let db = Connection::open(world.gateway.data_dir.join("tollgate.db")).expect("a store");
     // As it lies without a key.
-    let lies = [&[0], body.as_bytes()].concat();
+    let lies = [&[0_u8][..], body.as_bytes()].concat();
     let row = "INSERT INTO forwards (event_id, signature, body, next_try_at) VALUES ('evt_1', ?1, ?2, ?3)";
     db.execute(row, rusqlite::params![aged, lies, unix_now()]).expect("a row");
     drop(db);

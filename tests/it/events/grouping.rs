@@ -27,10 +27,14 @@ async fn a_burst_of_events_about_one_subscription_is_read_once_and_ends_in_the_t
         news["type"] = json!("customer.subscription.updated");
         assert_eq!(world.deliver(&news).await.status, 200);
     }
+    for kind in ["invoice.paid", "invoice.payment_succeeded"] {
+        assert_eq!(world.deliver(&of_kind(&world, kind).await[0]).await.status, 200);
+    }
     applied(&world).await;
     assert_eq!(customer.status().await["status"], "unpaid");
     let calls = world.stripe.get("/_sandbox/calls").await;
     let reads = calls["subscriptions.retrieve"].as_u64().expect("a number");
-    assert!((1..=3).contains(&reads), "{reads} readings for {} events", BURST + 1);
+    assert!((1..=3).contains(&reads), "{reads} readings for {} events", BURST + 3);
+    assert_eq!(calls["invoices.retrieve"], 1, "two events tell of one invoice");
     world.finish().await;
 }

@@ -52,7 +52,8 @@ async fn an_attempt_that_fails_is_told_once_and_the_payment_after_it_counts() {
 
     let invoice = failed[0]["data"]["object"]["id"].as_str().expect("an id").to_owned();
     world.stripe.post(&format!("/v1/invoices/{invoice}/pay"), &[]).await;
-    until("the payment is known", PATIENCE, async || (counted(&world, "succeeded").await == 2).then_some(())).await;
+    until("the payment is known", PATIENCE, async || (counted(&world, "succeeded").await == 2).then_some(()))
+        .await;
     assert_eq!(counted(&world, "failed").await, 1);
     // The news of the failure comes once more, late: the payment stands.
     let mut late = failed;
@@ -77,8 +78,10 @@ async fn an_invoice_says_how_much_of_it_is_overage() {
     let end = crate::harness::unix_now() + 2;
     let path = format!("subscriptions/{}/period", subscribed.subscription);
     world.stripe.hook(&path, json!({ "start": start, "end": end })).await;
-    until("the renewal is paid", 2 * PATIENCE, async || (books::payments(&world).len() == 2).then_some(())).await;
-    let overage = books::texts(&world, "SELECT CAST(overage_minor AS TEXT) FROM payments ORDER BY overage_minor");
+    until("the renewal is paid", 2 * PATIENCE, async || (books::payments(&world).len() == 2).then_some(()))
+        .await;
+    let overage =
+        books::texts(&world, "SELECT CAST(overage_minor AS TEXT) FROM payments ORDER BY overage_minor");
     assert_eq!(overage, ["0", "75"]);
     world.finish().await;
 }

@@ -18,12 +18,14 @@ async fn a_poison_event_fails_after_three_tries_while_others_pass_and_can_be_rep
     let paid = of_kind(&world, "invoice.paid").await;
     let id = paid[0]["id"].as_str().expect("an id");
     assert_eq!(world.deliver(&paid[0]).await.status, 200);
-    let others = [of_kind(&world, "customer.subscription.created").await, of_kind(&world, "customer.created").await];
+    let others =
+        [of_kind(&world, "customer.subscription.created").await, of_kind(&world, "customer.created").await];
     for other in others.iter().flatten() {
         assert_eq!(world.deliver(other).await.status, 200);
     }
     customer.until_status("tier", "pro").await;
-    until("it has failed", PATIENCE, async || (shown(&world, id).await["status"] == "failed").then_some(())).await;
+    until("it has failed", PATIENCE, async || (shown(&world, id).await["status"] == "failed").then_some(()))
+        .await;
     let failed = shown(&world, id).await;
     assert_eq!(failed["tries"], 3);
     assert!(failed["reason"].as_str().expect("a reason").contains("400"), "{failed}");
@@ -39,9 +41,13 @@ async fn a_poison_event_fails_after_three_tries_while_others_pass_and_can_be_rep
     applied(&world).await;
     let done = shown(&world, id).await;
     assert_eq!((&done["status"], books::payments(&world).len()), (&json!("done"), 1));
-    assert!(done["effects"].as_array().expect("a list").iter().any(|words| {
-        words.as_str().is_some_and(|words| words.starts_with("payment in_"))
-    }));
+    assert!(
+        done["effects"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .any(|words| { words.as_str().is_some_and(|words| words.starts_with("payment in_")) })
+    );
     // Once more: it changes nothing twice.
     assert_eq!(world.admin(Method::POST, &path, Some(ADMIN_TOKEN)).await.status, 200);
     applied(&world).await;
@@ -79,7 +85,8 @@ async fn events_are_listed_by_status_and_type_a_page_at_a_time() {
     let cursor = first["next_cursor"].as_str().expect("a cursor");
     let second = list(&format!("?limit=3&cursor={cursor}")).await;
     assert_eq!((&second["has_more"], &second["next_cursor"]), (&json!(false), &json!(null)));
-    let mut all = format!("{} {}", ids(&first), ids(&second)).split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let mut all =
+        format!("{} {}", ids(&first), ids(&second)).split(' ').map(str::to_owned).collect::<Vec<_>>();
     all.sort();
     assert_eq!(all.join(" "), "evt_0 evt_1 evt_2 evt_3 evt_4");
     world.finish().await;

@@ -68,7 +68,8 @@ async fn a_trial_that_will_end_is_told_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn before_an_invoice_usage_is_sent_and_a_subscription_that_ends_with_it_is_told() {
-    let world = World::builder().without_webhooks().config("[billing]\nflush_interval = \"1h\"").start().await;
+    let world =
+        World::builder().without_webhooks().config("[billing]\nflush_interval = \"1h\"").start().await;
     let (customer, subscribed) = world.subscriber("ending", "pro").await;
     assert_eq!(customer.get("/signals").await.charged(), 1);
     let near = async || {
@@ -96,7 +97,8 @@ async fn news_of_entitlements_makes_the_subscriptions_be_read_again() {
     let world = World::builder().without_webhooks().start().await;
     let (customer, subscribed) = world.subscriber("entitled", "pro").await;
     world.stripe.set_status(&subscribed.subscription, "unpaid").await;
-    let object = json!({ "object": "entitlements.active_entitlement_summary", "customer": subscribed.customer });
+    let object =
+        json!({ "object": "entitlements.active_entitlement_summary", "customer": subscribed.customer });
     let news = event("evt_entitled", "entitlements.active_entitlement_summary.updated", &object);
     deliver_all(&world, &[news]).await;
     assert_eq!(customer.status().await["status"], "unpaid");
@@ -117,7 +119,9 @@ async fn a_checkout_that_is_over_is_closed_and_what_was_sold_is_what_counts() {
     let world = World::builder().without_webhooks().start().await;
     let customer = world.customer("shopper");
     customer.status().await;
-    let state = |session: &str| books::texts(&world, &format!("SELECT state FROM checkouts WHERE session = '{session}'"));
+    let state = |session: &str| {
+        books::texts(&world, &format!("SELECT state FROM checkouts WHERE session = '{session}'"))
+    };
     let expired = pack_session(&world, "shopper", "1").await;
     begun(&world, &expired, 1);
     world.stripe.post(&format!("/v1/checkout/sessions/{expired}/expire"), &[]).await;
@@ -143,8 +147,10 @@ async fn events_in_an_older_shape_of_stripes_api_mean_the_same() {
     let world = World::builder().event_shape(EventShape::PreBasil).config(config).start().await;
     let (customer, _) = world.subscriber("oldster", "pro").await;
     applied(&world).await;
-    until("the credits are there", PATIENCE, async || (customer.status().await["credits"] == 500).then_some(()))
-        .await;
+    until("the credits are there", PATIENCE, async || {
+        (customer.status().await["credits"] == 500).then_some(())
+    })
+    .await;
     assert_eq!(books::payments(&world), ["succeeded invoice 9900 0 1"]);
     world.finish().await;
 }
