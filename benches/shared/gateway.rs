@@ -54,7 +54,8 @@ impl Gateway {
 
     /// Asks the operator's port.
     pub async fn operate(&self, method: reqwest::Method, path: &str) -> Value {
-        let asked = self.http.request(method, format!("http://{}{path}", self.admin)).bearer_auth(ADMIN_TOKEN);
+        let asked =
+            self.http.request(method, format!("http://{}{path}", self.admin)).bearer_auth(ADMIN_TOKEN);
         let answer = asked.send().await.expect("an answer");
         assert!(answer.status().is_success(), "{}", answer.status());
         answer.json().await.expect("JSON")

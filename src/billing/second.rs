@@ -44,7 +44,11 @@ pub(super) async fn tell(
         ..Act::default()
     };
     if applier.store.alert(notice, act, clock::now().seconds()).await? {
-        tracing::warn!(stripe_customer, subscriptions = ids, "a customer pays for more than one subscription");
+        tracing::warn!(
+            stripe_customer,
+            subscriptions = ids,
+            "a customer pays for more than one subscription"
+        );
     }
     Ok(())
 }

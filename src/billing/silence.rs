@@ -51,11 +51,7 @@ async fn fall(applier: &Applier, silent: &Unheard) -> Result<(), StoreError> {
     let detail = format!("{}: paid for until {paid_until}, last heard of at {read_at}", silent.id);
     tracing::error!(detail, "nothing is heard of a subscription: it gives no tier until Stripe answers");
     let row = applier.store.customers_of(silent.stripe_customer.clone()).await?.into_iter().next();
-    let act = Act {
-        action: "subscription_silent",
-        customer: row.map(|row| row.number),
-        detail,
-        ..Act::default()
-    };
+    let act =
+        Act { action: "subscription_silent", customer: row.map(|row| row.number), detail, ..Act::default() };
     applier.store.note(act, clock::now().seconds()).await
 }

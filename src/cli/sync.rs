@@ -123,7 +123,9 @@ struct Gateway {
 impl Gateway {
     fn of(config: &Config) -> anyhow::Result<Self> {
         let token = config.server.admin_token.as_ref().ok_or_else(|| {
-            anyhow!("a gateway runs and must do this itself: set server.admin_token, restart it, and try again")
+            anyhow!(
+                "a gateway runs and must do this itself: set server.admin_token, restart it, and try again"
+            )
         })?;
         let mut address = config.server.admin_listen;
         if address.ip().is_unspecified() {
@@ -138,7 +140,8 @@ impl Gateway {
     async fn ask(&self, method: Method, path: &str) -> anyhow::Result<Value> {
         let request: RequestBuilder = self.http.request(method, format!("{}{path}", self.base));
         let answer = request.bearer_auth(&self.token).send().await;
-        let answer = answer.with_context(|| format!("the gateway's admin port {} does not answer", self.base))?;
+        let answer =
+            answer.with_context(|| format!("the gateway's admin port {} does not answer", self.base))?;
         let succeeded = answer.status().is_success();
         let body: Value = answer.json().await.context("the gateway's answer cannot be read")?;
         if succeeded {

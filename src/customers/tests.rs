@@ -103,7 +103,16 @@ impl World {
         };
         self.store
             .upsert_subscription(
-                Upsert { facts, version, reread_at: None, window: None, rank: 0, tier: None, amount: None, paid_until: None },
+                Upsert {
+                    facts,
+                    version,
+                    reread_at: None,
+                    window: None,
+                    rank: 0,
+                    tier: None,
+                    amount: None,
+                    paid_until: None,
+                },
                 NOW,
             )
             .await

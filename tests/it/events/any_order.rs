@@ -78,7 +78,11 @@ async fn any_order_of_any_events_ends_in_stripes_truth() {
         assert_eq!(paid.get(name).unwrap_or(&BTreeMap::new()), &truth.paid, "{name} has paid");
         let (status, tier) = shown(&truth.subscriptions);
         let here = world.customer(name).status().await;
-        assert_eq!((&here["tier"], &here["credits"]), (&tier.into(), &truth.credits.into()), "{name}: {truth:?}");
+        assert_eq!(
+            (&here["tier"], &here["credits"]),
+            (&tier.into(), &truth.credits.into()),
+            "{name}: {truth:?}"
+        );
         if let Some(status) = status {
             assert_eq!(here["status"], *status, "{name}: {truth:?}");
         }

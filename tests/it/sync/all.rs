@@ -140,7 +140,10 @@ async fn what_is_known_as_alive_and_is_in_no_list_is_asked_for_by_itself() {
     let before = world.metric(missing).await.expect("there from the start");
     assert_eq!(sync(&world).await, json!({ "synced": 1, "failed": 0 }));
     assert_eq!(world.metric(missing).await, Some(before + 1));
-    assert_eq!(count(&world, "SELECT count(*) FROM subscriptions WHERE id = 'sub_elsewhere' AND reread_at"), 0);
+    assert_eq!(
+        count(&world, "SELECT count(*) FROM subscriptions WHERE id = 'sub_elsewhere' AND reread_at"),
+        0
+    );
     world.finish().await;
 }
 

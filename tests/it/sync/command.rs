@@ -60,8 +60,11 @@ async fn mistakes_are_told_with_what_to_do() {
         let folder = path.parent().expect("a folder");
         tollgate(folder, &["sync", "--config", &path.display().to_string()], &[])
     };
-    let without_token: String =
-        written.lines().filter(|line| !line.starts_with("admin_token")).map(|line| format!("{line}\n")).collect();
+    let without_token: String = written
+        .lines()
+        .filter(|line| !line.starts_with("admin_token"))
+        .map(|line| format!("{line}\n"))
+        .collect();
     let ended = changed("token.toml", without_token);
     assert_eq!((ended.code, &*ended.stdout), (Some(1), ""));
     assert!(ended.stderr.contains("set server.admin_token"), "{}", ended.stderr);

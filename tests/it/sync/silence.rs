@@ -42,11 +42,8 @@ async fn who_is_not_heard_of_keeps_the_tier_for_a_grace_and_has_it_again_with_th
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_finds_who_is_silent_as_silent() {
-    let mut world = World::builder()
-        .without_webhooks()
-        .config("[billing]\nsilence_grace = \"1s\"")
-        .start()
-        .await;
+    let mut world =
+        World::builder().without_webhooks().config("[billing]\nsilence_grace = \"1s\"").start().await;
     let subscribed = world.stripe.subscribe("pro", None);
     let end = unix_now() + 2;
     let period = format!("subscriptions/{}/period", subscribed.subscription);
