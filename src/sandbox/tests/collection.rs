@@ -63,11 +63,7 @@ fn a_renewal_that_is_declined_is_tried_again_after_3_5_and_7_days_and_then_given
         assert_eq!(world.status("2026-02-16T00:00:00Z"), ends);
         assert_eq!(world.events("invoice.payment_failed"), 4);
         assert_eq!(world.events("payment_intent.payment_failed"), 4);
-        assert_eq!(
-            world.state.payment_intents.len(),
-            2,
-            "all four are one payment, beside the first invoice's"
-        );
+        assert_eq!(world.state.payment_intents.len(), 2, "all four are one payment, beside the first invoice's");
     }
 }
 

@@ -47,8 +47,11 @@ async fn a_page_looks_at_no_more_rows_than_it_shows() {
     let seeded = harness.sandbox.seed_customers(1_000, "pro", "crowd").expect("a seeded tier");
     let scanned = harness.sandbox.service.with(|state, _| {
         let looked_at = Cell::new(0);
-        let page =
-            Page { limit: 100, starting_after: Some(seeded[200].subscription.clone()), ending_before: None };
+        let page = Page {
+            limit: 100,
+            starting_after: Some(seeded[200].subscription.clone()),
+            ending_before: None,
+        };
         let count = |_: &Subscription| {
             looked_at.set(looked_at.get() + 1);
             true
