@@ -7,6 +7,7 @@ mod admin;
 mod admin_webhooks;
 mod caller;
 mod failed;
+mod json;
 mod outbox;
 mod pricing;
 mod reconcile;

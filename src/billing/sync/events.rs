@@ -9,9 +9,11 @@ use tokio::sync::{Notify, watch};
 use crate::clock;
 use crate::metrics::METRICS;
 use crate::store::{Store, StoreError, Stored};
-use crate::stripe::{EVENTS_KEPT_SECONDS, Event, MOST_KINDS, event_page};
+use crate::stripe::{
+    CallError, EVENTS_KEPT_SECONDS, Event, EventPage, MOST_KINDS, Transport, event_page,
+};
 
-use super::{Progress, ask};
+use super::{Progress, pause_after};
 use crate::billing::apply::{Applier, ApplyError};
 use crate::billing::kinds::{arrival, listed};
 
@@ -50,8 +52,7 @@ pub(super) async fn take_in(
     for kinds in listed.chunks(MOST_KINDS) {
         let mut after = None;
         loop {
-            let ask_for = async || event_page(&applier.transport, kinds, since, after.as_deref()).await;
-            let page = ask(ask_for).await?;
+            let page = ask(&applier.transport, kinds, since, after.as_deref()).await?;
             let new = store_all(&applier.store, page.events, now).await?;
             if new > 0 {
                 progress.send_modify(|progress| progress.events += new);
@@ -65,6 +66,21 @@ pub(super) async fn take_in(
     }
     applier.store.set_mark(MARK, Some(&Mark { read_to: now, ..mark })).await?;
     Ok(())
+}
+
+async fn ask(
+    transport: &Transport,
+    kinds: &[&str],
+    since: i64,
+    after: Option<&str>,
+) -> Result<EventPage, CallError> {
+    let mut tries = 0;
+    loop {
+        let page = event_page(transport, kinds, since, after).await;
+        tries += 1;
+        let Some(pause) = pause_after(&page, tries) else { return page };
+        tokio::time::sleep(pause).await;
+    }
 }
 
 /// Answers how many were new.

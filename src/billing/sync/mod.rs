@@ -14,6 +14,7 @@ mod pages;
 mod schedule;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::{Notify, watch};
@@ -167,17 +168,8 @@ impl From<Taken> for Synced {
     }
 }
 
-/// Asks Stripe as often as is worthwhile: a run is long, and should not end at a hiccup.
-async fn ask<T>(call: impl AsyncFn() -> Result<T, CallError>) -> Result<T, CallError> {
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        match call().await {
-            Err(error) if tries < TRIES && error.deserves_retry() => {
-                tracing::debug!(%error, "asking again");
-                tokio::time::sleep(Backoff::WITHIN_CALL.pause(tries, random())).await;
-            }
-            answer => return answer,
-        }
-    }
+/// How long to wait for another try, where one is worthwhile: a run is long, and should not end at a hiccup.
+fn pause_after<T>(answer: &Result<T, CallError>, tries: u32) -> Option<Duration> {
+    let error = answer.as_ref().err()?;
+    (tries < TRIES && error.deserves_retry()).then(|| Backoff::WITHIN_CALL.pause(tries, random()))
 }

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::clock;
-use crate::stripe::{SubscriptionObject, subscription_page};
+use crate::stripe::{CallError, SubscriptionObject, SubscriptionPage, Transport, subscription_page};
 
-use super::{Progress, Synced, ask};
+use super::{Progress, Synced, pause_after};
 use crate::billing::apply::{Applier, ApplyError, Taken};
 
 /// Where a run goes on.
@@ -41,8 +41,7 @@ pub(super) async fn read(applier: &Applier, progress: &watch::Sender<Progress>) 
     loop {
         show(progress, known, &mark);
         let version = applier.next_version();
-        let page = ask(async || subscription_page(&applier.transport, mark.after.as_deref()).await).await;
-        let page = match page {
+        let page = match ask(&applier.transport, mark.after.as_deref()).await {
             Err(error) if error.is_missing() && mark.after.is_some() => {
                 tracing::warn!(%error, "the subscription at which a sync was to go on is gone: it begins anew");
                 mark = fresh(applier);
@@ -64,6 +63,16 @@ pub(super) async fn read(applier: &Applier, progress: &watch::Sender<Progress>) 
     show(progress, known, &mark);
     applier.store.set_mark::<Mark>(MARK, None).await?;
     Ok(())
+}
+
+async fn ask(transport: &Transport, after: Option<&str>) -> Result<SubscriptionPage, CallError> {
+    let mut tries = 0;
+    loop {
+        let page = subscription_page(transport, after).await;
+        tries += 1;
+        let Some(pause) = pause_after(&page, tries) else { return page };
+        tokio::time::sleep(pause).await;
+    }
 }
 
 async fn begin_or_go_on(applier: &Applier) -> Result<Mark, ApplyError> {
