@@ -169,15 +169,16 @@ fn of_stripe(object: &Value) -> (String, Compared) {
 pub fn shown(subscriptions: &Subscriptions) -> (Option<String>, &'static str) {
     let entitles = |status: &str| matches!(status, "trialing" | "active" | "past_due");
     let rank = |(status, _, items): &Compared| {
-        let pro = items.iter().any(|(price, _)| price.starts_with("price_it_pro"));
-        (entitles(status), status != "canceled", pro)
+        // The tier that is later in the file, where they are by name.
+        let starter = items.iter().any(|(price, _)| price.starts_with("price_it_starter"));
+        (entitles(status), status != "canceled", starter)
     };
     let best = subscriptions.values().map(rank).max().expect("a subscription");
     let alike: Vec<_> = subscriptions.values().filter(|of| rank(of) == best).map(|of| of.0.clone()).collect();
     let status = alike.iter().all(|status| *status == alike[0]).then(|| alike[0].clone());
     let tier = match best {
-        (_, true, true) => "pro",
-        (_, true, false) => "starter",
+        (_, true, true) => "starter",
+        (_, true, false) => "pro",
         (_, false, _) => "free",
     };
     (status, tier)
