@@ -1,7 +1,7 @@
 //! Subscriptions of which nothing is heard: their paid period has ended, and Stripe could not be asked since.
 //!
-//! They keep their tier for `billing.silence_grace`, then their customers are on the default tier until Stripe answers. Who
-//! is loaded then finds it so by itself; here those are told who are in memory, and what has become of them is kept.
+//! They keep their tier for `billing.silence_grace`, then their customers are on the default tier until Stripe
+//! answers. Who is loaded then finds it so; here it is put into force for those in memory, and kept.
 
 use std::time::Duration;
 

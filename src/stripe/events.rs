@@ -40,8 +40,8 @@ struct Created {
     gte: i64,
 }
 
-/// Events of some types, at most [`MOST_KINDS`], since an instant in seconds: the page behind an event, or the first. One
-/// attempt.
+/// Events of some types, at most [`MOST_KINDS`], since an instant in seconds: the page behind an event, or the
+/// first. One attempt.
 ///
 /// # Errors
 /// See [`CallError`].

@@ -39,14 +39,12 @@ pub(super) async fn take_in(
     arrived: &Notify,
 ) -> Result<(), ApplyError> {
     let now = clock::now().seconds();
-    let mark = match applier.store.mark::<Mark>(MARK).await? {
-        Some(mark) => mark,
-        None => {
-            let mark = Mark { first: now, read_to: now };
-            applier.store.set_mark(MARK, Some(&mark)).await?;
-            mark
-        }
-    };
+    let known = applier.store.mark::<Mark>(MARK).await?;
+    let mark = known.unwrap_or(Mark { first: now, read_to: now });
+    if known.is_none() {
+        // It must stand, however this run ends.
+        applier.store.set_mark(MARK, Some(&mark)).await?;
+    }
     let since = (mark.read_to - MARGIN_SECONDS).max(mark.first).max(now - EVENTS_KEPT_SECONDS);
     let listed: Vec<_> = listed().collect();
     for kinds in listed.chunks(MOST_KINDS) {
