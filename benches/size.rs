@@ -1,5 +1,5 @@
-//! The ledger, the outbox and the customers at size:
-//! `cargo bench --bench size -- restart|sealing|draining|power|customers|start`.
+//! The ledger, the outbox, the customers and Stripe's news at size:
+//! `cargo bench --bench size -- restart|sealing|draining|power|customers|start|sync|webhooks`.
 //!
 //! `TOLLGATE_BENCH_RECORDS`, `TOLLGATE_BENCH_CUSTOMERS` and `TOLLGATE_BENCH_ROWS` make them smaller or larger. Each writes
 //! to a folder below the system's temporary one, so set `TMPDIR` to the disk that is to be measured.
@@ -16,8 +16,12 @@
 mod capped;
 #[path = "size/customers.rs"]
 mod customers;
+#[path = "shared/gateway.rs"]
+mod gateway;
 #[path = "size/start.rs"]
 mod start;
+#[path = "size/stripe.rs"]
+mod stripe;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -43,13 +47,15 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() {
     rustls::crypto::ring::default_provider().install_default().expect("the first one");
     let chosen: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let parts: [(&str, fn()); 6] = [
+    let parts: [(&str, fn()); 8] = [
         ("restart", restart),
         ("sealing", sealing),
         ("draining", draining),
         ("power", power),
         ("customers", customers::at_size),
         ("start", customers::at_start),
+        ("sync", stripe::sync),
+        ("webhooks", stripe::webhooks),
     ];
     for (name, part) in parts {
         if chosen.is_empty() || chosen.iter().any(|word| word == name) {

@@ -4,6 +4,11 @@
 mod admission;
 #[path = "shared/capped.rs"]
 mod capped;
+#[allow(dead_code, reason = "the benches at size ask it for more")]
+#[path = "shared/gateway.rs"]
+mod gateway;
+#[path = "steps/status.rs"]
+mod status;
 #[path = "steps/tokens.rs"]
 mod tokens;
 
@@ -164,5 +169,14 @@ fn demo() -> config::Config {
     config::parse(config::DEMO, std::path::Path::new("demo.toml"), &|_| None).expect("the demo is valid")
 }
 
-criterion_group!(steps, paths_and_routes, accounts, admission::admission, tokens::tokens, ledger, counting);
+criterion_group!(
+    steps,
+    paths_and_routes,
+    accounts,
+    admission::admission,
+    tokens::tokens,
+    ledger,
+    counting,
+    status::status
+);
 criterion_main!(steps);

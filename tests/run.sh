@@ -7,6 +7,7 @@
 # TOLLGATE_TEST_STRIKES=500 lets each of Stripe's faults strike so often; 12 times else.
 # TOLLGATE_TEST_CUSTOMERS=10000 looks for one lost unit among so many customers; among 500 else.
 # TOLLGATE_TEST_ROUNDS=50 plays so many rounds of the model, of kills at every change and of losses of power; 2 to 20 else.
+# TOLLGATE_TEST_EVENTS=10000 delivers so many events in any order; 2,000 else.
 # TOLLGATE_TEST_SEED=N repeats a random test with the seed that it printed.
 set -eu
 cd "$(dirname "$0")/.."

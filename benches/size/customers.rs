@@ -288,6 +288,7 @@ fn facts() -> String {
         trial_start: None,
         trial_end: None,
         currency: None,
+        read_at: None,
     };
     serde_json::to_string(&facts).expect("plain values")
 }

@@ -14,7 +14,7 @@ use crate::store::{NewLink, Store, StoreError, Upsert};
 use crate::stripe::{CallError, SubscriptionObject, Transport, list_subscriptions, retrieve_subscription};
 
 use super::read::{amount, facts, reread_at};
-use super::transitions;
+use super::{second, transitions};
 
 /// Re-reads that share a lock: one at a time for each Stripe customer.
 const STRIPES: usize = 64;
@@ -37,6 +37,14 @@ impl ApplyError {
             Self::Store(_) => true,
         }
     }
+}
+
+/// What became of subscriptions that were read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Taken {
+    pub understood: u64,
+    /// Of a status that does not exist yet.
+    pub unknown: u64,
 }
 
 /// Reads subscriptions from Stripe and puts them into force.
@@ -70,7 +78,7 @@ impl Applier {
 
     /// Reads one subscription again. What Stripe no longer has is left as it is known.
     pub async fn reread(&self, id: &str, stripe_customer: Option<&str>, now: Now) -> Result<(), ApplyError> {
-        let _one_at_a_time = self.stripes[stripe_of(stripe_customer.unwrap_or(id))].lock().await;
+        let _one_at_a_time = self.alone(stripe_customer.unwrap_or(id)).await;
         let version = self.next_version();
         let Some(object) = retrieve_subscription(&self.transport, id).await? else {
             tracing::info!(subscription = id, "Stripe no longer has this subscription");
@@ -84,27 +92,25 @@ impl Applier {
         Ok(())
     }
 
-    /// Reads all subscriptions of a Stripe customer.
-    pub async fn list(&self, stripe_customer: &str, now: Now) -> Result<(), ApplyError> {
-        self.listed(stripe_customer, now).await.map(drop)
+    /// Reads all subscriptions of a Stripe customer; answers how many were understood, and how many were not.
+    pub async fn list(&self, stripe_customer: &str, now: Now) -> Result<Taken, ApplyError> {
+        self.listed(stripe_customer, now).await.map(|(_, taken)| taken)
     }
 
-    /// The same, and answers what was read.
+    /// The same, and answers what was read as well.
     pub async fn listed(
         &self,
         stripe_customer: &str,
         now: Now,
-    ) -> Result<Vec<SubscriptionObject>, ApplyError> {
-        let _one_at_a_time = self.stripes[stripe_of(stripe_customer)].lock().await;
+    ) -> Result<(Vec<SubscriptionObject>, Taken), ApplyError> {
+        let _one_at_a_time = self.alone(stripe_customer).await;
         let version = self.next_version();
         let objects = list_subscriptions(&self.transport, stripe_customer).await?;
-        for object in &objects {
-            self.put(object, version, now).await?;
-        }
+        let taken = self.put_all(&objects, version, now).await?;
         self.store.set_listed(stripe_customer.to_owned(), now.seconds()).await?;
         self.customers.refresh(stripe_customer, clock::now()).await?;
         self.announce(stripe_customer).await?;
-        Ok(objects)
+        Ok((objects, taken))
     }
 
     /// Changes a subscription at Stripe, and puts into force what has become of it. The change counts as a read that
@@ -114,7 +120,7 @@ impl Applier {
         stripe_customer: &str,
         change: impl Future<Output = Result<SubscriptionObject, CallError>>,
     ) -> Result<SubscriptionObject, ApplyError> {
-        let _one_at_a_time = self.stripes[stripe_of(stripe_customer)].lock().await;
+        let _one_at_a_time = self.alone(stripe_customer).await;
         let version = self.next_version();
         let object = change.await?;
         self.put(&object, version, clock::now()).await?;
@@ -123,15 +129,67 @@ impl Applier {
         Ok(object)
     }
 
-    /// Keeps what has become of all that a Stripe customer stands for, and tells of it.
-    async fn announce(&self, stripe_customer: &str) -> Result<(), StoreError> {
-        for row in self.store.customers_of(stripe_customer.to_owned()).await? {
-            transitions::note_state(&self.store, &self.customers, row, self.shadow).await?;
-        }
-        Ok(())
+    /// Puts into force what has been read of one Stripe customer, under a version that was taken before.
+    pub async fn take_in(
+        &self,
+        stripe_customer: &str,
+        objects: &[SubscriptionObject],
+        version: u64,
+        now: Now,
+    ) -> Result<Taken, StoreError> {
+        let _one_at_a_time = self.alone(stripe_customer).await;
+        let taken = self.put_all(objects, version, now).await?;
+        self.customers.refresh(stripe_customer, clock::now()).await?;
+        self.announce(stripe_customer).await?;
+        Ok(taken)
     }
 
-    async fn put(&self, object: &SubscriptionObject, version: u64, now: Now) -> Result<(), ApplyError> {
+    /// Looks again at what is known of a Stripe customer. Answers whether somebody's tier or status is another one.
+    pub async fn look_again(&self, stripe_customer: &str) -> Result<bool, StoreError> {
+        let _one_at_a_time = self.alone(stripe_customer).await;
+        self.customers.refresh(stripe_customer, clock::now()).await?;
+        self.announce(stripe_customer).await
+    }
+
+    /// One after the other for each Stripe customer.
+    async fn alone(&self, stripe_customer: &str) -> tokio::sync::MutexGuard<'_, ()> {
+        self.stripes[stripe_of(stripe_customer)].lock().await
+    }
+
+    async fn put_all(
+        &self,
+        objects: &[SubscriptionObject],
+        version: u64,
+        now: Now,
+    ) -> Result<Taken, StoreError> {
+        let mut taken = Taken::default();
+        for object in objects {
+            if self.put(object, version, now).await? {
+                taken.understood += 1;
+            } else {
+                taken.unknown += 1;
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Keeps what has become of all that a Stripe customer stands for, and tells of it. Answers whether anything has
+    /// changed.
+    async fn announce(&self, stripe_customer: &str) -> Result<bool, StoreError> {
+        let mut changed = false;
+        for row in self.store.customers_of(stripe_customer.to_owned()).await? {
+            let noted =
+                transitions::note_state(&self.store, &self.customers, row.clone(), self.shadow).await?;
+            if !self.shadow {
+                second::tell(self, stripe_customer, &row, &noted.state).await?;
+            }
+            changed |= noted.changed;
+        }
+        Ok(changed)
+    }
+
+    /// Answers whether it was understood; else the state stays as it is known.
+    async fn put(&self, object: &SubscriptionObject, version: u64, now: Now) -> Result<bool, StoreError> {
         let Some(facts) = facts(object) else {
             tracing::error!(
                 subscription = object.id,
@@ -139,7 +197,7 @@ impl Applier {
                 "the status is unknown: the subscription was left as it is known"
             );
             self.store.forget_reread(object.id.clone()).await?;
-            return Ok(());
+            return Ok(false);
         };
         self.note_unknown_prices(&facts, now).await?;
         let reread_at = reread_at(&facts, now.seconds());
@@ -153,8 +211,8 @@ impl Applier {
         let window = counts.then(|| read.windows.at(now.seconds()));
         let rank = read.tier.map_or(0, |tier| tier.0);
         let tier = read.tier.map(|tier| self.catalogue.tier(tier).name.to_string());
-        let amount = amount(&facts);
-        let upsert = Upsert { facts, version, reread_at, window, rank, tier, amount };
+        let (amount, paid_until) = (amount(&facts), read.paid_until);
+        let upsert = Upsert { facts, version, reread_at, window, rank, tier, amount, paid_until };
         let stored = self.store.upsert_subscription(upsert, now.seconds()).await?;
         if stored {
             let event =
@@ -162,7 +220,7 @@ impl Applier {
             tracing::info!(subscription = object.id, status = status.as_str(), "{event}");
             self.recount.store(true, Ordering::Relaxed);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// A subscription to nothing that is sold here leaves the customer on the default tier.
@@ -215,7 +273,8 @@ impl Applier {
         Ok(())
     }
 
-    fn next_version(&self) -> u64 {
+    /// To be taken before Stripe is asked: of two reads that overlap, the one that began later wins.
+    pub fn next_version(&self) -> u64 {
         self.version.fetch_add(1, Ordering::Relaxed) + 1
     }
 }

@@ -64,6 +64,7 @@ fn facts(status: Status) -> Facts {
         trial_start: None,
         trial_end: None,
         currency: None,
+        read_at: None,
     }
 }
 

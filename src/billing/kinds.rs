@@ -48,6 +48,11 @@ pub(super) fn about(kind: &str) -> Option<About> {
     APPLIED.iter().find(|(name, _)| *name == kind).map(|(_, about)| *about)
 }
 
+/// Those that Stripe lists: thin events are not among them.
+pub(super) fn listed() -> impl Iterator<Item = &'static str> {
+    APPLIED.iter().map(|(kind, _)| *kind).filter(|kind| !kind.starts_with("v1."))
+}
+
 /// Whether events of this type change anything here. Others are stored and answered all the same.
 pub fn is_applied(kind: &str) -> bool {
     about(kind).is_some()

@@ -10,6 +10,8 @@
 //! - What was paid for is granted once, however often it is told.
 //! - The shadow (`webhook_mode = "shadow"`) does all of that with events but change anything: it says what it would
 //!   have changed. What is read without an event (at first sight, when a period ends, at night) is stored all the same.
+//! - News that is missed is made up for: at the start and every night everything is read again ([`sync`]). A
+//!   subscription of which nothing is heard keeps its tier for a grace, and no longer.
 //! - Nothing here is on the path of a proxied request.
 
 mod apply;
@@ -28,7 +30,10 @@ mod payments;
 mod prices;
 mod read;
 mod rejections;
+mod second;
 mod shop;
+mod silence;
+pub mod sync;
 mod transitions;
 mod weekly;
 pub mod worker;
@@ -39,5 +44,6 @@ pub use kinds::{arrival, is_applied, is_of_other_mode};
 pub use notices::{Notices, NoticesOptions, Target};
 pub use overrides::end_overrides;
 pub use shop::{Buyer, Done, Goods, Order, Shop, ShopError, ShopSettings, Wanted};
+pub use sync::Sync;
 pub use transitions::note_state;
 pub use worker::{Billing, Handling};

@@ -126,6 +126,7 @@ mod tests {
             trial_start: None,
             trial_end: None,
             currency: None,
+            read_at: None,
         }
     }
 

@@ -20,6 +20,8 @@ pub(super) fn facts(object: &SubscriptionObject) -> Option<Facts> {
         trial_start: object.trial_start,
         trial_end: object.trial_end,
         currency: object.currency.clone(),
+        // Kept by the store as well.
+        read_at: None,
     })
 }
 

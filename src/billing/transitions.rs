@@ -10,13 +10,20 @@ use crate::domain::subscription::Status;
 use crate::news;
 use crate::store::{CustomerRow, NewNotice, State, StateChange, Store, StoreError};
 
+/// What a customer has now.
+pub struct Noted {
+    pub state: State,
+    /// It was another one before.
+    pub changed: bool,
+}
+
 /// Keeps what has become of one customer, and tells of it, unless another handler does.
 pub async fn note_state(
     store: &Store,
     customers: &Customers,
     row: CustomerRow,
     shadow: bool,
-) -> Result<(), StoreError> {
+) -> Result<Noted, StoreError> {
     let CustomerRow { number, name, .. } = row;
     let now = clock::now();
     let position = customers.position(&name, now).await?;
@@ -26,10 +33,11 @@ pub async fn note_state(
     let tell = move |change: &StateChange| {
         if shadow { Vec::new() } else { notices(change, &called, &position) }
     };
-    if let Some(change) = store.note_state(number, state, tell, now.seconds()).await? {
-        tell_now(&change, &name, now.seconds());
+    let change = store.note_state(number, state.clone(), tell, now.seconds()).await?;
+    if let Some(change) = &change {
+        tell_now(change, &name, now.seconds());
     }
-    Ok(())
+    Ok(Noted { state, changed: change.is_some() })
 }
 
 /// The notices of one change; none for a change that concerns nobody.

@@ -20,8 +20,9 @@ use super::apply::{Applier, ApplyError};
 use super::events::Read;
 use super::forward::{ForwardTo, Forwarder};
 use super::grouping::{Group, groups};
-use super::listing;
 use super::shop::{Shop, ShopSettings};
+use super::sync::Sync;
+use super::{listing, silence};
 
 /// Groups of events applied, and subscriptions read again, at once.
 const CONCURRENCY: usize = 8;
@@ -46,6 +47,7 @@ pub struct Handling {
 /// Applies what Stripe's webhooks tell.
 pub struct Billing {
     applier: Arc<Applier>,
+    sync: Arc<Sync>,
     arrived: Arc<Notify>,
     usage_due: Arc<Notify>,
     forwarder: Option<Forwarder>,
@@ -62,8 +64,14 @@ impl Billing {
         handling: Handling,
     ) -> Result<Self, StoreError> {
         let forwarder = handling.forward.map(|to| Forwarder::new(to, store.clone()));
-        let applier = Applier::new(store, customers, catalogue, transport, handling.shadow)?;
-        Ok(Self { applier: Arc::new(applier), arrived, usage_due, forwarder })
+        let applier = Arc::new(Applier::new(store, customers, catalogue, transport, handling.shadow)?);
+        let sync = Arc::new(Sync::new(applier.clone(), arrived.clone()));
+        Ok(Self { applier, sync, arrived, usage_due, forwarder })
+    }
+
+    /// What reads everything again.
+    pub fn sync(&self) -> Arc<Sync> {
+        self.sync.clone()
     }
 
     /// The shop beside it: what is bought there and what webhooks tell are put into force by the same hand.
@@ -74,7 +82,9 @@ impl Billing {
     /// Works until told to stop. `unknown` brings Stripe customers of whom nothing is known.
     pub async fn run(&self, unknown: mpsc::UnboundedReceiver<String>, mut stop: watch::Receiver<bool>) {
         tokio::spawn(listing::run(self.applier.clone(), unknown));
-        let work = async { tokio::join!(self.apply_events(), self.reread_and_count(), self.hand_on()) };
+        let silence = silence::watch(&self.applier);
+        let work =
+            async { tokio::join!(self.apply_events(), self.reread_and_count(), self.hand_on(), silence) };
         tokio::select! {
             _ = work => {}
             _ = stop.wait_for(|stop| *stop) => {}

@@ -17,6 +17,7 @@ mod run;
 mod sample_api;
 mod sandbox;
 mod schema;
+mod sync;
 mod table;
 mod token;
 
@@ -58,6 +59,8 @@ enum Command {
     Outbox(outbox::OutboxCommand),
     /// Compare the ledger with what Stripe's meters hold, customer by customer
     Reconcile(reconcile::Reconcile),
+    /// Read subscriptions back from Stripe, and events that no webhook has brought
+    Sync(sync::SyncArguments),
     /// Run the local Stripe alone
     Sandbox(sandbox::SandboxArguments),
 }
@@ -99,6 +102,7 @@ pub fn main() -> ExitCode {
         Command::Ledger(ledger) => ledger.run(),
         Command::Outbox(outbox) => outbox.run(),
         Command::Reconcile(reconcile) => reconcile.run(),
+        Command::Sync(sync) => sync.run(),
         Command::Sandbox(sandbox) => sandbox.run(),
     };
     match outcome {

@@ -31,16 +31,16 @@ impl Customers {
     /// The customer, read from the store if not in memory. `claimed` is the Stripe customer of a verified token:
     /// it replaces another link.
     pub async fn load(&self, name: &str, claimed: Option<&str>, now: Now) -> Result<Arc<Entry>, StoreError> {
-        let is_current = |entry: &Arc<Entry>| entry.account().terms().are_linked_as(claimed);
-        if let Some(entry) = self.get(name).filter(is_current) {
+        if let Some(entry) = self.get_linked(name, claimed) {
             return Ok(entry);
         }
         let _one_at_a_time = self.stripe(name).lock().await;
+        // Somebody else may have been quicker.
+        if let Some(entry) = self.get_linked(name, claimed) {
+            return Ok(entry);
+        }
         // Whoever is there cannot leave while this one holds them.
         let known = self.get(name);
-        if let Some(entry) = known.as_ref().filter(|entry| is_current(entry)) {
-            return Ok(entry.clone());
-        }
         let loaded = self.read(name, claimed, known.is_none(), now).await?;
         self.ask_about(&loaded);
         if let Some(entry) = known {
@@ -51,6 +51,11 @@ impl Customers {
         self.take_in(entry.clone(), now);
         self.tell_marks(&entry, now);
         Ok(entry)
+    }
+
+    /// The customer, if in memory and linked as a token claims.
+    fn get_linked(&self, name: &str, claimed: Option<&str>) -> Option<Arc<Entry>> {
+        self.get(name).filter(|entry| entry.account().terms().are_linked_as(claimed))
     }
 
     /// The number under which a member is recorded.
@@ -98,7 +103,8 @@ impl Customers {
         };
         let catalogue = self.catalogue.clone();
         let understand = move |facts: &[Facts], adjustments: &Adjustments| {
-            let all: Vec<_> = facts.iter().map(|facts| Subscription::read(facts, &catalogue)).collect();
+            let read = |facts| Subscription::read(facts, &catalogue).at(now.seconds());
+            let all: Vec<_> = facts.iter().map(read).collect();
             let best = Subscription::best(&all);
             let entitlement = adjusted(Entitlement::of(best, &catalogue), adjustments, &catalogue);
             let period = entitlement.windows.at(now.seconds());

@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use futures_util::FutureExt;
 use rust_decimal::Decimal;
 
 use super::*;
@@ -98,10 +99,20 @@ impl World {
             trial_start: None,
             trial_end: None,
             currency: None,
+            read_at: None,
         };
         self.store
             .upsert_subscription(
-                Upsert { facts, version, reread_at: None, window: None, rank: 0, tier: None, amount: None },
+                Upsert {
+                    facts,
+                    version,
+                    reread_at: None,
+                    window: None,
+                    rank: 0,
+                    tier: None,
+                    amount: None,
+                    paid_until: None,
+                },
                 NOW,
             )
             .await
@@ -337,4 +348,17 @@ async fn a_customer_who_has_left_memory_comes_back_with_their_keys() {
     assert!(ask(1), "the second of two repeats");
     assert!(!ask(1), "the third is charged");
     assert!(!ask(2), "this one was charged 24 hours ago");
+}
+
+#[tokio::test]
+async fn who_is_in_memory_is_found_while_others_of_the_same_stripe_are_loaded() {
+    let world = World::new();
+    let entry = world.customers.load("acme", Some("cus_1"), now()).await.expect("loads");
+    let _loading = world.customers.stripe("acme").lock().await;
+    for claimed in [None, Some("cus_1")] {
+        let found = world.customers.load("acme", claimed, now()).now_or_never().expect("it does not wait");
+        assert!(Arc::ptr_eq(&found.expect("loads"), &entry));
+    }
+    let other_link = world.customers.load("acme", Some("cus_2"), now()).now_or_never();
+    assert!(other_link.is_none(), "another link is the store's to say");
 }

@@ -110,6 +110,9 @@ pub struct Facts {
     /// Three letters, in lower case.
     #[serde(default)]
     pub currency: Option<String>,
+    /// When Stripe last told all this; kept by the store.
+    #[serde(default)]
+    pub read_at: Option<i64>,
 }
 
 /// A subscription whose prices have been understood.
@@ -121,6 +124,8 @@ pub struct Subscription {
     pub windows: Windows,
     /// Until when the current price is paid for.
     pub paid_until: Option<i64>,
+    /// From when on it gives no tier, unless Stripe tells before that it goes on.
+    pub silent_from: Option<i64>,
     pub cancel_at: Option<i64>,
     pub cancel_at_period_end: bool,
     pub past_due_since: Option<i64>,
@@ -135,17 +140,30 @@ impl Subscription {
         let metered =
             facts.items.iter().filter(has_period).find(|item| item.metered && tier_of(item) == tier);
         let paid = tiers_item.or(metered).or(facts.items.first());
+        let paid_until = paid.map(|item| item.period_end).filter(|end| *end > 0);
+        // Grace and refusals of the other statuses need no news to end.
+        let renews = matches!(facts.status, Status::Trialing | Status::Active);
+        let unheard = |end: &i64| renews && facts.read_at.is_some_and(|read_at| read_at < *end);
         Self {
             status: facts.status,
             tier,
             windows: metered
                 .or(paid)
                 .map_or(Windows::CalendarMonth, |item| Windows::of_item(item, facts.billing_cycle_anchor)),
-            paid_until: paid.map(|item| item.period_end).filter(|end| *end > 0),
+            paid_until,
+            silent_from: paid_until.filter(unheard).map(|end| end.saturating_add(catalogue.silence_grace)),
             cancel_at: facts.cancel_at,
             cancel_at_period_end: facts.cancel_at_period_end,
             past_due_since: facts.past_due_since,
         }
+    }
+
+    /// As it counts at an instant: one whose paid period has ended, and of which nothing has been heard for longer than
+    /// `silence_grace` since, gives no tier until there is news.
+    #[must_use]
+    pub fn at(self, now: i64) -> Self {
+        let is_silent = self.silent_from.is_some_and(|from| from <= now);
+        Self { tier: self.tier.filter(|_| !is_silent), ..self }
     }
 
     pub fn outline(&self, catalogue: &Catalogue) -> Outline {

@@ -75,6 +75,7 @@ fn subscription(start: i64, end: i64) -> Upsert {
         trial_start: None,
         trial_end: None,
         currency: None,
+        read_at: None,
     };
     Upsert {
         facts,
@@ -84,6 +85,7 @@ fn subscription(start: i64, end: i64) -> Upsert {
         rank: 1,
         tier: None,
         amount: None,
+        paid_until: None,
     }
 }
 

@@ -244,6 +244,7 @@ pub(super) fn serve_admin(
         store: rooms.public.store.clone(),
         reporter: rooms.reporter.clone(),
         reconciler: rooms.reconciler.clone(),
+        sync: rooms.billing.sync(),
         transport: rooms.transport.clone(),
         draining: flow.draining.clone(),
         sealer: rooms.public.webhook.sealer.clone(),
@@ -277,6 +278,7 @@ pub(super) fn spawn_work(
 ) {
     let Rooms { billing, notices, unknown, moved, reached, reporter, customers, folded, .. } = rooms;
     runtime.spawn(super::raise_moved(customers.clone(), moved));
+    runtime.spawn(billing.sync().keep_up(config.selling.sync_at));
     let stop = stopping.clone();
     runtime.spawn(async move { billing.run(unknown, stop).await });
     let stop = stopping.clone();
@@ -366,8 +368,12 @@ fn handling(config: &Config, webhook: &WebhookSettings) -> Result<Handling, Serv
         let to = ForwardTo::new(url, secret, webhook.sealer.clone(), arrived);
         to.map_err(|error| ServerError::Io(std::io::Error::other(error)))
     });
-    let shadow = config.selling.webhook_mode == config::WebhookMode::Shadow;
-    Ok(Handling { shadow, forward: forward.transpose()? })
+    Ok(Handling { shadow: in_shadow(config), forward: forward.transpose()? })
+}
+
+/// Whether Stripe's events are compared only.
+pub(super) fn in_shadow(config: &Config) -> bool {
+    config.selling.webhook_mode == config::WebhookMode::Shadow
 }
 
 fn reporter_options(config: &Config, state: &State, moved: mpsc::UnboundedSender<u32>) -> ReporterOptions {

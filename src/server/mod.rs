@@ -10,8 +10,10 @@ mod notices;
 mod proxy_service;
 mod reconcile;
 mod sandbox;
+mod sync;
 
 pub use reconcile::{Hold, hold, reconciler};
+pub use sync::syncer;
 
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;

@@ -38,8 +38,16 @@ async fn all_subscriptions_come_up_once_a_page_at_a_time() {
     let store = Temporary::new();
     for id in ["sub_3", "sub_1", "sub_2"] {
         let facts = Facts { id: id.into(), ..facts(Status::Active) };
-        let read =
-            Upsert { facts, version: 1, reread_at: None, window: None, rank: 0, tier: None, amount: None };
+        let read = Upsert {
+            facts,
+            version: 1,
+            reread_at: None,
+            window: None,
+            rank: 0,
+            tier: None,
+            amount: None,
+            paid_until: None,
+        };
         assert!(store.upsert_subscription(read, NOW).await.expect("stores"));
     }
     let page = async |after: &str| {
@@ -80,8 +88,16 @@ async fn a_customer_comes_with_all_of_their_subscriptions_and_with_nobody_elses(
     let store = Temporary::new();
     for (id, stripe_customer) in [("sub_3", "cus_1"), ("sub_1", "cus_1"), ("sub_2", "cus_2")] {
         let facts = Facts { id: id.into(), stripe_customer: stripe_customer.into(), ..facts(Status::Active) };
-        let read =
-            Upsert { facts, version: 1, reread_at: None, window: None, rank: 0, tier: None, amount: None };
+        let read = Upsert {
+            facts,
+            version: 1,
+            reread_at: None,
+            window: None,
+            rank: 0,
+            tier: None,
+            amount: None,
+            paid_until: None,
+        };
         assert!(store.upsert_subscription(read, NOW).await.expect("stores"));
     }
     let ids = async |name: &str, claimed| {

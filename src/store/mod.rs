@@ -14,6 +14,7 @@
 //! has never been seen waits for the writer, which may be in a batch of the ledger's totals.
 
 mod adjustments;
+mod alerts;
 mod audit;
 mod checkouts;
 mod closed_checkouts;
@@ -43,6 +44,7 @@ mod splitting;
 mod states;
 mod stats;
 mod subscriptions;
+mod sync_state;
 mod totals;
 mod totals_check;
 mod usage_history;
@@ -81,6 +83,7 @@ pub use splitting::{Moved, Spanning, SplitBase};
 pub use states::{State, StateChange};
 pub use stats::{Conversion, CustomerCount, Paid, Question, Stats, Takings, TopCustomer};
 pub use subscriptions::{Amount, Reread, Upsert};
+pub use sync_state::Unheard;
 pub use totals::{Batch, HourKey, HourUnits, Total, TotalKey, TotalUnits, UnitsByMeter};
 pub use totals_check::{TotalDifference, TotalsCheck};
 pub use usage_history::{UsageBy, UsageOf, UsageRow};

@@ -22,6 +22,8 @@ pub struct Upsert {
     /// The tier that its prices stand for.
     pub tier: Option<String>,
     pub amount: Option<Amount>,
+    /// Until when its tier is paid for.
+    pub paid_until: Option<i64>,
 }
 
 /// What is paid for each interval, as Stripe has it.
@@ -43,7 +45,8 @@ pub struct Reread {
 
 impl Store {
     /// Stores what was read, unless something newer is there. Answers whether it was stored.
-    /// The instant at which a subscription was first seen past due is kept over later reads.
+    /// The instant at which a subscription was first seen past due is kept over later reads; `now` is when Stripe was
+    /// asked.
     pub async fn upsert_subscription(&self, read: Upsert, now: i64) -> Result<bool> {
         self.write(move |db| upsert(db, read, now)).await
     }
@@ -140,25 +143,8 @@ fn upsert(db: &Connection, mut read: Upsert, now: i64) -> Result<bool> {
         Status::PastDue => Some(before.as_ref().and_then(|facts| facts.past_due_since).unwrap_or(now)),
         _ => None,
     };
-    let text =
-        serde_json::to_string(&read.facts).map_err(|error| StoreError::Unreadable(error.to_string()))?;
-    db.prepare_cached("INSERT OR REPLACE INTO subscriptions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)")?
-        .execute(params![
-            read.facts.id,
-            read.facts.stripe_customer,
-            text,
-            super::signed(read.version),
-            read.reread_at,
-            read.window.map(|window| window.start),
-            read.window.map(|window| window.end),
-            read.rank,
-            read.facts.status.as_str(),
-            read.tier,
-            read.amount.as_ref().map(|amount| amount.minor),
-            read.amount.as_ref().map(|amount| &amount.interval),
-            read.amount.as_ref().map(|amount| amount.interval_count),
-            read.facts.currency,
-        ])?;
+    read.facts.read_at = Some(now);
+    put(db, &read)?;
     if read.facts.trial_start.is_some() {
         db.prepare_cached(
             "UPDATE customers SET trial_at = ?2 WHERE stripe_customer = ?1 AND trial_at IS NULL",
@@ -172,6 +158,36 @@ fn upsert(db: &Connection, mut read: Upsert, now: i64) -> Result<bool> {
         audit::add(db, now, "subscription_status", None, &detail)?;
     }
     Ok(true)
+}
+
+fn put(db: &Connection, read: &Upsert) -> Result<()> {
+    let facts =
+        serde_json::to_string(&read.facts).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO subscriptions
+             (id, stripe_customer, facts, version, reread_at, window_start, window_end, window_rank, status, tier,
+              amount_minor, interval, interval_count, currency, read_at, paid_until)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+    )?
+    .execute(params![
+        read.facts.id,
+        read.facts.stripe_customer,
+        facts,
+        super::signed(read.version),
+        read.reread_at,
+        read.window.map(|window| window.start),
+        read.window.map(|window| window.end),
+        read.rank,
+        read.facts.status.as_str(),
+        read.tier,
+        read.amount.as_ref().map(|amount| amount.minor),
+        read.amount.as_ref().map(|amount| &amount.interval),
+        read.amount.as_ref().map(|amount| amount.interval_count),
+        read.facts.currency,
+        read.facts.read_at,
+        read.paid_until,
+    ])?;
+    Ok(())
 }
 
 pub(super) fn read_facts(text: &str) -> Result<Facts> {

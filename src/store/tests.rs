@@ -242,26 +242,28 @@ pub(super) fn facts(status: Status) -> Facts {
         trial_start: None,
         trial_end: None,
         currency: None,
+        read_at: None,
+    }
+}
+
+fn upsert(status: Status, version: u64) -> Upsert {
+    let facts = facts(status);
+    Upsert {
+        facts,
+        version,
+        reread_at: None,
+        window: None,
+        rank: 0,
+        tier: None,
+        amount: None,
+        paid_until: None,
     }
 }
 
 #[tokio::test]
 async fn an_older_read_never_replaces_a_newer_one() {
     let store = Temporary::new();
-    let put = |status, version| {
-        store.upsert_subscription(
-            Upsert {
-                facts: facts(status),
-                version,
-                reread_at: None,
-                window: None,
-                rank: 0,
-                tier: None,
-                amount: None,
-            },
-            NOW,
-        )
-    };
+    let put = |status, version| store.upsert_subscription(upsert(status, version), NOW);
     assert!(put(Status::Active, 5).await.expect("stores"));
     assert!(!put(Status::Canceled, 4).await.expect("asks"));
     assert!(!put(Status::Canceled, 5).await.expect("asks"));
@@ -273,20 +275,7 @@ async fn an_older_read_never_replaces_a_newer_one() {
 #[tokio::test]
 async fn grace_runs_from_the_first_sight_of_past_due() {
     let store = Temporary::new();
-    let put = |status, version, now| {
-        store.upsert_subscription(
-            Upsert {
-                facts: facts(status),
-                version,
-                reread_at: None,
-                window: None,
-                rank: 0,
-                tier: None,
-                amount: None,
-            },
-            now,
-        )
-    };
+    let put = |status, version, now| store.upsert_subscription(upsert(status, version), now);
     let since = async || store.subscriptions_after(String::new(), 10).await.expect("reads")[0].past_due_since;
     put(Status::PastDue, 1, NOW).await.expect("stores");
     put(Status::PastDue, 2, NOW + 50).await.expect("stores");

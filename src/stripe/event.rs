@@ -54,18 +54,25 @@ impl Event {
     /// # Errors
     /// No JSON, no id, or no type.
     pub fn read(body: &[u8]) -> Result<Self, EventError> {
-        let event: Value = serde_json::from_slice(body).map_err(EventError::NotJson)?;
+        Self::of(&serde_json::from_slice(body).map_err(EventError::NotJson)?)
+    }
+
+    /// Reads an event as Stripe lists it.
+    ///
+    /// # Errors
+    /// No id, or no type.
+    pub(super) fn of(event: &Value) -> Result<Self, EventError> {
         let known = Self {
-            id: text(&event, "/id").ok_or(EventError::NoId)?,
-            kind: text(&event, "/type").ok_or(EventError::NoType)?,
-            created: created(&event),
-            livemode: boolean(&event, "/livemode"),
-            api_version: text(&event, "/api_version"),
+            id: text(event, "/id").ok_or(EventError::NoId)?,
+            kind: text(event, "/type").ok_or(EventError::NoType)?,
+            created: created(event),
+            livemode: boolean(event, "/livemode"),
+            api_version: text(event, "/api_version"),
             ..Self::default()
         };
         Ok(match event.pointer("/data/object") {
             Some(object) => known.about(object),
-            None => known.about_related(&event),
+            None => known.about_related(event),
         })
     }
 

@@ -9,6 +9,8 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 pub enum Lane {
     /// The account's global limit.
     General,
+    /// A quarter of it, for what reads everything again: what is told at the same time is not held up.
+    Sync,
     /// Meter events have a limit of their own.
     MeterEvents,
 }
@@ -17,6 +19,7 @@ pub enum Lane {
 #[derive(Debug)]
 pub(super) struct Limiter {
     general: DefaultDirectRateLimiter,
+    sync: DefaultDirectRateLimiter,
     meter_events: DefaultDirectRateLimiter,
 }
 
@@ -24,6 +27,7 @@ impl Limiter {
     pub(super) fn new(general_per_second: NonZeroU32, meter_events_per_second: NonZeroU32) -> Self {
         Self {
             general: RateLimiter::direct(quota(general_per_second)),
+            sync: RateLimiter::direct(quota(quarter(general_per_second))),
             meter_events: RateLimiter::direct(quota(meter_events_per_second)),
         }
     }
@@ -32,9 +36,17 @@ impl Limiter {
     pub(super) async fn turn(&self, lane: Lane) {
         match lane {
             Lane::General => self.general.until_ready().await,
+            Lane::Sync => {
+                self.sync.until_ready().await;
+                self.general.until_ready().await;
+            }
             Lane::MeterEvents => self.meter_events.until_ready().await,
         }
     }
+}
+
+fn quarter(per_second: NonZeroU32) -> NonZeroU32 {
+    NonZeroU32::new(per_second.get() / 4).unwrap_or(NonZeroU32::MIN)
 }
 
 /// A tenth of a second's calls may go at once: no second ever sees more than 1.1 times the rate. (A burst of
@@ -70,6 +82,16 @@ mod tests {
             prop_assert!(sent <= rate.get() + burst, "{sent} at {rate}/s");
             prop_assert!(sent + 1 >= rate.get(), "{sent} at {rate}/s");
         }
+    }
+
+    #[tokio::test]
+    async fn reading_everything_again_takes_a_quarter_of_the_accounts_limit() {
+        let quarters = [1, 3, 4, 80].map(|rate| quarter(NonZeroU32::new(rate).expect("not zero")).get());
+        assert_eq!(quarters, [1, 1, 1, 20]);
+        let limiter = Limiter::new(NonZeroU32::MIN, NonZeroU32::MIN);
+        limiter.turn(Lane::Sync).await;
+        assert!(limiter.sync.check().is_err(), "its own share is used up");
+        assert!(limiter.general.check().is_err(), "and it counts towards the account's limit");
     }
 
     #[tokio::test]

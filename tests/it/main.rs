@@ -2,6 +2,8 @@
 //!
 //! - [`harness`] a world to break things in; its `finish` balances the books
 //! - [`money`] what is charged is what is billed, whatever fails
+//! - [`events`] a whole life of events, at random
+//! - [`sync`] news that was missed
 //! - [`webhooks`] a tier ends equal to Stripe's truth, whatever the news' order
 //! - [`credits`] prepaid units: spent once, in order, never below nothing
 //! - [`events`] what each event changes, once: payments, credits, messages; at rest, in the shadow, replayed
@@ -29,5 +31,6 @@ mod notices;
 mod operator;
 mod reconcile;
 mod recovery;
+mod sync;
 mod threads;
 mod webhooks;

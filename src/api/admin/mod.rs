@@ -16,6 +16,7 @@ mod outbox;
 mod people;
 mod reconcile;
 mod stats;
+mod sync;
 mod usage;
 mod webhooks;
 
@@ -31,6 +32,7 @@ use axum::routing::{get, post, put};
 use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, watch};
 
+use crate::billing::Sync;
 use crate::customers::Customers;
 use crate::domain::catalogue::Catalogue;
 use crate::ledger::Ledger;
@@ -55,6 +57,7 @@ pub struct AdminState {
     pub store: Arc<Store>,
     pub reporter: Arc<Reporter>,
     pub reconciler: Arc<Reconciler>,
+    pub sync: Arc<Sync>,
     pub transport: Arc<Transport>,
     pub draining: Arc<AtomicBool>,
     /// Opens the payloads of webhooks.
@@ -91,6 +94,10 @@ impl Admin {
             .route("/outbox/flush", post(outbox::flush).fallback(|| async { only("POST") }))
             .route("/reconcile", post(reconcile::reconcile).fallback(|| async { only("POST") }))
             .route("/stats", get(stats::stats).fallback(|| async { only("GET, HEAD") }))
+            .route(
+                "/sync",
+                get(sync::progress).post(sync::all).fallback(|| async { only("GET, HEAD, POST") }),
+            )
             .nest("/webhooks", webhooks::routes())
             .fallback(|| async { not_found() })
             .layer(middleware::from_fn_with_state(state.clone(), authorize));
@@ -125,6 +132,7 @@ fn customers() -> Router<AdminState> {
             "/override",
             put(adjust::set).delete(adjust::take_back).fallback(|| async { only("PUT, DELETE") }),
         )
+        .route("/sync", post(sync::customer).fallback(|| async { only("POST") }))
         .route("/unblock", post(adjust::unblock).fallback(|| async { only("POST") }))
         .route("/usage", get(usage::usage).fallback(|| async { only("GET, HEAD") }));
     Router::new()

@@ -102,7 +102,7 @@ impl Shop {
     /// Read from Stripe again: the items to replace are those that are there now.
     async fn live(&self, buyer: &Buyer) -> Result<Option<Live>, ShopError> {
         let Some(customer) = buyer.entry.stripe_customer() else { return Ok(None) };
-        let objects = self.applier.listed(&customer, buyer.now).await?;
+        let (objects, _) = self.applier.listed(&customer, buyer.now).await?;
         let live = objects.into_iter().filter_map(|object| {
             let read = Subscription::read(&facts(&object)?, &self.catalogue);
             (read.tier.is_some() && read.status.is_live()).then_some(Live { object, read })

@@ -172,7 +172,8 @@ impl Shop {
     pub async fn sync(&self, buyer: &Buyer) -> Result<(), ShopError> {
         let Some(stripe_customer) = buyer.entry.stripe_customer() else { return Ok(()) };
         let reading = self.applier.list(&stripe_customer, buyer.now);
-        tokio::time::timeout(WITHIN, reading).await.map_err(|_| ShopError::Late)?.map_err(ShopError::from)
+        tokio::time::timeout(WITHIN, reading).await.map_err(|_| ShopError::Late)??;
+        Ok(())
     }
 
     /// A tier costs something here and has a price at Stripe, or it cannot be bought.

@@ -57,8 +57,8 @@ fn item(price: &str, metered: bool, interval: &str, days: i64) -> ItemFacts {
     }
 }
 
-fn read(status: Status, items: Vec<ItemFacts>) -> Subscription {
-    let facts = Facts {
+fn facts(status: Status, items: Vec<ItemFacts>) -> Facts {
+    Facts {
         id: "sub".into(),
         stripe_customer: "cus".into(),
         status,
@@ -70,8 +70,12 @@ fn read(status: Status, items: Vec<ItemFacts>) -> Subscription {
         trial_start: None,
         trial_end: None,
         currency: None,
-    };
-    Subscription::read(&facts, &catalogue())
+        read_at: None,
+    }
+}
+
+fn read(status: Status, items: Vec<ItemFacts>) -> Subscription {
+    Subscription::read(&facts(status, items), &catalogue())
 }
 
 fn of(status: Status, price: &str) -> Subscription {
@@ -177,4 +181,40 @@ fn access_ends_with_the_grace_else_with_the_cancellation_else_with_what_is_paid(
     assert_eq!(outline(Status::Trialing, Some(ANCHOR + DAY)), Some(ANCHOR + DAY));
     assert_eq!(outline(Status::PastDue, Some(ANCHOR + DAY)), Some(ANCHOR + 7 * DAY));
     assert_eq!(outline(Status::Canceled, Some(ANCHOR + DAY)), None);
+}
+
+/// Paid for until the 28th day, and heard of last at `read_at`.
+fn heard(status: Status, price: &str, read_at: i64) -> Subscription {
+    let facts = Facts { read_at: Some(read_at), ..facts(status, vec![item(price, false, "month", 28)]) };
+    Subscription::read(&facts, &Catalogue { silence_grace: 3 * DAY, ..catalogue() })
+}
+
+#[test]
+fn a_subscription_that_is_not_heard_of_behind_its_paid_period_keeps_its_tier_for_a_grace() {
+    let end = ANCHOR + 28 * DAY;
+    let tier = |subscription: &Subscription, now| subscription.clone().at(now).tier;
+    for status in [Status::Trialing, Status::Active] {
+        let silent = heard(status, "price_p", end - 1);
+        assert_eq!(tier(&silent, end + 3 * DAY - 1), Some(TierId(2)), "{}", status.as_str());
+        assert_eq!(tier(&silent, end + 3 * DAY), None, "{}", status.as_str());
+        let heard = heard(status, "price_p", end);
+        assert_eq!(tier(&heard, end + 300 * DAY), Some(TierId(2)), "Stripe has said that it goes on");
+    }
+    for status in [Status::PastDue, Status::Unpaid, Status::Paused, Status::Canceled] {
+        let subscription = heard(status, "price_p", end - 1);
+        assert_eq!(tier(&subscription, end + 300 * DAY), Some(TierId(2)), "{}", status.as_str());
+    }
+    assert_eq!(of(Status::Active, "price_p").silent_from, None, "an older version has kept no instant");
+}
+
+#[test]
+fn one_that_is_silent_hides_no_other() {
+    let (end, catalogue) = (ANCHOR + 28 * DAY, catalogue());
+    let late = end + 4 * DAY;
+    let all = [heard(Status::Active, "price_p", end - 1), heard(Status::Active, "price_s", end)];
+    let all = all.map(|subscription| subscription.at(late));
+    let entitlement = Entitlement::of(Subscription::best(&all), &catalogue);
+    assert_eq!(&*entitlement.tier.expect("a tier").name, "starter");
+    let alone = Entitlement::of(Some(&all[0]), &catalogue);
+    assert_eq!((alone.standing, &*alone.tier.expect("a tier").name), (Standing::Admitted, "free"));
 }

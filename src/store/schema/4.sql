@@ -92,6 +92,10 @@ ALTER TABLE subscriptions ADD COLUMN amount_minor INTEGER;
 ALTER TABLE subscriptions ADD COLUMN interval TEXT;
 ALTER TABLE subscriptions ADD COLUMN interval_count INTEGER;
 ALTER TABLE subscriptions ADD COLUMN currency TEXT;
+-- When Stripe last told of it, and until when it was paid for then: an older version's rows have neither.
+ALTER TABLE subscriptions ADD COLUMN read_at INTEGER;
+ALTER TABLE subscriptions ADD COLUMN paid_until INTEGER;
+CREATE INDEX subscriptions_by_end ON subscriptions (paid_until) WHERE status IN ('active', 'trialing');
 CREATE INDEX subscriptions_by_state ON subscriptions (status, tier);
 
 -- Every change of a customer's tier or status.

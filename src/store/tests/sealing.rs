@@ -33,7 +33,16 @@ async fn only_the_subscription_that_counts_has_edges() {
         let facts = Facts { id: id.into(), ..facts(Status::Active) };
         let window = Some(Period { start, end: start + 1_000 });
         store.upsert_subscription(
-            Upsert { facts, version: 1, reread_at: None, window, rank, tier: None, amount: None },
+            Upsert {
+                facts,
+                version: 1,
+                reread_at: None,
+                window,
+                rank,
+                tier: None,
+                amount: None,
+                paid_until: None,
+            },
             NOW,
         )
     };

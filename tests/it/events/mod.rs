@@ -1,10 +1,12 @@
 //! What each event changes, once, whatever order and number it comes in.
 
+mod any_order;
 mod at_rest;
 mod books;
 mod credits;
 mod forward;
 mod grouping;
+mod life;
 mod old_handler;
 mod payments;
 mod replay;

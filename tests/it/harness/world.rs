@@ -99,6 +99,7 @@ impl Builder {
         let mut world =
             World { gateway, upstream, stripe, road, seen, http, finished: false, _folder: folder };
         world.gateway.start().await;
+        world.until_synced().await;
         world
     }
 }
@@ -210,6 +211,16 @@ impl World {
             request.header("stripe-signature", signature).body(body)
         })
         .await
+    }
+
+    /// Waits until the gateway's start has read everything from Stripe: what happens from then on it must be told.
+    async fn until_synced(&self) {
+        until("everything has been read from Stripe", PATIENCE, async || {
+            let asked = self.admin(Method::GET, "/admin/sync", Some(ADMIN_TOKEN)).await;
+            // Where there is no token there is nobody who could tell.
+            (asked.status != 200 || !asked.json()["ended_at"].is_null()).then_some(())
+        })
+        .await;
     }
 
     /// Seals and sends what has been used so far; answers how many rows still wait.

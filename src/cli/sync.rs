@@ -1,0 +1,170 @@
+//! `tollgate sync`: subscriptions read back from Stripe, by the gateway if one runs.
+
+use std::convert::Infallible;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+
+use crate::billing::Sync;
+use crate::billing::sync::Synced;
+use crate::config::Config;
+use crate::server;
+
+use super::{Failure, load, print};
+
+/// How often a gateway is asked how far it is.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+#[derive(clap::Args)]
+pub(super) struct SyncArguments {
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Only this customer, as tokens name them
+    #[arg(long, value_name = "ID")]
+    customer: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl SyncArguments {
+    pub fn run(&self) -> Result<(), Failure> {
+        let config = load(&self.config)?;
+        let customer = self.customer.as_deref();
+        let runtime = tokio::runtime::Runtime::new()?;
+        let bar = bar();
+        let synced = match server::syncer(&config)? {
+            // Nobody starts a gateway as long as it is held.
+            Some((sync, _hold)) => runtime.block_on(here(&sync, customer, &bar)),
+            None => runtime.block_on(by_the_gateway(&Gateway::of(&config)?, customer, &bar)),
+        };
+        bar.finish_and_clear();
+        let Synced { synced, failed } = synced?;
+        print(&if self.json {
+            format!("{}\n", json!({ "synced": synced, "failed": failed }))
+        } else {
+            format!("{synced} synced, {failed} failed\n")
+        })?;
+        if failed == 0 { Ok(()) } else { Err(Failure::Told) }
+    }
+}
+
+/// On stderr, and only where somebody watches.
+fn bar() -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:40} {pos} of about {len} subscriptions, {elapsed}");
+    ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+fn show(bar: &ProgressBar, done: u64, known: u64) {
+    bar.set_length(known.max(done));
+    bar.set_position(done);
+}
+
+async fn here(sync: &Arc<Sync>, customer: Option<&str>, bar: &ProgressBar) -> anyhow::Result<Synced> {
+    if let Some(customer) = customer {
+        return Ok(sync.customer(customer).await?);
+    }
+    let mut progress = sync.progress();
+    let watched = async {
+        while progress.changed().await.is_ok() {
+            let now = progress.borrow_and_update();
+            show(bar, now.done.synced + now.done.failed, now.known);
+        }
+    };
+    tokio::select! {
+        synced = sync.run() => Ok(synced?),
+        // Its sender is the one that runs.
+        () = watched => bail!("the sync has ended by itself"),
+    }
+}
+
+async fn by_the_gateway(
+    gateway: &Gateway,
+    customer: Option<&str>,
+    bar: &ProgressBar,
+) -> anyhow::Result<Synced> {
+    let path = match customer {
+        Some(customer) => format!("/admin/customers/{}/sync", escaped(customer)),
+        None => "/admin/sync".to_owned(),
+    };
+    let answer = tokio::select! {
+        answer = gateway.ask(Method::POST, &path) => answer?,
+        never = watch(gateway, bar) => match never {},
+    };
+    let count = |name: &str| answer[name].as_u64().with_context(|| format!("the gateway answered {answer}"));
+    Ok(Synced { synced: count("synced")?, failed: count("failed")? })
+}
+
+async fn watch(gateway: &Gateway, bar: &ProgressBar) -> Infallible {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        // What cannot be read now is read the next time.
+        if let Ok(now) = gateway.ask(Method::GET, "/admin/sync").await {
+            let count = |name: &str| now[name].as_u64().unwrap_or(0);
+            show(bar, count("synced") + count("failed"), count("known"));
+        }
+    }
+}
+
+/// The admin port of a gateway that runs.
+struct Gateway {
+    base: String,
+    token: String,
+    http: reqwest::Client,
+}
+
+impl Gateway {
+    fn of(config: &Config) -> anyhow::Result<Self> {
+        let token = config.server.admin_token.as_ref().ok_or_else(|| {
+            anyhow!(
+                "a gateway runs and must do this itself: set server.admin_token, restart it, and try again"
+            )
+        })?;
+        let mut address = config.server.admin_listen;
+        if address.ip().is_unspecified() {
+            address.set_ip(Ipv4Addr::LOCALHOST.into());
+        }
+        // An error says that another part of the process installed it before.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder().no_proxy().build()?;
+        Ok(Self { base: format!("http://{address}"), token: token.expose().to_owned(), http })
+    }
+
+    async fn ask(&self, method: Method, path: &str) -> anyhow::Result<Value> {
+        let request: RequestBuilder = self.http.request(method, format!("{}{path}", self.base));
+        let answer = request.bearer_auth(&self.token).send().await;
+        let answer =
+            answer.with_context(|| format!("the gateway's admin port {} does not answer", self.base))?;
+        let succeeded = answer.status().is_success();
+        let body: Value = answer.json().await.context("the gateway's answer cannot be read")?;
+        if succeeded {
+            return Ok(body);
+        }
+        Err(anyhow!("{}", body["detail"].as_str().unwrap_or("the gateway refused")))
+    }
+}
+
+/// As a part of a path.
+fn escaped(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let escape = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    name.bytes().map(escape).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_part_of_a_path_whatever_it_holds() {
+        assert_eq!(escaped("acme-1"), "acme-1");
+        assert_eq!(escaped("org/7?a#b%"), "org%2F7%3Fa%23b%25");
+    }
+}
