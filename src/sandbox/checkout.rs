@@ -200,7 +200,11 @@ pub fn index(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
 }
 
 pub fn line_items(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
-    let session = state.sessions.find(call.id)?;
+    Ok(lines_json(state, state.sessions.find(call.id)?))
+}
+
+/// What is bought; inside a session only if that is expanded.
+pub fn lines_json(state: &State, session: &Session) -> Value {
     let line = |(index, line): (usize, &OrderItem)| {
         let price = state.prices.get(&line.price).map(prices::Price::json);
         let mut json = json!({"id": format!("li_{index}"), "object": "item", "price": price});
@@ -209,7 +213,7 @@ pub fn line_items(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError>
     };
     let data = session.lines.iter().enumerate().map(line).collect();
     let url = format!("/v1/checkout/sessions/{}/line_items", session.id);
-    Ok(list(&url, data, false))
+    list(&url, data, false)
 }
 
 pub fn expire(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {

@@ -1,4 +1,4 @@
-//! `expand[]`: puts whole objects where an answer holds their ids, and a price's tiers.
+//! `expand[]`: puts whole objects where an answer holds their ids, a price's tiers, a session's lines.
 
 use serde_json::Value;
 
@@ -36,6 +36,12 @@ fn walk(state: &State, at: &mut Value, steps: &[&str], path: &str) -> Result<(),
             at["tiers"] = price.tiers_json();
         }
         return Ok(());
+    }
+    if *step == "line_items" && at["object"] == "checkout.session" {
+        let session = at["id"].as_str().and_then(|id| state.sessions.get(id));
+        if let Some(session) = session {
+            at["line_items"] = super::checkout::lines_json(state, session);
+        }
     }
     let Some(next) = at.get_mut(*step) else {
         let message = format!("This property cannot be expanded ({path}).");

@@ -110,6 +110,7 @@ def check_purchase(base, customer):
     expect("payment's metadata", intent.metadata["tollgate_customer"], "dora")
     expect("payment's customer", intent.customer, customer.id)
     expect("by id", stripe.PaymentIntent.retrieve(intent.id).id, intent.id)
+    expect("line items", session.line_items.data[0].quantity, 3)
     expect("session's metadata", session.metadata["pack"], "thousand")
     listed = stripe.checkout.Session.list(payment_intent=intent.id)
     expect("session by payment", [s.id for s in listed.data], [session.id])
