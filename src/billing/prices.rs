@@ -52,10 +52,11 @@ impl PriceBook {
     async fn ask(&self, tier: &Tier) -> Result<Vec<PriceObject>, CallError> {
         let mut prices = Vec::new();
         for id in &tier.stripe_prices {
-            match retrieve_price(&self.transport, id).await? {
-                Some(price) => prices.push(price),
-                None => tracing::warn!(tier = &*tier.name, price = id, "Stripe does not have this price"),
+            let price = retrieve_price(&self.transport, id).await?;
+            if price.is_none() {
+                tracing::warn!(tier = &*tier.name, price = id, "Stripe does not have this price");
             }
+            prices.extend(price);
         }
         let suffixes = ["monthly", "yearly"].into_iter();
         let suffixes = suffixes.chain(self.catalogue.meters.iter().map(|meter| &*meter.name));

@@ -20,7 +20,7 @@ impl Shop {
         let flat = prices.flat(wanted.cycle).ok_or_else(|| self.not_sold(wanted))?;
         // An earlier try may have been carried out, and its answer lost.
         self.sync(buyer).await?;
-        if operation.goes_on && self.has(buyer, wanted) {
+        if operation.goes_on && has(buyer, wanted) {
             return Ok(Done::Changed);
         }
         refuse_subscribers(buyer)?;
@@ -57,11 +57,6 @@ impl Shop {
         Ok(Done::Changed)
     }
 
-    fn has(&self, buyer: &Buyer, wanted: Wanted) -> bool {
-        let subscribed = refuse_subscribers(buyer).is_err();
-        subscribed && buyer.entry.own_tier() == Some(wanted.tier)
-    }
-
     /// Stripe gives nobody what is another's.
     async fn attach(
         &self,
@@ -82,4 +77,9 @@ impl Shop {
             method => Ok(method?),
         }
     }
+}
+
+fn has(buyer: &Buyer, wanted: Wanted) -> bool {
+    let subscribed = refuse_subscribers(buyer).is_err();
+    subscribed && buyer.entry.own_tier() == Some(wanted.tier)
 }

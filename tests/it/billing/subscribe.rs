@@ -43,9 +43,9 @@ async fn what_is_no_payment_method_of_the_customers_is_refused() {
     let body = json!({ "tier": "starter", "payment_method": "pm_card_visa" });
     done(&post(&owner, "/billing/subscribe", &body).await);
     let listed = done(&owner.get("/billing/payment-methods").await);
-    let owned = text(&listed["data"][0]["id"]).to_owned();
+    let card = text(&listed["data"][0]["id"]).to_owned();
     let thief = world.customer("thief");
-    for method in [owned.as_str(), "pm_unknown", "../customers", "", "pm_1?x=y"] {
+    for method in [card.as_str(), "pm_unknown", "../customers", "", "pm_1?x=y"] {
         let body = json!({ "tier": "pro", "payment_method": method });
         let reply = post(&thief, "/billing/subscribe", &body).await;
         assert_eq!(reply.refusal(), (422, "unprocessable".to_owned()), "{method}");
