@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use rusqlite::{Connection, OpenFlags, Row};
 use tempfile::TempDir;
-use tollgate::ledger::{Disk, Position, Reader, Storage};
+use tollgate::ledger::{Disk, Position, Reader, RecordDraw, Storage};
 
 use super::stripe::Metered;
 use super::{PATIENCE, lock};
@@ -210,7 +210,7 @@ pub fn in_segments(data_dir: &Path) -> i64 {
     let mut reached = false;
     while !reached {
         let outcome = reader.read(end, |record| {
-            units += record.draws.iter().map(|draw| draw.units()).sum::<i64>();
+            units += record.draws.iter().map(RecordDraw::units).sum::<i64>();
         });
         reached = outcome.expect("a readable ledger");
     }
