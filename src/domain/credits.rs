@@ -156,7 +156,9 @@ mod tests {
     fn what_comes_back_is_of_its_grant_again_and_expires_with_it() {
         let mut purse = Purse::new([lot(1, 10, Some(50))]);
         let taken = purse.spend(10, at(20));
-        taken.into_iter().for_each(|lot| purse.give_back(lot));
+        for lot in taken {
+            purse.give_back(lot);
+        }
         assert_eq!((purse.available(at(49)), purse.available(at(50))), (10, 0));
     }
 

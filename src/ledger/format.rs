@@ -199,12 +199,12 @@ impl Record {
         }
         into.extend(self.key.into_iter().flatten());
         if has_extra {
-            draws.iter().for_each(|draw| into.extend_from_slice(&draw.extra.to_le_bytes()));
+            into.extend(draws.iter().flat_map(|draw| draw.extra.to_le_bytes()));
         }
         if !lots.is_empty() {
             into.push(count(lots.len()));
             let values = lots.iter().flat_map(|lot| [lot.grant, lot.units]);
-            values.for_each(|value| into.extend_from_slice(&value.to_le_bytes()));
+            into.extend(values.flat_map(i64::to_le_bytes));
         }
         into.extend_from_slice(foreign);
 

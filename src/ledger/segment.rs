@@ -13,6 +13,7 @@ const MAX_RECORD_BYTES: usize = FRAME_BYTES + MAX_BODY_BYTES;
 
 /// What stands in a stretch of a segment.
 #[derive(Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and none is kept")]
 pub enum Item {
     /// A whole record, and the offset behind it.
     Record(Record, u64),

@@ -97,7 +97,7 @@ fn understand(asked: Asked, key: &str, customer: u32, now: Now) -> Result<Change
     if asked.reason.trim().is_empty() || asked.reason.len() > LONGEST_TEXT {
         return refuse("reason says why, in 1 to 500 bytes");
     }
-    let expires_at = asked.expires_at.as_deref().map(|text| text.parse::<jiff::Timestamp>());
+    let expires_at = asked.expires_at.as_deref().map(str::parse::<jiff::Timestamp>);
     let expires_at = match expires_at.transpose() {
         Ok(instant) => instant.map(jiff::Timestamp::as_second),
         Err(_) => return refuse("expires_at is an instant as 2027-01-31T00:00:00Z"),

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use anyhow::anyhow;
 use uuid::Uuid;
 
-use crate::ledger::{Kind, Record, Segment, Survey};
+use crate::ledger::{Kind, Record, RecordDraw, Segment, Survey};
 
 use super::books::Books;
 use super::continuity::Continuity;
@@ -152,7 +152,7 @@ fn totals(survey: &Survey, charge: &Record) -> anyhow::Result<Totals> {
             && record.period.start == period_start;
         for (sum, of) in before.iter_mut().zip(&charge.draws).filter(|_| counts) {
             let draws = record.draws.iter().filter(|draw| draw.meter == of.meter);
-            *sum += draws.map(|draw| draw.units()).sum::<i64>();
+            *sum += draws.map(RecordDraw::units).sum::<i64>();
         }
     })?;
     let first = survey.segments().first();

@@ -149,7 +149,7 @@ impl Receipt {
 
 fn correction_of(corrections: &[Record], meter: u32) -> i64 {
     let draws = corrections.iter().flat_map(|record| &record.draws).filter(|draw| draw.meter == meter);
-    draws.map(|draw| draw.units()).sum()
+    draws.map(RecordDraw::units).sum()
 }
 
 impl MeterCharge {

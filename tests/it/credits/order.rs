@@ -5,10 +5,10 @@ use serde_json::json;
 use super::{ON_CREDITS, credits, grant, until_balance};
 use crate::harness::World;
 
-const SMALL: &str = r#"
+const SMALL: &str = r"
     [tiers.starter]
     included = { api_calls = 10 }
-"#;
+";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn credits_come_behind_what_is_included_and_before_overage_and_stripe_hears_nothing_of_them() {
