@@ -133,17 +133,21 @@ impl Reporter {
             self.fold_soon().await;
         }
         let _passing = self.passing.lock().await;
+        let mut sealed = 0;
         if at_edge {
             let now = clock::now().seconds();
-            self.seal(SealScope::Ending { from: now - INVOICE_GRACE_SECONDS, to: now + BEFORE_EDGE }).await?;
+            sealed += self
+                .seal(SealScope::Ending { from: now - INVOICE_GRACE_SECONDS, to: now + BEFORE_EDGE })
+                .await?;
         }
         if schedule.all <= Instant::now() {
             schedule.all = Instant::now() + self.options.flush_interval;
-            self.seal(SealScope::All).await?;
+            sealed += self.seal(SealScope::All).await?;
             self.show_unsealed().await?;
         }
         let pass = self.sender.pass(clock::now().seconds()).await?;
-        self.show_outbox().await?;
+        let counts = self.show_outbox().await?;
+        tell(&Flushed { sealed, sent: pass.delivered, pending: counts.pending, dead: counts.dead });
         if pass.tried == WINDOW as usize {
             return Ok(Instant::now());
         }
@@ -196,9 +200,7 @@ impl Reporter {
         let sent = self.send_due(patience).await?;
         let counts = self.show_outbox().await?;
         let flushed = Flushed { sealed, sent, pending: counts.pending, dead: counts.dead };
-        if sealed + sent > 0 {
-            news::tell("flush", || json!({ "at": rfc3339(clock::now().seconds()), "flushed": flushed }));
-        }
+        tell(&flushed);
         Ok(flushed)
     }
 
@@ -346,6 +348,13 @@ fn until_from(at: i64, now: i64) -> Duration {
 
 fn gauge(units: u64) -> i64 {
     i64::try_from(units).unwrap_or(i64::MAX)
+}
+
+/// For whoever watches: a flush that did something.
+fn tell(flushed: &Flushed) {
+    if flushed.sealed + flushed.sent > 0 {
+        news::tell("flush", || json!({ "at": rfc3339(clock::now().seconds()), "flushed": flushed }));
+    }
 }
 
 #[cfg(test)]

@@ -146,7 +146,7 @@ fn check(header: &str, headers: &HeaderMap, body: &Bytes) -> Result<(), &'static
     if unix_now().abs_diff(at) > 300 {
         return Err("an old signature");
     }
-    match headers.get(header::CONTENT_TYPE).map(|kind| kind.as_bytes()) {
+    match headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes) {
         Some(b"application/json") => Ok(()),
         _ => Err("no JSON"),
     }

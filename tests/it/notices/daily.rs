@@ -3,13 +3,14 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{store, told};
+use super::{store, told, until_settled};
 use crate::harness::{ADMIN_TOKEN, World, rfc3339, unix_now};
 
 const DAY: i64 = 86_400;
 
 /// The gateway finds that it has not looked yet.
 async fn another_day(world: &mut World) {
+    until_settled(world).await;
     world.gateway.stop().await;
     store(world).execute("DELETE FROM meta WHERE key = 'daily'", []).expect("the store's facts");
     world.gateway.restart().await;
@@ -81,6 +82,7 @@ async fn a_week_is_reported_once_it_is_over_and_what_it_held() {
     listener.hears("tier.changed", 1).await;
     another_day(&mut world).await;
     assert_eq!(listener.of("report.weekly").len(), 0, "the first report is of a whole week");
+    until_settled(&world).await;
     world.gateway.stop().await;
     // All that happened was last week, which has not been reported.
     store(&world)

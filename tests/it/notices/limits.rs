@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{store, told};
+use super::{store, told, until_settled};
 use crate::harness::Customer;
 
 /// Spends `units`, a multiple of five.
@@ -29,6 +29,7 @@ async fn half_most_and_all_of_a_quota_are_told_once_in_a_period() {
     assert_eq!(half["period"], customer.status().await["period"]);
     spend(&customer, 25).await;
     assert_eq!(listener.hears("quota.reached", 2).await[1].json["data"]["percent"], 80);
+    until_settled(&world).await;
     world.gateway.kill9();
     world.gateway.restart().await;
     customer.used().await;
@@ -44,6 +45,7 @@ async fn what_a_crash_kept_from_being_told_is_told_when_the_customer_comes_again
     let customer = world.customer("acme");
     spend(&customer, 85).await;
     listener.hears("quota.reached", 2).await;
+    until_settled(&world).await;
     world.gateway.kill9();
     // As if the crash had come before the notice.
     let forget = "DELETE FROM notices WHERE cause LIKE 'quota:%:80'";

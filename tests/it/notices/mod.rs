@@ -7,7 +7,7 @@ mod watch;
 
 use rusqlite::Connection;
 
-use crate::harness::{Listener, PATIENCE, World};
+use crate::harness::{Listener, PATIENCE, World, until};
 
 /// The store, to be changed.
 fn store(world: &World) -> Connection {
@@ -22,4 +22,15 @@ async fn told(config: &str) -> (World, Listener) {
     let world =
         World::builder().config(&format!("{config}\n{}", listener.wants("crm", &["*"]))).start().await;
     (world, listener)
+}
+
+/// Waits until all that was to be told has been taken, and that is known: a gateway that ends before tells it again.
+async fn until_settled(world: &World) {
+    let open = "SELECT (SELECT count(*) FROM notices WHERE NOT spread)
+                     + (SELECT count(*) FROM deliveries WHERE state = 'pending')";
+    until("all is delivered", PATIENCE, async || {
+        let open: i64 = store(world).query_row(open, [], |row| row.get(0)).expect("notices");
+        (open == 0).then_some(())
+    })
+    .await;
 }

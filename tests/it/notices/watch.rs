@@ -23,6 +23,11 @@ impl Events {
 
     /// The data of the next one of a kind; none when the stream ends.
     async fn next(&mut self, kind: &str) -> Option<Value> {
+        let next = tokio::time::timeout(PATIENCE, self.read_to(kind)).await;
+        next.unwrap_or_else(|_| panic!("no {kind} in time; what came after the last: {}", self.text))
+    }
+
+    async fn read_to(&mut self, kind: &str) -> Option<Value> {
         loop {
             while let Some(end) = self.text.find("\n\n") {
                 let event: String = self.text.drain(..end + 2).collect();
@@ -32,8 +37,7 @@ impl Events {
                     return Some(serde_json::from_str(field("data:").expect("data")).expect("JSON"));
                 }
             }
-            let chunk = tokio::time::timeout(PATIENCE, self.answer.chunk()).await;
-            let chunk = chunk.unwrap_or_else(|_| panic!("no {kind} in time")).ok().flatten()?;
+            let chunk = self.answer.chunk().await.ok().flatten()?;
             self.text.push_str(std::str::from_utf8(&chunk).expect("text"));
         }
     }
