@@ -188,7 +188,7 @@ impl Asks {
 fn signature(at: i64, body: &str) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(WEBHOOK_SECRET.as_bytes()).expect("any length will do");
     mac.update(format!("{at}.{body}").as_bytes());
-    let hex: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = format!("{:x}", mac.finalize().into_bytes());
     format!("t={at},v1={hex}")
 }
 

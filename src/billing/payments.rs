@@ -58,8 +58,9 @@ pub(super) fn single(payment: &PaymentIntent, customer: u32, now: i64) -> Option
     })
 }
 
-/// The prices that an invoice has paid a period for in advance, the latest period first: one of them is a tier's. None
-/// for what is no cycle's (a change within a period, an invoice by hand), for usage, and for a trial, which nobody pays.
+/// The prices that an invoice has paid a period for in advance, the latest period first: one of them is a tier's.
+/// None for what is no cycle's (a change within a period, an invoice by hand), for usage, and for a trial, which
+/// nobody pays.
 pub(super) fn cycle_prices<'a>(invoice: &'a Invoice, facts: Option<&Facts>) -> Vec<&'a str> {
     let of_a_cycle = matches!(invoice.billing_reason.as_str(), "subscription_create" | "subscription_cycle");
     if !invoice.is_paid() || !of_a_cycle {

@@ -53,6 +53,7 @@ fn route<'a>(name: &'static str, operation: Operation, id: &'a str) -> Option<Ro
     Some(Route { name, operation, id, owner: "" })
 }
 
+#[allow(clippy::unnecessary_wraps)] // the same
 fn owned<'a>(name: &'static str, operation: Operation, owner: &'a str, id: &'a str) -> Option<Route<'a>> {
     Some(Route { name, operation, id, owner })
 }

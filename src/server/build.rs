@@ -155,15 +155,8 @@ impl Rooms {
         let authenticator = Authenticator::new(&auth_settings(config)?, runtime.handle())?;
         let transport = Arc::new(Transport::new(transport_options(config))?);
         let (ask, unknown) = mpsc::unbounded_channel();
-        let customers = Customers::new(
-            catalogue.clone(),
-            state.store.clone(),
-            state.numbers.meters.clone(),
-            config.billing.idempotency,
-            ask,
-        );
         let (tell_reached, reached) = mpsc::unbounded_channel();
-        let customers = Arc::new(customers.telling(tell_reached));
+        let customers = Arc::new(customers(config, state, ask).telling(tell_reached));
         let folded = state.folder.folded();
         let (tell, moved) = mpsc::unbounded_channel();
         let reporter = Arc::new(Reporter::new(
@@ -221,6 +214,11 @@ impl Rooms {
             reached,
         })
     }
+}
+
+fn customers(config: &Config, state: &State, ask: mpsc::UnboundedSender<String>) -> Customers {
+    let (store, meters) = (state.store.clone(), state.numbers.meters.clone());
+    Customers::new(config.catalogue.clone(), store, meters, config.billing.idempotency, ask)
 }
 
 /// Serves the operator's port.

@@ -3,8 +3,8 @@
 //! # What erasing promises
 //!
 //! - Nothing that is still owed or to be reported is lost: it is refused before.
-//! - Afterwards nothing in the store leads from the customer's name to what they used or paid, nor back: usage, credits,
-//!   payments and the audit trail stay under a number and a name that no token can spell. A payment keeps the ids that
+//! - Afterwards nothing in the store leads from the customer's name to what they used or paid, nor back: usage,
+//!   credits, payments and the audit trail stay under a number and a name that no token can spell. A payment keeps the ids that
 //!   Stripe gave it, as books must.
 //! - It is one transaction, with its audit row.
 
@@ -150,7 +150,7 @@ impl Store {
 /// Objects by the names of the columns.
 fn rows(db: &Connection, query: &str, number: u32, stripe_customer: Option<&str>) -> Result<Value> {
     let mut query = db.prepare(query)?;
-    let names: Vec<String> = query.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = query.column_names().map(str::to_owned).collect();
     let values: [&dyn rusqlite::ToSql; 2] = [&number, &stripe_customer];
     let known = query.parameter_count();
     let first = if known == 2 { &values[..] } else { &values[..1] };

@@ -24,10 +24,7 @@ const SETTLED: [(&str, Kind); 10] = [
             (SELECT event_id FROM inbox WHERE state = 'failed' AND received_at < ?1 LIMIT ?2)",
         Kind::Webhooks,
     ),
-    (
-        "DELETE FROM payments WHERE id IN (SELECT id FROM payments WHERE at < ?1 LIMIT ?2)",
-        Kind::Financial,
-    ),
+    ("DELETE FROM payments WHERE id IN (SELECT id FROM payments WHERE at < ?1 LIMIT ?2)", Kind::Financial),
     // The last row of each customer stays, here and below: it says what they have.
     (
         "DELETE FROM credits WHERE id IN
@@ -38,7 +35,8 @@ const SETTLED: [(&str, Kind); 10] = [
     (
         "DELETE FROM state_changes WHERE id IN
             (SELECT id FROM state_changes c WHERE at < ?1
-             AND EXISTS (SELECT 1 FROM state_changes WHERE customer = c.customer AND (at, id) > (c.at, c.id)) LIMIT ?2)",
+             AND EXISTS (SELECT 1 FROM state_changes WHERE customer = c.customer AND (at, id) > (c.at, c.id))
+             LIMIT ?2)",
         Kind::Financial,
     ),
     ("DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < ?1 LIMIT ?2)", Kind::Financial),

@@ -50,9 +50,10 @@ const ROWS: &str = "
     INSERT INTO state_changes (at, customer, from_status, to_status)
     VALUES (10, 1, 'a', 'b'), (20, 1, 'b', 'c'), (10, 2, 'a', 'b');
     INSERT INTO audit (at, action, detail) VALUES (10, 'old', ''), (20, 'new', '');
-    INSERT INTO checkouts (session, customer, kind, what, state, at, expires_at)
-    VALUES ('old', 1, 'tier', 'pro', 'completed', 10, 10), ('new', 1, 'tier', 'pro', 'expired', 20, 20),
-           ('open', 1, 'tier', 'pro', 'open', 10, 10);
+    INSERT INTO checkouts (session, customer, kind, what, request, state, at, expires_at)
+    VALUES ('old', 1, 'tier', 'pro', x'00', 'completed', 10, 10),
+           ('new', 1, 'tier', 'pro', x'00', 'expired', 20, 20),
+           ('open', 1, 'tier', 'pro', x'00', 'open', 10, 10);
     INSERT INTO notices (id, kind, cause, data, at)
     VALUES (1, 'old', '1', '{}', 10), (2, 'new', '2', '{}', 20), (3, 'waits', '3', '{}', 10), (4, 'untold', '4', '{}', 10);
     INSERT INTO deliveries (notice, target, state, next_try_at)

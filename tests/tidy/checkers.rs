@@ -177,7 +177,7 @@ pub fn statuses(source: &Source) -> Vec<String> {
     let constants = code.match_indices("StatusCode::").filter_map(|(at, prefix)| {
         let (_, name) = words(&code[at + prefix.len()..]).next()?;
         let is_constant = name.chars().all(|c| c.is_ascii_uppercase() || c == '_');
-        (is_constant && name != "OK").then(|| source.at(at, name))
+        (is_constant && !matches!(name, "OK" | "NO_CONTENT")).then(|| source.at(at, name))
     });
     let numbers =
         STATUS_NUMBERS.iter().flat_map(|before| code.match_indices(before)).filter_map(|(at, before)| {

@@ -100,7 +100,7 @@ impl Notices {
         match self.store.give_up_other_targets(known, clock::now().seconds()).await {
             Ok(0) => {}
             Ok(given_up) => {
-                tracing::warn!(given_up, "messages waited for targets that are configured no more")
+                tracing::warn!(given_up, "messages waited for targets that are configured no more");
             }
             Err(error) => tracing::error!(%error, "messages for other targets could not be given up"),
         }

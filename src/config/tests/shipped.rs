@@ -114,7 +114,10 @@ fn the_reference_shows_the_defaults_that_hold_when_left_out() {
     let mut checked = 0;
     each_key(&schema(), "", &mut |key, _, default| {
         let key = key.replace("/upstreams/*", "/upstreams/api");
-        let of_one = !key.contains('*') && !key.starts_with("/routes_default");
+        // Lists of tables are shown by an entry that is commented out.
+        let lists = ["/credit_packs", "/webhooks"];
+        let of_one =
+            !key.contains('*') && !key.starts_with("/routes_default") && !lists.contains(&key.as_str());
         let (Some(default), true) = (default, of_one) else { return };
         assert_eq!(reference.pointer(&key), Some(default), "{key}");
         checked += 1;

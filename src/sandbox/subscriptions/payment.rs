@@ -7,7 +7,8 @@ use crate::sandbox::params::Params;
 use crate::sandbox::payments;
 use crate::sandbox::state::State;
 
-/// `payment_behavior`.
+/// `payment_behavior`, in Stripe's words.
+#[allow(clippy::enum_variant_names)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PaymentBehavior {
     /// What cannot be paid is left unpaid: `incomplete`, or `past_due` for an update.

@@ -179,7 +179,7 @@ impl Stripe {
         let mut older = String::new();
         loop {
             let mut page = self.get(&format!("/v1/events?limit=100{older}")).await;
-            events.extend(page["data"].as_array_mut().expect("a list").drain(..));
+            events.append(page["data"].as_array_mut().expect("a list"));
             if page["has_more"] == false {
                 events.reverse();
                 return events;
