@@ -30,7 +30,7 @@ async fn a_customer_who_is_deleted_at_stripe_keeps_the_link_and_loses_the_tier()
     customer.until_status("tier", "free").await;
     assert_eq!(customer.status().await["status"], "canceled");
     let linked = books::texts(&world, "SELECT stripe_customer FROM customers");
-    assert_eq!(linked, [subscribed.customer.clone()]);
+    assert_eq!(linked.join(" "), subscribed.customer);
     world.finish().await;
 }
 
