@@ -81,12 +81,12 @@ mod tests {
 
     #[test]
     fn what_is_sealed_opens_and_does_not_show() {
-        let sealer = sealer(&[NEW]);
-        let sealed = sealer.seal("inbox:evt_1", b"jane@example.com").expect("seals");
+        let keys = sealer(&[NEW]);
+        let sealed = keys.seal("inbox:evt_1", b"jane@example.com").expect("seals");
         assert!(!sealed.windows(4).any(|window| window == b"jane"));
-        assert_eq!(sealer.open("inbox:evt_1", &sealed).as_deref(), Some(&b"jane@example.com"[..]));
+        assert_eq!(keys.open("inbox:evt_1", &sealed).as_deref(), Some(&b"jane@example.com"[..]));
         assert_ne!(
-            sealer.seal("inbox:evt_1", b"jane@example.com"),
+            keys.seal("inbox:evt_1", b"jane@example.com"),
             Some(sealed),
             "each has a nonce of its own"
         );
