@@ -40,7 +40,7 @@ pub(super) fn shown(public: &Public, entry: &Entry) -> Value {
         "features": tier.map(|tier| catalogue.feature_names(tier.features)).unwrap_or_default(),
         "limits": tier.map(|tier| limits(&tier.limits)).unwrap_or_default(),
         "period": { "start": rfc3339(snapshot.period.start), "end": rfc3339(snapshot.period.end) },
-        "expires_at": subscription.and_then(|s| s.expires_at()).map(rfc3339),
+        "expires_at": subscription.and_then(Outline::expires_at).map(rfc3339),
         "cancel_at_period_end": subscription.is_some_and(|s| s.status.is_live() && s.cancel_at_period_end),
     })
 }

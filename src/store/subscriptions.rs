@@ -121,23 +121,26 @@ fn upsert(db: &Connection, mut read: Upsert, now: i64) -> Result<bool> {
     };
     let text =
         serde_json::to_string(&read.facts).map_err(|error| StoreError::Unreadable(error.to_string()))?;
-    db.prepare_cached("INSERT OR REPLACE INTO subscriptions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)")?
-        .execute(params![
-            read.facts.id,
-            read.facts.stripe_customer,
-            text,
-            super::signed(read.version),
-            read.reread_at,
-            read.window.map(|window| window.start),
-            read.window.map(|window| window.end),
-            read.rank,
-            read.facts.status.as_str(),
-            read.tier,
-            read.amount.as_ref().map(|amount| amount.minor),
-            read.amount.as_ref().map(|amount| &amount.interval),
-            read.amount.as_ref().map(|amount| amount.interval_count),
-            read.facts.currency,
-        ])?;
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO subscriptions
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+    )?
+    .execute(params![
+        read.facts.id,
+        read.facts.stripe_customer,
+        text,
+        super::signed(read.version),
+        read.reread_at,
+        read.window.map(|window| window.start),
+        read.window.map(|window| window.end),
+        read.rank,
+        read.facts.status.as_str(),
+        read.tier,
+        read.amount.as_ref().map(|amount| amount.minor),
+        read.amount.as_ref().map(|amount| &amount.interval),
+        read.amount.as_ref().map(|amount| amount.interval_count),
+        read.facts.currency,
+    ])?;
     if read.facts.trial_start.is_some() {
         db.prepare_cached(
             "UPDATE customers SET trial_at = ?2 WHERE stripe_customer = ?1 AND trial_at IS NULL",
