@@ -3,7 +3,7 @@
 use axum::body::{Body, to_bytes};
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
-use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request, header};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use tower::ServiceExt;
@@ -58,9 +58,7 @@ impl Parts {
         };
         let mut header = ResponseHeader::from(parts);
         header.remove_header(&header::TRANSFER_ENCODING);
-        if header.status != StatusCode::NO_CONTENT {
-            header.insert_header(header::CONTENT_LENGTH, body.len())?;
-        }
+        header.insert_header(header::CONTENT_LENGTH, body.len())?;
         header.put(REQUEST_ID, context.shown_request_id())?;
         self.say_if_last(session, context);
         answer::write(session, header, body).await

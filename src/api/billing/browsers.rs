@@ -1,7 +1,7 @@
 //! Calls from pages: the configured origins and no other, without cookies; failures are shown to them as well.
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -43,5 +43,5 @@ fn permission() -> Response {
         (header::ACCESS_CONTROL_ALLOW_HEADERS, HEADERS),
         (header::ACCESS_CONTROL_MAX_AGE, REMEMBERED),
     ];
-    (StatusCode::NO_CONTENT, headers).into_response()
+    headers.into_response()
 }

@@ -282,7 +282,7 @@ mod tests {
         for (scope, after, by) in [
             (SealScope::All, None, "SCAN t USING INDEX totals_to_seal"),
             (SealScope::All, Some(after), "totals_to_seal ((customer,meter,period_start)>(?,?,?))"),
-            (SealScope::Customer(1), None, "PRIMARY KEY (customer=?)"),
+            (SealScope::Customer(1), None, "SEARCH t USING PRIMARY KEY (customer=?)"),
             (ending, None, "totals_ending (period_end>? AND period_end<?)"),
             (ending, Some(after), "totals_ending ((period_end,customer,meter,period_start)>(?,?,?,?) AND"),
         ] {

@@ -18,7 +18,7 @@ async fn a_configured_page_may_ask_first_and_sees_failures_too() {
             .await
     };
     let allowed = asks_first("https://app.example").await;
-    assert_eq!(allowed.status, 204, "{}", allowed.text());
+    assert_eq!(allowed.status, 200, "{}", allowed.text());
     assert_eq!(allowed.header("access-control-allow-origin"), Some("https://app.example"));
     assert_eq!(allowed.header("access-control-allow-methods"), Some("GET, POST"));
     assert!(

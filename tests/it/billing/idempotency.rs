@@ -10,6 +10,7 @@ async fn a_key_answers_the_same_after_a_restart_and_stands_for_one_order() {
     let mut world = shop().await;
     let customer = world.customer("repeater");
     let first = done(&post_under("k1", &customer, "/billing/checkout", &order("pro")).await);
+    world.gateway.kill9();
     world.gateway.restart().await;
     let again = done(&post_under("k1", &customer, "/billing/checkout", &order("pro")).await);
     assert_eq!(first, again);
