@@ -12,7 +12,6 @@ use crate::domain::period::rfc3339;
 use crate::problem::{Code, Problem};
 use crate::store::{EventFilter, EventRow, Replayed};
 
-use super::json::list as page;
 use super::webhook::payload_context;
 use super::{AdminState, Failed, only};
 
@@ -56,8 +55,14 @@ async fn list(
         return Err(bad().into());
     }
     let filter = EventFilter { state: status, kind, after };
-    let rows = state.store.events(filter, limit + 1).await?;
-    Ok(page(rows, limit, |row| format!("{}:{}", row.received_at, row.event_id), shown))
+    // One more than is shown tells whether there are more.
+    let mut rows = state.store.events(filter, limit + 1).await?;
+    let has_more = rows.len() > limit as usize;
+    rows.truncate(limit as usize);
+    let last = rows.last().filter(|_| has_more);
+    let next_cursor = last.map(|row| format!("{}:{}", row.received_at, row.event_id));
+    let data: Vec<_> = rows.iter().map(shown).collect();
+    Ok(Json(json!({ "data": data, "has_more": has_more, "next_cursor": next_cursor })))
 }
 
 fn place(cursor: &str) -> Option<(i64, String)> {
