@@ -69,7 +69,7 @@ async fn whoever_asks_while_a_sync_runs_joins_it() {
     let world = without_news().await;
     subscribe(&world, 2).await;
     let before = calls(&world, "subscription_list").await;
-    let slow = json!({ "operation": "subscriptions.list", "times": 1, "delay_ms": 2_000 });
+    let slow = json!({ "operation": "subscriptions.list", "times": 2, "delay_ms": 2_000 });
     world.stripe.hook("faults", slow).await;
     let both = async {
         tokio::join!(sync(&world), async {
@@ -86,6 +86,7 @@ async fn whoever_asks_while_a_sync_runs_joins_it() {
     assert_eq!(calls(&world, "subscription_list").await - before, 1);
     let after = progress(&world).await;
     assert_eq!((&after["running"], &after["error"]), (&json!(false), &json!(null)), "{after}");
+    world.stripe.forget_faults().await;
     world.finish().await;
 }
 
