@@ -150,7 +150,7 @@ impl Store {
 /// Objects by the names of the columns.
 fn rows(db: &Connection, query: &str, number: u32, stripe_customer: Option<&str>) -> Result<Value> {
     let mut query = db.prepare(query)?;
-    let names: Vec<String> = query.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = query.column_names().map(str::to_owned).collect();
     let values: [&dyn rusqlite::ToSql; 2] = [&number, &stripe_customer];
     let known = query.parameter_count();
     let first = if known == 2 { &values[..] } else { &values[..1] };

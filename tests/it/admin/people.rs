@@ -32,7 +32,7 @@ fn found_in(store: &Connection, text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for table in tables {
         let mut query = store.prepare(&format!("SELECT * FROM {table}")).expect("a table");
-        let columns: Vec<String> = query.column_names().into_iter().map(str::to_owned).collect();
+        let columns: Vec<String> = query.column_names().map(str::to_owned).collect();
         let mut all = query.query([]).expect("rows");
         while let Some(row) = all.next().expect("a row") {
             for (at, column) in columns.iter().enumerate() {

@@ -1,6 +1,7 @@
 //! Each number of `/admin/stats`, computed by hand from rows that are put into the store.
 
 use http::Method;
+use rusqlite::Connection;
 use serde_json::json;
 
 use crate::harness::{ADMIN_TOKEN, World};
@@ -52,6 +53,11 @@ fn fill(world: &World) {
         let values = rusqlite::params![id, facts(id, status), status, tier, minor, interval, count, currency];
         store.execute(sql, values).expect("a subscription");
     }
+    fill_history(&store);
+}
+
+/// Their changes, payments and usage.
+fn fill_history(store: &Connection) {
     let free = (Some("free"), "canceled");
     for (at, customer, from, to) in [
         // At the beginning of June 1, 2, 3 and 5 pay.
