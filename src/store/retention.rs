@@ -38,7 +38,8 @@ const SETTLED: [(&str, Kind); 10] = [
     (
         "DELETE FROM state_changes WHERE id IN
             (SELECT id FROM state_changes c WHERE at < ?1
-             AND EXISTS (SELECT 1 FROM state_changes WHERE customer = c.customer AND (at, id) > (c.at, c.id)) LIMIT ?2)",
+             AND EXISTS (SELECT 1 FROM state_changes WHERE customer = c.customer AND (at, id) > (c.at, c.id))
+             LIMIT ?2)",
         Kind::Financial,
     ),
     ("DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < ?1 LIMIT ?2)", Kind::Financial),
