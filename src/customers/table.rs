@@ -2,8 +2,8 @@
 //!
 //! # What it promises
 //!
-//! - No lock is held for longer than it takes to look one name up, to look at [`SLICE`] places, to list the names of one
-//!   small table, or to let it grow: requests never wait for a look at all customers.
+//! - No lock is held for longer than it takes to look one name up, to look at [`SLICE`] places, to list the names of
+//!   one small table, or to let it grow: requests never wait for a look at all customers.
 //! - A name is found by a hash with a key that is drawn at each start: nobody can choose names that collide.
 //! - An entry is let go only while nobody else holds it, so that no customer is ever in memory twice.
 

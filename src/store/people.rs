@@ -3,9 +3,9 @@
 //! # What erasing promises
 //!
 //! - Nothing that is still owed or to be reported is lost: it is refused before.
-//! - Afterwards nothing in the store leads from the customer's name to what they used or paid, nor back: usage, credits,
-//!   payments and the audit trail stay under a number and a name that no token can spell. A payment keeps the ids that
-//!   Stripe gave it, as books must.
+//! - Afterwards nothing in the store leads from the customer's name to what they used or paid, nor back: usage,
+//!   credits, payments and the audit trail stay under a number and a name that no token can spell. A payment keeps the
+//!   ids that Stripe gave it, as books must.
 //! - It is one transaction, with its audit row.
 
 use rusqlite::types::ValueRef;

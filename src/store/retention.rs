@@ -24,10 +24,7 @@ const SETTLED: [(&str, Kind); 10] = [
             (SELECT event_id FROM inbox WHERE state = 'failed' AND received_at < ?1 LIMIT ?2)",
         Kind::Webhooks,
     ),
-    (
-        "DELETE FROM payments WHERE id IN (SELECT id FROM payments WHERE at < ?1 LIMIT ?2)",
-        Kind::Financial,
-    ),
+    ("DELETE FROM payments WHERE id IN (SELECT id FROM payments WHERE at < ?1 LIMIT ?2)", Kind::Financial),
     // The last row of each customer stays, here and below: it says what they have.
     (
         "DELETE FROM credits WHERE id IN
