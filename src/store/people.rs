@@ -4,8 +4,8 @@
 //!
 //! - Nothing that is still owed or to be reported is lost: it is refused before.
 //! - Afterwards nothing in the store leads from the customer's name to what they used or paid, nor back: usage,
-//!   credits, payments and the audit trail stay under a number and a name that no token can spell. A payment keeps the ids that
-//!   Stripe gave it, as books must.
+//!   credits, payments and the audit trail stay under a number and a name that no token can spell. A payment keeps the
+//!   ids that Stripe gave it, as books must.
 //! - It is one transaction, with its audit row.
 
 use rusqlite::types::ValueRef;
@@ -41,7 +41,8 @@ const EXPORTED: [(&str, &str); 14] = [
         "customer",
         "SELECT number, name, stripe_customer, linked_by, strftime('%FT%TZ', linked_at, 'unixepoch') AS linked_at,
                 strftime('%FT%TZ', first_seen, 'unixepoch') AS first_seen, tier, status,
-                strftime('%FT%TZ', state_since, 'unixepoch') AS state_since, strftime('%FT%TZ', trial_at, 'unixepoch') AS trial_at
+                strftime('%FT%TZ', state_since, 'unixepoch') AS state_since,
+                strftime('%FT%TZ', trial_at, 'unixepoch') AS trial_at
          FROM customers WHERE number = ?1",
     ),
     ("subscriptions", "SELECT id, status, tier, facts FROM subscriptions WHERE stripe_customer = ?2 ORDER BY id"),
@@ -67,7 +68,8 @@ const EXPORTED: [(&str, &str); 14] = [
     ),
     (
         "override",
-        "SELECT tier, included, strftime('%FT%TZ', until, 'unixepoch') AS until, reason, strftime('%FT%TZ', set_at, 'unixepoch') AS set_at
+        "SELECT tier, included, strftime('%FT%TZ', until, 'unixepoch') AS until, reason,
+                strftime('%FT%TZ', set_at, 'unixepoch') AS set_at
          FROM overrides WHERE customer = ?1",
     ),
     ("block", "SELECT reason, strftime('%FT%TZ', at, 'unixepoch') AS at FROM blocks WHERE customer = ?1"),

@@ -55,7 +55,8 @@ const ROWS: &str = "
            ('new', 1, 'tier', 'pro', x'00', 'expired', 20, 20),
            ('open', 1, 'tier', 'pro', x'00', 'open', 10, 10);
     INSERT INTO notices (id, kind, cause, data, at)
-    VALUES (1, 'old', '1', '{}', 10), (2, 'new', '2', '{}', 20), (3, 'waits', '3', '{}', 10), (4, 'untold', '4', '{}', 10);
+    VALUES (1, 'old', '1', '{}', 10), (2, 'new', '2', '{}', 20), (3, 'waits', '3', '{}', 10),
+           (4, 'untold', '4', '{}', 10);
     INSERT INTO deliveries (notice, target, state, next_try_at)
     VALUES (1, 'a', 'delivered', 0), (1, 'b', 'failed', 0), (2, 'a', 'delivered', 0), (3, 'a', 'pending', 0);";
 

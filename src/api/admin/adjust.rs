@@ -154,11 +154,10 @@ fn checked(
         return Err(refused("name a tier, or included units by meter"));
     }
     let named = wanted.tier.as_deref().map(|name| tier_named(name, catalogue)).transpose()?;
-    if let Some((named, billed)) = named.zip(billed).filter(|(named, billed)| named.id < billed.id) {
-        return Err(refused(format!(
-            "the tier {} gives less than {}, which is billed",
-            named.name, billed.name
-        )));
+    let lacks = |(named, billed): (&Tier, &Tier)| named.features.first_missing(billed.features);
+    if let Some(feature) = named.zip(billed).and_then(lacks) {
+        let feature = catalogue.features.get(feature).map_or("a feature", String::as_str);
+        return Err(refused(format!("the tier lacks {feature}, which the tier that is billed has")));
     }
     let included = included.into_iter().map(|(meter, units)| Ok((meter, allowance(units)?)));
     let included: BTreeMap<_, _> = included.collect::<Result<_, Failed>>()?;

@@ -38,8 +38,8 @@ pub(super) async fn stats(
     let to = clock::now().seconds() + 1;
     let usual = Span { from: to - USUAL_SECONDS, to };
     let span = Span::parse(when.from.as_deref(), when.to.as_deref(), usual)?;
-    let stats = state.store.stats(question(&state.catalogue, span)).await?;
-    Ok(Json(shown(&stats, span, state.catalogue.currency)))
+    let found = state.store.stats(question(&state.catalogue, span)).await?;
+    Ok(Json(shown(&found, span, state.catalogue.currency)))
 }
 
 fn question(catalogue: &Catalogue, span: Span) -> Question {

@@ -1,7 +1,8 @@
 //! Each number of `/admin/stats`, computed by hand from rows that are put into the store.
 
 use http::Method;
-use serde_json::{Value, json};
+use rusqlite::Connection;
+use serde_json::json;
 
 use crate::harness::{ADMIN_TOKEN, World};
 
@@ -36,12 +37,6 @@ fn fill(world: &World) {
                    VALUES (?1, 'user-' || ?1, 0, nullif(?2, ''), ?3, ?4)";
         store.execute(sql, rusqlite::params![number, tier, status, erased]).expect("a customer");
     }
-    subscribe(&store);
-    change(&store);
-    pay_and_use(&store);
-}
-
-fn subscribe(store: &rusqlite::Connection) {
     for (id, status, tier, minor, interval, count, currency) in [
         ("a", "active", Some("pro"), 9_900, "month", 1, "usd"),
         ("b", "active", Some("pro"), 99_000, "year", 1, "usd"),
@@ -58,9 +53,11 @@ fn subscribe(store: &rusqlite::Connection) {
         let values = rusqlite::params![id, facts(id, status), status, tier, minor, interval, count, currency];
         store.execute(sql, values).expect("a subscription");
     }
+    fill_history(&store);
 }
 
-fn change(store: &rusqlite::Connection) {
+/// Their changes, payments and usage.
+fn fill_history(store: &Connection) {
     let free = (Some("free"), "canceled");
     for (at, customer, from, to) in [
         // At the beginning of June 1, 2, 3 and 5 pay.
@@ -83,9 +80,6 @@ fn change(store: &rusqlite::Connection) {
         let values = rusqlite::params![at, customer, from.0, from.1, to.0, to.1];
         store.execute(sql, values).expect("a change");
     }
-}
-
-fn pay_and_use(store: &rusqlite::Connection) {
     for (id, outcome, amount, overage, currency, at) in [
         ("in_1", "succeeded", 9_900, 0, "usd", JUNE),
         ("in_2", "succeeded", 10_150, 250, "usd", JULY - 1),
@@ -180,15 +174,11 @@ async fn each_number_is_what_a_hand_computes_from_the_rows() {
     ] {
         assert_eq!(stats[key], value, "{key}");
     }
-    assert_same_version(&world, &stats).await;
-    world.store().execute("DELETE FROM hourly", []).expect("usage that nobody saw");
-    world.finish().await;
-}
-
-async fn assert_same_version(world: &World, stats: &Value) {
     let health = world.admin(Method::GET, "/health/billing", None).await.json();
     assert_eq!(stats["stripe_api_version"], health["stripe_api_version"]);
     assert!(health["stripe_api_version"].as_str().is_some_and(|version| version.starts_with("20")));
+    world.store().execute("DELETE FROM hourly", []).expect("usage that nobody saw");
+    world.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
