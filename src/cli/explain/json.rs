@@ -28,7 +28,8 @@ pub(super) fn render(receipt: &Receipt) -> Value {
         "tier": receipt.tier.as_deref(),
         "cost": by_meter(receipt, |charge| json!(charge.units())),
         "drawn": by_meter(receipt, |charge| {
-            json!({ "included": charge.included, "extra": charge.extra, "credits": charge.credits, "overage": charge.overage })
+            let MeterCharge { included, extra, credits, overage, .. } = charge;
+            json!({ "included": included, "extra": extra, "credits": credits, "overage": overage })
         }),
         "grants": receipt.lots.iter().map(|lot| json!({ "grant": lot.grant, "units": lot.units })).collect::<Vec<_>>(),
         "period": { "start": rfc3339(receipt.period.start), "end": rfc3339(receipt.period.end) },
