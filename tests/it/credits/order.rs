@@ -33,11 +33,15 @@ async fn credits_come_behind_what_is_included_and_before_overage_and_stripe_hear
     assert_eq!(world.stripe.units_of(&subscribed.customer).await, 13, "10 included and 3 of overage");
     until_balance(&world, "buyer", 0).await;
     for (drawn, units) in [("included", 10), ("credits", 5), ("overage", 3)] {
-        let line = format!(r#"units_total{{drawn="{drawn}",meter="api_calls",tier="starter"}}"#);
+        let line = format!(r#"tollgate_units_total{{drawn="{drawn}",meter="api_calls",tier="starter"}}"#);
         assert_eq!(world.metric(&line).await, Some(units), "{drawn}");
     }
     for (kind, units) in [("granted", 5), ("spent", 5), ("returned", 0)] {
-        assert_eq!(world.metric(&format!(r#"credits_total{{kind="{kind}"}}"#)).await, Some(units), "{kind}");
+        assert_eq!(
+            world.metric(&format!(r#"tollgate_credits_total{{kind="{kind}"}}"#)).await,
+            Some(units),
+            "{kind}"
+        );
     }
     world.finish().await;
 }
