@@ -88,7 +88,8 @@ async fn lists_are_filtered_by_time_and_status_and_what_is_asked_for_is_bounded(
     let page = |path: &str| harness.get_count(path.to_owned());
     assert_eq!(page(&format!("/v1/invoices?customer={}&status=paid", pro.customer)).await, 1);
     assert_eq!(page(&format!("/v1/invoices?customer={}&status=open", pro.customer)).await, 0);
-    let many = |name: &str, n: usize| (0..n).map(|at| format!("&{name}[]=k{at}")).collect::<Vec<_>>().concat();
+    let many =
+        |name: &str, n: usize| (0..n).map(|at| format!("&{name}[]=k{at}")).collect::<Vec<_>>().concat();
     for (path, status) in [
         (format!("/v1/prices?limit=10{}", many("lookup_keys", 10)), 200),
         (format!("/v1/prices?limit=10{}", many("lookup_keys", 11)), 400),
