@@ -5,6 +5,8 @@ use serde_json::json;
 use super::{SELLING, done, made_for, order, post, rows, shop, text};
 use crate::harness::{CheckoutPage, PATIENCE, World, until};
 
+const PRO: &str = "price_it_pro_monthly";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_order_leads_to_the_open_page_and_another_closes_it() {
     let world = shop().await;
@@ -168,5 +170,19 @@ async fn a_session_that_has_expired_makes_way_for_a_new_one() {
     assert_ne!(first["session_id"], second["session_id"]);
     CheckoutPage::open(text(&second["url"])).await.pay().await;
     customer.until_status("tier", "pro").await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sold_at_stripe_itself_is_seen_before_another_is_sold_here() {
+    let world = World::builder().config(SELLING).without_webhooks().start().await;
+    let customer = world.customer("known");
+    let session = done(&post(&customer, "/billing/checkout", &order("pro")).await);
+    world.stripe.post(&format!("/v1/checkout/sessions/{}/expire", text(&session["session_id"])), &[]).await;
+    let at_stripe = &made_for(&world, "known").await[0];
+    world.stripe.post("/v1/subscriptions", &[("customer", at_stripe), ("items[0][price]", PRO)]).await;
+    let reply = post(&customer, "/billing/checkout", &order("starter")).await;
+    assert_eq!(reply.refusal(), (409, "already_subscribed".to_owned()));
+    assert_eq!(customer.status().await["tier"], "pro");
     world.finish().await;
 }
