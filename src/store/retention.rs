@@ -8,7 +8,7 @@ use super::{Result, Store, signed};
 const SLICE: u32 = 1_000;
 
 /// What is settled, and when it goes.
-const SETTLED: [(&str, Kind); 10] = [
+const SETTLED: [(&str, Kind); 8] = [
     (
         "DELETE FROM outbox WHERE sequence IN
             (SELECT sequence FROM outbox WHERE state = 'delivered' AND settled_at < ?1 LIMIT ?2)",
@@ -45,18 +45,6 @@ const SETTLED: [(&str, Kind); 10] = [
             (SELECT session FROM checkouts WHERE at < ?1 AND state <> 'open' LIMIT ?2)",
         Kind::Logs,
     ),
-    (
-        "DELETE FROM deliveries WHERE (notice, target) IN
-            (SELECT d.notice, d.target FROM notices n JOIN deliveries d ON d.notice = n.id
-             WHERE n.at < ?1 AND d.state <> 'pending' LIMIT ?2)",
-        Kind::Logs,
-    ),
-    (
-        "DELETE FROM notices WHERE id IN
-            (SELECT id FROM notices n WHERE at < ?1
-             AND NOT EXISTS (SELECT 1 FROM deliveries WHERE notice = n.id) LIMIT ?2)",
-        Kind::Logs,
-    ),
 ];
 
 /// What is kept for as long.
@@ -77,7 +65,7 @@ pub struct Cutoffs {
     pub webhooks: i64,
     /// Payments, credits, changes of tier and status, the audit trail.
     pub financial: i64,
-    /// Messages to others and closed checkouts.
+    /// Closed checkouts.
     pub logs: i64,
 }
 
