@@ -290,7 +290,10 @@ impl Applying<'_> {
         let Some((facts, end)) = trialing.and_then(|facts| facts.trial_end.map(|end| (facts, end))) else {
             return Ok(());
         };
-        let (cause, more) = (format!("trial:{}:{end}", facts.id), json!({ "trial_end": rfc3339(end) }));
+        let (cause, more) = (
+            format!("trial:{}:{end}", facts.id),
+            json!({ "subscription": facts.id, "trial_end": rfc3339(end) }),
+        );
         self.tell_subscriber(NoticeKind::TrialEnding, event, &facts, cause, more).await
     }
 
@@ -299,7 +302,10 @@ impl Applying<'_> {
         let paid_until = Subscription::read(&facts, &self.changes.applier.catalogue).paid_until;
         let ends = facts.cancel_at.or(paid_until.filter(|_| facts.cancel_at_period_end));
         let Some(end) = ends.filter(|_| facts.status.entitles()) else { return Ok(()) };
-        let (cause, more) = (format!("expiring:{}:{end}", facts.id), json!({ "expires_at": rfc3339(end) }));
+        let (cause, more) = (
+            format!("expiring:{}:{end}", facts.id),
+            json!({ "subscription": facts.id, "expires_at": rfc3339(end) }),
+        );
         self.tell_subscriber(NoticeKind::SubscriptionExpiring, event, &facts, cause, more).await
     }
 

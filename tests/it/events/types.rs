@@ -109,8 +109,8 @@ async fn news_of_entitlements_makes_the_subscriptions_be_read_again() {
 fn begun(world: &World, session: &str, units: u32) {
     let db = Connection::open(world.gateway.data_dir.join("tollgate.db")).expect("a store");
     db.busy_timeout(PATIENCE).expect("a store");
-    let row = "INSERT INTO checkouts (session, customer, kind, what, units, at, expires_at)
-               VALUES (?1, 1, 'credits', 'small', ?2, 0, 0)";
+    let row = "INSERT INTO checkouts (session, customer, kind, what, units, request, at, expires_at)
+               VALUES (?1, 1, 'credits', 'small', ?2, zeroblob(32), 0, 0)";
     db.execute(row, rusqlite::params![session, units]).expect("a row");
 }
 
