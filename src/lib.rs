@@ -43,6 +43,7 @@ pub mod config;
 pub mod csv;
 pub mod customers;
 pub mod domain;
+pub mod fleet;
 pub mod gateway;
 pub mod ledger;
 pub mod metrics;

@@ -21,6 +21,7 @@ use std::path::Path;
 pub use checked::Config;
 pub use checked::auth::{Jwt, KeySource};
 pub use checked::billing::{Billing, Paths};
+pub use checked::fleet::{Fleet, OnRedisLoss};
 pub use checked::ledger::Ledger;
 pub use checked::log::Log;
 pub use checked::outgoing::Target;
@@ -33,6 +34,7 @@ pub use diagnostic::{Diagnostic, Diagnostics, Excerpt, Severity};
 pub use values::address::HostPort;
 pub use values::algorithm::{Algorithm, Family};
 pub use values::cidr::Cidr;
+pub use values::redis::{Layout, Redis};
 pub use values::secret::Secret;
 pub use written::{Durability, LogFormat};
 

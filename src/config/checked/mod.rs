@@ -17,6 +17,7 @@ pub(crate) mod auth;
 pub(crate) mod billing;
 mod catalogue;
 mod credits;
+pub(crate) mod fleet;
 pub(crate) mod ledger;
 pub(crate) mod log;
 pub(crate) mod outgoing;
@@ -45,6 +46,8 @@ pub struct Config {
     pub targets: Vec<outgoing::Target>,
     pub retention: retention::Retention,
     pub stripe: stripe::Stripe,
+    /// `None`: this gateway is the only one.
+    pub fleet: Option<fleet::Fleet>,
     pub warnings: Vec<Diagnostic>,
 }
 
@@ -58,6 +61,7 @@ pub(crate) fn check(written: &written::Root, found: &mut Findings) -> Option<Con
     let targets = outgoing::check(&written.webhooks.value, found);
     let catalogue = catalogue::check(written, found);
     let stripe = written.stripe.get().and_then(|stripe| stripe::check(stripe, found));
+    let fleet = written.fleet.get().and_then(|fleet| fleet::check(fleet, found));
     Some(Config {
         server: server?,
         log: log::check(&written.log.value),
@@ -70,6 +74,7 @@ pub(crate) fn check(written: &written::Root, found: &mut Findings) -> Option<Con
         targets,
         retention: retention::check(&written.retention.value),
         stripe: stripe?,
+        fleet,
         warnings: Vec::new(),
     })
 }

@@ -15,6 +15,7 @@ pub(crate) mod number;
 pub(crate) mod origin;
 pub(crate) mod pace;
 pub(crate) mod path;
+pub(crate) mod redis;
 pub(crate) mod secret;
 pub(crate) mod size;
 pub(crate) mod span;

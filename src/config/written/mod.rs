@@ -7,6 +7,7 @@ use super::read::{Given, Keys, Section};
 pub(crate) use auth::{Auth, Jwt};
 pub(crate) use billing::{Billing, Paths};
 pub(crate) use credits::CreditPack;
+pub(crate) use fleet::Fleet;
 pub(crate) use outgoing::Webhook;
 pub(crate) use retention::Retention;
 pub(crate) use routes::{Cost, DefaultRoute, Route, Terms};
@@ -15,12 +16,14 @@ pub(crate) use stripe::{Mode, Stripe};
 pub(crate) use tiers::{Overage, Tier};
 pub(crate) use upstreams::{Meter, Upstream};
 
+pub use fleet::OnRedisLoss;
 pub use selling::{Proration, WebhookMode};
 pub use server::{Durability, LogFormat};
 
 mod auth;
 mod billing;
 mod credits;
+mod fleet;
 mod outgoing;
 mod retention;
 mod routes;
@@ -47,6 +50,7 @@ pub(crate) struct Root {
     pub webhooks: At<Vec<At<Webhook>>>,
     pub retention: At<Retention>,
     pub stripe: Given<Stripe>,
+    pub fleet: Given<Fleet>,
 }
 
 impl Section for Root {
@@ -74,6 +78,7 @@ impl Section for Root {
             webhooks: keys.or("webhooks", Webhook::ABOUT, []),
             retention: keys.section("retention"),
             stripe: keys.required("stripe", Stripe::ABOUT),
+            fleet: keys.optional("fleet", Fleet::ABOUT),
         }
     }
 }

@@ -1,0 +1,62 @@
+//! `[fleet]`.
+
+use serde_json::Value as Json;
+
+use crate::config::findings::At;
+use crate::config::read::{Given, Keys, Read, Reader, Section};
+use crate::config::tree::Node;
+use crate::config::values::redis::Redis;
+use crate::config::values::span::Span;
+use crate::config::values::text::Name;
+use crate::config::values::{choose, one_of};
+
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    pub redis: Given<Redis>,
+    pub node: Given<Name>,
+    pub on_redis_loss: At<OnRedisLoss>,
+    pub redis_deadline: At<Span<5>>,
+    pub take_over_after: At<Span<10_000>>,
+}
+
+/// What a node does while Redis is away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnRedisLoss {
+    /// It goes on with what it has, and a bounded allowance.
+    Degrade,
+    /// It refuses what is charged.
+    Deny,
+}
+
+impl Section for Fleet {
+    const ABOUT: &'static str =
+        "[fleet]: several gateways that share a Redis or Valkey; leave it out on one node.";
+
+    fn read_keys(keys: &mut Keys<'_, '_, '_>) -> Self {
+        Self {
+            redis: keys.required("redis", "Its address: one server, a Cluster or Sentinels."),
+            node: keys.required("node", "This gateway's own name; no two may be alive with the same."),
+            on_redis_loss: keys.or(
+                "on_redis_loss",
+                "\"degrade\": go on with what is leased and a bounded allowance; \"deny\": refuse what is charged.",
+                "degrade",
+            ),
+            redis_deadline: keys.or("redis_deadline", "An answer that takes longer counts as none.", "250ms"),
+            take_over_after: keys.or(
+                "take_over_after",
+                "A node not heard of for so long is taken for lost: another reports its usage.",
+                "1h",
+            ),
+        }
+    }
+}
+
+impl Read for OnRedisLoss {
+    fn schema() -> Json {
+        one_of(&["degrade", "deny"])
+    }
+
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        choose(node, reader, &[("degrade", Self::Degrade), ("deny", Self::Deny)])
+    }
+}

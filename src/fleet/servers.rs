@@ -1,0 +1,173 @@
+//! The servers of Redis: one, a Cluster, or what Sentinels name as the master now.
+
+use std::time::Duration;
+
+use redis::aio::{ConnectionLike, MultiplexedConnection, PubSub};
+use redis::cluster::ClusterClient;
+use redis::cluster_async::ClusterConnection;
+use redis::io::tcp::TcpSettings;
+use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, Pipeline,
+    RedisConnectionInfo, RedisError, RedisFuture, RedisResult, TlsMode, Value,
+};
+
+use crate::config::{Layout, Redis};
+
+/// Connects to them anew each time.
+pub(super) enum Servers {
+    Single(Client),
+    Sentinel(Box<SentinelClient>),
+    Cluster {
+        cluster: ClusterClient,
+        /// What is published anywhere is heard at each of them.
+        nodes: Vec<Client>,
+    },
+}
+
+/// To all of them; cloned freely, its commands are sent without waiting for each other.
+#[derive(Clone)]
+pub(super) enum Connection {
+    Single(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
+
+impl Servers {
+    pub(super) fn new(redis: &Redis, deadline: Duration) -> RedisResult<Self> {
+        // Installed once by whoever comes first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        match &redis.layout {
+            Layout::Single => {
+                let (host, port) = redis.servers.first().ok_or_else(no_server)?;
+                Client::open(info(address(host, *port, redis.tls), redis)?).map(Self::Single)
+            }
+            Layout::Sentinel { master } => sentinel(redis, master),
+            Layout::Cluster => cluster(redis, deadline),
+        }
+    }
+
+    /// A connection for commands; none takes longer than the deadline to be answered or to fail.
+    pub(super) async fn connect(&mut self, deadline: Duration) -> RedisResult<Connection> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(deadline))
+            .set_response_timeout(Some(deadline));
+        match self {
+            Self::Single(client) => {
+                client.get_multiplexed_async_connection_with_config(&config).await.map(Connection::Single)
+            }
+            Self::Sentinel(client) => {
+                client.get_async_connection_with_config(&config).await.map(Connection::Single)
+            }
+            Self::Cluster { cluster, .. } => cluster.get_async_connection().await.map(Connection::Cluster),
+        }
+    }
+
+    /// A connection that hears what is published.
+    pub(super) async fn listen(&mut self) -> RedisResult<PubSub> {
+        match self {
+            Self::Single(client) => client.get_async_pubsub().await,
+            Self::Sentinel(client) => client.async_get_client().await?.get_async_pubsub().await,
+            Self::Cluster { nodes, .. } => {
+                let mut failed = no_server();
+                for node in nodes {
+                    match node.get_async_pubsub().await {
+                        Ok(connection) => return Ok(connection),
+                        Err(error) => failed = error,
+                    }
+                }
+                Err(failed)
+            }
+        }
+    }
+}
+
+fn address(host: &str, port: u16, tls: bool) -> ConnectionAddr {
+    let host = host.to_owned();
+    if tls {
+        ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
+    } else {
+        ConnectionAddr::Tcp(host, port)
+    }
+}
+
+fn sentinel(redis: &Redis, master: &str) -> RedisResult<Servers> {
+    let addresses = redis.servers.iter().map(|(host, port)| address(host, *port, redis.tls));
+    let mut builder = SentinelClientBuilder::new(addresses, master, SentinelServerType::Master)?
+        .set_client_to_redis_tcp_settings(tcp())
+        .set_client_to_sentinel_tcp_settings(tcp());
+    if redis.tls {
+        builder = builder
+            .set_client_to_redis_tls_mode(TlsMode::Secure)
+            .set_client_to_sentinel_tls_mode(TlsMode::Secure);
+    }
+    if let Some(user) = &redis.user {
+        builder = builder.set_client_to_redis_username(user);
+    }
+    if let Some(password) = &redis.password {
+        builder = builder.set_client_to_redis_password(password.expose());
+    }
+    Ok(Servers::Sentinel(Box::new(builder.build()?)))
+}
+
+fn cluster(redis: &Redis, deadline: Duration) -> RedisResult<Servers> {
+    let infos = redis.servers.iter().map(|(host, port)| info(address(host, *port, redis.tls), redis));
+    let infos: Vec<_> = infos.collect::<RedisResult<_>>()?;
+    let nodes = infos.iter().cloned().map(Client::open).collect::<RedisResult<_>>()?;
+    let mut builder = ClusterClient::builder(infos)
+        .connection_timeout(deadline)
+        .response_timeout(deadline)
+        .tcp_settings(tcp())
+        .retries(1);
+    if redis.tls {
+        builder = builder.tls(TlsMode::Secure);
+    }
+    Ok(Servers::Cluster { cluster: builder.build()?, nodes })
+}
+
+fn no_server() -> RedisError {
+    RedisError::from((ErrorKind::InvalidClientConfig, "no server of Redis could be asked"))
+}
+
+fn info(address: ConnectionAddr, redis: &Redis) -> RedisResult<redis::ConnectionInfo> {
+    let mut who = RedisConnectionInfo::default().set_db(redis.database.into());
+    if let Some(user) = &redis.user {
+        who = who.set_username(user);
+    }
+    if let Some(password) = &redis.password {
+        who = who.set_password(password.expose());
+    }
+    Ok(address.into_connection_info()?.set_redis_settings(who).set_tcp_settings(tcp()))
+}
+
+/// Commands are small, and waited for.
+fn tcp() -> TcpSettings {
+    TcpSettings::default().set_nodelay(true)
+}
+
+impl ConnectionLike for Connection {
+    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        match self {
+            Self::Single(connection) => connection.req_packed_command(cmd),
+            Self::Cluster(connection) => connection.req_packed_command(cmd),
+        }
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        match self {
+            Self::Single(connection) => connection.req_packed_commands(pipeline, offset, count),
+            Self::Cluster(connection) => connection.req_packed_commands(pipeline, offset, count),
+        }
+    }
+
+    fn get_db(&self) -> i64 {
+        match self {
+            Self::Single(connection) => connection.get_db(),
+            Self::Cluster(connection) => connection.get_db(),
+        }
+    }
+}
