@@ -10,7 +10,7 @@
 //! | 5 edges | [`gateway`] pingora: the proxied request · [`api`] billing, pricing, webhook, admin |
 //! | 4 work | [`billing`] Stripe → customers · [`reporting`] ledger → outbox → Stripe |
 //! | 3 state | [`customers`] hot state; admit, settle, release under one lock |
-//! | 2 adapters | [`ledger`] disk · [`store`] `SQLite` · [`auth`] the issuer · [`stripe`] Stripe · [`config`] the file |
+//! | 2 adapters | [`ledger`] disk · [`store`] `SQLite` · [`auth`] the issuer · [`stripe`] Stripe · [`config`] the file · [`fleet`] Redis |
 //! | 1 ground | [`domain`] values and decisions, no I/O, no clock · [`metrics`] every metric once · [`problem`] every error answer once · [`clock`] the one clock · [`csv`] lines of it · [`news`] for whoever watches · [`priority`] of threads · [`seal`] what lies on disk · [`sharded`] numbers that all threads change |
 //!
 //! [`sandbox`] stands apart: a local Stripe that knows nothing of the rest.

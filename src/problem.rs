@@ -65,6 +65,7 @@ codes! {
     UpstreamFailed "upstream_failed" 502 "The upstream failed",
     StripeUnavailable "stripe_unavailable" 503 "The payment provider cannot be reached now",
     AuthUnavailable "auth_unavailable" 503 "Tokens cannot be checked now",
+    FleetUnavailable "fleet_unavailable" 503 "The fleet cannot decide now",
     LedgerUnavailable "ledger_unavailable" 503 "Usage cannot be recorded now",
     Draining "draining" 503 "The gateway is shutting down",
     UpstreamTimeout "upstream_timeout" 504 "The upstream did not answer in time",
@@ -147,6 +148,9 @@ impl Problem {
         match self.code {
             Code::RateLimited | Code::QuotaExceeded => {
                 "https://iana.org/assignments/http-problem-types#quota-exceeded"
+            }
+            Code::FleetUnavailable => {
+                "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
             }
             _ => "about:blank",
         }

@@ -24,6 +24,7 @@ fn catalogue() -> Catalogue {
         trial_days: None,
         credits_per_cycle: 0,
         credits_expire: None,
+        degraded_allowance: 100,
     };
     Catalogue {
         currency: Currency::parse("usd").expect("a currency"),

@@ -38,6 +38,7 @@ fn tier(index: u16, name: &str, included: u64, overage: Overage) -> Arc<Tier> {
         trial_days: None,
         credits_per_cycle: 0,
         credits_expire: None,
+        degraded_allowance: 100,
     })
 }
 

@@ -15,6 +15,7 @@ mod beyond;
 mod keyed;
 mod marks;
 mod policies;
+mod share;
 mod terms;
 mod window;
 
@@ -35,6 +36,7 @@ use super::usage::{Charge, Draw, Draws, Now};
 
 pub use marks::Mark;
 pub use policies::{Policies, Policy, PolicyName};
+pub use share::Purpose;
 pub use terms::Terms;
 use window::of_meter;
 pub use window::{ByMeter, Unbilled, Window};

@@ -6,6 +6,7 @@ pub mod buying;
 pub mod catalogue;
 pub mod credits;
 pub mod idempotency;
+pub mod lease;
 pub mod methods;
 pub mod money;
 pub mod notice;

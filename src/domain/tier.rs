@@ -101,6 +101,8 @@ pub struct Tier {
     pub credits_per_cycle: u64,
     /// How long those last, in seconds; `None`: for ever.
     pub credits_expire: Option<i64>,
+    /// Units of a meter that a node of a fleet admits beyond its lease while Redis is away.
+    pub degraded_allowance: u64,
 }
 
 impl Tier {

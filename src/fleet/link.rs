@@ -16,8 +16,8 @@ use redis::{RedisError, RedisResult};
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::timeout;
 
+use super::address::Address;
 use super::servers::{Connection, Servers};
-use crate::config::Redis;
 use crate::metrics::METRICS;
 
 /// Between two tries to come back.
@@ -30,7 +30,7 @@ const CONNECT_DEADLINES: u32 = 4;
 /// A command has no answer: Redis is away, slow, or does not do what it is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("Redis does not answer")]
-pub struct Lost;
+pub struct Away;
 
 pub struct Link {
     servers: Mutex<Servers>,
@@ -43,7 +43,7 @@ pub struct Link {
 
 impl Link {
     /// Nothing is connected before [`Link::keep`] runs.
-    pub fn new(redis: &Redis, deadline: Duration) -> RedisResult<Self> {
+    pub fn new(redis: &Address, deadline: Duration) -> RedisResult<Self> {
         METRICS.fleet_redis_up.set(0);
         Ok(Self {
             servers: Mutex::new(Servers::new(redis, deadline)?),
@@ -64,27 +64,30 @@ impl Link {
     }
 
     /// Runs a command or script.
-    pub(super) async fn run<T>(&self, command: impl AsyncFnOnce(Connection) -> RedisResult<T>) -> Result<T, Lost> {
-        let Some(connection) = self.connection.load_full() else { return Err(Lost) };
+    pub(super) async fn run<T>(
+        &self,
+        command: impl AsyncFnOnce(Connection) -> RedisResult<T>,
+    ) -> Result<T, Away> {
+        let Some(connection) = self.connection.load_full() else { return Err(Away) };
         match timeout(self.deadline, command((*connection).clone())).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
                 self.lose(&connection, &error.to_string());
-                Err(Lost)
+                Err(Away)
             }
             Err(_) => {
                 self.lose(&connection, "no answer within the deadline");
-                Err(Lost)
+                Err(Away)
             }
         }
     }
 
     /// A connection that hears what is published.
-    pub async fn listen(&self) -> Result<PubSub, Lost> {
+    pub async fn listen(&self) -> Result<PubSub, Away> {
         let mut servers = self.servers.lock().await;
         match timeout(self.deadline * CONNECT_DEADLINES, servers.listen()).await {
             Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(_)) | Err(_) => Err(Lost),
+            Ok(Err(_)) | Err(_) => Err(Away),
         }
     }
 

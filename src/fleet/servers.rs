@@ -12,7 +12,7 @@ use redis::{
     RedisConnectionInfo, RedisError, RedisFuture, RedisResult, TlsMode, Value,
 };
 
-use crate::config::{Layout, Redis};
+use super::address::{Address, Layout};
 
 /// Connects to them anew each time.
 pub(super) enum Servers {
@@ -33,7 +33,7 @@ pub(super) enum Connection {
 }
 
 impl Servers {
-    pub(super) fn new(redis: &Redis, deadline: Duration) -> RedisResult<Self> {
+    pub(super) fn new(redis: &Address, deadline: Duration) -> RedisResult<Self> {
         // Installed once by whoever comes first.
         let _ = rustls::crypto::ring::default_provider().install_default();
         match &redis.layout {
@@ -90,7 +90,7 @@ fn address(host: &str, port: u16, tls: bool) -> ConnectionAddr {
     }
 }
 
-fn sentinel(redis: &Redis, master: &str) -> RedisResult<Servers> {
+fn sentinel(redis: &Address, master: &str) -> RedisResult<Servers> {
     let addresses = redis.servers.iter().map(|(host, port)| address(host, *port, redis.tls));
     let mut builder = SentinelClientBuilder::new(addresses, master, SentinelServerType::Master)?
         .set_client_to_redis_tcp_settings(tcp())
@@ -104,12 +104,12 @@ fn sentinel(redis: &Redis, master: &str) -> RedisResult<Servers> {
         builder = builder.set_client_to_redis_username(user);
     }
     if let Some(password) = &redis.password {
-        builder = builder.set_client_to_redis_password(password.expose());
+        builder = builder.set_client_to_redis_password(password);
     }
     Ok(Servers::Sentinel(Box::new(builder.build()?)))
 }
 
-fn cluster(redis: &Redis, deadline: Duration) -> RedisResult<Servers> {
+fn cluster(redis: &Address, deadline: Duration) -> RedisResult<Servers> {
     let infos = redis.servers.iter().map(|(host, port)| info(address(host, *port, redis.tls), redis));
     let infos: Vec<_> = infos.collect::<RedisResult<_>>()?;
     let nodes = infos.iter().cloned().map(Client::open).collect::<RedisResult<_>>()?;
@@ -128,13 +128,13 @@ fn no_server() -> RedisError {
     RedisError::from((ErrorKind::InvalidClientConfig, "no server of Redis could be asked"))
 }
 
-fn info(address: ConnectionAddr, redis: &Redis) -> RedisResult<redis::ConnectionInfo> {
+fn info(address: ConnectionAddr, redis: &Address) -> RedisResult<redis::ConnectionInfo> {
     let mut who = RedisConnectionInfo::default().set_db(redis.database.into());
     if let Some(user) = &redis.user {
         who = who.set_username(user);
     }
     if let Some(password) = &redis.password {
-        who = who.set_password(password.expose());
+        who = who.set_password(password);
     }
     Ok(address.into_connection_info()?.set_redis_settings(who).set_tcp_settings(tcp()))
 }

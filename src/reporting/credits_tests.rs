@@ -37,6 +37,7 @@ fn account() -> Account {
         trial_days: None,
         credits_per_cycle: 0,
         credits_expire: None,
+        degraded_allowance: 100,
     };
     let entitlement = Entitlement {
         standing: Standing::Admitted,

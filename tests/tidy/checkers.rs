@@ -15,6 +15,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("billing", 4),
     ("reporting", 4),
     ("customers", 3),
+    ("fleet", 2),
     ("ledger", 2),
     ("store", 2),
     ("auth", 2),

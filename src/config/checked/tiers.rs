@@ -110,6 +110,7 @@ impl Checker<'_> {
             trial_days: trial_days(written, found),
             credits_per_cycle: credits_per_cycle(written, found),
             credits_expire: written.credits_expire.get().map(|span| seconds(span.0)),
+            degraded_allowance: written.degraded_allowance.value.0,
         }
     }
 

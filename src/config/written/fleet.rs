@@ -15,7 +15,9 @@ pub(crate) struct Fleet {
     pub redis: Given<Redis>,
     pub node: Given<Name>,
     pub on_redis_loss: At<OnRedisLoss>,
-    pub redis_deadline: At<Span<5>>,
+    pub redis_timeout: At<Span<5>>,
+    pub lease_wait: At<Span<5>>,
+    pub publish_interval: At<Span<50>>,
     pub take_over_after: At<Span<10_000>>,
 }
 
@@ -41,11 +43,17 @@ impl Section for Fleet {
                 "\"degrade\": go on with what is leased and a bounded allowance; \"deny\": refuse what is charged.",
                 "degrade",
             ),
-            redis_deadline: keys.or("redis_deadline", "An answer that takes longer counts as none.", "250ms"),
+            redis_timeout: keys.or("redis_timeout", "An answer that takes longer counts as none.", "100ms"),
+            lease_wait: keys.or("lease_wait", "The longest that a request waits for what it needs of the fleet.", "250ms"),
+            publish_interval: keys.or(
+                "publish_interval",
+                "How often what has changed is told to the others; at most 1s.",
+                "250ms",
+            ),
             take_over_after: keys.or(
                 "take_over_after",
                 "A node not heard of for so long is taken for lost: another reports its usage.",
-                "1h",
+                "10m",
             ),
         }
     }

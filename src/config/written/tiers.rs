@@ -28,6 +28,7 @@ pub(crate) struct Tier {
     pub trial: Given<Span<86_400_000>>,
     pub credits_per_cycle: At<Number<0, 1_000_000_000_000>>,
     pub credits_expire: Given<Span<1_000>>,
+    pub degraded_allowance: At<Number<0, 1_000_000_000>>,
 }
 
 impl Section for Tier {
@@ -56,6 +57,11 @@ impl Section for Tier {
                 0,
             ),
             credits_expire: keys.optional("credits_expire", "How long those last; left out: for ever."),
+            degraded_allowance: keys.or(
+                "degraded_allowance",
+                "In a fleet: the most units of a meter that a node admits beyond its lease while Redis is away.",
+                100,
+            ),
         }
     }
 }

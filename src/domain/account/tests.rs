@@ -37,6 +37,7 @@ pub(super) fn tier(included: u64, overage: Overage, rate: Option<Rate>) -> Arc<T
         trial_days: None,
         credits_per_cycle: 0,
         credits_expire: None,
+        degraded_allowance: 100,
     })
 }
 

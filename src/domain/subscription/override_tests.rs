@@ -23,6 +23,7 @@ fn tier(id: u16, included: [Allowance; 2], overage: Overage) -> Arc<Tier> {
         trial_days: None,
         credits_per_cycle: 0,
         credits_expire: None,
+        degraded_allowance: 100,
     })
 }
 
