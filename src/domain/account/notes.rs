@@ -25,6 +25,13 @@ pub struct Notes {
 }
 
 impl Account {
+    /// The same account with room for notes.
+    #[must_use]
+    pub fn with_notes(mut self, notes: Notes) -> Self {
+        self.rare().notes = Some(Box::new(notes));
+        self
+    }
+
     /// None where nothing is shared.
     pub fn notes(&self) -> Option<&Notes> {
         self.rare.as_ref()?.notes.as_deref()
