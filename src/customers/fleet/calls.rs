@@ -16,7 +16,6 @@ use crate::domain::account::{Account, Purpose};
 use crate::domain::lease::{Call, Settled};
 use crate::domain::usage::Now;
 use crate::fleet::{Answered, Away, Named, Version};
-use crate::metrics::METRICS;
 
 /// Calls that go to Redis together.
 const TOGETHER: usize = 64;
@@ -115,7 +114,6 @@ impl Leases {
 
     /// Hands a job to [`Leases::run`].
     pub(super) fn enqueue(&self, job: Job) {
-        METRICS.fleet_lease_calls.inc();
         // Nobody takes it up only while everything is being shut down: whoever waits is told by what is dropped.
         let _ = self.jobs.send(job);
     }
