@@ -227,5 +227,6 @@ fn address(redis: &config::Redis) -> Address {
         user: redis.user.clone(),
         password: redis.password.as_ref().map(|password| password.expose().to_owned()),
         database: redis.database,
+        authorities: None,
     }
 }
