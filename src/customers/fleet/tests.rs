@@ -6,11 +6,15 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::*;
+use crate::customers::ReachedLimit;
+use crate::customers::Reservation;
 use crate::customers::entry::Denied;
-use crate::customers::tests::{World, now, route};
-use crate::customers::{Reservation, Reached};
+use crate::customers::tests::{NOW, World, now, route};
+use crate::domain::account::Mark;
 use crate::domain::lease::{Ask, Lent, Pool, RateLent, Settled};
+use crate::domain::units::MeterId;
 use crate::fleet::{Answered, Away, Named};
+use crate::store::{Batch, TotalKey, TotalUnits};
 
 /// What all nodes share: claims and use by customer, pool and node.
 #[derive(Default)]
@@ -38,7 +42,8 @@ impl Bank {
         let lends = !self.rests.load(Ordering::SeqCst);
         let settle = |ask| self.ask(slot, &named.customer, ask, lends);
         let asks = named.call.asks.iter().map(settle).collect();
-        let permits = |left: u32, want: u32| RateLent { more: want.saturating_sub(left), free: 1_000, wait_millis: 0 };
+        let permits =
+            |left: u32, want: u32| RateLent { more: want.saturating_sub(left), free: 1_000, wait_millis: 0 };
         let rates = named.call.rates.iter().map(|ask| permits(ask.left, ask.want)).collect();
         let settled = Settled::Lent { asks, rates, lends };
         Answered { version: named.version, settled, facts: None, others: Box::default() }
@@ -51,7 +56,11 @@ impl Bank {
         let held: u64 = others().map(|(held, used)| held.max(used)).sum();
         let used: u64 = others().map(|(_, used)| used).sum();
         let free = ask.limit.saturating_sub(held + ask.keep);
-        let more = ask.want.saturating_sub(ask.keep).min((free / 4).max(ask.least.saturating_sub(ask.keep))).min(free);
+        let more = ask
+            .want
+            .saturating_sub(ask.keep)
+            .min((free / 4).max(ask.least.saturating_sub(ask.keep)))
+            .min(free);
         let claim = ask.keep + if lends { more } else { 0 };
         if claim < ask.least && held > used {
             for recall in self.recalls.lock().expect("whole").iter() {
@@ -66,8 +75,11 @@ impl Bank {
     /// Of all nodes: claims and use of the included units.
     fn of(&self, customer: &str) -> (u64, u64) {
         let pools = self.pools.lock().expect("whole");
-        let of_it = pools.iter().filter(|((name, pool, _), _)| name == customer && matches!(pool, Pool::Included(_)));
-        of_it.flat_map(|(_, nodes)| nodes.values()).fold((0, 0), |sum, claim| (sum.0 + claim.0, sum.1 + claim.1))
+        let of_it =
+            pools.iter().filter(|((name, pool, _), _)| name == customer && matches!(pool, Pool::Included(_)));
+        of_it
+            .flat_map(|(_, nodes)| nodes.values())
+            .fold((0, 0), |sum, claim| (sum.0 + claim.0, sum.1 + claim.1))
     }
 }
 
@@ -139,6 +151,19 @@ impl Node {
 
     async fn charge(&self, name: &str, cost: u64, at: Now) -> bool {
         self.admit(name, cost, at).await.is_ok_and(|mut admitted| admitted.settle(at).is_some())
+    }
+}
+
+impl World {
+    /// Somebody whose use is in the store alone.
+    async fn stored(&self, name: &str, included: i64) {
+        let customer = self.store.customer(name.into(), None, NOW).await.expect("a customer").number;
+        let period = self.customers.fallback.entitlement.windows.at(NOW);
+        let key = TotalKey { customer, meter: 1, period_start: period.start };
+        let units = TotalUnits { period_end: period.end, included, ..TotalUnits::default() };
+        let mut batch = Batch { segment: 1, offset: 100, next_record: 2, ..Batch::default() };
+        batch.totals.insert(key, units);
+        self.store.fold(batch).expect("folds");
     }
 }
 
@@ -350,9 +375,17 @@ async fn what_is_shown_is_the_sum_of_all_nodes_a_second_old_at_most() {
 async fn a_mark_that_all_nodes_reach_together_is_told() {
     let bank = Arc::new(Bank::default());
     let [ours, other] = [Node::new(&bank, 1), Node::new(&bank, 2)];
+    let (tell, mut reached) = mpsc::unbounded_channel();
+    ours.leases.told.set(tell).expect("nobody is told yet");
     assert!(ours.charge("acme", 30, now()).await && other.charge("acme", 30, now()).await);
     assert!(other.leases.tick(false, now()).await && ours.leases.tick(false, now()).await);
-    let _: Option<Reached> = None;
+    let entry = ours.world.customers.get("acme").expect("it is there");
+    let told = reached.try_recv().expect("a mark");
+    assert_eq!(
+        (told.limit, told.customer),
+        (ReachedLimit::Share(Mark { meter: MeterId(0), share: 50, included: 100 }), entry.number)
+    );
+    assert!(reached.try_recv().is_err(), "once");
 }
 
 #[tokio::test]
