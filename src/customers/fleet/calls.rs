@@ -1,7 +1,7 @@
 //! Calls: made under a customer's lock, sent together, and taken in whoever waits for them.
 
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -9,7 +9,6 @@ use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
 use super::{Leases, later, place};
-use crate::clock;
 use crate::customers::entry::Entry;
 use crate::customers::reached::tell_marks;
 use crate::domain::account::{Account, Purpose};
@@ -41,6 +40,7 @@ pub(super) enum Outcome {
 pub(super) struct Job {
     entry: Arc<Entry>,
     call: Call,
+    made: Instant,
     version: Version,
     lots: SmallVec<[(i64, u32); 1]>,
     others: Box<str>,
@@ -98,7 +98,10 @@ impl Leases {
         {
             notes.is_awake = true;
         }
-        let call = account.call(purpose, now);
+        let mut call = account.call(purpose, now);
+        if let Some(call) = &mut call {
+            call.wants_others = !gives_back;
+        }
         let is_awake = account.notes().is_some_and(|notes| notes.is_awake);
         let Some(call) = call else {
             if !is_awake {
@@ -125,9 +128,8 @@ impl Leases {
         }
         let calls = jobs.iter().map(|job| self.named(job)).collect();
         let answers = self.lender.settle(calls).await;
-        let now = clock::now();
         let Ok(answers) = answers else {
-            jobs.iter().for_each(|job| self.finish(job, Err(Away), now));
+            jobs.iter().for_each(|job| self.finish(job, Err(Away)));
             return false;
         };
         for (job, mut answer) in jobs.into_iter().zip(answers) {
@@ -136,10 +138,10 @@ impl Leases {
                     let (leases, learner) = (self.clone(), learner.clone());
                     tokio::spawn(async move {
                         learner.take_in(job.entry.name.clone(), answer.version, facts).await;
-                        leases.finish(&job, Ok(answer), clock::now());
+                        leases.finish(&job, Ok(answer));
                     });
                 }
-                _ => self.finish(&job, Ok(answer), now),
+                _ => self.finish(&job, Ok(answer)),
             }
         }
         true
@@ -156,7 +158,8 @@ impl Leases {
         }
     }
 
-    fn finish(&self, job: &Job, answer: Result<Answered, Away>, now: Now) {
+    fn finish(&self, job: &Job, answer: Result<Answered, Away>) {
+        let now = later(job.call.sent, job.made.elapsed());
         let outcome = take_in(job, answer.as_ref().ok(), now);
         if let Some(told) = self.told.get()
             && job.entry.account().has_reached()
@@ -189,6 +192,7 @@ impl Job {
         Self {
             entry,
             call,
+            made: Instant::now(),
             version: notes.map_or(Version::NONE, |notes| Version(notes.version)),
             lots: notes.map(|notes| notes.lots.clone()).unwrap_or_default(),
             others: Box::default(),

@@ -43,7 +43,7 @@ impl Bank {
         let settle = |ask| self.ask(slot, &named.customer, ask, lends);
         let asks = named.call.asks.iter().map(settle).collect();
         let permits =
-            |left: u32, want: u32| RateLent { more: want.saturating_sub(left), free: 1_000, wait_millis: 0 };
+            |left: u32, want: u32| RateLent { more: want.saturating_sub(left) + 1_000, free: 1_000, wait_millis: 0 };
         let rates = named.call.rates.iter().map(|ask| permits(ask.left, ask.want)).collect();
         let settled = Settled::Lent { asks, rates, lends };
         Answered { version: named.version, settled, facts: None, others: Box::default() }
@@ -351,7 +351,7 @@ async fn what_redis_lost_is_put_back_from_memory_and_from_the_store() {
 async fn while_nothing_is_lent_a_request_waits_for_no_longer_than_it_may() {
     let bank = Arc::new(Bank::default());
     bank.rests.store(true, Ordering::SeqCst);
-    let node = Node::with(&bank, 1, Options { lease_wait: Duration::from_millis(30), degrades: false });
+    let node = Node::with(&bank, 1, Options { lease_wait: Duration::from_millis(200), degrades: false });
     assert_eq!(node.admit("acme", 1, now()).await.err(), Some(Denied::Refill));
     bank.rests.store(false, Ordering::SeqCst);
     assert!(node.charge("acme", 1, now()).await);
