@@ -42,8 +42,11 @@ impl Bank {
         let lends = !self.rests.load(Ordering::SeqCst);
         let settle = |ask| self.ask(slot, &named.customer, ask, lends);
         let asks = named.call.asks.iter().map(settle).collect();
-        let permits =
-            |left: u32, want: u32| RateLent { more: want.saturating_sub(left) + 1_000, free: 1_000, wait_millis: 0 };
+        let permits = |left: u32, want: u32| RateLent {
+            more: want.saturating_sub(left) + 1_000,
+            free: 1_000,
+            wait_millis: 0,
+        };
         let rates = named.call.rates.iter().map(|ask| permits(ask.left, ask.want)).collect();
         let settled = Settled::Lent { asks, rates, lends };
         Answered { version: named.version, settled, facts: None, others: Box::default() }
@@ -354,7 +357,7 @@ async fn while_nothing_is_lent_a_request_waits_for_no_longer_than_it_may() {
     let node = Node::with(&bank, 1, Options { lease_wait: Duration::from_millis(200), degrades: false });
     assert_eq!(node.admit("acme", 1, now()).await.err(), Some(Denied::Refill));
     bank.rests.store(false, Ordering::SeqCst);
-    assert!(node.charge("acme", 1, now()).await);
+    assert!(node.charge("acme", 1, in_seconds(1)).await);
 }
 
 #[tokio::test]
