@@ -94,14 +94,14 @@ impl Member {
             // A Redis that was empty lends nothing for so long.
             sleep(self.publish_interval * 2).await;
         };
-        if runtime.block_on(timeout(SETTLES_WITHIN, settled)).is_err() {
+        if runtime.block_on(async { timeout(SETTLES_WITHIN, settled).await }).is_err() {
             tracing::warn!("the fleet does not know all of this node yet");
         }
     }
 
     /// Gives everything back; when no request is left.
     pub fn give_all_back(&self, runtime: &Runtime) {
-        let given = timeout(LEAVES_WITHIN, self.leases.return_all(clock::now()));
+        let given = async { timeout(LEAVES_WITHIN, self.leases.return_all(clock::now())).await };
         if !runtime.block_on(given).unwrap_or(false) {
             tracing::warn!(
                 "what was lent could not be given back: it counts as used until this node is back"
@@ -111,7 +111,7 @@ impl Member {
 
     /// Behind the last call.
     pub fn leave(&self, runtime: &Runtime) {
-        let left = timeout(LEAVES_WITHIN, self.fleet.leave());
+        let left = async { timeout(LEAVES_WITHIN, self.fleet.leave()).await };
         if !matches!(runtime.block_on(left), Ok(Ok(()))) {
             tracing::warn!("the fleet was not told that this node has left: it finds out in seconds");
         }
