@@ -137,12 +137,13 @@ impl Fleet {
         let _ = join_all((0..16).map(|bucket| self.touch(bucket, is_asked))).await;
     }
 
-    /// All that this node knows of the bucket has been put back. `false`: it has been lost again, and
-    /// [`Fleet::next_loss`] says so. `Away`: say it again, unless Redis is lost as a whole; then it will be asked for.
+    /// All that this node knows of the bucket has been put back. `false`: it has been lost again. That, and that Redis did
+    /// not answer, [`Fleet::next_loss`] says again.
     pub async fn put_back(&self, generation: &Generation) -> Result<bool, Away> {
         let mut script = scripts::BACK.key(keys::marker(generation.bucket));
         script.arg(&self.slot_text).arg(generation.marker.as_str());
-        let answer = self.link.script(Lane::Bucket(generation.bucket), &script).await?;
+        let answer = self.link.script(Lane::Bucket(generation.bucket), &script).await;
+        let answer = answer.inspect_err(|_| self.signals.lose(generation.clone()))?;
         let is_back = values::integer(&answer) == Some(1);
         if !is_back {
             self.touch(generation.bucket, false).await?;

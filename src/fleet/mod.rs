@@ -20,6 +20,9 @@ mod values;
 mod wire;
 mod words;
 
+#[cfg(test)]
+mod book_tests;
+
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -14,6 +14,11 @@ use tollgate::fleet::{Address, Layout};
 
 use crate::harness::{PATIENCE, free_address, until};
 
+/// What a user of the fleet may do: all that it needs, in every layout. `deploy/fleet/users.acl` has the same.
+const RIGHTS: &str = "~tg:* &tg:* +eval +evalsha +hset +hget +hmget +hgetall +hdel +hexists +hincrby +del +set +get \
+                      +exists +pexpire +pexpireat +pexpiretime +persist +copy +xadd +xrange +xrevrange +scan +rpush \
+                      +lpop +publish +subscribe +time +ping +cluster|slots +asking +role +hello +auth";
+
 const SENTINEL_FILE: &str = "sentinel.conf";
 
 /// One server's process.
@@ -95,6 +100,13 @@ impl Redis {
         redis::cmd(name).arg(rest).query_async(&mut connection).await
     }
 
+    /// Somebody who may do only what a fleet needs.
+    pub async fn add_user(&self) {
+        let who = ["ACL", "SETUSER", "tollgate", "reset", "on", ">secret"];
+        let words: Vec<_> = who.into_iter().chain(RIGHTS.split_whitespace()).collect();
+        let () = self.ask(&words).await;
+    }
+
     /// Until it is ready for commands.
     pub async fn answers(&self) {
         let answers = async || self.try_ask::<String>(&["PING"]).await.ok();
@@ -160,6 +172,11 @@ fn make_certificates(folder: &Path) {
         let ran = ran.expect("openssl is installed");
         assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     }
+}
+
+/// As who [`Redis::add_user`] has added.
+pub fn as_user(address: Address) -> Address {
+    Address { user: Some("tollgate".to_owned()), password: Some("secret".to_owned()), ..address }
 }
 
 /// Three servers that share the slots.
