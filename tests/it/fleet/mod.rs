@@ -4,12 +4,15 @@
 //! - [`members`] who is there, and who must not be
 //! - [`shared`] facts, claims, copies and questions
 //! - [`layouts`] a Cluster, a Sentinel, TLS, a user with few rights
+//! - [`world`] three gateways; [`limits`] what they never pass, and use up
 //! - [`outages`] a Redis that is slow, stopped, killed, full
 
 mod layouts;
 mod leases;
+mod limits;
 mod members;
 mod node;
 mod outages;
 pub mod redis;
 mod shared;
+mod world;
