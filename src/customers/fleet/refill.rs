@@ -53,7 +53,9 @@ impl Customers {
                 Ok(Outcome::Away) => leases.go_without(entry, at)?,
                 Ok(outcome) => last = outcome,
                 // There may be some elsewhere that do not come back in time.
-                Err(_) if last == Outcome::Settled => entry.account().give_up(purpose, at),
+                Err(_) if matches!(last, Outcome::Settled | Outcome::Short) => {
+                    entry.account().give_up(purpose, at);
+                }
                 Err(_) => leases.go_without(entry, at)?,
             }
             match attempt(at) {

@@ -18,8 +18,8 @@ use crate::fleet::Fleet;
 const QUIET_SECONDS: i64 = 2;
 /// Calls that are sent one behind the other, so that those of requests get between.
 const A_PART: usize = 256;
-/// What is shown of the fleet's use is no older.
-const FRESH: Duration = Duration::from_secs(1);
+/// What is shown of the fleet's use was heard no longer ago; what the others have told may be a tick older.
+const FRESH: Duration = Duration::from_millis(500);
 /// The longest that whoever is shown it waits.
 const SHOWN_WITHIN: Duration = Duration::from_millis(100);
 
