@@ -29,6 +29,8 @@ const REBUILD_WITHIN: Duration = Duration::from_secs(30);
 pub(super) struct Marker {
     id: SmolStr,
     calls: i64,
+    /// It could not be said that all is back: asked for again as soon as Redis answers.
+    is_owed: bool,
 }
 
 impl Lender for Fleet {
@@ -112,14 +114,15 @@ impl Fleet {
         let id = SmolStr::new(values::text(id)?);
         let calls = values::integer(calls)?;
         let is_back = values::integer(is_back)? == 1;
-        let is_new = {
+        let is_told = {
             let marker = &mut lock(&self.markers)[usize::from(bucket)];
             let is_new = marker.id != id;
             let seen = if is_new { 0 } else { marker.calls };
-            *marker = Marker { id: id.clone(), calls: calls.max(seen) };
-            is_new
+            let is_told = !is_back && (is_new || is_asked || marker.is_owed);
+            *marker = Marker { id: id.clone(), calls: calls.max(seen), is_owed: false };
+            is_told
         };
-        if !is_back && (is_new || is_asked) {
+        if is_told {
             self.signals.lose(Generation { bucket, marker: id });
         }
         Some(answers)
@@ -143,12 +146,21 @@ impl Fleet {
         let mut script = scripts::BACK.key(keys::marker(generation.bucket));
         script.arg(&self.slot_text).arg(generation.marker.as_str());
         let answer = self.link.script(Lane::Bucket(generation.bucket), &script).await;
-        let answer = answer.inspect_err(|_| self.signals.lose(generation.clone()))?;
+        let answer = answer.inspect_err(|_| self.owe(generation.bucket))?;
         let is_back = values::integer(&answer) == Some(1);
         if !is_back {
             self.touch(generation.bucket, false).await?;
         }
         Ok(is_back)
+    }
+
+    fn owe(&self, bucket: u8) {
+        lock(&self.markers)[usize::from(bucket)].is_owed = true;
+    }
+
+    /// A bucket of which it could not be said that all is back.
+    pub(super) fn owed(&self) -> Option<u8> {
+        (0..16).find(|bucket| lock(&self.markers)[usize::from(*bucket)].is_owed)
     }
 
     /// With commas; this node's is among them.
