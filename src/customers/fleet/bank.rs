@@ -24,7 +24,7 @@ pub(super) struct Bank {
     pub(super) away: AtomicBool,
     pub(super) rests: AtomicBool,
     /// Who is asked to give back.
-    pub(super) recalls: Mutex<Vec<mpsc::UnboundedSender<SmolStr>>>,
+    pub(super) recalls: Mutex<Vec<(u32, mpsc::UnboundedSender<SmolStr>)>>,
 }
 
 pub(super) struct Teller {
@@ -64,7 +64,7 @@ impl Bank {
             .min(free);
         let claim = ask.keep + if lends { more } else { 0 };
         if claim < ask.least && held > used {
-            for recall in self.recalls.lock().expect("whole").iter() {
+            for (_, recall) in self.recalls.lock().expect("whole").iter().filter(|(node, _)| *node != slot) {
                 recall.send(customer.clone()).expect("heard");
             }
         }

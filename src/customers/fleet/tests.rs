@@ -39,7 +39,7 @@ impl Node {
         world.customers = world.customers.with_fleet(leases.clone());
         let node = Arc::new(Self { world, leases, gate, teller });
         let (recall, mut recalls) = mpsc::unbounded_channel();
-        bank.recalls.lock().expect("whole").push(recall);
+        bank.recalls.lock().expect("whole").push((slot, recall));
         let holder = Arc::downgrade(&node);
         tokio::spawn(async move {
             while let (Some(name), Some(node)) = (recalls.recv().await, holder.upgrade()) {
@@ -232,6 +232,8 @@ async fn without_redis_a_node_gives_an_allowance_or_nothing() {
         let most = if degrades { held + (100 - held).div_ceil(2) } else { held };
         assert_eq!(charged, most, "degrades: {degrades}");
         assert_eq!(node.admit("acme", 1, now()).await.err(), Some(Denied::Refill));
+        *node.teller.state.lock().expect("whole") = LinkState::Unknown;
+        assert_eq!(node.admit("bolt", 1, now()).await.err(), Some(Denied::Refill), "never heard of it");
     }
 }
 
