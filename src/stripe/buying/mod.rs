@@ -22,7 +22,7 @@ pub use payment_methods::{ListedPaymentMethod, attach_payment_method, list_payme
 pub use portal::create_portal;
 pub use prices::{PriceObject, list_prices, retrieve_price};
 pub use subscriptions::{
-    ItemOrder, NewSubscription, cancel_subscription, create_subscription, resume_subscription,
+    ItemOrder, NewSubscription, cancel_subscription, create_subscription, make_flexible, resume_subscription,
     update_subscription,
 };
 

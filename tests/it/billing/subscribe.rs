@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{done, made_for, post, rows, shop, text};
+use super::{done, made_for, order, post, rows, shop, text};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_card_buys_a_tier_that_is_in_force_with_the_answer() {
@@ -51,5 +51,18 @@ async fn what_is_no_payment_method_of_the_customers_is_refused() {
         assert_eq!(reply.refusal(), (422, "unprocessable".to_owned()), "{method}");
     }
     assert_eq!(thief.status().await["tier"], "free");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_was_left_open_cannot_be_paid_any_more() {
+    let world = shop().await;
+    let customer = world.customer("impatient");
+    let session = done(&post(&customer, "/billing/checkout", &order("starter")).await);
+    let body = json!({ "tier": "pro", "payment_method": "pm_card_visa" });
+    done(&post(&customer, "/billing/subscribe", &body).await);
+    let path = format!("/v1/checkout/sessions/{}", text(&session["session_id"]));
+    assert_eq!(world.stripe.get(&path).await["status"], "expired");
+    assert_eq!(rows(&world, "/v1/subscriptions?status=all").await.len(), 1);
     world.finish().await;
 }
