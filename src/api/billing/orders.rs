@@ -187,9 +187,8 @@ fn sold(catalogue: &Catalogue, tier: &str) -> Result<Arc<Tier>, Problem> {
         let price = &tier.price;
         price.monthly.is_some() || price.yearly.is_some() || !tier.stripe_prices.is_empty()
     });
-    sold.cloned().ok_or_else(|| {
-        unprocessable(format!("tier `{tier}` is not for sale; GET the pricing endpoint to see what is"))
-    })
+    sold.cloned()
+        .ok_or_else(|| unprocessable("this tier is not for sale; GET the pricing endpoint to see what is"))
 }
 
 fn cycle(asked: &str) -> Result<Cycle, Problem> {

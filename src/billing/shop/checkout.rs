@@ -84,7 +84,7 @@ impl Shop {
         operation: &Operation,
     ) -> Result<Done, ShopError> {
         let pack = self.catalogue.credit_packs.iter().find(|pack| *pack.name == *name);
-        let pack = pack.ok_or_else(|| no_such_pack(name))?;
+        let pack = pack.ok_or_else(no_such_pack)?;
         let title = format!("{} credits", pack.units);
         let sold = Sold {
             kind: CheckoutKind::Credits,
@@ -232,8 +232,9 @@ fn digest(new: &NewCheckout<'_>) -> Result<Sha256Digest, ShopError> {
     Ok(Sha256::digest(parts).into())
 }
 
-fn no_such_pack(name: &str) -> ShopError {
-    ShopError::Refused(Problem::new(Code::Unprocessable, format!("there is no credit pack `{name}`")))
+fn no_such_pack() -> ShopError {
+    let detail = "there is no such credit pack; GET the pricing endpoint to see what is sold";
+    ShopError::Refused(Problem::new(Code::Unprocessable, detail))
 }
 
 fn no_page() -> ShopError {

@@ -168,7 +168,10 @@ impl Shop {
     }
 
     async fn execute(&self, buyer: &Buyer, order: &Order, operation: &Operation) -> Result<Done, ShopError> {
-        refuse_blocked(buyer)?;
+        // Who is blocked can stop paying all the same.
+        if !matches!(order, Order::Cancel { .. } | Order::Portal { .. }) {
+            refuse_blocked(buyer)?;
+        }
         match order {
             Order::Checkout { goods, success_url, cancel_url } => {
                 let urls = checkout::Urls { success: success_url, cancel: cancel_url.as_deref() };

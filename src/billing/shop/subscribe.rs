@@ -4,7 +4,9 @@ use crate::clock;
 use crate::domain::tier::Tier;
 use crate::problem::{Code, Problem};
 use crate::store::Act;
-use crate::stripe::{CallError, NewSubscription, attach_payment_method, create_subscription};
+use crate::stripe::{
+    CallError, NewSubscription, attach_payment_method, create_subscription, has_payment_method,
+};
 
 use super::operation::Operation;
 use super::{Buyer, Done, Shop, ShopError, Wanted, not_sold, refuse_subscribers};
@@ -69,6 +71,10 @@ impl Shop {
         let key = operation.key("payment-method")?;
         match attach_payment_method(&self.transport, payment_method, customer, &key).await {
             Err(CallError::Status(error)) if matches!(error.status, 400 | 404) => {
+                // One that is kept for the customer need not be given to them again.
+                if has_payment_method(&self.transport, customer, payment_method).await? {
+                    return Ok(payment_method.to_owned());
+                }
                 let detail = "payment_method is none that this customer can use; make a new one";
                 Err(ShopError::RefusedByStripe(Problem::new(Code::Unprocessable, detail)))
             }

@@ -69,3 +69,28 @@ async fn a_year_that_is_paid_for_is_had_to_its_end() {
     assert_eq!(status["cancel_at_period_end"], false);
     world.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_blocked_buys_nothing_and_can_stop_paying() {
+    let world = shop().await;
+    let (customer, subscribed) = world.subscriber("banned", "starter").await;
+    assert_eq!(
+        world.operate("/admin/customers/banned/block", &json!({ "reason": "abuse" })).await.status,
+        200
+    );
+    let url = "https://app.example/";
+    for (path, body) in [
+        ("/billing/checkout", json!({ "credits": "small", "success_url": url })),
+        ("/billing/subscribe", json!({ "tier": "pro", "payment_method": "pm_card_visa" })),
+        ("/billing/upgrade", json!({ "tier": "pro" })),
+        ("/billing/resume", json!({})),
+    ] {
+        let reply = post(&customer, path, &body).await;
+        assert_eq!(reply.refusal(), (403, "customer_blocked".to_owned()), "{path}");
+    }
+    done(&post(&customer, "/billing/portal", &json!({})).await);
+    done(&post(&customer, "/billing/cancel", &json!({})).await);
+    let path = format!("/v1/subscriptions/{}", subscribed.subscription);
+    assert_eq!(world.stripe.get(&path).await["cancel_at_period_end"], true);
+    world.finish().await;
+}

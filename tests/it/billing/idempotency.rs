@@ -128,3 +128,22 @@ async fn an_open_page_with_another_price_is_not_the_one_that_is_asked_for() {
     assert_eq!(amount(&world.stripe.get(&path).await), 2_000);
     world.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_stands_for_a_tier_wherever_it_is_in_the_file() {
+    let mut world = shop().await;
+    let customer = world.customer("keeper");
+    let order = |tier: &str| json!({ "tier": tier, "payment_method": "pm_card_visa" });
+    done(&post_under("k", &customer, "/billing/subscribe", &order("pro")).await);
+    let config = std::fs::read_to_string(&world.gateway.config).expect("a configuration");
+    let plus = "[tiers.plus]\nstripe_prices = [\"price_plus\"]\nincluded = { api_calls = 10 }\n\n[tiers.pro]";
+    let more = config.replacen("[tiers.pro]", plus, 1);
+    assert_ne!(config, more);
+    std::fs::write(&world.gateway.config, more).expect("a file");
+    world.gateway.kill9();
+    world.gateway.restart().await;
+    let reply = post_under("k", &customer, "/billing/subscribe", &order("plus")).await;
+    assert_eq!(reply.refusal(), (409, "conflict".to_owned()), "it has the number that pro had");
+    assert_eq!(done(&post_under("k", &customer, "/billing/subscribe", &order("pro")).await)["tier"], "pro");
+    world.finish().await;
+}
