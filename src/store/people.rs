@@ -197,12 +197,7 @@ fn object(row: &Row<'_>, names: &[String]) -> rusqlite::Result<Value> {
 }
 
 /// Among `which` of the inbox.
-fn events_of(
-    db: &Connection,
-    name: &str,
-    stripe_customer: Option<&str>,
-    which: &str,
-) -> Result<Vec<String>> {
+fn events_of(db: &Connection, name: &str, stripe_customer: Option<&str>, which: &str) -> Result<Vec<String>> {
     let mut query = db.prepare(&format!("{EVENTS} AND {which}"))?;
     let rows = query.query_map(params![stripe_customer, name], |row| row.get(0))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -278,3 +273,7 @@ fn still_needed(db: &Connection, number: u32, stripe_customer: Option<&str>) -> 
         "SELECT EXISTS (SELECT 1 FROM totals WHERE customer = ?1 AND sealable AND reportable > sealed)";
     Ok(exists(unsealed)?.then_some(StillNeeded::Usage))
 }
+
+#[cfg(test)]
+#[path = "people_tests.rs"]
+mod tests;
