@@ -124,8 +124,7 @@ mod tests {
     #[tokio::test]
     async fn the_trail_of_one_customer_is_found_without_looking_through_that_of_all() {
         let store = super::super::tests::Temporary::new();
-        for (of_one, index) in [(true, "audit_by_customer (customer=? AND id<?)"), (false, "PRIMARY KEY")]
-        {
+        for (of_one, index) in [(true, "audit_by_customer (customer=? AND id<?)"), (false, "PRIMARY KEY")] {
             let plan = store.read(move |db| {
                 let mut query = db.prepare(&format!("EXPLAIN QUERY PLAN {}", question(of_one)))?;
                 let steps = query.query_map(params![0, 0, 0], |row| row.get::<_, String>(3))?;

@@ -209,7 +209,8 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_due ON deliveries (target, next_try_at) WHERE state = 'pending';
 CREATE INDEX deliveries_settled ON deliveries (settled_at) WHERE state <> 'pending';
 
--- Few credits are told, once for each grant. How few is a row of `meta`; without it nobody is told.
+-- Few credits are told, once for each grant. How few is a row of `meta`; without it nobody is told. Another one is the
+-- tier of those of whom none was noted.
 CREATE TRIGGER credits_low AFTER INSERT ON credits
 WHEN NEW.units < 0
     AND NEW.balance < (SELECT CAST(CAST(value AS TEXT) AS INTEGER) FROM meta WHERE key = 'credits_low')
@@ -218,7 +219,11 @@ BEGIN
     SELECT 'credits.low', number,
            'credits_low:' || number || ':' || coalesce((SELECT id FROM credits
                WHERE customer = NEW.customer AND kind = 'granted' ORDER BY id DESC LIMIT 1), 0),
-           json_object('customer', name, 'tier', tier, 'status', status, 'credits', NEW.balance), NEW.at
+           json_object(
+               'customer', name,
+               'tier', coalesce(tier, (SELECT CAST(value AS TEXT) FROM meta WHERE key = 'default_tier')),
+               'status', status, 'credits', NEW.balance
+           ), NEW.at
     FROM customers WHERE number = NEW.customer;
 END;
 CREATE TRIGGER credits_low_again AFTER UPDATE OF balance ON credits
@@ -229,7 +234,11 @@ BEGIN
     SELECT 'credits.low', number,
            'credits_low:' || number || ':' || coalesce((SELECT id FROM credits
                WHERE customer = NEW.customer AND kind = 'granted' ORDER BY id DESC LIMIT 1), 0),
-           json_object('customer', name, 'tier', tier, 'status', status, 'credits', NEW.balance), NEW.at
+           json_object(
+               'customer', name,
+               'tier', coalesce(tier, (SELECT CAST(value AS TEXT) FROM meta WHERE key = 'default_tier')),
+               'status', status, 'credits', NEW.balance
+           ), NEW.at
     FROM customers WHERE number = NEW.customer;
 END;
 
