@@ -89,13 +89,16 @@ mod tests {
     fn what_means_something_is_known_by_type_and_mode() {
         let arrives = |kind: &str, livemode| {
             let id = "evt_1".to_owned();
-            let event = Event { id, kind: kind.to_owned(), livemode, ..Event::default() };
+            let customer = Some("cus_1".to_owned());
+            let event = Event { id, kind: kind.to_owned(), livemode, customer, ..Event::default() };
             arrival(&event, false, 7)
         };
         assert!(arrives("invoice.paid", Some(false)).means_something);
         assert!(arrives("invoice.paid", None).means_something);
         assert!(!arrives("invoice.paid", Some(true)).means_something);
         assert!(!arrives("invoice.finalized", Some(false)).means_something);
+        let of = arrives("invoice.finalized", Some(false)).facts.stripe_customer;
+        assert_eq!(of.as_deref(), Some("cus_1"), "whose it is counts for all");
         assert_eq!(arrives("invoice.paid", None).created, 7);
     }
 }
