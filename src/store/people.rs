@@ -33,7 +33,9 @@ pub enum StillNeeded {
     MeterEvents,
     #[error("usage of this customer is still to be reported: POST /admin/outbox/flush, then try again")]
     Usage,
-    #[error("the event {0} of this customer waits to be applied: see /admin/webhooks, and try again")]
+    #[error(
+        "the event {0} of this customer waits to be applied or handed on: see /admin/webhooks, and try again"
+    )]
     Event(String),
 }
 
@@ -137,6 +139,10 @@ const EVENTS: &str = "SELECT event_id FROM inbox
     WHERE (facts ->> '$.stripe_customer' = ?1 OR facts ->> '$.tollgate_customer' = ?2
        OR facts ->> '$.client_reference_id' = ?2)";
 
+/// Of these something is still to be done, which would name the customer again.
+const WAITING: &str = "event_id IN (SELECT event_id FROM inbox WHERE state = 'pending'
+    UNION ALL SELECT event_id FROM forwards)";
+
 /// The events of somebody who is to be erased, as far as they had come at an instant.
 #[derive(Clone, Debug)]
 pub struct EventsOf {
@@ -209,17 +215,17 @@ fn erase(db: &Connection, name: &str, events: EventsOf, now: i64) -> Result<Eras
     if let Some(needed) = still_needed(db, number, stripe_customer)? {
         return Ok(Erased::Refused(needed));
     }
-    // Once they are applied they would name the customer again.
-    if let Some(waits) = events_of(db, name, stripe_customer, "state = 'pending'")?.pop() {
+    if let Some(waits) = events_of(db, name, stripe_customer, WAITING)?.pop() {
         return Ok(Erased::Refused(StillNeeded::Event(waits)));
     }
     let EventsOf { mut ids, at } = events;
     ids.extend(events_of(db, name, stripe_customer, &format!("received_at >= {at}"))?);
+    // First: it may be told as few credits are, and that goes with all messages.
+    credits::forfeit(db, number, now)?;
     for forget in FORGOTTEN {
         db.execute(forget, [number])?;
     }
     names::forget_members(db, number)?;
-    credits::forfeit(db, number, now)?;
     let mut forget = db.prepare("UPDATE inbox SET facts = '{}', payload = NULL WHERE event_id = ?1")?;
     for event in &ids {
         forget.execute([event])?;

@@ -1,7 +1,7 @@
 //! What an erasure takes, and what it is refused for.
 
 use super::super::tests::{NOW, Temporary};
-use super::super::{CreditAct, CreditGrant, EventFacts, InboxOutcome, NewEvent};
+use super::super::{CreditAct, CreditGrant, EventFacts, InboxOutcome, NewEvent, NoticeFilter};
 use super::*;
 
 async fn customer(store: &Store, name: &str) -> u32 {
@@ -64,10 +64,15 @@ async fn nobody_is_erased_while_an_event_of_theirs_is_still_to_be_applied() {
     receive(&store, "evt_other", true, "other", NOW).await;
     let events = events_of(&store, "acme", NOW).await;
     let waits = StillNeeded::Event("evt_theirs".to_owned());
-    assert_eq!(erase(&store, "acme", events.clone()).await, Erased::Refused(waits));
+    assert_eq!(erase(&store, "acme", events.clone()).await, Erased::Refused(waits.clone()));
     assert_eq!(telling(&store).await, ["evt_other", "evt_theirs"]);
     let done = InboxOutcome::Done { effects: Vec::new() };
     store.settle_events(vec![("evt_theirs".to_owned(), done)], NOW).await.expect("settles");
+    let forward =
+        "INSERT INTO forwards (event_id, signature, body, next_try_at) VALUES ('evt_theirs', '', x'00', 0)";
+    store.write(move |db| Ok(db.execute(forward, [])?)).await.expect("a row");
+    assert_eq!(erase(&store, "acme", events.clone()).await, Erased::Refused(waits));
+    store.write(|db| Ok(db.execute("DELETE FROM forwards", [])?)).await.expect("it is handed on");
     assert!(matches!(erase(&store, "acme", events).await, Erased::As(_)));
     assert_eq!(telling(&store).await, ["evt_other"]);
 }
@@ -87,6 +92,7 @@ async fn events_that_mean_nothing_and_those_that_came_after_the_look_are_forgott
 #[tokio::test]
 async fn what_operators_wrote_goes_and_what_keeps_a_payment_from_counting_twice_stays() {
     let store = Temporary::new();
+    store.set_credits_low(100, None).expect("writes");
     let number = customer(&store, "acme").await;
     let grant = |cause: &str| {
         let act = CreditAct { cause: cause.to_owned(), reason: "for jane".to_owned(), actor: "operator" };
@@ -101,5 +107,7 @@ async fn what_operators_wrote_goes_and_what_keeps_a_payment_from_counting_twice_
     assert!(rows.iter().all(|row| row.reason.is_none()), "{rows:?}");
     assert!(rows.iter().all(|row| !row.cause.as_deref().unwrap_or_default().contains("jane")), "{rows:?}");
     assert_eq!((rows[0].kind.as_str(), rows[0].balance), ("taken", 0));
+    let told = store.notices(NoticeFilter { limit: 9, ..NoticeFilter::default() }).await.expect("reads");
+    assert_eq!(told, [], "that they have gone with the customer is told to nobody");
     assert_eq!(grant("payment:pi_1").await.expect("asks"), None);
 }
