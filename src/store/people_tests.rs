@@ -19,7 +19,7 @@ async fn events_of(store: &Store, name: &str, now: i64) -> EventsOf {
 async fn receive(store: &Store, id: &str, means_something: bool, customer: &str, at: i64) {
     let facts = EventFacts { tollgate_customer: Some(customer.to_owned()), ..EventFacts::default() };
     let (id, payload) = (id.to_owned(), Some(vec![1]));
-    let event = NewEvent { id, facts, means_something, payload, ..NewEvent::default() };
+    let event = NewEvent { id, means_something, facts, payload, ..NewEvent::default() };
     store.receive(event, at).await.expect("stores");
 }
 
