@@ -33,7 +33,8 @@ pub async fn note_state(
     let tell = move |change: &StateChange| {
         if shadow { Vec::new() } else { notices(change, &called, &position) }
     };
-    let change = store.note_state(number, state.clone(), tell, now.seconds()).await?;
+    let default_tier = customers.default_tier().map(|tier| tier.name.to_string());
+    let change = store.note_state(number, state.clone(), default_tier, tell, now.seconds()).await?;
     if let Some(change) = &change {
         tell_now(change, &name, now.seconds());
     }

@@ -25,6 +25,11 @@ impl Position {
 }
 
 impl Customers {
+    /// Of whoever has no other.
+    pub fn default_tier(&self) -> Option<&Tier> {
+        self.catalogue.default_tier.map(|id| &**self.catalogue.tier(id))
+    }
+
     /// Of a customer that the store knows, as it knows them.
     pub async fn position(&self, name: &str, now: Now) -> Result<Position, StoreError> {
         let loaded = self.read(name, None, false, now).await?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Result, Store, StoreError};
@@ -73,12 +74,21 @@ pub struct DeliveryRow {
     pub settled_at: Option<i64>,
 }
 
+/// What has become of a delivery so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeliveryState {
+    Pending,
+    Delivered,
+    Failed,
+}
+
 /// Which notices of the log.
 #[derive(Clone, Debug, Default)]
 pub struct NoticeFilter {
     pub kind: Option<String>,
     /// Those with a delivery in this state.
-    pub state: Option<String>,
+    pub state: Option<DeliveryState>,
     /// Before this one.
     pub before: Option<i64>,
     pub limit: u32,
@@ -156,9 +166,8 @@ impl Store {
     }
 
     /// Gives up what waits for targets that are none any more.
-    pub async fn give_up_other_targets(&self, known: Vec<String>, now: i64) -> Result<usize> {
-        let known =
-            serde_json::to_string(&known).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+    pub async fn give_up_other_targets(&self, known: &[String], now: i64) -> Result<usize> {
+        let known = Value::from(known).to_string();
         self.write(move |db| {
             Ok(db.execute(
                 "UPDATE deliveries SET state = 'failed', settled_at = ?2, answer = 'no such target is configured'
@@ -194,13 +203,23 @@ impl Store {
         .await
     }
 
-    /// Another row of tries for all that has failed at a target; answers how many they are.
+    /// Another row of tries for all that has failed at a target, a slice at a time; answers how many they are.
     pub async fn retry_deliveries(&self, target: String, now: i64) -> Result<usize> {
-        self.write(move |db| {
-            let failed = format!("{AGAIN} WHERE target = ?2 AND state = 'failed'");
-            Ok(db.prepare_cached(&failed)?.execute(params![now, target])?)
-        })
-        .await
+        let target: Arc<str> = target.into();
+        let mut retried = 0;
+        loop {
+            let target = target.clone();
+            let slice = move |db: &Connection| {
+                let failed = "(SELECT notice, target FROM deliveries WHERE target = ?2 AND state = 'failed' LIMIT ?3)";
+                let again = format!("{AGAIN} WHERE (notice, target) IN {failed}");
+                Ok(db.prepare_cached(&again)?.execute(params![now, target, SLICE])?)
+            };
+            let some = self.write(slice).await?;
+            retried += some;
+            if some < SLICE as usize {
+                return Ok(retried);
+            }
+        }
     }
 
     /// Removes deliveries that were settled before an instant, and notices from before another that have none: their
@@ -247,14 +266,9 @@ fn spread(db: &Connection, subscribers: &[Subscriber], now: i64) -> Result<usize
 }
 
 fn list(db: &Connection, filter: &NoticeFilter) -> Result<Vec<NoticeRow>> {
-    let NoticeFilter { kind, state, before, limit } = filter;
-    let mut query = db.prepare_cached(
-        "SELECT n.id, n.kind, c.name, n.data, n.at FROM notices n LEFT JOIN customers c ON c.number = n.customer
-         WHERE n.id < ?1 AND (?2 IS NULL OR n.kind = ?2)
-           AND (?3 IS NULL OR EXISTS (SELECT 1 FROM deliveries d WHERE d.notice = n.id AND d.state = ?3))
-         ORDER BY n.id DESC LIMIT ?4",
-    )?;
-    let mut rows = query.query(params![before.unwrap_or(i64::MAX), kind, state, limit])?;
+    let mut query = db.prepare_cached(&listing(filter))?;
+    let NoticeFilter { kind, before, limit, .. } = filter;
+    let mut rows = query.query(params![before.unwrap_or(i64::MAX), kind, limit])?;
     let mut deliveries = db.prepare_cached(
         "SELECT target, state, tries, next_try_at, answer, settled_at FROM deliveries WHERE notice = ?1
          ORDER BY target",
@@ -272,6 +286,25 @@ fn list(db: &Connection, filter: &NoticeFilter) -> Result<Vec<NoticeRow>> {
         });
     }
     Ok(found)
+}
+
+/// Most notices were delivered, long ago: what waits or has failed is found by its own index.
+fn listing(filter: &NoticeFilter) -> String {
+    let kind = if filter.kind.is_some() { "n.kind = ?2" } else { "?2 IS NULL" };
+    let state = match filter.state {
+        None => "",
+        Some(DeliveryState::Pending) => {
+            "AND n.id IN (SELECT notice FROM deliveries WHERE state = 'pending')"
+        }
+        Some(DeliveryState::Failed) => "AND n.id IN (SELECT notice FROM deliveries WHERE state = 'failed')",
+        Some(DeliveryState::Delivered) => {
+            "AND EXISTS (SELECT 1 FROM deliveries d WHERE d.notice = n.id AND d.state = 'delivered')"
+        }
+    };
+    format!(
+        "SELECT n.id, n.kind, c.name, n.data, n.at FROM notices n LEFT JOIN customers c ON c.number = n.customer
+         WHERE n.id < ?1 AND {kind} {state} ORDER BY n.id DESC LIMIT ?3"
+    )
 }
 
 fn read_delivery(row: &Row<'_>) -> rusqlite::Result<DeliveryRow> {

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::super::{NoticeFilter, Retry, Subscriber, Tried};
+use super::super::{DeliveryState, NoticeFilter, Retry, Subscriber, Tried};
 use super::*;
 
 const NOW: i64 = 1_795_174_000;
@@ -91,7 +91,7 @@ async fn the_log_tells_what_became_of_each_delivery() {
     };
     assert_eq!(list(NoticeFilter::default()).await, [3, 2, 1]);
     assert_eq!(list(NoticeFilter { before: Some(3), ..NoticeFilter::default() }).await, [2, 1]);
-    assert_eq!(list(NoticeFilter { state: Some("failed".to_owned()), ..NoticeFilter::default() }).await, [2]);
+    assert_eq!(list(NoticeFilter { state: Some(DeliveryState::Failed), ..NoticeFilter::default() }).await, [2]);
     let kind = Some("quota.reached".to_owned());
     assert_eq!(list(NoticeFilter { kind, ..NoticeFilter::default() }).await, [0; 0]);
     let rows = store.notices(NoticeFilter { before: Some(3), limit: 1, ..NoticeFilter::default() });
@@ -119,7 +119,7 @@ async fn what_is_settled_goes_after_its_time_and_its_cause_later() {
     prune(NOW + 1, NOW + 1).await;
     assert_eq!(left().await, [1], "it is kept for what waits");
     let known = vec!["all".to_owned()];
-    assert_eq!(store.give_up_other_targets(known, NOW).await.expect("gives up"), 1);
+    assert_eq!(store.give_up_other_targets(&known, NOW).await.expect("gives up"), 1);
     prune(NOW + 1, NOW).await;
     assert_eq!(left().await, [0], "it is not told again");
     prune(NOW + 1, NOW + 1).await;

@@ -189,6 +189,7 @@ CREATE TABLE notices (
     spread   INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX notices_by_age ON notices (at);
+CREATE INDEX notices_by_kind ON notices (kind, id);
 CREATE INDEX notices_to_spread ON notices (id) WHERE NOT spread;
 CREATE TABLE deliveries (
     notice      INTEGER NOT NULL,
@@ -203,6 +204,7 @@ CREATE TABLE deliveries (
 ) STRICT, WITHOUT ROWID;
 -- By target: one that is dead holds up no other.
 CREATE INDEX deliveries_due ON deliveries (target, next_try_at) WHERE state = 'pending';
+CREATE INDEX deliveries_failed ON deliveries (target, notice) WHERE state = 'failed';
 CREATE INDEX deliveries_settled ON deliveries (settled_at) WHERE state <> 'pending';
 
 -- Few credits are told, once for each grant. How few is a row of `meta`; without it nobody is told.

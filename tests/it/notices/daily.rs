@@ -97,7 +97,7 @@ async fn a_week_is_reported_once_it_is_over_and_what_it_held() {
     world.gateway.restart().await;
     let report = listener.data_of("report.weekly").await;
     assert_eq!(report["subscriptions"], json!([{ "tier": "pro", "status": "active", "count": 1 }]));
-    assert_eq!(report["tier_changes"], json!([{ "from": null, "to": "pro", "count": 1 }]));
+    assert_eq!(report["tier_changes"], json!([{ "from": "free", "to": "pro", "count": 1 }]));
     assert_eq!(report["status_changes"], json!([{ "to": "active", "count": 1 }]));
     let paid = json!([{ "outcome": "succeeded", "currency": "usd", "count": 1, "amount_minor": 9_900 }]);
     assert_eq!((&report["payments"], &report["new_customers"]), (&paid, &json!(1)));
