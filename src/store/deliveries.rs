@@ -289,7 +289,7 @@ fn list(db: &Connection, filter: &NoticeFilter) -> Result<Vec<NoticeRow>> {
 }
 
 /// Most notices were delivered, long ago: what waits or has failed is found by its own index.
-fn listing(filter: &NoticeFilter) -> String {
+pub(super) fn listing(filter: &NoticeFilter) -> String {
     let kind = if filter.kind.is_some() { "n.kind = ?2" } else { "?2 IS NULL" };
     let state = match filter.state {
         None => "",

@@ -205,3 +205,26 @@ fn read_takings(row: &Row<'_>) -> rusqlite::Result<Takings> {
         uncounted: unsigned(row.get(5)?),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_lies_before_the_span_is_not_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path()).expect("opens");
+        for (query, found_by) in [
+            (TOP, "SEARCH h USING PRIMARY KEY (customer=? AND hour>? AND hour<?)"),
+            (TAKINGS, "SEARCH payments USING INDEX payments_by_time (at>? AND at<?)"),
+            (CONVERSIONS, "SEARCH state_changes USING INDEX state_changes_by_time (at>? AND at<?)"),
+        ] {
+            let plan = store.scan(move |db| {
+                let plan = format!("EXPLAIN QUERY PLAN {query}");
+                list(db, &plan, params![1, 2, 3], |row| row.get::<_, String>(3))
+            });
+            let plan = plan.await.expect("explains");
+            assert!(plan.iter().any(|step| step == found_by), "{plan:?}");
+        }
+    }
+}
