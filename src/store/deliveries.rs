@@ -210,7 +210,8 @@ impl Store {
         loop {
             let target = target.clone();
             let slice = move |db: &Connection| {
-                let failed = "(SELECT notice, target FROM deliveries WHERE target = ?2 AND state = 'failed' LIMIT ?3)";
+                let failed =
+                    "(SELECT notice, target FROM deliveries WHERE target = ?2 AND state = 'failed' LIMIT ?3)";
                 let again = format!("{AGAIN} WHERE (notice, target) IN {failed}");
                 Ok(db.prepare_cached(&again)?.execute(params![now, target, SLICE])?)
             };
@@ -293,9 +294,7 @@ pub(super) fn listing(filter: &NoticeFilter) -> String {
     let kind = if filter.kind.is_some() { "n.kind = ?2" } else { "?2 IS NULL" };
     let state = match filter.state {
         None => "",
-        Some(DeliveryState::Pending) => {
-            "AND n.id IN (SELECT notice FROM deliveries WHERE state = 'pending')"
-        }
+        Some(DeliveryState::Pending) => "AND n.id IN (SELECT notice FROM deliveries WHERE state = 'pending')",
         Some(DeliveryState::Failed) => "AND n.id IN (SELECT notice FROM deliveries WHERE state = 'failed')",
         Some(DeliveryState::Delivered) => {
             "AND EXISTS (SELECT 1 FROM deliveries d WHERE d.notice = n.id AND d.state = 'delivered')"

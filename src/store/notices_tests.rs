@@ -92,7 +92,10 @@ async fn the_log_tells_what_became_of_each_delivery() {
     };
     assert_eq!(list(NoticeFilter::default()).await, [3, 2, 1]);
     assert_eq!(list(NoticeFilter { before: Some(3), ..NoticeFilter::default() }).await, [2, 1]);
-    assert_eq!(list(NoticeFilter { state: Some(DeliveryState::Failed), ..NoticeFilter::default() }).await, [2]);
+    assert_eq!(
+        list(NoticeFilter { state: Some(DeliveryState::Failed), ..NoticeFilter::default() }).await,
+        [2]
+    );
     let kind = Some("quota.reached".to_owned());
     assert_eq!(list(NoticeFilter { kind, ..NoticeFilter::default() }).await, [0; 0]);
     let rows = store.notices(NoticeFilter { before: Some(3), limit: 1, ..NoticeFilter::default() });
@@ -130,7 +133,7 @@ async fn what_is_settled_goes_after_its_time_and_its_cause_later() {
 #[tokio::test]
 async fn low_credits_are_told_once_for_each_grant() {
     let Temporary { store, _folder } = store();
-    store.set_credits_low(10).expect("writes");
+    store.set_credits_low(10, Some("free".to_owned())).expect("writes");
     store.customer("acme".to_owned(), None, NOW).await.expect("registers");
     let change = async |sql: &'static str| {
         store.write(move |db| Ok(db.execute(sql, [])?)).await.expect("writes");
@@ -150,9 +153,9 @@ async fn low_credits_are_told_once_for_each_grant() {
     let taken = "INSERT INTO credits (customer, at, kind, units, balance) VALUES (1, 8, 'taken', -9, 0)";
     assert_eq!(change(taken).await, [0, 9], "a new grant is told of anew");
     let rows = store.notices(NoticeFilter { limit: 1, ..NoticeFilter::default() }).await.expect("reads");
-    let data = json!({ "customer": "acme", "tier": null, "status": "no_subscription", "credits": 0 });
+    let data = json!({ "customer": "acme", "tier": "free", "status": "no_subscription", "credits": 0 });
     assert_eq!((rows[0].kind.as_str(), &rows[0].data), ("credits.low", &data));
-    store.set_credits_low(0).expect("writes");
+    store.set_credits_low(0, None).expect("writes");
     let last = "INSERT INTO credits (customer, at, kind, units, balance) VALUES (1, 9, 'granted', 1, 1)";
     assert_eq!(change(last).await, [0, 9]);
     let expired = "INSERT INTO credits (customer, at, kind, units, balance) VALUES (1, 9, 'expired', -1, 0)";
@@ -166,7 +169,8 @@ async fn the_log_is_found_by_index_and_sorts_nothing() {
         for state in [None, Some(DeliveryState::Pending), Some(DeliveryState::Failed)] {
             let filter = NoticeFilter { kind: kind.clone(), state, ..NoticeFilter::default() };
             let plan = plan(&store, listing(&filter)).await;
-            let sought = if filter.kind.is_some() { "SEARCH n USING INDEX notices_by_kind" } else { "SEARCH n" };
+            let sought =
+                if filter.kind.is_some() { "SEARCH n USING INDEX notices_by_kind" } else { "SEARCH n" };
             assert!(plan[0].starts_with(sought), "{filter:?}: {plan:?}");
             let all = plan.iter().filter(|step| step.starts_with("SCAN") || step.contains("TEMP"));
             let of_the_state = all.clone().filter(|step| step.contains("deliveries_"));
@@ -175,7 +179,7 @@ async fn the_log_is_found_by_index_and_sorts_nothing() {
     }
 }
 
-/// How SQLite finds the rows of a query.
+/// How the rows of a query are found.
 async fn plan(store: &Store, query: String) -> Vec<String> {
     let steps = store.read(move |db| {
         let mut query = db.prepare(&format!("EXPLAIN QUERY PLAN {query}"))?;

@@ -38,7 +38,9 @@ impl Store {
         now: i64,
     ) -> Result<Option<StateChange>> {
         self.write(move |db| {
-            let Some(change) = change(db, customer, state, default_tier, now)? else { return Ok(None) };
+            let Some(change) = change(db, customer, state, default_tier.as_deref(), now)? else {
+                return Ok(None);
+            };
             for notice in tell(&change) {
                 notices::add(db, &notice, now)?;
             }
@@ -52,7 +54,7 @@ fn change(
     db: &Connection,
     customer: u32,
     to: State,
-    default_tier: Option<String>,
+    default_tier: Option<&str>,
     now: i64,
 ) -> Result<Option<StateChange>> {
     let before: Option<(Option<String>, String)> = db
