@@ -92,7 +92,8 @@ async fn the_log_has_the_events_that_operators_look_for() {
         "subscription_updated",
         "payment_succeeded",
     ] {
-        until(name, PATIENCE, async || world.gateway.log().contains(name).then_some(())).await;
+        let line = format!(": {name}");
+        until(name, PATIENCE, async || world.gateway.log().contains(&line).then_some(())).await;
     }
     world.finish().await;
 }
