@@ -223,28 +223,29 @@ impl Store {
         }
     }
 
-    /// Removes deliveries that were settled before an instant, and notices from before another that have none: their
-    /// causes are known until then. A slice at a time; answers whether more may be left.
+    /// Removes deliveries that were settled before an instant, and what such notices said; that they were told is known
+    /// until another instant. A slice at a time; answers whether more may be left.
     pub async fn prune_notices(&self, settled_before: i64, told_before: i64) -> Result<bool> {
         self.write(move |db| {
-            let deliveries = db
-                .prepare_cached(
-                    "DELETE FROM deliveries WHERE (notice, target) IN
-                     (SELECT notice, target FROM deliveries WHERE state <> 'pending' AND settled_at < ?1 LIMIT ?2)",
-                )?
-                .execute(params![settled_before, SLICE])?;
-            let notices = db
-                .prepare_cached(
-                    "DELETE FROM notices WHERE id IN
-                     (SELECT id FROM notices n WHERE at < ?1 AND spread
-                      AND NOT EXISTS (SELECT 1 FROM deliveries WHERE notice = n.id) LIMIT ?2)",
-                )?
-                .execute(params![told_before, SLICE])?;
-            Ok(deliveries.max(notices) == SLICE as usize)
+            let is_full = |prune: &str, before: i64| -> Result<bool> {
+                Ok(db.prepare_cached(prune)?.execute(params![before, SLICE])? == SLICE as usize)
+            };
+            let deliveries = is_full(OLD_DELIVERIES, settled_before)?;
+            let words = is_full(OLD_WORDS, settled_before)?;
+            Ok(is_full(OLD_CAUSES, told_before)? || deliveries || words)
         })
         .await
     }
 }
+
+const OLD_DELIVERIES: &str = "DELETE FROM deliveries WHERE (notice, target) IN
+    (SELECT notice, target FROM deliveries WHERE state <> 'pending' AND settled_at < ?1 LIMIT ?2)";
+const OLD_WORDS: &str = "UPDATE notices SET data = '' WHERE id IN
+    (SELECT id FROM notices n WHERE at < ?1 AND data <> '' AND spread
+     AND NOT EXISTS (SELECT 1 FROM deliveries WHERE notice = n.id) LIMIT ?2)";
+const OLD_CAUSES: &str = "DELETE FROM notices WHERE id IN
+    (SELECT id FROM notices n WHERE at < ?1 AND spread
+     AND NOT EXISTS (SELECT 1 FROM deliveries WHERE notice = n.id) LIMIT ?2)";
 
 const AGAIN: &str = "UPDATE deliveries SET state = 'pending', tries = 0, next_try_at = ?1, settled_at = NULL";
 
@@ -302,7 +303,7 @@ pub(super) fn listing(filter: &NoticeFilter) -> String {
     };
     format!(
         "SELECT n.id, n.kind, c.name, n.data, n.at FROM notices n LEFT JOIN customers c ON c.number = n.customer
-         WHERE n.id < ?1 AND {kind} {state} ORDER BY n.id DESC LIMIT ?3"
+         WHERE n.id < ?1 AND n.data <> '' AND {kind} {state} ORDER BY n.id DESC LIMIT ?3"
     )
 }
 

@@ -125,9 +125,13 @@ async fn what_is_settled_goes_after_its_time_and_its_cause_later() {
     let known = vec!["all".to_owned()];
     assert_eq!(store.give_up_other_targets(&known, NOW).await.expect("gives up"), 1);
     prune(NOW + 1, NOW).await;
-    assert_eq!(left().await, [0], "it is not told again");
+    assert_eq!(left().await, [0; 0], "what it said is kept no longer");
+    assert!(
+        !store.notify(notice(NoticeKind::TierChanged, "a"), NOW).await.expect("writes"),
+        "but that it was"
+    );
     prune(NOW + 1, NOW + 1).await;
-    assert_eq!(left().await, [0; 0]);
+    assert!(store.notify(notice(NoticeKind::TierChanged, "a"), NOW).await.expect("writes"));
 }
 
 #[tokio::test]

@@ -98,7 +98,8 @@ const EXPORTED: [(&str, &str); 15] = [
     ),
     (
         "messages",
-        "SELECT strftime('%FT%TZ', at, 'unixepoch') AS at, kind AS type, data FROM notices WHERE customer = ?1
+        "SELECT strftime('%FT%TZ', at, 'unixepoch') AS at, kind AS type, data FROM notices
+         WHERE customer = ?1 AND data <> ''
          ORDER BY id",
     ),
     (

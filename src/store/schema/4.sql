@@ -183,12 +183,14 @@ CREATE TABLE notices (
     kind     TEXT NOT NULL,
     customer INTEGER,
     cause    TEXT NOT NULL UNIQUE,
+    -- Empty once only its cause is kept: what was told is not told again.
     data     TEXT NOT NULL,
     at       INTEGER NOT NULL,
     -- 1 once there is a delivery for each target that wants it.
     spread   INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX notices_by_age ON notices (at);
+CREATE INDEX notices_with_data ON notices (at) WHERE data <> '';
 CREATE INDEX notices_by_kind ON notices (kind, id);
 CREATE INDEX notices_by_customer ON notices (customer) WHERE customer IS NOT NULL;
 CREATE INDEX notices_to_spread ON notices (id) WHERE NOT spread;
