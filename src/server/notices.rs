@@ -15,8 +15,7 @@ pub(super) fn build(
     state: &State,
     customers: Arc<Customers>,
 ) -> Result<Notices, ServerError> {
-    let default_tier = customers.default_tier().map(|tier| tier.name.to_string());
-    state.store.set_credits_low(config.selling.credits_low, default_tier)?;
+    state.store.set_credits_low(config.selling.credits_low)?;
     // In the shadow of another handler nobody is told: that one does it.
     let in_shadow = config.selling.webhook_mode == WebhookMode::Shadow;
     let told = config.targets.iter().filter(|_| !in_shadow);

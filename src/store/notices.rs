@@ -70,16 +70,13 @@ fn is_known(db: &Connection, cause: &str) -> Result<bool> {
 }
 
 impl Store {
-    /// Below so many credits a customer is told, once for each grant; never with 0. The tables do it, and name the
-    /// default tier for who has had no other.
-    pub fn set_credits_low(&self, units: u64, default_tier: Option<String>) -> Result<()> {
+    /// Below so many credits a customer is told, once for each grant; never with 0. The tables do it.
+    pub fn set_credits_low(&self, units: u64) -> Result<()> {
         self.write_blocking(move |db| {
-            let set = "INSERT OR REPLACE INTO meta VALUES (?1, ?2)";
-            db.execute(set, params!["credits_low", units.to_string().into_bytes()])?;
-            db.execute("DELETE FROM meta WHERE key = 'default_tier'", [])?;
-            if let Some(name) = default_tier {
-                db.execute(set, params!["default_tier", name.into_bytes()])?;
-            }
+            db.execute(
+                "INSERT OR REPLACE INTO meta VALUES ('credits_low', ?1)",
+                [units.to_string().into_bytes()],
+            )?;
             Ok(())
         })
     }

@@ -36,7 +36,7 @@ pub enum StillNeeded {
 }
 
 /// What is exported, and how it is found by a customer's number and Stripe customer.
-const EXPORTED: [(&str, &str); 15] = [
+const EXPORTED: [(&str, &str); 14] = [
     (
         "customer",
         "SELECT number, name, stripe_customer, linked_by, strftime('%FT%TZ', linked_at, 'unixepoch') AS linked_at,
@@ -95,12 +95,6 @@ const EXPORTED: [(&str, &str); 15] = [
         "meter_events",
         "SELECT identifier, event_name, value, strftime('%FT%TZ', timestamp, 'unixepoch') AS timestamp, state
          FROM outbox WHERE customer = ?1 ORDER BY sequence",
-    ),
-    (
-        "messages",
-        "SELECT strftime('%FT%TZ', at, 'unixepoch') AS at, kind AS type, data FROM notices
-         WHERE customer = ?1 AND data <> ''
-         ORDER BY id",
     ),
     (
         "webhooks",

@@ -192,7 +192,6 @@ CREATE TABLE notices (
 CREATE INDEX notices_by_age ON notices (at);
 CREATE INDEX notices_with_data ON notices (at) WHERE data <> '';
 CREATE INDEX notices_by_kind ON notices (kind, id);
-CREATE INDEX notices_by_customer ON notices (customer) WHERE customer IS NOT NULL;
 CREATE INDEX notices_to_spread ON notices (id) WHERE NOT spread;
 CREATE TABLE deliveries (
     notice      INTEGER NOT NULL,
@@ -210,8 +209,7 @@ CREATE INDEX deliveries_due ON deliveries (target, next_try_at) WHERE state = 'p
 CREATE INDEX deliveries_failed ON deliveries (target, notice) WHERE state = 'failed';
 CREATE INDEX deliveries_settled ON deliveries (settled_at) WHERE state <> 'pending';
 
--- Few credits are told, once for each grant. How few is a row of `meta`; without it nobody is told. The default tier,
--- if there is one, is another.
+-- Few credits are told, once for each grant. How few is a row of `meta`; without it nobody is told.
 CREATE TRIGGER credits_low AFTER INSERT ON credits
 WHEN NEW.units < 0
     AND NEW.balance < (SELECT CAST(CAST(value AS TEXT) AS INTEGER) FROM meta WHERE key = 'credits_low')
@@ -220,8 +218,7 @@ BEGIN
     SELECT 'credits.low', number,
            'credits_low:' || number || ':' || coalesce((SELECT id FROM credits
                WHERE customer = NEW.customer AND kind = 'granted' ORDER BY id DESC LIMIT 1), 0),
-           json_object('customer', name, 'tier', iif(state_since IS NULL, (SELECT CAST(value AS TEXT) FROM meta
-               WHERE key = 'default_tier'), tier), 'status', status, 'credits', NEW.balance), NEW.at
+           json_object('customer', name, 'tier', tier, 'status', status, 'credits', NEW.balance), NEW.at
     FROM customers WHERE number = NEW.customer;
 END;
 CREATE TRIGGER credits_low_again AFTER UPDATE OF balance ON credits
@@ -232,8 +229,7 @@ BEGIN
     SELECT 'credits.low', number,
            'credits_low:' || number || ':' || coalesce((SELECT id FROM credits
                WHERE customer = NEW.customer AND kind = 'granted' ORDER BY id DESC LIMIT 1), 0),
-           json_object('customer', name, 'tier', iif(state_since IS NULL, (SELECT CAST(value AS TEXT) FROM meta
-               WHERE key = 'default_tier'), tier), 'status', status, 'credits', NEW.balance), NEW.at
+           json_object('customer', name, 'tier', tier, 'status', status, 'credits', NEW.balance), NEW.at
     FROM customers WHERE number = NEW.customer;
 END;
 

@@ -65,7 +65,6 @@ async fn an_export_has_all_that_is_kept_of_a_customer_and_of_nobody_else() {
         ("subscriptions", "id", json!(subscribed.subscription)),
         ("changes", "to_tier", json!("pro")),
         ("block", "reason", json!("late")),
-        ("messages", "type", json!("tier.changed")),
         ("usage", "included", json!(5)),
         ("usage_by_day", "units", json!(5)),
         ("usage_by_day", "route", json!("/export/pdf")),
