@@ -190,9 +190,9 @@ CREATE TABLE notices (
     spread   INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX notices_by_age ON notices (at);
+CREATE INDEX notices_to_spread ON notices (id) WHERE NOT spread;
 CREATE INDEX notices_with_data ON notices (at) WHERE data <> '';
 CREATE INDEX notices_by_kind ON notices (kind, id);
-CREATE INDEX notices_to_spread ON notices (id) WHERE NOT spread;
 CREATE TABLE deliveries (
     notice      INTEGER NOT NULL,
     target      TEXT NOT NULL,
