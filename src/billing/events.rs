@@ -317,9 +317,13 @@ impl Applying<'_> {
         cause: String,
         more: serde_json::Value,
     ) -> Result<(), ApplyError> {
+        if Subscription::read(facts, &self.changes.applier.catalogue).tier.is_none() {
+            return Ok(()); // What is sold elsewhere is nobody's business here.
+        }
         let named = event.tollgate_customer.as_deref();
         let payer = self.changes.payer(named, Some(&facts.stripe_customer)).await?;
         if let Some(payer) = payer {
+            let cause = format!("{cause}:{}", payer.number);
             self.changes.tell(kind, &payer, cause, more).await?;
         }
         Ok(())

@@ -246,6 +246,7 @@ pub(super) fn serve_admin(
         transport: rooms.transport.clone(),
         draining: flow.draining.clone(),
         sealer: rooms.public.webhook.sealer.clone(),
+        targets: rooms.notices.targets(),
         arrived: rooms.public.arrived.clone(),
         token_digest: config.server.admin_token.as_ref().map(|token| Admin::digest(token.expose())),
         started: started.clone(),

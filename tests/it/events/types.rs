@@ -67,6 +67,36 @@ async fn a_trial_that_will_end_is_told_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_what_is_sold_elsewhere_is_told_to_nobody() {
+    let world = World::builder().without_webhooks().start().await;
+    let product = world.stripe.post("/v1/products", &[("name", "Something else")]).await;
+    let price = [
+        ("currency", "usd"),
+        ("product", product["id"].as_str().expect("an id")),
+        ("recurring[interval]", "month"),
+        ("unit_amount", "100"),
+    ];
+    let price = world.stripe.post("/v1/prices", &price).await;
+    let customer = world.stripe.post("/v1/customers", &[("metadata[tollgate_customer]", "elsewhere")]).await;
+    let order = [
+        ("customer", customer["id"].as_str().expect("an id")),
+        ("items[0][price]", price["id"].as_str().expect("an id")),
+        ("trial_period_days", "2"),
+    ];
+    let subscription = world.stripe.post("/v1/subscriptions", &order).await;
+    let id = subscription["id"].as_str().expect("an id");
+    world.stripe.post(&format!("/v1/subscriptions/{id}"), &[("cancel_at_period_end", "true")]).await;
+    world.stripe.hook(&format!("subscriptions/{id}/upcoming"), json!({})).await;
+    world.stripe.hook(&format!("subscriptions/{id}/trial_will_end"), json!({})).await;
+    deliver_all(&world, &world.stripe.events().await).await;
+    let known = books::texts(&world, "SELECT name || ' ' || status FROM customers");
+    assert_eq!(known, ["elsewhere trialing"]);
+    let told = "SELECT kind FROM notices WHERE kind IN ('trial.ending', 'subscription.expiring')";
+    assert_eq!(books::texts(&world, told), [""; 0]);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn before_an_invoice_usage_is_sent_and_a_subscription_that_ends_with_it_is_told() {
     let world =
         World::builder().without_webhooks().config("[billing]\nflush_interval = \"1h\"").start().await;
