@@ -39,7 +39,7 @@ mod weekly;
 pub mod worker;
 
 pub use credits::close_expired;
-pub use forward::{ForwardTo, packed};
+pub use forward::{ForwardTo, Outgoing};
 pub use kinds::{arrival, is_applied, is_of_other_mode};
 pub use notices::{Notices, NoticesOptions, Target};
 pub use overrides::end_overrides;
