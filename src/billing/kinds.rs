@@ -48,6 +48,16 @@ pub(super) fn about(kind: &str) -> Option<About> {
     APPLIED.iter().find(|(name, _)| *name == kind).map(|(_, about)| *about)
 }
 
+/// Whether its object may say which customer of ours it belongs to. What has ended may not, nor an invoice, which often
+/// comes later still: who was erased would be here again.
+pub(super) fn may_name_a_customer(kind: &str) -> bool {
+    match about(kind) {
+        Some(About::Subscription) => kind != "customer.subscription.deleted",
+        Some(About::Customer | About::TrialEnd | About::Session | About::PaymentIntent) => true,
+        _ => false,
+    }
+}
+
 /// Those that Stripe lists: thin events are not among them.
 pub(super) fn listed() -> impl Iterator<Item = &'static str> {
     APPLIED.iter().map(|(kind, _)| *kind).filter(|kind| !kind.starts_with("v1."))
@@ -83,6 +93,17 @@ pub fn is_of_other_mode(event: &Event, livemode: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_outlives_a_customer_names_nobody() {
+        for kind in ["customer.deleted", "customer.subscription.deleted", "invoice.paid", "invoice.finalized"]
+        {
+            assert!(!may_name_a_customer(kind), "{kind}");
+        }
+        for kind in ["customer.updated", "customer.subscription.created", "checkout.session.completed"] {
+            assert!(may_name_a_customer(kind), "{kind}");
+        }
+    }
 
     #[test]
     fn facts_are_kept_of_what_means_something_in_this_mode() {

@@ -304,6 +304,13 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_read_here_is_tried_as_often_as_what_cannot_be_read_there() {
+        let is_passing = |error: StoreError| ApplyError::Store(error).is_passing();
+        assert!(!is_passing(StoreError::Unreadable("a subscription".to_owned())));
+        assert!(is_passing(StoreError::Closed));
+    }
+
+    #[test]
     fn stripe_being_away_is_no_try_however_often() {
         for tries in [0, 2, 100] {
             let waits = outcome(tries, CallError::CircuitOpen);

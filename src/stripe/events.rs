@@ -65,7 +65,8 @@ pub async fn event_page(
     let next = loose::next_page(&page, after)?;
     let read = |object: &Value| {
         let event = Event::of(object);
-        let event = event.inspect_err(|error| tracing::warn!(%error, "an event in Stripe's list was passed over"));
+        let event =
+            event.inspect_err(|error| tracing::warn!(%error, "an event in Stripe's list was passed over"));
         Some(ListedEvent { event: event.ok()?, object: object.clone() })
     };
     Ok(EventPage { events: loose::elements(&page, "/data").iter().filter_map(read).collect(), next })

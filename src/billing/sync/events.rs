@@ -77,7 +77,11 @@ impl Sync {
         Ok(new)
     }
 
-    async fn store_one(&self, ListedEvent { event, object }: &ListedEvent, now: i64) -> Result<Stored, StoreError> {
+    async fn store_one(
+        &self,
+        ListedEvent { event, object }: &ListedEvent,
+        now: i64,
+    ) -> Result<Stored, StoreError> {
         let forward = self.outgoing.as_ref().map(|outgoing| {
             // Nothing of Stripe's signs it: what hands it on does.
             let body = outgoing.packed(&event.id, object.to_string().as_bytes()).ok_or_else(no_randomness)?;
@@ -85,7 +89,8 @@ impl Sync {
         });
         // A list is of the key's own mode.
         let arrival = arrival(event, event.livemode.unwrap_or_default(), now);
-        let stored = self.applier.store.receive(NewEvent { forward: forward.transpose()?, ..arrival }, now).await?;
+        let stored =
+            self.applier.store.receive(NewEvent { forward: forward.transpose()?, ..arrival }, now).await?;
         if stored == Stored::New {
             METRICS.webhooks.with_label_values(&[event.kind.as_str(), "backfilled"]).inc();
             tracing::info!(event = event.id, kind = event.kind, "an event that no webhook has brought");

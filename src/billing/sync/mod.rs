@@ -104,11 +104,7 @@ impl Progress {
 }
 
 impl Sync {
-    pub(super) fn new(
-        applier: Arc<Applier>,
-        arrived: Arc<Notify>,
-        outgoing: Option<Arc<Outgoing>>,
-    ) -> Self {
+    pub(super) fn new(applier: Arc<Applier>, arrived: Arc<Notify>, outgoing: Option<Arc<Outgoing>>) -> Self {
         Self { applier, arrived, outgoing, progress: watch::Sender::default() }
     }
 
