@@ -18,7 +18,7 @@ use crate::stripe::{
 
 use super::apply::{Applier, ApplyError};
 use super::changes::{Changes, Paid};
-use super::kinds::{About, about, may_name_a_customer};
+use super::kinds::{About, about};
 use super::{payments, rejections};
 
 /// Prices of one invoice that Stripe is asked about.
@@ -47,9 +47,7 @@ impl Applier {
             return Ok(Vec::new());
         }
         let mut applying = Applying { changes: Changes::new(self, now), read };
-        if may_name_a_customer(&event.kind) {
-            applying.link(&event.facts).await?;
-        }
+        applying.link(&event.facts).await?;
         applying.apply(about, &event.facts).await?;
         Ok(applying.changes.into_words())
     }

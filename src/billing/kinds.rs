@@ -50,11 +50,11 @@ pub(super) fn about(kind: &str) -> Option<About> {
 
 /// Whether its object may say which customer of ours it belongs to. What has ended may not, nor an invoice, which often
 /// comes later still: who was erased would be here again.
-pub(super) fn may_name_a_customer(kind: &str) -> bool {
+fn may_name_a_customer(kind: &str) -> bool {
     match about(kind) {
         Some(About::Subscription) => kind != "customer.subscription.deleted",
-        Some(About::Customer | About::TrialEnd | About::Session | About::PaymentIntent) => true,
-        _ => false,
+        Some(About::CustomerDeleted | About::Invoice) | None => false,
+        Some(_) => true,
     }
 }
 
@@ -80,7 +80,7 @@ pub fn arrival(event: &Event, livemode: bool, now: i64) -> NewEvent {
             stripe_customer: event.customer.clone(),
             subscription: event.subscription.clone(),
             client_reference_id: event.client_reference_id.clone(),
-            tollgate_customer: event.tollgate_customer.clone(),
+            tollgate_customer: event.tollgate_customer.clone().filter(|_| may_name_a_customer(&event.kind)),
         }),
         ..NewEvent::default()
     }
