@@ -159,25 +159,21 @@ fn upsert(db: &Connection, mut read: Upsert, now: i64) -> Result<bool> {
         audit::add(db, now, "subscription_status", None, &detail)?;
     }
     if read.tier.is_none() && read.facts.status.is_live() {
-        let sold_before = before.as_ref().filter(|_| !had_tier).map(prices);
-        note_unknown_prices(db, &read.facts, sold_before, now)?;
+        note_unknown_prices(db, before.as_ref().filter(|_| !had_tier), &read.facts, now)?;
     }
     Ok(true)
 }
 
 /// A subscription to nothing that is sold here leaves the customer on the default tier: noted once for its prices.
-fn note_unknown_prices(db: &Connection, facts: &Facts, noted: Option<Vec<&str>>, now: i64) -> Result<()> {
-    let prices = prices(facts);
-    if noted.as_ref() == Some(&prices) {
+fn note_unknown_prices(db: &Connection, noted: Option<&Facts>, facts: &Facts, now: i64) -> Result<()> {
+    let prices =
+        |facts: &Facts| facts.items.iter().map(|item| item.price.clone()).collect::<Vec<_>>().join(", ");
+    if noted.is_some_and(|noted| prices(noted) == prices(facts)) {
         return Ok(());
     }
-    let detail = format!("{}: no tier names {}", facts.id, prices.join(", "));
+    let detail = format!("{}: no tier names {}", facts.id, prices(facts));
     tracing::warn!(detail, "a subscription has no tier");
     audit::add(db, now, "price_unknown", None, &detail)
-}
-
-fn prices(facts: &Facts) -> Vec<&str> {
-    facts.items.iter().map(|item| item.price.as_str()).collect()
 }
 
 fn put(db: &Connection, read: &Upsert) -> Result<()> {

@@ -7,7 +7,7 @@ use tollgate::billing::Outgoing;
 
 use super::old_handler::OldHandler;
 use super::{applied, event};
-use crate::harness::{PATIENCE, WEBHOOK_SECRET, World, signature, unix_now, until};
+use crate::harness::{PATIENCE, WEBHOOK_SECRET, World, signature, tollgate, unix_now, until};
 
 /// When a signature says that it was made; it must be right.
 fn signed_at(signed: &str, body: &[u8]) -> i64 {
@@ -99,11 +99,19 @@ async fn a_signature_that_has_aged_is_made_anew() {
 async fn what_no_webhook_has_brought_is_handed_on_too_and_not_again_when_it_comes_after_all() {
     let old = OldHandler::start(&[]).await;
     let mut world = world_beside(&old).await;
+    let prices = ["price_it_pro_monthly", "price_it_pro_api_calls"];
     world.gateway.stop().await;
-    world.stripe.buy("away", &["price_it_pro_monthly", "price_it_pro_api_calls"]).await;
-    let events = world.stripe.events().await;
+    world.stripe.buy("away", &prices).await;
+    let config = world.gateway.config.display().to_string();
+    let ended = tollgate(&world.gateway.data_dir, &["sync", "--config", &config], &[]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let found = super::books::count(&world, "SELECT count(*) FROM forwards");
+    assert!(found > 0, "the command leaves them to the gateway");
     world.gateway.restart().await;
     world.customer("away").until_status("tier", "pro").await;
+    world.stripe.buy("here", &prices).await;
+    assert_eq!(world.operate("/admin/sync", &json!({})).await.status, 200);
+    let events = world.stripe.events().await;
     let kept = super::books::texts(&world, "SELECT event_id FROM inbox ORDER BY event_id");
     until_received(&old, kept.len()).await;
     let id = |event: &Value| event["id"].as_str().expect("an id").to_owned();
@@ -115,6 +123,7 @@ async fn what_no_webhook_has_brought_is_handed_on_too_and_not_again_when_it_come
         received.push(id(&event));
     }
     received.sort();
+    assert!(i64::try_from(received.len()).is_ok_and(|count| count > found), "some by the gateway itself");
     assert_eq!(received, kept);
     let known = |event: &&Value| kept.contains(&id(event));
     super::deliver_all(&world, &events.iter().filter(known).cloned().collect::<Vec<_>>()).await;

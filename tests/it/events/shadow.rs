@@ -46,6 +46,7 @@ async fn events_in_the_shadow_change_nothing_and_say_what_they_would_have_until_
     let mut world = World::builder().without_webhooks().config(SHADOW).start().await;
     let customer = world.customer("moving");
     customer.status().await;
+    world.customer("leaving").status().await;
     // The sync of the start is no event: what it reads is stored.
     until("everything has been read", PATIENCE, async || {
         (!world.shown("/admin/sync").await["ended_at"].is_null()).then_some(())
