@@ -254,3 +254,4 @@ CREATE TABLE forwards (
     next_try_at INTEGER NOT NULL,
     tries       INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX forwards_due ON forwards (next_try_at);

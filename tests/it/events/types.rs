@@ -22,6 +22,21 @@ async fn a_customer_who_is_named_at_stripe_is_linked_and_a_link_is_never_replace
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_is_named_later_is_known_at_once_by_what_was_bought_before() {
+    let world = World::builder().without_webhooks().start().await;
+    let subscribed = world.stripe.subscribe("pro", None);
+    deliver_all(&world, &world.stripe.events().await).await;
+    assert!(books::texts(&world, "SELECT name FROM customers").is_empty());
+    let path = format!("/v1/customers/{}", subscribed.customer);
+    world.stripe.post(&path, &[("metadata[tollgate_customer]", "named")]).await;
+    deliver_all(&world, &of_kind(&world, "customer.updated").await).await;
+    let known = books::texts(&world, "SELECT name || ' ' || tier || ' ' || status FROM customers");
+    assert_eq!(known, ["named pro active"]);
+    assert_eq!(books::told(&world, "tier.changed"), 1);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_customer_who_is_deleted_at_stripe_keeps_the_link_and_loses_the_tier() {
     let world = World::builder().without_webhooks().start().await;
     let (customer, subscribed) = world.subscriber("leaver", "pro").await;
