@@ -51,8 +51,8 @@ pub(super) fn amount(facts: &Facts) -> Option<Amount> {
     Some(Amount { minor, interval: first.interval.clone(), interval_count: first.interval_count })
 }
 
-/// When a subscription should be read again if nothing is heard: soon after its next period's end, or its own; and while
-/// Stripe shows one that has passed, as of a paused subscription, ever less often.
+/// When a subscription should be read again if nothing is heard: soon after its next period's end, or its own; and
+/// while Stripe shows one that has passed, as of a paused subscription, ever less often.
 pub(super) fn reread_at(facts: &Facts, now: i64) -> Option<i64> {
     if !facts.status.is_live() {
         return None;
