@@ -183,7 +183,7 @@ impl Applier {
             let noted =
                 transitions::note_state(&self.store, &self.customers, row.clone(), self.shadow).await?;
             if !self.shadow {
-                second::tell(self, stripe_customer, &row, &noted.state).await?;
+                second::tell(&self.store, &self.catalogue, stripe_customer, &row, &noted.state).await?;
             }
             changed |= noted.changed;
         }
