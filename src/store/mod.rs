@@ -58,7 +58,9 @@ pub use closed_checkouts::{BegunCheckout, CheckoutEnd};
 pub use credits::{CreditAct, CreditGrant, CreditKey, CreditRow, CreditUse};
 pub use customers::{CustomerRow, LinkedBy, NewLink};
 pub use customers_list::{CustomerFilter, CustomerListing, TierFilter};
-pub use deliveries::{Delivery, DeliveryRow, NoticeFilter, NoticeRow, Retry, Subscriber, Tried};
+pub use deliveries::{
+    Delivery, DeliveryRow, DeliveryState, NoticeFilter, NoticeRow, Retry, Subscriber, Tried,
+};
 pub use estimates::Estimate;
 pub use forwards::Forward;
 pub use idempotency::{KeyChange, KeyNews, KeyRow};
@@ -75,7 +77,7 @@ pub use outbox::{
     SealCursor, SealPlan, SealScope, Sealed, Unanswered, WaitingEvent, retry_dead_in,
 };
 pub use payments::{PaymentKind, PaymentRow};
-pub use people::{Erased, StillNeeded};
+pub use people::{Erased, EventsOf, StillNeeded};
 pub use reading::StoreReader;
 pub use receipts::{MeterEventReceipt, TotalReceipt};
 pub use retention::Cutoffs;
