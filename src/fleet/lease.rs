@@ -107,8 +107,8 @@ impl Fleet {
         self.link.script(Lane::Bucket(batch.bucket), &script).await
     }
 
-    /// Takes the marker in, and answers what follows it. A marker that was not known, or `is_asked` for and without this
-    /// node's part, is told as a loss.
+    /// Takes the marker in, and answers what follows it. A marker that was not known, or `is_asked` for and without
+    /// this node's part, is told as a loss.
     fn read_header<'a>(&self, bucket: u8, answer: &'a Value, is_asked: bool) -> Option<&'a [Value]> {
         let [id, calls, _now, is_back, answers @ ..] = values::array(answer)? else { return None };
         let id = SmolStr::new(values::text(id)?);
@@ -128,7 +128,8 @@ impl Fleet {
         Some(answers)
     }
 
-    /// Looks whether Redis has lost a bucket; `is_asked`: says so even if it is known, as who puts it back may have failed.
+    /// Looks whether Redis has lost a bucket; `is_asked`: says so even if it is known, as who puts it back may have
+    /// failed.
     pub(super) async fn touch(&self, bucket: u8, is_asked: bool) -> Result<(), Away> {
         let batch = Batch { bucket, calls: Vec::new() };
         let answer = self.ask_bucket(&batch, &self.live_slots()).await?;
@@ -140,8 +141,8 @@ impl Fleet {
         let _ = join_all((0..16).map(|bucket| self.touch(bucket, is_asked))).await;
     }
 
-    /// All that this node knows of the bucket has been put back. `false`: it has been lost again. That, and that Redis did
-    /// not answer, [`Fleet::next_loss`] says again.
+    /// All that this node knows of the bucket has been put back. `false`: it has been lost again. That, and that
+    /// Redis did not answer, [`Fleet::next_loss`] says again.
     pub async fn put_back(&self, generation: &Generation) -> Result<bool, Away> {
         let mut script = scripts::BACK.key(keys::marker(generation.bucket));
         script.arg(&self.slot_text).arg(generation.marker.as_str());

@@ -177,7 +177,9 @@ impl Leases {
             learner.put(job.entry.name.clone());
         }
         let mut desk = self.desk(job.entry.number);
-        let Some(place) = desk.get_mut(&job.entry.number) else { return };
+        // An account that nobody else saw has no place; somebody of its name may.
+        let place = desk.get_mut(&job.entry.number).filter(|place| Arc::ptr_eq(&place.entry, &job.entry));
+        let Some(place) = place else { return };
         let waiting = place.under_way.take().unwrap_or_default();
         place.returned = job.gives_back && outcome == Outcome::Settled;
         if job.entry.account().notes().is_none_or(|notes| !notes.is_awake) {

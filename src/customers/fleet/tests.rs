@@ -1,6 +1,7 @@
 //! Leases over a real store and a lender in memory.
 
 use std::sync::atomic::AtomicU64;
+use std::time::Instant;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -40,10 +41,11 @@ impl Node {
         let node = Arc::new(Self { world, leases, gate, teller });
         let (recall, mut recalls) = mpsc::unbounded_channel();
         bank.recalls.lock().expect("whole").push((slot, recall));
-        let holder = Arc::downgrade(&node);
+        let (holder, began) = (Arc::downgrade(&node), Instant::now());
         tokio::spawn(async move {
             while let (Some(name), Some(node)) = (recalls.recv().await, holder.upgrade()) {
-                node.world.customers.recalled(&name, now()).await.expect("reads");
+                let at = later(now(), began.elapsed());
+                node.world.customers.recalled(&name, at).await.expect("reads");
             }
         });
         node
