@@ -53,6 +53,7 @@ pub(super) fn batch(customer: u32, units: i64, next_record: u64) -> Batch {
 pub(super) fn plan() -> SealPlan {
     SealPlan {
         identifier_prefix: "tg-x".into(),
+        naming: Naming::BySequence,
         event_names: vec![(1, "api_calls".into())],
         scope: SealScope::All,
         now: NOW,
