@@ -30,8 +30,8 @@ pub enum FenceState {
 }
 
 impl Fleet {
-    /// Changes this node's copy.
-    pub async fn copy(&self, _changes: &Copied) -> Result<(), Away> {
+    /// Changes this node's copy. `false`: Redis had none, or has lost it, so that all of it must be copied.
+    pub async fn copy(&self, _changes: &Copied) -> Result<bool, Away> {
         Err(Away)
     }
 

@@ -11,12 +11,15 @@ mod facts;
 mod link;
 mod members;
 mod servers;
+mod signals;
+mod words;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use smallvec::SmallVec;
 use smol_str::SmolStr;
 
 use crate::domain::lease::{Call, Settled};
@@ -28,6 +31,8 @@ pub use copy::{Copied, Fence, FenceState};
 pub use facts::{FactsKey, News, Put};
 pub use link::{Away, Link};
 pub use members::{JoinError, Member};
+pub use signals::{Generation, Rejoin};
+pub use words::{Words, lot_code};
 
 /// The version of a customer's facts, as Redis gave it out: eight digits of base 36 that compare as the numbers do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,6 +56,10 @@ pub struct Named {
     /// The version of the facts that its limits follow from.
     pub version: Version,
     pub call: Call,
+    /// What the fleet calls the meters and routes of the call.
+    pub words: Arc<Words>,
+    /// What it calls its grants: their numbers here, and the codes of their causes.
+    pub lots: SmallVec<[(i64, u32); 1]>,
     /// What was last seen of the other nodes, where Redis has lost it; as it came.
     pub others: Box<str>,
 }
