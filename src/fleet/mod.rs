@@ -12,6 +12,7 @@ mod link;
 mod members;
 mod servers;
 mod signals;
+pub mod unsent;
 mod words;
 
 use std::fmt;

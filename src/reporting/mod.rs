@@ -13,6 +13,8 @@
 //!
 //! [`reconcile`] compares the whole of it with what Stripe says it holds, and [`repair`] sends what is missing there.
 
+pub mod copy;
+mod fence;
 pub mod fold;
 mod narrow;
 pub mod reconcile;
@@ -22,7 +24,11 @@ mod send;
 mod span;
 mod split;
 mod stripe_sums;
+pub mod take_over;
 pub mod unanswered;
+
+#[cfg(test)]
+mod fleet_tests;
 
 pub use fold::{Folded, Folder};
 pub use reconcile::{Difference, ReconcileError, ReconcileOptions, Reconciler, Repair, Report};

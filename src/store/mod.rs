@@ -70,7 +70,7 @@ pub use names::NameKind;
 pub use notices::NewNotice;
 pub use operations::{Begun, Sha256Digest};
 pub use outbox::{
-    Account, Due, FenceRow, FencedRow, Holdings, MinuteHoldings, Naming, NeverArrived, NewFence, OutboxCounts,
+    ARRIVED_BEFORE, Account, Due, FenceRow, FencedRow, Holdings, MinuteHoldings, Naming, NeverArrived, NewFence, OutboxCounts,
     OutboxFilter, OutboxRow, Outcome, RESEND_WITHIN_SECONDS, Reading, Rejection, Repair, RepairRow,
     RepairState, Retried, RetryOutcome, SealCursor, SealPlan, SealScope, Sealed, TakenAnswer, TakenEvent,
     TakenRow, Unanswered, Unsent, UnsentRow, UnsentTotal, WaitingEvent, retry_dead_in, row_of_total,

@@ -10,7 +10,7 @@
 use hashbrown::HashMap;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::rows::{Due, mark_tried, next_sequence, read_row};
+use super::rows::{Due, KNOWN_THERE, mark_tried, next_sequence, read_row};
 use crate::store::totals::TotalKey;
 use crate::store::{Result, Store, audit};
 
@@ -89,7 +89,7 @@ impl Store {
     /// What is to be copied: at most `limit` totals, and as many rows.
     pub async fn unsent(&self, limit: u32) -> Result<Unsent> {
         self.scan(move |db| {
-            let rows = unsent_rows(db, "state = 'pending'", i64::MAX, limit)?;
+            let rows = unsent_rows(db, i64::MAX, limit)?;
             let totals = unsent_totals(db, limit)?;
             let position = db.query_row("SELECT segment, offset, next_record FROM fold", [], |row| {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?))
@@ -102,7 +102,7 @@ impl Store {
 
     /// The rows that are due, those due longest first; nothing is noted.
     pub async fn due(&self, now: i64, limit: u32) -> Result<Vec<UnsentRow>> {
-        self.read(move |db| unsent_rows(db, "state = 'pending' AND next_try_at <= ?1", now, limit)).await
+        self.read(move |db| unsent_rows(db, now, limit)).await
     }
 
     /// Of these rows those that are due still, marked as tried, durably, before they are sent.
@@ -151,14 +151,15 @@ impl Store {
     }
 }
 
-fn unsent_rows(db: &Connection, which: &str, now: i64, limit: u32) -> Result<Vec<UnsentRow>> {
-    let mut query = db.prepare_cached(&format!(
+fn unsent_rows(db: &Connection, due_at: i64, limit: u32) -> Result<Vec<UnsentRow>> {
+    let mut query = db.prepare_cached(
         "SELECT o.sequence, o.identifier, coalesce(c.name, ''), o.stripe_customer, o.event_name, o.period_start,
                 o.value, o.timestamp, o.sealed_at
          FROM outbox o LEFT JOIN customers c ON c.number = o.customer
-         WHERE {which} AND ?1 IS NOT NULL AND o.kind = 'usage' ORDER BY o.next_try_at LIMIT ?2"
-    ))?;
-    let rows = query.query_map(params![now, limit], |row| {
+         WHERE o.state = 'pending' AND o.next_try_at <= ?1 AND o.kind = 'usage'
+         ORDER BY o.next_try_at LIMIT ?2",
+    )?;
+    let rows = query.query_map(params![due_at, limit], |row| {
         Ok(UnsentRow {
             sequence: row.get(0)?,
             identifier: row.get(1)?,
@@ -286,7 +287,7 @@ fn reckon_other_value(
         Some(TakenAnswer::Accepted) => {}
         // What Stripe had before the taker came is what was sent from here.
         Some(TakenAnswer::Known) => {
-            settle(db, own.sequence, "delivered", "known to Stripe before another node tried", now)?;
+            settle(db, own.sequence, "delivered", KNOWN_THERE, now)?;
             return Ok(Reckoned::Settled);
         }
         _ if !give_up => return Ok(Reckoned::Held),
@@ -319,15 +320,17 @@ fn note_taken(db: &Connection, sequence: i64, fenced: &FencedRow, now: i64) -> R
     .execute(params![sequence, fenced.at])?;
     match fenced.answer {
         Some(TakenAnswer::Dead) | None => Ok(()),
-        Some(_) => settle(db, sequence, "delivered", "accepted from another node", now),
+        Some(TakenAnswer::Accepted) => settle(db, sequence, "delivered", "accepted from another node", now),
+        Some(_) => settle(db, sequence, "delivered", KNOWN_THERE, now),
     }
 }
 
+/// What Stripe has rejected since is known to it, and does not count: that one stays with whoever retries it.
 fn settle(db: &Connection, sequence: i64, state: &str, answer: &str, now: i64) -> Result<()> {
     db.prepare_cached(
         "UPDATE outbox SET state = ?2, settled_at = ?4, retry_at = NULL,
                 answer = iif(?2 = 'delivered', ?3, NULL), reason = iif(?2 = 'delivered', NULL, ?3)
-         WHERE sequence = ?1",
+         WHERE sequence = ?1 AND (?2 <> 'delivered' OR rejected_at IS NULL)",
     )?
     .execute(params![sequence, state, answer, now])?;
     Ok(())

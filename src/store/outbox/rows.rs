@@ -10,6 +10,12 @@ use crate::store::{Result, Store, unsigned};
 /// may have arrived: sending it again could bill it twice.
 pub const RESEND_WITHIN_SECONDS: i64 = 23 * 3600;
 
+/// The answer to a row whose identifier Stripe knew.
+pub const ARRIVED_BEFORE: &str = "known to Stripe: an earlier try arrived";
+
+/// The answer to a row that was taken over, where another node found it known.
+pub const KNOWN_THERE: &str = "known to Stripe when another node tried";
+
 /// A row to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxRow {

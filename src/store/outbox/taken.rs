@@ -5,7 +5,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::fleet::TakenAnswer;
-use super::rows::next_sequence;
+use super::rows::{ARRIVED_BEFORE, KNOWN_THERE, next_sequence};
 use crate::store::{Result, Store, audit, customers};
 
 /// Rows that one transaction changes at most.
@@ -121,12 +121,12 @@ impl Store {
         let (id, inherited) = (fence.id, fence.inherited);
         self.scan(move |db| {
             let mut query = db.prepare_cached(
-                "SELECT identifier, state, tries = 1 AND NOT ?2, coalesce(answer LIKE 'known to Stripe%', 0)
+                "SELECT identifier, state, coalesce(tries = 1 AND answer = ?3 AND NOT ?2, 0), coalesce(answer IN (?3, ?4), 0)
                  FROM outbox WHERE fence = ?1 ORDER BY sequence",
             )?;
             let mut answers = Vec::new();
             let mut is_sent = true;
-            let mut rows = query.query(params![id, inherited])?;
+            let mut rows = query.query(params![id, inherited, ARRIVED_BEFORE, KNOWN_THERE])?;
             while let Some(row) = rows.next()? {
                 match answer(row)? {
                     Some(answer) => answers.push((row.get(0)?, answer)),

@@ -1,0 +1,127 @@
+//! Every unit is billed once, whatever machine dies, stands still or comes back, and whatever Redis loses.
+
+mod redis;
+mod world;
+
+use redis::Fate;
+use world::{Line, Work, World, transport};
+
+const WORKS: [Work; 4] = [Work::Seal, Work::Send, Work::Copy, Work::TakeOver];
+
+/// Small, and the same everywhere.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % end
+    }
+
+    fn one_in(&mut self, of: u64) -> bool {
+        self.below(of) == 0
+    }
+}
+
+/// All machines have come back, and all is done.
+fn assert_once(world: &World, story: &str) {
+    let stripe = world.stripe.lock().expect("stripe");
+    for (node, machine) in world.machines.iter().enumerate() {
+        assert_eq!(stripe.units(node), machine.used, "machine {node}: {story}\n{:?}", stripe.taken);
+        assert_eq!(world.left(node), (0, 0, 0), "machine {node}: {story}");
+        assert_eq!(world.fences(node), 0, "machine {node}: {story}");
+    }
+    assert!(!world.redis.lock().expect("redis").has_open_fence(), "{story}");
+}
+
+fn some_node(random: &mut Random) -> usize {
+    usize::try_from(random.below(3)).expect("small")
+}
+
+/// One thing happens.
+fn happen(world: &mut World, random: &mut Random) -> String {
+    let node = some_node(random);
+    match random.below(24) {
+        0..4 => {
+            let (customer, units) = (1 + u32::from(random.one_in(2)), 1 + i64::try_from(random.below(9)).expect("small"));
+            world.use_units(node, customer, units);
+            format!("use {node} {customer} {units}")
+        }
+        4..13 => {
+            let work = WORKS[usize::try_from(random.below(4)).expect("small")];
+            let stop = random.one_in(3).then(|| u32::try_from(random.below(9)).expect("small"));
+            let done = world.work(node, work, stop);
+            let dies = !done && random.one_in(2);
+            if dies {
+                world.kill(node);
+            }
+            format!("work {node} {work:?} {stop:?} done {done} dies {dies}")
+        }
+        13 => {
+            world.go_on(node);
+            format!("go on {node}")
+        }
+        14 => {
+            world.kill(node);
+            format!("kill {node}")
+        }
+        15 | 16 => {
+            world.start(node);
+            format!("start {node}")
+        }
+        17 => {
+            let fate = [Fate::Silent, Fate::Late, Fate::Cut][usize::try_from(random.below(3)).expect("small")];
+            world.set_fate(node, fate);
+            format!("fate {node} {}", fate as u8)
+        }
+        18 => {
+            world.set_fate(node, Fate::Fine);
+            format!("fine {node}")
+        }
+        19 => {
+            let line = [Line::Fine, Line::Deaf, Line::Lost][usize::try_from(random.below(3)).expect("small")];
+            *world.machines[node].line.lock().expect("line") = line;
+            format!("line {node} {}", line as u8)
+        }
+        20 => {
+            world.come_late();
+            "late".into()
+        }
+        21 if random.one_in(3) => {
+            world.flush();
+            "flush".into()
+        }
+        _ => {
+            let seconds = [1, 12, 700, 700][usize::try_from(random.below(4)).expect("small")];
+            world.pass_time(seconds);
+            format!("pass {seconds}")
+        }
+    }
+}
+
+fn seeds(by_default: u64) -> impl Iterator<Item = u64> {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let first = number("SEED").unwrap_or(1);
+    first..first + number("SEEDS").unwrap_or(by_default)
+}
+
+#[test]
+fn every_unit_counts_once_in_any_order_of_deaths_returns_losses_and_standstills() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let _entered = runtime.enter();
+    let transport = transport();
+    for seed in seeds(150) {
+        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let mut world = World::new(3, &transport);
+        let mut story = format!("SEED={seed} SEEDS=1");
+        for _ in 0..20 + random.below(60) {
+            let happened = happen(&mut world, &mut random);
+            story.push_str(&format!("\n{happened}"));
+        }
+        world.settle(&[0, 1, 2]);
+        world.pass_time(40);
+        world.settle(&[0, 1, 2]);
+        assert_once(&world, &story);
+    }
+}

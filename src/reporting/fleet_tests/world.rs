@@ -1,0 +1,433 @@
+//! Some machines, a Redis and a Stripe, under one clock. What a machine does may stop anywhere: for ever, when the machine
+//! dies, or until it goes on as if nothing had happened.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use hashbrown::HashMap as Sums;
+
+use crate::store::{
+    Batch, Naming, OutboxRow, Outcome, SealPlan, SealScope, Store, TotalKey, TotalUnits,
+};
+use crate::stripe::{MeterEventAnswer, Secret, Transport, TransportOptions};
+
+use super::super::copy::{Copier, CopierOptions};
+use super::super::send::Sender;
+use super::super::take_over::TakeOver;
+use super::redis::{Connection, Fate, State, Stops, ledger_of, point};
+
+pub const START: i64 = 1_800_000_000;
+const TAKE_OVER_AFTER: i64 = 600;
+const LOST_AFTER: i64 = TAKE_OVER_AFTER + 30;
+const REMEMBERED: i64 = 24 * 3600;
+
+/// A Stripe that knows identifiers for a day.
+#[derive(Default)]
+pub struct Stripe {
+    known: HashMap<String, i64>,
+    /// All that counts: identifiers with units.
+    pub taken: Vec<(String, i64)>,
+}
+
+impl Stripe {
+    fn take(&mut self, row: &OutboxRow, now: i64) -> MeterEventAnswer {
+        if self.known.get(&row.identifier).is_some_and(|at| now - at < REMEMBERED) {
+            return MeterEventAnswer::Duplicate;
+        }
+        self.known.insert(row.identifier.clone(), now);
+        self.taken.push((row.identifier.clone(), i64::try_from(row.value).expect("small")));
+        MeterEventAnswer::Accepted { answer: "200 accepted".into() }
+    }
+
+    /// Of one machine's usage.
+    pub fn units(&self, node: usize) -> i64 {
+        let prefix = format!("tg-{}-", ledger_of(u32::try_from(node).expect("small")));
+        self.taken.iter().filter(|(name, _)| name.starts_with(&prefix)).map(|(_, units)| units).sum()
+    }
+}
+
+/// Where Stripe's answers go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Line {
+    Fine,
+    /// It arrives, and its answer does not.
+    Deaf,
+    /// Nothing arrives, and nobody knows.
+    Lost,
+}
+
+/// What a machine does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    Seal,
+    Send,
+    Copy,
+    TakeOver,
+}
+
+type Doing = Pin<Box<dyn Future<Output = ()>>>;
+
+pub struct Machine {
+    _folder: tempfile::TempDir,
+    pub store: Arc<Store>,
+    pub connection: Arc<Connection>,
+    /// None while it is dead.
+    copier: Option<Arc<Copier>>,
+    sender: Arc<Sender>,
+    stops: Arc<Mutex<Stops>>,
+    /// What it stands still in the middle of.
+    doing: Option<Doing>,
+    seen: i64,
+    pub line: Arc<Mutex<Line>>,
+    next_record: u64,
+    /// All that was ever used there, and what of it is in Redis for certain.
+    pub used: i64,
+    pub copied: i64,
+}
+
+pub struct World {
+    pub now: Arc<Mutex<i64>>,
+    pub redis: Arc<Mutex<State>>,
+    pub stripe: Arc<Mutex<Stripe>>,
+    pub machines: Vec<Machine>,
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Runs until it ends or the machine stops; answers whether it has ended.
+fn drive(doing: &mut Doing, stops: &Mutex<Stops>) -> bool {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    loop {
+        if let Poll::Ready(()) = doing.as_mut().poll(&mut context) {
+            return true;
+        }
+        if stops.lock().expect("stops").is_stopped {
+            return false;
+        }
+        thread::park();
+    }
+}
+
+/// Ends what never stops.
+pub fn wait<T: 'static>(work: impl Future<Output = T> + 'static) -> T {
+    let done = Arc::new(Mutex::new(None));
+    let told = done.clone();
+    let mut doing: Doing = Box::pin(async move { *told.lock().expect("told") = Some(work.await) });
+    assert!(drive(&mut doing, &Mutex::default()));
+    done.lock().expect("done").take().expect("an end")
+}
+
+fn shelf() -> tempfile::TempDir {
+    let memory = std::path::Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.expect("a folder")
+}
+
+fn prefix(slot: u32) -> String {
+    format!("tg-{}", ledger_of(slot))
+}
+
+fn events() -> Vec<(u32, String)> {
+    vec![(1, "api_calls".into())]
+}
+
+impl Machine {
+    fn new(slot: u32, redis: &Arc<Mutex<State>>, transport: &Arc<Transport>) -> Self {
+        let folder = shelf();
+        let store = Arc::new(Store::open(folder.path()).expect("opens"));
+        for name in ["a", "b"] {
+            let known = store.clone();
+            wait(async move { known.customer(name.into(), Some(format!("cus_{name}")), START).await })
+                .expect("a customer");
+        }
+        let stops = Arc::<Mutex<Stops>>::default();
+        let connection = Arc::new(Connection {
+            slot,
+            ledger: ledger_of(slot),
+            redis: redis.clone(),
+            stops: stops.clone(),
+            fate: Mutex::new(Fate::Fine),
+        });
+        let sender = Arc::new(Sender::new(store.clone(), transport.clone(), prefix(slot), 3_600));
+        let mut machine = Self {
+            _folder: folder,
+            store,
+            connection,
+            copier: None,
+            sender,
+            stops,
+            doing: None,
+            seen: START,
+            line: Arc::new(Mutex::new(Line::Fine)),
+            next_record: 0,
+            used: 0,
+            copied: 0,
+        };
+        machine.start();
+        machine
+    }
+
+    fn start(&mut self) {
+        *self.stops.lock().expect("stops") = Stops::default();
+        let options = CopierOptions {
+            identifier_prefix: prefix(self.connection.slot),
+            event_names: events(),
+            take_over_after: Duration::from_secs(TAKE_OVER_AFTER.unsigned_abs()),
+        };
+        let copies = self.connection.clone();
+        self.copier.get_or_insert_with(|| Arc::new(Copier::new(self.store.clone(), copies, options)));
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.copier.is_some() && self.doing.is_none()
+    }
+
+    fn is_seen(&self) -> bool {
+        self.is_up() && *self.connection.fate.lock().expect("fate") != Fate::Cut
+    }
+
+    fn work(&self, work: Work, now: i64, stripe: &Arc<Mutex<Stripe>>, clock: &Arc<Mutex<i64>>) -> Option<Doing> {
+        let copier = self.copier.clone()?;
+        let store = self.store.clone();
+        Some(match work {
+            Work::Seal => {
+                let plan = SealPlan {
+                    identifier_prefix: prefix(self.connection.slot),
+                    naming: Naming::ByTotal,
+                    event_names: events(),
+                    scope: SealScope::All,
+                    now,
+                    limit: 100,
+                    after: None,
+                };
+                Box::pin(async move { drop(store.seal(plan).await.expect("seals")) })
+            }
+            Work::Send => {
+                let pass = Pass {
+                    store,
+                    copier,
+                    sender: self.sender.clone(),
+                    stops: self.stops.clone(),
+                    stripe: stripe.clone(),
+                    line: self.line.clone(),
+                    clock: clock.clone(),
+                };
+                Box::pin(pass.run())
+            }
+            // Away, fenced, waiting: the next one goes on.
+            Work::Copy => Box::pin(async move { drop(copier.tick(now).await) }),
+            Work::TakeOver => {
+                let over = TakeOver::new(store, self.connection.clone(), events());
+                Box::pin(async move { drop(over.round(now).await) })
+            }
+        })
+    }
+}
+
+/// One pass over the outbox, with the machine's line to Stripe.
+struct Pass {
+    store: Arc<Store>,
+    copier: Arc<Copier>,
+    sender: Arc<Sender>,
+    stops: Arc<Mutex<Stops>>,
+    stripe: Arc<Mutex<Stripe>>,
+    line: Arc<Mutex<Line>>,
+    clock: Arc<Mutex<i64>>,
+}
+
+impl Pass {
+    async fn run(self) {
+        let now = || *self.clock.lock().expect("now");
+        let due = self.store.due(now(), 100).await.expect("reads");
+        point(&self.stops).await;
+        let covered = self.copier.cover(due, now()).await.expect("covers");
+        point(&self.stops).await;
+        let claimed = self.store.claim_these(covered, now()).await.expect("claims");
+        for row in claimed {
+            point(&self.stops).await;
+            // As the sender does: a machine that stood still does not send what Stripe has forgotten.
+            if row.is_unanswered(now()) {
+                continue;
+            }
+            let line = *self.line.lock().expect("line");
+            let lost = MeterEventAnswer::Retry { reason: "no answer".into(), answered: false, arrived: true };
+            let answer = match line {
+                Line::Lost => lost,
+                Line::Fine => self.stripe.lock().expect("stripe").take(&row, now()),
+                Line::Deaf => {
+                    self.stripe.lock().expect("stripe").take(&row, now());
+                    lost
+                }
+            };
+            point(&self.stops).await;
+            let mut outcome = self.sender.outcome(&row, answer, now()).await;
+            if let Outcome::Retry { at, .. } = &mut outcome {
+                *at = now();
+            }
+            self.store.settle_tries(vec![(row.sequence, outcome)], now()).await.expect("settles");
+        }
+    }
+}
+
+impl World {
+    pub fn new(machines: u32, transport: &Arc<Transport>) -> Self {
+        let redis = Arc::new(Mutex::new(State { now: START, ..State::default() }));
+        let machines = (0..machines).map(|slot| Machine::new(slot, &redis, transport)).collect();
+        Self { now: Arc::new(Mutex::new(START)), redis, stripe: Arc::default(), machines }
+    }
+
+    pub fn time(&self) -> i64 {
+        *self.now.lock().expect("now")
+    }
+
+    /// Time passes; who is there is seen.
+    pub fn pass_time(&mut self, seconds: i64) {
+        let now = self.time() + seconds;
+        *self.now.lock().expect("now") = now;
+        self.look();
+    }
+
+    /// Who has been silent for too long.
+    fn look(&mut self) {
+        let now = self.time();
+        for machine in self.machines.iter_mut().filter(|machine| machine.is_seen()) {
+            machine.seen = now;
+        }
+        let lost = self.machines.iter().filter(|machine| now - machine.seen > LOST_AFTER);
+        let lost = lost.map(|machine| machine.connection.slot).collect();
+        let mut redis = self.redis.lock().expect("redis");
+        (redis.now, redis.lost) = (now, lost);
+    }
+
+    /// Usage comes to a machine, and is folded.
+    pub fn use_units(&mut self, node: usize, customer: u32, units: i64) {
+        let now = self.time();
+        let machine = &mut self.machines[node];
+        if !machine.is_up() {
+            return;
+        }
+        let from = (u64::from(machine.next_record > 0), machine.next_record * 100);
+        machine.next_record += 1;
+        let (segment, offset, next_record) = (1, machine.next_record * 100, machine.next_record);
+        let units_of = TotalUnits {
+            period_end: START + 30 * 86_400,
+            included: units,
+            reportable: units,
+            first_at_micros: now * 1_000_000,
+            last_at_micros: now * 1_000_000,
+            ..TotalUnits::default()
+        };
+        let key = TotalKey { customer, meter: 1, period_start: START };
+        let totals = Sums::from([(key, units_of)]);
+        let batch = Batch { from, segment, offset, next_record, totals, ..Batch::default() };
+        machine.store.fold(batch).expect("folds");
+        machine.used += units;
+    }
+
+    /// A machine works until it is done, or stops behind so many points. Answers whether it was done.
+    pub fn work(&mut self, node: usize, work: Work, stop_after: Option<u32>) -> bool {
+        self.look();
+        let (now, stripe, clock) = (self.time(), self.stripe.clone(), self.now.clone());
+        let machine = &mut self.machines[node];
+        if !machine.is_up() {
+            return true;
+        }
+        machine.stops.lock().expect("stops").left = stop_after;
+        let Some(mut doing) = machine.work(work, now, &stripe, &clock) else { return true };
+        let is_done = drive(&mut doing, &machine.stops);
+        machine.stops.lock().expect("stops").left = None;
+        if !is_done {
+            machine.doing = Some(doing);
+        }
+        is_done
+    }
+
+    /// It goes on where it stood still.
+    pub fn go_on(&mut self, node: usize) {
+        let machine = &mut self.machines[node];
+        if let Some(mut doing) = machine.doing.take() {
+            *machine.stops.lock().expect("stops") = Stops::default();
+            assert!(drive(&mut doing, &machine.stops), "it does not stop again");
+        }
+        self.look();
+    }
+
+    pub fn kill(&mut self, node: usize) {
+        self.machines[node].doing = None;
+        self.machines[node].copier = None;
+    }
+
+    pub fn start(&mut self, node: usize) {
+        if self.machines[node].copier.is_none() {
+            self.machines[node].start();
+        }
+        self.look();
+    }
+
+    pub fn set_fate(&mut self, node: usize, fate: Fate) {
+        self.look();
+        *self.machines[node].connection.fate.lock().expect("fate") = fate;
+    }
+
+    pub fn flush(&mut self) {
+        self.redis.lock().expect("redis").slots.clear();
+    }
+
+    /// Late writes come at last.
+    pub fn come_late(&mut self) {
+        let mut redis = self.redis.lock().expect("redis");
+        for (slot, changes) in std::mem::take(&mut redis.late) {
+            redis.write(slot, &changes);
+        }
+    }
+
+    /// Everything works, and everybody named does all that is to be done.
+    pub fn settle(&mut self, nodes: &[usize]) {
+        self.come_late();
+        for node in nodes {
+            self.set_fate(*node, Fate::Fine);
+            *self.machines[*node].line.lock().expect("line") = Line::Fine;
+            self.go_on(*node);
+            self.start(*node);
+        }
+        for _ in 0..12 {
+            for work in [Work::TakeOver, Work::Copy, Work::Seal, Work::Send] {
+                for node in nodes {
+                    assert!(self.work(*node, work, None));
+                }
+            }
+            self.pass_time(11);
+        }
+    }
+
+    /// Rows, and unsealed units, that a machine has not brought to an end.
+    pub fn left(&self, node: usize) -> (u64, u64, u64) {
+        let store = self.machines[node].store.clone();
+        wait(async move {
+            let counts = store.outbox_counts().await.expect("counts");
+            let unsealed = store.unsealed_units().await.expect("sums").0;
+            (counts.pending, counts.dead, unsealed.iter().map(|(_, units)| units).sum())
+        })
+    }
+
+    pub fn fences(&self, node: usize) -> usize {
+        let store = self.machines[node].store.clone();
+        wait(async move { store.fences().await.expect("reads").len() })
+    }
+}
+
+/// For outcomes alone: nothing is ever sent with it.
+pub fn transport() -> Arc<Transport> {
+    let options = TransportOptions::new("http://127.0.0.1:9", Secret::new("sk_test_x"));
+    Arc::new(Transport::new(options).expect("a transport"))
+}
