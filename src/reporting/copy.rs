@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 use crate::fleet::Away;
-use crate::fleet::unsent::{Changes, Copies, Written};
+use crate::fleet::copy::{Changes, Copies, Written};
 use crate::store::{Store, StoreError, UnsentRow};
 
 use super::fence::{fenced_rows, row_field, row_text, texts, total_field_of};

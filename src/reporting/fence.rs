@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::fleet::unsent::Fields;
+use crate::fleet::copy::Fields;
 use crate::store::{
     FencedRow, TakenAnswer, TakenEvent, TakenRow, TotalKey, Unsent, UnsentRow, UnsentTotal, row_of_total,
 };

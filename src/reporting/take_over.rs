@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use crate::fleet::Away;
-use crate::fleet::unsent::{Copies, Fence, FenceHead, FenceState, LostNode};
+use crate::fleet::copy::{Copies, Fence, FenceHead, FenceState, LostNode};
 use crate::store::{FenceRow, NewFence, Store, StoreError};
 
 use super::fence::{answer_fields, taken_rows};

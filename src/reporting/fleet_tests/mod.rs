@@ -125,3 +125,134 @@ fn every_unit_counts_once_in_any_order_of_deaths_returns_losses_and_standstills(
         assert_once(&world, &story);
     }
 }
+
+/// Where everything goes wrong: an operation, and the point in it.
+#[derive(Clone, Copy, Debug)]
+struct Stop {
+    operation: usize,
+    point: u32,
+}
+
+const LOST: usize = 0;
+const TAKER: usize = 1;
+
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    /// The machine that is lost stops here, and dies or stands still.
+    lost: Stop,
+    dies: bool,
+    hears_stripe: bool,
+    /// The taker dies here, and is started again.
+    taker: Option<Stop>,
+    /// Before which of the taker's operations the machine comes back, and Redis loses all.
+    returns: usize,
+    flush: Option<usize>,
+}
+
+const LOST_WORKS: [Work; 6] = [Work::Copy, Work::Seal, Work::Send, Work::Copy, Work::Seal, Work::Send];
+const TAKER_WORKS: [Work; 5] = [Work::TakeOver, Work::Copy, Work::Send, Work::Copy, Work::TakeOver];
+
+/// Uses, copies, seals and sends, and stops in the middle of it. `None`: the plan's point lies behind its operation.
+fn lose(world: &mut World, plan: &Plan) -> Option<()> {
+    if !plan.hears_stripe {
+        *world.machines[LOST].line.lock().expect("line") = Line::Deaf;
+    }
+    for (at, work) in LOST_WORKS.into_iter().enumerate() {
+        world.use_units(LOST, 1, 5);
+        let stop = (at == plan.lost.operation).then_some(plan.lost.point);
+        let is_done = world.work(LOST, work, stop);
+        if stop.is_some() {
+            // Sealing has no point to stop at: behind it there is one.
+            if is_done && (work != Work::Seal || plan.lost.point > 0) {
+                return None;
+            }
+            if plan.dies || is_done {
+                world.kill(LOST);
+            }
+            world.pass_time(700);
+            return Some(());
+        }
+    }
+    None
+}
+
+fn come_back(world: &mut World) {
+    world.go_on(LOST);
+    world.start(LOST);
+    for work in [Work::Send, Work::Copy, Work::Seal, Work::Send] {
+        world.work(LOST, work, None);
+    }
+}
+
+/// `None`: there is no such plan.
+fn play(plan: &Plan, transport: &std::sync::Arc<crate::stripe::Transport>) -> Option<()> {
+    let mut world = World::new(2, transport);
+    lose(&mut world, plan)?;
+    for (at, work) in TAKER_WORKS.into_iter().enumerate() {
+        if plan.flush == Some(at) {
+            world.flush();
+        }
+        if plan.returns == at {
+            come_back(&mut world);
+        }
+        let stop = plan.taker.filter(|stop| stop.operation == at).map(|stop| stop.point);
+        let is_done = world.work(TAKER, work, stop);
+        if stop.is_some() {
+            if is_done {
+                return None;
+            }
+            world.kill(TAKER);
+            world.start(TAKER);
+            world.work(TAKER, work, None);
+        }
+    }
+    let story = format!("{plan:?}");
+    if plan.returns == TAKER_WORKS.len() {
+        world.settle(&[TAKER]);
+        let (sent, used) = (world.stripe.lock().expect("stripe").units(LOST), world.machines[LOST].used);
+        let copied = world.machines[LOST].copied.load(std::sync::atomic::Ordering::Relaxed);
+        assert!(sent <= used, "{story}: {sent} of {used}");
+        assert!(plan.flush.is_some() || sent >= copied, "{story}: {sent} of {copied} that were copied");
+        come_back(&mut world);
+    }
+    world.settle(&[LOST, TAKER]);
+    world.pass_time(40);
+    world.settle(&[LOST, TAKER]);
+    assert_once(&world, &story);
+    Some(())
+}
+
+/// Every plan there may be; some of their points do not exist.
+fn plans() -> impl Iterator<Item = Plan> {
+    let stops = |operations: usize| {
+        (0..operations).flat_map(|operation| (0..10).map(move |point| Stop { operation, point }))
+    };
+    stops(LOST_WORKS.len()).flat_map(move |lost| {
+        let takers = std::iter::once(None).chain(stops(TAKER_WORKS.len()).map(Some));
+        takers.flat_map(move |taker| {
+            (0..=TAKER_WORKS.len()).flat_map(move |returns| {
+                let flushes = std::iter::once(None).chain((0..TAKER_WORKS.len()).map(Some));
+                flushes.flat_map(move |flush| {
+                    [(true, true), (true, false), (false, true), (false, false)].map(|(dies, hears_stripe)| {
+                        Plan { lost, dies, hears_stripe, taker, returns, flush }
+                    })
+                })
+            })
+        })
+    })
+}
+
+#[test]
+fn every_unit_counts_once_wherever_a_machine_and_its_taker_stop() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let _entered = runtime.enter();
+    let transport = transport();
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    // A part of them each time; all with STRIDE=1.
+    let stride = number("STRIDE").unwrap_or(499);
+    let first = number("FIRST").unwrap_or_else(|| usize::try_from(crate::clock::now().seconds()).expect("small") % stride);
+    println!("FIRST={first} STRIDE={stride}");
+    let played = plans().skip(first).step_by(stride).filter_map(|plan| play(&plan, &transport)).count();
+    println!("{played} plans");
+    assert!(played > 0);
+}

@@ -8,7 +8,7 @@ use std::task::Poll;
 use futures_util::future::BoxFuture;
 
 use crate::fleet::Away;
-use crate::fleet::unsent::{Changes, Copied, Copies, Fence, FenceHead, FenceState, Fields, LostNode, Written};
+use crate::fleet::copy::{Changes, Copied, Copies, Fence, FenceHead, FenceState, Fields, LostNode, Written};
 
 /// What is there of one node.
 #[derive(Clone, Default)]

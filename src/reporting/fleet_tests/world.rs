@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
@@ -84,9 +85,9 @@ pub struct Machine {
     seen: i64,
     pub line: Arc<Mutex<Line>>,
     next_record: u64,
-    /// All that was ever used there, and what of it is in Redis for certain.
+    /// All that was ever used there, and what of it has been sent or copied for certain.
     pub used: i64,
-    pub copied: i64,
+    pub copied: Arc<AtomicI64>,
 }
 
 pub struct World {
@@ -171,7 +172,7 @@ impl Machine {
             line: Arc::new(Mutex::new(Line::Fine)),
             next_record: 0,
             used: 0,
-            copied: 0,
+            copied: Arc::default(),
         };
         machine.start();
         machine
@@ -225,7 +226,14 @@ impl Machine {
                 Box::pin(pass.run())
             }
             // Away, fenced, waiting: the next one goes on.
-            Work::Copy => Box::pin(async move { drop(copier.tick(now).await) }),
+            Work::Copy => {
+                let (used, copied) = (self.used, self.copied.clone());
+                Box::pin(async move {
+                    if copier.tick(now).await.is_ok() {
+                        copied.store(used, Ordering::Relaxed);
+                    }
+                })
+            }
             Work::TakeOver => {
                 let over = TakeOver::new(store, self.connection.clone(), events());
                 Box::pin(async move { drop(over.round(now).await) })

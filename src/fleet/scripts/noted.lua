@@ -1,4 +1,4 @@
--- Notes how far a fence is, and answers to its rows. KEYS: the fence, twice.
+-- Notes how far a fence is, and answers to its rows. KEYS: the fence.
 -- ARGV: when it was put up (another one is left alone), state, then fields with answers.
 local fence = redis.call('HMGET', KEYS[1], 'at', 'state')
 if fence[1] ~= ARGV[1] then return 'other' end

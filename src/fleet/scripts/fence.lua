@@ -12,11 +12,9 @@ if fence[1] and fence[2] ~= 'settled' then
   return 'no'
 end
 if redis.call('EXISTS', KEYS[1]) == 0 then return 'no' end
-local time = redis.call('TIME')
-local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 redis.call('COPY', KEYS[1], KEYS[2], 'REPLACE')
 redis.call('DEL', KEYS[1])
 redis.call('HDEL', KEYS[2], 's')
-redis.call('HSET', KEYS[2], 'by', ARGV[1], 'at', now, 'state', 'taken')
+redis.call('HSET', KEYS[2], 'by', ARGV[1], 'at', num(now), 'state', 'taken')
 redis.call('PERSIST', KEYS[2])
 return 'taken'
