@@ -110,6 +110,7 @@ impl Reporter {
     pub fn in_fleet(mut self, copier: Option<Arc<Copier>>) -> Self {
         self.in_fleet = true;
         self.sender.copier = copier;
+        self.sender.comparer.in_fleet = true;
         self
     }
 

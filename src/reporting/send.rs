@@ -43,7 +43,7 @@ pub(super) struct Sender {
     pub transport: Arc<Transport>,
     /// Begins every identifier.
     identifier_prefix: String,
-    comparer: Comparer,
+    pub(super) comparer: Comparer,
     /// In a fleet: nothing is sent before it is copied.
     pub(super) copier: Option<Arc<Copier>>,
     pub(super) pass_within: Duration,
@@ -58,7 +58,12 @@ impl Sender {
         settle_seconds: i64,
     ) -> Self {
         let comparer =
-            Comparer { store: store.clone(), sums: StripeSums::new(transport.clone()), settle_seconds };
+            Comparer {
+            store: store.clone(),
+            sums: StripeSums::new(transport.clone()),
+            settle_seconds,
+            in_fleet: false,
+        };
         Self { store, transport, identifier_prefix, comparer, copier: None, pass_within: PASS_WITHIN }
     }
 

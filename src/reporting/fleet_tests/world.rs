@@ -409,6 +409,9 @@ impl World {
             self.start(*node);
         }
         for _ in 0..12 {
+            if self.is_settled(nodes) {
+                return;
+            }
             for work in [Work::TakeOver, Work::Copy, Work::Seal, Work::Send] {
                 for node in nodes {
                     assert!(self.work(*node, work, None));
@@ -416,6 +419,11 @@ impl World {
             }
             self.pass_time(11);
         }
+    }
+
+    fn is_settled(&self, nodes: &[usize]) -> bool {
+        let is_clear = !self.redis.lock().expect("redis").has_open_fence();
+        is_clear && nodes.iter().all(|node| self.left(*node) == (0, 0, 0) && self.fences(*node) == 0)
     }
 
     /// Rows, and unsealed units, that a machine has not brought to an end.
