@@ -180,7 +180,13 @@ impl Fleet {
         Ok(Some(Fence { head, fields }))
     }
 
-    async fn note(&self, slot: u32, at_millis: i64, state: &str, answers: &[(String, String)]) -> Result<(), Away> {
+    async fn note(
+        &self,
+        slot: u32,
+        at_millis: i64,
+        state: &str,
+        answers: &[(String, String)],
+    ) -> Result<(), Away> {
         let mut script = scripts::NOTED.key(keys::copy_and_fence(slot).1);
         script.arg(at_millis).arg(state);
         for (field, answer) in answers {

@@ -136,7 +136,10 @@ impl Copier {
         self.learn(known, now).await?;
         let unsent = self.store.unsent(MOST).await?;
         if unsent.is_cut && !known.told_of_cut {
-            tracing::warn!(most = MOST, "more usage is unsent than is copied for other nodes: Stripe or Redis was away");
+            tracing::warn!(
+                most = MOST,
+                "more usage is unsent than is copied for other nodes: Stripe or Redis was away"
+            );
         }
         known.told_of_cut = unsent.is_cut;
         let wanted = texts(&unsent, &self.options.identifier_prefix, &self.options.event_names, now);
@@ -236,7 +239,11 @@ impl Copier {
             held += self.store.reckon(slice.to_vec(), give_up, now).await?;
         }
         if held > 0 {
-            tracing::warn!(held, by = fence.head.by, "meter events wait for the answers of the node that took them over");
+            tracing::warn!(
+                held,
+                by = fence.head.by,
+                "meter events wait for the answers of the node that took them over"
+            );
             return Err(CopyError::Fenced);
         }
         self.copies.settle_fence(fence.head.at_millis).await?;

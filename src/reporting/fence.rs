@@ -45,7 +45,12 @@ struct TotalText {
 }
 
 /// What a node's copy shall say. Totals of meters that are not reported are left out.
-pub(super) fn texts(unsent: &Unsent, prefix: &str, events: &[(u32, String)], now: i64) -> HashMap<String, String> {
+pub(super) fn texts(
+    unsent: &Unsent,
+    prefix: &str,
+    events: &[(u32, String)],
+    now: i64,
+) -> HashMap<String, String> {
     let (segment, offset, next_record) = unsent.position;
     let mut fields = HashMap::with_capacity(unsent.rows.len() + unsent.totals.len() + 1);
     fields.insert(MARK.to_owned(), text(&Mark(segment, offset, next_record, now)));
@@ -121,7 +126,8 @@ struct Entry<'a> {
 }
 
 fn entries<'a>(fields: &'a Fields, mark: &Mark) -> Vec<Entry<'a>> {
-    let mut entries: Vec<Entry<'a>> = fields.iter().filter_map(|(field, body)| entry(field, body, mark)).collect();
+    let mut entries: Vec<Entry<'a>> =
+        fields.iter().filter_map(|(field, body)| entry(field, body, mark)).collect();
     // What was a row is not also what was in none.
     let rows: HashSet<String> = entries
         .iter()
@@ -135,7 +141,17 @@ fn entries<'a>(fields: &'a Fields, mark: &Mark) -> Vec<Entry<'a>> {
 fn entry<'a>(field: &'a str, body: &'a str, mark: &Mark) -> Option<Entry<'a>> {
     let event = |identifier, customer, stripe_customer, event_name, period_start, value, timestamp, at| {
         let meter = 0;
-        TakenEvent { identifier, customer, meter, stripe_customer, event_name, period_start, value, timestamp, at }
+        TakenEvent {
+            identifier,
+            customer,
+            meter,
+            stripe_customer,
+            event_name,
+            period_start,
+            value,
+            timestamp,
+            at,
+        }
     };
     let (event, number) = match field.as_bytes().first()? {
         b'r' => {
@@ -173,10 +189,8 @@ pub(super) fn taken_rows(fields: &Fields, meters: &[(u32, String)]) -> Vec<Taken
 /// What the fenced node reckons with.
 pub(super) fn fenced_rows(fields: &Fields) -> Vec<FencedRow> {
     let mark = mark(fields);
-    let answers: HashMap<&str, TakenAnswer> = fields
-        .iter()
-        .filter_map(|(field, text)| Some((field.strip_prefix('a')?, answer(text)?)))
-        .collect();
+    let answers: HashMap<&str, TakenAnswer> =
+        fields.iter().filter_map(|(field, text)| Some((field.strip_prefix('a')?, answer(text)?))).collect();
     let rows = entries(fields, &mark).into_iter().map(|entry| FencedRow {
         answer: answers.get(entry.event.identifier.as_str()).copied(),
         sealed_there: entry.number.and_then(|number| Some((total_of(entry.field)?, number))),

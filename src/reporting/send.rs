@@ -57,8 +57,7 @@ impl Sender {
         identifier_prefix: String,
         settle_seconds: i64,
     ) -> Self {
-        let comparer =
-            Comparer {
+        let comparer = Comparer {
             store: store.clone(),
             sums: StripeSums::new(transport.clone()),
             settle_seconds,

@@ -61,7 +61,11 @@ impl TakeOver {
             return Ok(false);
         }
         let rows = taken_rows(&fence.fields, &self.event_names);
-        tracing::warn!(ledger = node.ledger, rows = rows.len(), "the unsent usage of a lost node is taken over");
+        tracing::warn!(
+            ledger = node.ledger,
+            rows = rows.len(),
+            "the unsent usage of a lost node is taken over"
+        );
         self.store.take_rows(kept.id, rows, now).await?;
         Ok(true)
     }

@@ -70,10 +70,11 @@ pub use names::NameKind;
 pub use notices::NewNotice;
 pub use operations::{Begun, Sha256Digest};
 pub use outbox::{
-    ARRIVED_BEFORE, Account, Due, FenceRow, FencedRow, Holdings, MinuteHoldings, Naming, NeverArrived, NewFence, OutboxCounts,
-    OutboxFilter, OutboxRow, Outcome, RESEND_WITHIN_SECONDS, Reading, Rejection, Repair, RepairRow,
-    RepairState, Retried, RetryOutcome, SealCursor, SealPlan, SealScope, Sealed, TakenAnswer, TakenEvent,
-    TakenRow, Unanswered, Unsent, UnsentRow, UnsentTotal, WaitingEvent, retry_dead_in, row_of_total,
+    ARRIVED_BEFORE, Account, Due, FenceRow, FencedRow, Holdings, MinuteHoldings, Naming, NeverArrived,
+    NewFence, OutboxCounts, OutboxFilter, OutboxRow, Outcome, RESEND_WITHIN_SECONDS, Reading, Rejection,
+    Repair, RepairRow, RepairState, Retried, RetryOutcome, SealCursor, SealPlan, SealScope, Sealed,
+    TakenAnswer, TakenEvent, TakenRow, Unanswered, Unsent, UnsentRow, UnsentTotal, WaitingEvent,
+    retry_dead_in, row_of_total,
 };
 pub use payments::{PaymentKind, PaymentRow};
 pub use people::{Erased, StillNeeded};

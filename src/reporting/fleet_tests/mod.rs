@@ -1,10 +1,12 @@
 //! Every unit is billed once, whatever machine dies, stands still or comes back, and whatever Redis loses.
 
+mod machine;
 mod redis;
 mod world;
 
+use machine::{Line, Work, transport};
 use redis::Fate;
-use world::{Line, Work, World, transport};
+use world::World;
 
 const WORKS: [Work; 4] = [Work::Seal, Work::Send, Work::Copy, Work::TakeOver];
 
@@ -44,7 +46,8 @@ fn happen(world: &mut World, random: &mut Random) -> String {
     let node = some_node(random);
     match random.below(24) {
         0..4 => {
-            let (customer, units) = (1 + u32::from(random.one_in(2)), 1 + i64::try_from(random.below(9)).expect("small"));
+            let (customer, units) =
+                (1 + u32::from(random.one_in(2)), 1 + i64::try_from(random.below(9)).expect("small"));
             world.use_units(node, customer, units);
             format!("use {node} {customer} {units}")
         }
@@ -73,7 +76,8 @@ fn happen(world: &mut World, random: &mut Random) -> String {
             format!("start {node}")
         }
         17 => {
-            let fate = [Fate::Silent, Fate::Late, Fate::Cut][usize::try_from(random.below(3)).expect("small")];
+            let fate =
+                [Fate::Silent, Fate::Late, Fate::Cut][usize::try_from(random.below(3)).expect("small")];
             world.set_fate(node, fate);
             format!("fate {node} {}", fate as u8)
         }
@@ -235,9 +239,8 @@ fn plans() -> impl Iterator<Item = Plan> {
             (0..=TAKER_WORKS.len()).flat_map(move |returns| {
                 let flushes = std::iter::once(None).chain((0..TAKER_WORKS.len()).map(Some));
                 flushes.flat_map(move |flush| {
-                    [(true, true), (true, false), (false, true), (false, false)].map(|(dies, hears_stripe)| {
-                        Plan { lost, dies, hears_stripe, taker, returns, flush }
-                    })
+                    [(true, true), (true, false), (false, true), (false, false)]
+                        .map(|(dies, hears_stripe)| Plan { lost, dies, hears_stripe, taker, returns, flush })
                 })
             })
         })
@@ -255,9 +258,33 @@ fn every_unit_counts_once_wherever_a_machine_and_its_taker_stop() {
     let plain = plans().filter(|plan| plan.taker.is_none() && plan.flush.is_none());
     let played = plain.filter_map(|plan| play(&plan, &transport)).count();
     println!("{played} plain plans");
-    let first = number("FIRST").unwrap_or_else(|| usize::try_from(crate::clock::now().seconds()).expect("small") % stride);
+    let first = number("FIRST")
+        .unwrap_or_else(|| usize::try_from(crate::clock::now().seconds()).expect("small") % stride);
     println!("FIRST={first} STRIDE={stride}");
     let played = plans().skip(first).step_by(stride).filter_map(|plan| play(&plan, &transport)).count();
     println!("{played} plans");
     assert!(played > 0);
+}
+
+#[test]
+fn nothing_is_sent_before_it_is_in_the_copy() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let _entered = runtime.enter();
+    let mut world = World::new(1, &transport());
+    let sent = |world: &mut World| {
+        world.work(0, Work::Send, None);
+        world.stripe.lock().expect("stripe").units(0)
+    };
+    world.set_fate(0, Fate::Cut);
+    world.use_units(0, 1, 5);
+    world.work(0, Work::Seal, None);
+    assert_eq!(sent(&mut world), 0, "Redis is away");
+    world.set_fate(0, Fate::Fine);
+    *world.machines[0].line.lock().expect("line") = Line::Lost;
+    assert_eq!(sent(&mut world), 0, "it is copied, and Stripe is away");
+    world.set_fate(0, Fate::Cut);
+    *world.machines[0].line.lock().expect("line") = Line::Fine;
+    world.use_units(0, 2, 3);
+    world.work(0, Work::Seal, None);
+    assert_eq!(sent(&mut world), 5, "what has been copied is sent, and nothing else");
 }

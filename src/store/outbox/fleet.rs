@@ -302,11 +302,8 @@ fn reckon_other_value(
             return Ok(Reckoned::Settled);
         }
     }
-    db.prepare_cached("UPDATE outbox SET value = ?2, timestamp = ?3 WHERE sequence = ?1")?.execute(params![
-        own.sequence,
-        fenced.value,
-        fenced.timestamp
-    ])?;
+    db.prepare_cached("UPDATE outbox SET value = ?2, timestamp = ?3 WHERE sequence = ?1")?
+        .execute(params![own.sequence, fenced.value, fenced.timestamp])?;
     move_sealed(db, own.total, fenced.value - own.value, 0)?;
     note_taken(db, own.sequence, fenced, now)?;
     Ok(Reckoned::Settled)

@@ -81,7 +81,8 @@ impl Store {
             self.drop_fence(known.id).await?;
         }
         self.write(move |db| {
-            let detail = format!("the unsent usage of the node with the ledger {} is taken over", fence.ledger);
+            let detail =
+                format!("the unsent usage of the node with the ledger {} is taken over", fence.ledger);
             audit::add(db, now, "node_taken_over", None, &detail)?;
             Ok(db
                 .prepare_cached(
@@ -156,8 +157,7 @@ impl Store {
                 (SELECT field FROM fenced WHERE fence = ?1 LIMIT ?2)",
         ];
         for drop in DROPS {
-            let slice =
-                move |db: &Connection| Ok(db.prepare_cached(drop)?.execute(params![fence, SLICE])?);
+            let slice = move |db: &Connection| Ok(db.prepare_cached(drop)?.execute(params![fence, SLICE])?);
             while self.write(slice).await? == SLICE as usize {}
         }
         self.write(move |db| {
@@ -192,11 +192,8 @@ fn answer(row: &Row<'_>) -> rusqlite::Result<Option<TakenAnswer>> {
 }
 
 fn take_row(db: &Connection, fence: i64, row: &TakenRow, now: i64) -> Result<()> {
-    db.prepare_cached("INSERT OR IGNORE INTO fenced VALUES (?1, ?2, ?3)")?.execute(params![
-        fence,
-        row.field,
-        row.body
-    ])?;
+    db.prepare_cached("INSERT OR IGNORE INTO fenced VALUES (?1, ?2, ?3)")?
+        .execute(params![fence, row.field, row.body])?;
     let Some(event) = &row.event else { return Ok(()) };
     let known = db
         .prepare_cached("SELECT 1 FROM outbox WHERE identifier = ?1")?

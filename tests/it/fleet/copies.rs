@@ -73,7 +73,8 @@ async fn join(redis: &Redis, name: &str, digit: &str) -> Node {
 }
 
 async fn knows_loss(node: &Node, count: usize) {
-    until("the loss is noticed", PATIENCE, async || (node.fleet.lost_nodes().len() == count).then_some(())).await;
+    until("the loss is noticed", PATIENCE, async || (node.fleet.lost_nodes().len() == count).then_some(()))
+        .await;
 }
 
 #[tokio::test]
