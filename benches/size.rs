@@ -102,6 +102,7 @@ fn sealing() {
         let slice = Instant::now();
         let plan = SealPlan {
             identifier_prefix: format!("tg-{ID}"),
+            naming: tollgate::store::Naming::BySequence,
             event_names: vec![(1, "api_calls".into())],
             scope: SealScope::All,
             now: NOW,

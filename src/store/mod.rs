@@ -72,9 +72,11 @@ pub use names::NameKind;
 pub use notices::NewNotice;
 pub use operations::{Begun, Sha256Digest};
 pub use outbox::{
-    Account, Due, Holdings, MinuteHoldings, NeverArrived, OutboxCounts, OutboxFilter, OutboxRow, Outcome,
-    RESEND_WITHIN_SECONDS, Reading, Rejection, Repair, RepairRow, RepairState, Retried, RetryOutcome,
-    SealCursor, SealPlan, SealScope, Sealed, Unanswered, WaitingEvent, retry_dead_in,
+    ARRIVED_BEFORE, Account, Due, FenceRow, FencedRow, Holdings, MinuteHoldings, Naming, NeverArrived,
+    NewFence, OutboxCounts, OutboxFilter, OutboxRow, Outcome, RESEND_WITHIN_SECONDS, Reading, Rejection,
+    Repair, RepairRow, RepairState, Retried, RetryOutcome, SealCursor, SealPlan, SealScope, Sealed,
+    TakenAnswer, TakenEvent, TakenRow, Unanswered, Unsent, UnsentRow, UnsentTotal, WaitingEvent,
+    retry_dead_in, row_of_total,
 };
 pub use payments::{PaymentKind, PaymentRow};
 pub use people::{Erased, EventsOf, StillNeeded};
@@ -132,11 +134,12 @@ pub struct Store {
 }
 
 /// What leads from each version of the tables to the next, the first from none.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
     include_str!("schema/4.sql"),
+    include_str!("schema/6.sql"),
 ];
 
 impl Store {
