@@ -5,13 +5,16 @@
 //! - [`shared`] facts, claims and questions
 //! - [`copies`] copies of unsent usage, and the fences of those who take it over
 //! - [`layouts`] a Cluster, a Sentinel, TLS, a user with few rights
+//! - [`world`] three gateways; [`limits`] what they never pass, and use up
 //! - [`outages`] a Redis that is slow, stopped, killed, full
 
 mod copies;
 mod layouts;
 mod leases;
+mod limits;
 mod members;
 mod node;
 mod outages;
 pub mod redis;
 mod shared;
+mod world;
