@@ -5,16 +5,22 @@
 //! - [`shared`] facts, claims and questions
 //! - [`copies`] copies of unsent usage, and the fences of those who take it over
 //! - [`layouts`] a Cluster, a Sentinel, TLS, a user with few rights
-//! - [`world`] three gateways; [`limits`] what they never pass, and use up
 //! - [`outages`] a Redis that is slow, stopped, killed, full
+//!
+//! Then with three gateways, which [`world`] starts:
+//!
+//! - [`limits`] what they never pass, and use up; [`race`] asks for it
+//! - [`flush`] Redis loses what it knows
 
 mod copies;
+mod flush;
 mod layouts;
 mod leases;
 mod limits;
 mod members;
 mod node;
 mod outages;
+mod race;
 pub mod redis;
 mod shared;
 mod world;
