@@ -6,7 +6,7 @@
 mod address;
 mod ask;
 mod claims;
-mod copy;
+pub mod copy;
 mod facts;
 mod hear;
 mod keys;
@@ -44,7 +44,6 @@ use signals::Signals;
 pub use address::{Address, Layout};
 pub use ask::{Answer, Question};
 pub use claims::{Claim, ClaimState};
-pub use copy::{Copied, Fence, FenceState};
 pub use facts::{FactsKey, News, Put};
 pub use members::{JoinError, Member};
 pub use signals::{Generation, Rejoin};

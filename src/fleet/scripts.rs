@@ -75,4 +75,5 @@ script!(CLAIM, "claim.lua");
 script!(UNCLAIM, "unclaim.lua");
 script!(COPY, "copy.lua");
 script!(FENCE, "fence.lua");
+script!(FENCE_PUT, "fence_put.lua");
 script!(NOTED, "noted.lua");

@@ -14,7 +14,7 @@ use crate::api::{
     Admin, AdminState, BillingLimits, BillingSettings, Charges, Public, WebhookLimits, WebhookSettings,
 };
 use crate::auth::{self, Authenticator};
-use crate::billing::{self, Billing, ForwardTo, Handling, Notices, ShopSettings};
+use crate::billing::{self, Billing, ForwardTo, Handling, Notices, Outgoing, ShopSettings};
 use crate::clock;
 use crate::config::{self, Config};
 use crate::customers::{Customers, Reached};
@@ -172,14 +172,15 @@ impl Rooms {
             transport.clone(),
             reporter_options(config, state, tell),
         ));
-        let (arrived, webhook) = (Arc::new(Notify::new()), webhook_settings(config));
+        let (arrived, handling) = (Arc::new(Notify::new()), handling(config)?);
+        let webhook = webhook_settings(config, &handling);
         let billing = Billing::new(
             state.store.clone(),
             customers.clone(),
             catalogue.clone(),
             transport.clone(),
             (arrived.clone(), reporter.due()),
-            handling(config, &webhook)?,
+            handling,
         )?;
         let notices = super::notices::build(config, state, customers.clone())?;
         let reconciler = super::reconcile::build_reconciler(
@@ -249,6 +250,7 @@ pub(super) fn serve_admin(
         draining: flow.draining.clone(),
         needed: member.filter(|member| !member.degrades).map(|member| member.fleet.clone()),
         sealer: rooms.public.webhook.sealer.clone(),
+        targets: rooms.notices.targets(),
         arrived: rooms.public.arrived.clone(),
         token_digest: config.server.admin_token.as_ref().map(|token| Admin::digest(token.expose())),
         started: started.clone(),
@@ -287,12 +289,8 @@ pub(super) fn spawn_work(
     let stop = stopping.clone();
     runtime.spawn(async move { reporter.run(stop).await });
     runtime.spawn(billing::close_expired(state.store.clone(), state.ledger.clone()));
-    let kept = super::Kept {
-        records: config.ledger.retention,
-        settled: config.retention,
-        keys: config.billing.idempotency.keys,
-    };
-    runtime.spawn(super::keep_house(customers, state.ledger.clone(), state.store.clone(), folded, kept));
+    let (ledger, store) = (state.ledger.clone(), state.store.clone());
+    runtime.spawn(super::keep_house(customers, ledger, store, folded, super::Kept::of(config)));
 }
 
 /// Binds with an error that names the address.
@@ -351,30 +349,32 @@ fn shop_settings(config: &Config) -> ShopSettings {
     }
 }
 
-fn webhook_settings(config: &Config) -> WebhookSettings {
+fn webhook_settings(config: &Config, handling: &Handling) -> WebhookSettings {
     let stripe = &config.stripe;
     WebhookSettings {
         secrets: stripe.webhook_secrets.iter().map(|secret| Secret::new(secret.expose())).collect(),
         livemode: stripe.secret_key.expose().contains("_live_"),
         limits: WebhookLimits::new(config.billing.webhook_rate),
         sealer: Sealer::new(config.server.encryption_keys.iter().map(config::Secret::expose)).map(Arc::new),
-        forwards: config.selling.forward_webhooks_to.is_some().then(Arc::default),
+        outgoing: handling.outgoing(),
     }
 }
 
-fn handling(config: &Config, webhook: &WebhookSettings) -> Result<Handling, ServerError> {
-    let to = config.selling.forward_webhooks_to.clone();
-    let parts = to.zip(webhook.secrets.first().cloned()).zip(webhook.forwards.clone());
-    let forward = parts.map(|((url, secret), arrived)| {
-        let to = ForwardTo::new(url, secret, webhook.sealer.clone(), arrived);
-        to.map_err(|error| ServerError::Io(std::io::Error::other(error)))
-    });
-    Ok(Handling { shadow: in_shadow(config), forward: forward.transpose()? })
+/// Sealed by the key for that or, where there is none, by what the other handler must know anyway.
+fn outgoing(config: &Config) -> Option<Arc<Outgoing>> {
+    let secrets = config.server.encryption_keys.iter().chain(&config.stripe.webhook_secrets);
+    Outgoing::new(secrets.map(config::Secret::expose)).map(Arc::new)
 }
 
-/// Whether Stripe's events are compared only.
-pub(super) fn in_shadow(config: &Config) -> bool {
-    config.selling.webhook_mode == config::WebhookMode::Shadow
+pub(super) fn handling(config: &Config) -> Result<Handling, ServerError> {
+    let to = config.selling.forward_webhooks_to.clone();
+    let parts = to.zip(config.stripe.webhook_secrets.first()).zip(outgoing(config));
+    let forward = parts.map(|((url, secret), outgoing)| {
+        let to = ForwardTo::new(url, Secret::new(secret.expose()), outgoing);
+        to.map_err(|error| ServerError::Io(std::io::Error::other(error)))
+    });
+    let shadow = config.selling.webhook_mode == config::WebhookMode::Shadow;
+    Ok(Handling { shadow, forward: forward.transpose()? })
 }
 
 fn reporter_options(config: &Config, state: &State, moved: mpsc::UnboundedSender<u32>) -> ReporterOptions {

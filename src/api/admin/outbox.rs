@@ -1,7 +1,7 @@
 //! The outbox for operators: what Stripe has not accepted, another try, and all of it now.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -13,45 +13,32 @@ use crate::store::{OutboxFilter, RetryOutcome, WaitingEvent};
 
 use super::AdminState;
 use crate::api::Failed;
-
-const DEFAULT_LIMIT: u32 = 100;
-const MAX_LIMIT: u32 = 1_000;
+use crate::api::json::{Asked, Page, list as page_of};
 
 /// What a list may be asked for.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Asked {
+pub(super) struct Which {
     state: Option<String>,
     limit: Option<u32>,
-    /// The `next_cursor` of the page before.
-    cursor: Option<i64>,
+    cursor: Option<String>,
 }
 
 /// `GET /admin/outbox`.
 pub(super) async fn list(
     State(state): State<AdminState>,
-    asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
+    Asked(Which { state: wanted, limit, cursor }): Asked<Which>,
 ) -> Result<Json<Value>, Failed> {
-    let bad =
-        || Problem::new(Code::BadRequest, "ask with state=pending, dead or all, limit=1 to 1000, and cursor");
-    let Query(asked) = asked.map_err(|_| bad())?;
-    let filter = match asked.state.as_deref() {
+    let filter = match wanted.as_deref() {
         None | Some("all") => OutboxFilter::Unaccepted,
         Some("pending") => OutboxFilter::Pending,
         Some("dead") => OutboxFilter::Dead,
-        Some(_) => return Err(bad().into()),
+        Some(_) => return Err(Problem::new(Code::BadRequest, "state is pending, dead or all").into()),
     };
-    let limit = asked.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(bad().into());
-    }
-    // One more than is shown tells whether there are more.
-    let mut rows = state.store.waiting_events(filter, asked.cursor.unwrap_or(0), limit + 1).await?;
-    let has_more = rows.len() > limit as usize;
-    rows.truncate(limit as usize);
-    let next_cursor = rows.last().filter(|_| has_more).map(|row| row.sequence.to_string());
-    let data: Vec<_> = rows.iter().map(waiting_event_json).collect();
-    Ok(Json(json!({ "data": data, "has_more": has_more, "next_cursor": next_cursor })))
+    let page = Page { limit, cursor };
+    let (limit, after) = (page.limit()?, page.after()?);
+    let rows = state.store.waiting_events(filter, after.unwrap_or(0), limit + 1).await?;
+    Ok(page_of(rows, limit, |row| row.sequence.to_string(), waiting_event_json))
 }
 
 /// `POST /admin/outbox/{identifier}/retry`.

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use tollgate::domain::lease::Settled;
-use tollgate::fleet::{Address, Claim, Copied, FactsKey, Fleet, LinkState, Version};
+use tollgate::fleet::copy::{Changes, Copies, Fence, FenceHead, FenceState, Written};
+use tollgate::fleet::{Address, Claim, FactsKey, Fleet, LinkState, Version};
 
 use super::node::{Node, named, options, seq};
 use super::redis::{Cluster, Redis, Watched, as_user};
@@ -49,17 +50,28 @@ async fn do_the_rest(fleet: &Fleet) {
     assert_eq!(fleet.claim("event:evt_1", day).await, Ok(Claim::Ours));
     fleet.unclaim("event:evt_1").await.expect("a claim is given up");
     fleet.done("event:evt_1", "note", day).await.expect("a claim is done");
-    let set = vec![("m".to_owned(), "1".to_owned())];
-    let copied = Copied { set, removed: vec!["n".to_owned()] };
-    assert_eq!(fleet.copy(&copied).await, Ok(false));
-    let fence = fleet.take_over(fleet.slot()).await;
-    assert_eq!(fence, Ok(tollgate::fleet::FenceState::Early));
-    fleet.note_answers(fleet.slot(), &[], true).await.expect("a fence is noted in");
-    assert_eq!(fleet.own_fence().await, Ok(None));
-    fleet.drop_fence().await.expect("a fence is dropped");
+    copy_and_fence(fleet).await;
     assert_eq!(fleet.ask(&serde_json::json!("?")).await, Ok(Vec::new()));
     let question = tollgate::fleet::Question { id: "1".to_owned(), body: serde_json::Value::Null };
     fleet.answer(&question, &serde_json::json!(1)).await.expect("an answer is put");
+}
+
+async fn copy_and_fence(fleet: &Fleet) {
+    let set = vec![("m".to_owned(), "1".to_owned())];
+    let changes = Changes { number: 1, begins: true, set, removed: vec!["n".to_owned()] };
+    assert_eq!(fleet.write(&changes).await, Ok(Written::Done));
+    assert_eq!(fleet.read().await.expect("a copy").map(|copied| copied.fields), Some(changes.set.clone()));
+    let head = FenceHead { by: "1".repeat(32), at_millis: 7, inherited: false, state: FenceState::Taken };
+    let fence = Fence { head, fields: changes.set };
+    fleet.put_fence(fleet.slot(), &fence).await.expect("a fence is put up");
+    assert_eq!(fleet.take_over(fleet.slot()).await, Ok(None), "somebody else has it");
+    fleet.note_answers(fleet.slot(), 7, &[], false).await.expect("a fence is noted in");
+    assert_eq!(fleet.own_fence().await, Ok(Some(fence)));
+    fleet.settle_fence(7).await.expect("a fence is settled");
+    let mine = fleet.take_over(fleet.slot()).await.expect("Redis is there").expect("it is free again");
+    fleet.settle_fence(mine.head.at_millis).await.expect("a fence is settled");
+    fleet.clear_fence(fleet.slot(), mine.head.at_millis).await.expect("a fence goes");
+    assert_eq!(Copies::fence(fleet, fleet.slot()).await, Ok(None));
 }
 
 #[tokio::test]
