@@ -174,6 +174,7 @@ async fn slow_stripe() -> Sandbox {
         .seed(&sandbox::Catalogue {
             currency: "usd".to_owned(),
             event_name: "api_calls".to_owned(),
+            meter: "api_calls".to_owned(),
             tiers: Vec::new(),
             id_prefix: None,
         })

@@ -153,7 +153,9 @@ impl Subscription {
             paid_until,
             silent_from: paid_until.filter(unheard).map(|end| end.saturating_add(catalogue.silence_grace)),
             cancel_at: facts.cancel_at,
-            cancel_at_period_end: facts.cancel_at_period_end,
+            // Of several intervals Stripe is told the instant.
+            cancel_at_period_end: facts.cancel_at_period_end
+                || facts.cancel_at.is_some() && facts.cancel_at == paid_until,
             past_due_since: facts.past_due_since,
         }
     }

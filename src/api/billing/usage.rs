@@ -1,17 +1,18 @@
 //! `GET /billing/usage`: what the caller has used, by route, day or hour, as JSON or CSV.
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::api::caller::Caller;
+use crate::api::instant::Span;
+use crate::api::json::Asked;
 use crate::api::{Failed, Public};
 use crate::csv;
-use crate::domain::period::{parse_instant, rfc3339};
+use crate::domain::period::rfc3339;
 use crate::problem::{Code, Problem};
 use crate::store::{UsageBy, UsageOf, UsageRow};
 
@@ -21,7 +22,7 @@ const SECONDS_PER_HOUR: i64 = 3_600;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Asked {
+pub(super) struct Which {
     /// RFC 3339 instants or dates, UTC; the current period where left out. The last is not in the span.
     from: Option<String>,
     to: Option<String>,
@@ -32,9 +33,8 @@ pub(super) struct Asked {
 pub(super) async fn usage(
     State(public): State<Public>,
     caller: Caller,
-    asked: Result<Query<Asked>, QueryRejection>,
+    Asked(asked): Asked<Which>,
 ) -> Result<Response, Failed> {
-    let Query(asked) = asked.map_err(|_| bad("ask with from, to, by and format"))?;
     let (by, unit) = match asked.by.as_deref().unwrap_or("day") {
         "route" => (UsageBy::Route, "route"),
         "day" => (UsageBy::Day, "day"),
@@ -47,10 +47,10 @@ pub(super) async fn usage(
         _ => return Err(bad("format is json or csv").into()),
     };
     let period = public.customers.snapshot(&caller.entry, caller.now).period;
-    let edge = |name, given: Option<&str>, usual| given.map_or(Ok(usual), |text| instant(name, text));
+    let usual = Span { from: period.start, to: period.end };
+    let Span { from, to } = Span::parse(asked.from.as_deref(), asked.to.as_deref(), usual)?;
     // An hour is the finest there is: the one that `from` lies in counts whole.
-    let from = edge("from", asked.from.as_deref(), period.start)?;
-    let span = (from - from.rem_euclid(SECONDS_PER_HOUR), edge("to", asked.to.as_deref(), period.end)?);
+    let span = (from - from.rem_euclid(SECONDS_PER_HOUR), to);
     let rows = public.store.usage(caller.entry.number, span, by, MOST_ROWS + 1).await?;
     if rows.len() > MOST_ROWS as usize {
         let detail = format!("these are more than {MOST_ROWS} rows; narrow the span, or ask by day");
@@ -84,12 +84,6 @@ fn name(of: &UsageOf, by: UsageBy) -> String {
     }
 }
 
-fn instant(name: &str, text: &str) -> Result<i64, Problem> {
-    parse_instant(text)
-        .map(|micros| micros.div_euclid(1_000_000))
-        .ok_or_else(|| bad(format!("{name} is an instant such as 2026-11-20T10:00:00Z, or a date")))
-}
-
-fn bad(detail: impl Into<std::borrow::Cow<'static, str>>) -> Problem {
+fn bad(detail: &'static str) -> Problem {
     Problem::new(Code::BadRequest, detail)
 }

@@ -79,10 +79,10 @@ fn the_demo_stays_on_this_machine() {
     assert!(addresses.into_iter().all(|address| address.ip().is_loopback()));
     let catalogue = &config.catalogue;
     for tier in catalogue.tiers.iter().skip(1) {
-        let flat = format!("price_demo_{}_monthly", tier.name);
-        let metered = format!("price_demo_{}_api_calls", tier.name);
-        assert_eq!(tier.stripe_prices, [flat, metered]);
+        let sold = ["monthly", "yearly", "api_calls"].map(|what| format!("price_demo_{}_{what}", tier.name));
+        assert_eq!(tier.stripe_prices, sold);
     }
+    assert!(!catalogue.credit_packs.is_empty());
     assert_eq!(catalogue.tiers[0].rate.map(crate::domain::rate::Rate::burst), Some(200));
 }
 

@@ -18,11 +18,13 @@ pub use checkout::{
 };
 pub use customers::{create_customer, find_customer};
 pub use invoices::{ListedInvoice, list_invoices};
-pub use payment_methods::{ListedPaymentMethod, attach_payment_method, list_payment_methods};
+pub use payment_methods::{
+    ListedPaymentMethod, attach_payment_method, has_payment_method, list_payment_methods,
+};
 pub use portal::create_portal;
 pub use prices::{PriceObject, list_prices, retrieve_price};
 pub use subscriptions::{
-    ItemOrder, NewSubscription, cancel_subscription, create_subscription, resume_subscription,
+    ItemOrder, NewSubscription, cancel_subscription, create_subscription, make_flexible, resume_subscription,
     update_subscription,
 };
 
