@@ -8,6 +8,8 @@
 //! Two things hold for every pool: what a node has used and has in flight is within its claim, and all claims together
 //! are within the limit. So the first cannot pass the second, whoever asks when.
 
+use std::time::Duration;
+
 use smallvec::SmallVec;
 
 use super::rate::Rate;
@@ -26,7 +28,18 @@ pub enum Pool {
     Lot(i64),
     /// The spend cap of one window, in its smallest parts.
     Cap,
+    /// Units beyond what is included and granted: told, so that each node knows them all, and never lent. What is kept
+    /// of it is what was used, its limit and its price are 0.
+    Overage(MeterId),
+    /// Units of a meter that credits have paid; told likewise.
+    Credits(MeterId),
 }
+
+/// What a pool without a limit is said to hold: a number that all who count have.
+pub const UNLIMITED: u64 = 9_000_000_000_000_000;
+
+/// Permits are lent for so long from when they are counted out. Who holds them voids them earlier.
+pub const PERMITS_LAST: Duration = Duration::from_secs(1);
 
 /// What a node says about one pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +79,8 @@ pub struct Call {
     pub seq: u64,
     pub asks: SmallVec<[Ask; 2]>,
     pub rates: SmallVec<[RateAsk; 1]>,
+    /// Pools whose window ended a minute ago or more: nobody needs to know any more what was used of them.
+    pub ended: Vec<(Pool, i64)>,
     /// When the last window of these ends, in seconds.
     pub expires: i64,
     /// What other nodes say is asked for too, to be put back should Redis lose it.
@@ -91,6 +106,8 @@ pub struct Lent {
 pub struct RateLent {
     /// Permits beside those that it had, for a while from when the call was sent.
     pub more: u32,
+    /// Permits in nobody's hands.
+    pub free: u32,
     /// Until there is one, where there is none.
     pub wait_millis: u64,
 }
