@@ -11,6 +11,7 @@ mod instant;
 mod json;
 mod pricing;
 mod status;
+mod usage;
 mod webhook;
 
 use std::sync::Arc;

@@ -60,18 +60,19 @@ pub fn is_applied(kind: &str) -> bool {
 
 /// What is kept of an event. One of the other mode than the secret key's changes nothing.
 pub fn arrival(event: &Event, livemode: bool, now: i64) -> NewEvent {
-    let means_something = is_applied(&event.kind) && !is_of_other_mode(event, livemode);
     NewEvent {
         id: event.id.clone(),
         kind: event.kind.clone(),
         created: event.created.unwrap_or(now),
-        facts: means_something.then(|| EventFacts {
+        means_something: is_applied(&event.kind) && !is_of_other_mode(event, livemode),
+        // Whose it is counts for every event: it goes with them.
+        facts: EventFacts {
             object: event.object_id.clone(),
             stripe_customer: event.customer.clone(),
             subscription: event.subscription.clone(),
             client_reference_id: event.client_reference_id.clone(),
             tollgate_customer: event.tollgate_customer.clone(),
-        }),
+        },
         ..NewEvent::default()
     }
 }
@@ -85,16 +86,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn facts_are_kept_of_what_means_something_in_this_mode() {
+    fn what_means_something_is_known_by_type_and_mode() {
         let arrives = |kind: &str, livemode| {
             let id = "evt_1".to_owned();
-            let event = Event { id, kind: kind.to_owned(), livemode, ..Event::default() };
+            let customer = Some("cus_1".to_owned());
+            let event = Event { id, kind: kind.to_owned(), livemode, customer, ..Event::default() };
             arrival(&event, false, 7)
         };
-        assert!(arrives("invoice.paid", Some(false)).facts.is_some());
-        assert!(arrives("invoice.paid", None).facts.is_some());
-        assert!(arrives("invoice.paid", Some(true)).facts.is_none());
-        assert!(arrives("invoice.finalized", Some(false)).facts.is_none());
+        assert!(arrives("invoice.paid", Some(false)).means_something);
+        assert!(arrives("invoice.paid", None).means_something);
+        assert!(!arrives("invoice.paid", Some(true)).means_something);
+        assert!(!arrives("invoice.finalized", Some(false)).means_something);
+        let of = arrives("invoice.finalized", Some(false)).facts.stripe_customer;
+        assert_eq!(of.as_deref(), Some("cus_1"), "whose it is counts for all");
         assert_eq!(arrives("invoice.paid", None).created, 7);
     }
 }

@@ -58,9 +58,9 @@ impl Customers {
         self.get(name).filter(|entry| entry.account().terms().are_linked_as(claimed))
     }
 
-    /// The number under which a member is recorded.
-    pub async fn member_number(&self, member: &str) -> Result<u32, StoreError> {
-        self.store.number_member(member.to_owned()).await
+    /// The number under which a customer's member is recorded.
+    pub async fn member_number(&self, customer: u32, member: &str) -> Result<u32, StoreError> {
+        self.store.number_member(customer, member.to_owned()).await
     }
 
     /// Puts into force what the store now knows of a Stripe customer, for all of ours that it stands for.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::catalogue::Catalogue;
 use super::period::{Interval, Period};
-use super::tier::{Allowance, Tier, TierId};
+use super::tier::{Allowance, Overage, Tier, TierId};
 use super::units::MeterId;
 
 /// The statuses of a Stripe subscription
@@ -343,7 +343,8 @@ impl Entitlement {
         let meters = (0..u16::try_from(base.included.len()).unwrap_or(u16::MAX)).map(MeterId);
         let in_force = Tier {
             included: meters.filter_map(largest).collect(),
-            overage: own.unwrap_or(base).overage.clone(),
+            // Nobody bills whoever has no tier of their own.
+            overage: own.map_or(Overage::Deny, |own| own.overage.clone()),
             ..base.clone()
         };
         let set = Override { tier: Arc::new(in_force), gives_tier: tier.is_some(), until };

@@ -284,12 +284,8 @@ pub(super) fn spawn_work(
     let stop = stopping.clone();
     runtime.spawn(async move { reporter.run(stop).await });
     runtime.spawn(billing::close_expired(state.store.clone(), state.ledger.clone()));
-    let kept = super::Kept {
-        records: config.ledger.retention,
-        settled: config.retention,
-        keys: config.billing.idempotency.keys,
-    };
-    runtime.spawn(super::keep_house(customers, state.ledger.clone(), state.store.clone(), folded, kept));
+    let (ledger, store) = (state.ledger.clone(), state.store.clone());
+    runtime.spawn(super::keep_house(customers, ledger, store, folded, super::Kept::of(config)));
 }
 
 /// Binds with an error that names the address.

@@ -267,7 +267,6 @@ async fn keep_house(
     const EVERY: Duration = Duration::from_mins(1);
     tokio::spawn(tell_what_is_folded(customers.clone(), folded.clone()));
     loop {
-        tokio::time::sleep(EVERY).await;
         let now = clock::now();
         let reached = *folded.borrow();
         customers.evict(now);
@@ -281,6 +280,7 @@ async fn keep_house(
             Ok(removed) => tracing::info!(removed, "segments older than ledger.retention were removed"),
             Err(error) => tracing::warn!(%error, "old segments could not be removed"),
         }
+        tokio::time::sleep(EVERY).await;
     }
 }
 
@@ -294,6 +294,14 @@ pub(super) struct Kept {
 }
 
 impl Kept {
+    pub fn of(config: &Config) -> Self {
+        Self {
+            records: config.ledger.retention,
+            settled: config.retention,
+            keys: config.billing.idempotency.keys,
+        }
+    }
+
     fn cutoffs(&self, now: i64) -> Cutoffs {
         let records = i64::try_from(self.records.as_secs()).unwrap_or(i64::MAX);
         let Retention { financial, webhooks, logs } = self.settled;

@@ -183,7 +183,13 @@ async fn the_history_does_not_change() {
     let lot = granted(&store, 5, None, "a").await;
     fold(&store, &[(lot.grant, 1, 0)], NOW);
     fold(&store, &[(lot.grant, 0, 1)], NOW);
-    for change in ["units = 9, balance = 9 WHERE kind = 'granted'", "units = -9 WHERE kind = 'spent'"] {
+    for change in [
+        "units = 9, balance = 9 WHERE kind = 'granted'",
+        "expires_at = 9 WHERE kind = 'granted'",
+        "units = -9 WHERE kind = 'spent'",
+        "kind = 'spent' WHERE kind = 'returned'",
+        "customer = 8 WHERE kind = 'spent'",
+    ] {
         let changed =
             store.write(move |db| Ok(db.execute(&format!("UPDATE credits SET {change}"), [])?)).await;
         assert!(changed.is_err(), "{change}");

@@ -5,8 +5,8 @@ use crate::store::Cutoffs;
 use crate::store::tests::{NOW, Temporary};
 
 fn event(id: &str, means_something: bool) -> NewEvent {
-    let facts = means_something.then(EventFacts::default);
-    NewEvent { id: id.into(), kind: "invoice.paid".into(), created: NOW, facts, ..NewEvent::default() }
+    let (id, kind) = (id.into(), "invoice.paid".into());
+    NewEvent { id, kind, created: NOW, means_something, ..NewEvent::default() }
 }
 
 async fn settle(store: &Store, event: &str, outcome: InboxOutcome) {

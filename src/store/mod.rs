@@ -75,7 +75,7 @@ pub use outbox::{
     SealCursor, SealPlan, SealScope, Sealed, Unanswered, WaitingEvent, retry_dead_in,
 };
 pub use payments::{PaymentKind, PaymentRow};
-pub use people::{Erased, StillNeeded};
+pub use people::{Erased, EventsOf, StillNeeded};
 pub use reading::StoreReader;
 pub use receipts::{MeterEventReceipt, TotalReceipt};
 pub use retention::Cutoffs;

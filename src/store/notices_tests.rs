@@ -129,7 +129,7 @@ async fn what_is_settled_goes_after_its_time_and_its_cause_later() {
 #[tokio::test]
 async fn low_credits_are_told_once_for_each_grant() {
     let Temporary { store, _folder } = store();
-    store.set_credits_low(10).expect("writes");
+    store.set_credits_low(10, Some("free")).expect("writes");
     store.customer("acme".to_owned(), None, NOW).await.expect("registers");
     let change = async |sql: &'static str| {
         store.write(move |db| Ok(db.execute(sql, [])?)).await.expect("writes");
@@ -149,9 +149,9 @@ async fn low_credits_are_told_once_for_each_grant() {
     let taken = "INSERT INTO credits (customer, at, kind, units, balance) VALUES (1, 8, 'taken', -9, 0)";
     assert_eq!(change(taken).await, [0, 9], "a new grant is told of anew");
     let rows = store.notices(NoticeFilter { limit: 1, ..NoticeFilter::default() }).await.expect("reads");
-    let data = json!({ "customer": "acme", "tier": null, "status": "no_subscription", "credits": 0 });
+    let data = json!({ "customer": "acme", "tier": "free", "status": "no_subscription", "credits": 0 });
     assert_eq!((rows[0].kind.as_str(), &rows[0].data), ("credits.low", &data));
-    store.set_credits_low(0).expect("writes");
+    store.set_credits_low(0, None).expect("writes");
     let last = "INSERT INTO credits (customer, at, kind, units, balance) VALUES (1, 9, 'granted', 1, 1)";
     assert_eq!(change(last).await, [0, 9]);
     let expired = "INSERT INTO credits (customer, at, kind, units, balance) VALUES (1, 9, 'expired', -1, 0)";

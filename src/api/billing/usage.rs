@@ -1,5 +1,6 @@
-//! `GET /billing/usage`: what the caller has used, by route, day or hour, as JSON or CSV.
+//! `GET /billing/usage`: what the caller has used.
 
+<<<<<<< HEAD
 use axum::Json;
 use axum::extract::State;
 use axum::http::header;
@@ -29,10 +30,20 @@ pub(super) struct Which {
     by: Option<String>,
     format: Option<String>,
 }
+=======
+use axum::extract::State;
+use axum::response::Response;
+
+use crate::api::caller::Caller;
+use crate::api::json::Asked;
+use crate::api::usage::{Question, answer};
+use crate::api::{Failed, Public};
+>>>>>>> p-b
 
 pub(super) async fn usage(
     State(public): State<Public>,
     caller: Caller,
+<<<<<<< HEAD
     Asked(asked): Asked<Which>,
 ) -> Result<Response, Failed> {
     let (by, unit) = match asked.by.as_deref().unwrap_or("day") {
@@ -86,4 +97,10 @@ fn name(of: &UsageOf, by: UsageBy) -> String {
 
 fn bad(detail: &'static str) -> Problem {
     Problem::new(Code::BadRequest, detail)
+=======
+    Asked(question): Asked<Question>,
+) -> Result<Response, Failed> {
+    let period = public.customers.snapshot(&caller.entry, caller.now).period;
+    answer(&public.store, caller.entry.number, period, question).await
+>>>>>>> p-b
 }
