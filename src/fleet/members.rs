@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use redis::Value;
-use tokio::time::{sleep, timeout};
+use tokio::sync::Notify;
+use tokio::time::sleep;
 
 use super::lease::{millis, strange};
 use super::link::{Failed, Lane};
@@ -66,6 +67,8 @@ pub(super) struct Heart {
     touched: AtomicU8,
     has_time: AtomicBool,
     has_left: AtomicBool,
+    /// The next beat should not wait.
+    pub(super) early: Notify,
 }
 
 /// What came of saying something about this node.
@@ -117,8 +120,11 @@ impl Fleet {
             };
             match result {
                 Ok(()) => {
-                    // Woken when a request finds that it is lost.
-                    let _ = timeout(BEAT, self.link.lost.notified()).await;
+                    tokio::select! {
+                        () = sleep(BEAT) => {}
+                        () = self.link.lost.notified() => {}
+                        () = self.heart.early.notified() => {}
+                    }
                 }
                 // Late once: at once again, to know.
                 Err(JoinError::Away(_)) if self.link.is_connected() => {}

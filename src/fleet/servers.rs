@@ -171,7 +171,7 @@ fn no_server() -> RedisError {
 }
 
 fn info(address: ConnectionAddr, redis: &Address) -> RedisResult<redis::ConnectionInfo> {
-    let mut who = RedisConnectionInfo::default().set_db(redis.database.into());
+    let mut who = RedisConnectionInfo::default().set_db(redis.database.into()).set_skip_set_lib_name();
     if let Some(user) = &redis.user {
         who = who.set_username(user);
     }

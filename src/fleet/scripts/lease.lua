@@ -137,7 +137,7 @@ local function settle(key, text)
     end
   end
   redis.call('HSET', key, 'n' .. slot, table.concat(kept, ','))
-  redis.call('PEXPIREAT', key, math.max(expires, now + 1000, redis.call('PEXPIRETIME', key)))
+  redis.call('PEXPIREAT', key, num(math.max(expires, now + 86400000, redis.call('PEXPIRETIME', key))))
   if recalled then redis.call('PUBLISH', 'tg:recall', slot .. ' ' .. key) end
   local seen = {}
   if wants then
