@@ -15,7 +15,7 @@ use crate::domain::lease::UNLIMITED;
 pub use crate::config::written::OnRedisLoss;
 
 /// Nothing older is taken by Stripe, but for some days in which a machine may come back.
-const LATEST_TAKE_OVER: Duration = Duration::from_secs(30 * 86_400);
+const LATEST_TAKE_OVER: Duration = Duration::from_hours(30 * 24);
 
 /// Several gateways that share a Redis.
 #[derive(Clone, Debug)]
@@ -81,6 +81,8 @@ fn check_way(redis: &At<Redis>, authorities: Option<&At<Content>>, found: &mut F
             "write rediss instead of redis in fleet.redis, or leave this out",
         );
     } else if !authorities.value.0.contains("-----BEGIN CERTIFICATE-----") {
+        // It may be a key.
+        found.masked.push(authorities.place.span.clone());
         let help = "name a file in PEM: fleet.redis_ca = { file = \"redis-ca.pem\" }";
         found.error(&authorities.place, "there is no certificate in it", help);
     }

@@ -1,4 +1,4 @@
-//! A Cluster, a Sentinel with a replica, TLS, and a user who may do only what is needed.
+//! A Cluster, a Sentinel with a replica, TLS.
 
 use std::collections::BTreeSet;
 
@@ -10,13 +10,8 @@ use super::redis::{Cluster, Redis, Watched};
 use super::shared::found;
 use crate::harness::{PATIENCE, until};
 
-/// What a user of the fleet may do, as `deploy/fleet/users.acl` has it.
-const RIGHTS: &str = "~tg:* &tg:* +eval +evalsha +hset +hget +hmget +hgetall +hdel +hexists +hincrby +del +set +get \
-                      +exists +pexpire +pexpireat +pexpiretime +persist +copy +xadd +xrange +xrevrange +scan +rpush \
-                      +lpop +publish +subscribe +time +ping +info +cluster|slots +cluster|shards +hello +auth";
-
 /// All that a member does, once.
-async fn do_everything(address: Address) -> Node {
+pub async fn do_everything(address: Address) -> Node {
     let node = Node::join(address, "one").await;
     let fleet = &node.fleet;
     for n in 0..40 {
@@ -140,22 +135,4 @@ async fn tls_trusts_the_authority_that_is_given() {
     do_everything(trusting).await;
     let fleet = Fleet::new(&options(redis.address(), "two")).expect("an address");
     assert!(fleet.join().await.is_err(), "the machine does not know this authority");
-}
-
-#[tokio::test]
-async fn a_user_needs_no_more_rights_than_are_told() {
-    let redis = Redis::start().await;
-    let rights: Vec<_> = RIGHTS.split_whitespace().collect();
-    let words: Vec<_> =
-        ["ACL", "SETUSER", "tollgate", "reset", "on", ">secret"].into_iter().chain(rights).collect();
-    let () = redis.ask(&words).await;
-    let () = redis.ask(&["CONFIG", "SET", "requirepass", "other"]).await;
-    let password = |password: &str| Address {
-        user: Some("tollgate".to_owned()),
-        password: Some(password.to_owned()),
-        ..redis.address()
-    };
-    do_everything(password("secret")).await;
-    let fleet = Fleet::new(&options(password("wrong"), "two")).expect("an address");
-    assert!(fleet.join().await.is_err());
 }

@@ -3,9 +3,11 @@
 //! - [`leases`] what one node is lent, others are not; what Redis loses is put back
 //! - [`members`] who is there, and who must not be
 //! - [`shared`] facts, claims, copies and questions
-//! - [`layouts`] a Cluster, a Sentinel, TLS, a user with few rights
+//! - [`layouts`] a Cluster, a Sentinel, TLS
+//! - [`deploy`] the shipped files of `deploy/fleet`: what is set on Redis, a user with few rights
 //! - [`outages`] a Redis that is slow, stopped, killed, full
 
+mod deploy;
 mod layouts;
 mod leases;
 mod members;
