@@ -45,7 +45,7 @@ async fn do_the_rest(fleet: &Fleet) {
     assert_eq!(news.changed.len(), 40);
     fleet.next_hint().await;
 
-    let day = std::time::Duration::from_secs(86_400);
+    let day = std::time::Duration::from_hours(24);
     assert_eq!(fleet.claim("event:evt_1", day).await, Ok(Claim::Ours));
     fleet.unclaim("event:evt_1").await.expect("a claim is given up");
     fleet.done("event:evt_1", "note", day).await.expect("a claim is done");
