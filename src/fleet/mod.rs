@@ -5,6 +5,7 @@
 
 mod address;
 mod ask;
+mod charged;
 mod claims;
 mod copy;
 mod facts;

@@ -11,7 +11,8 @@ use tokio::runtime::Runtime;
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::api::{
-    Admin, AdminState, BillingLimits, BillingSettings, Charges, Public, WebhookLimits, WebhookSettings,
+    Admin, AdminState, BillingLimits, BillingSettings, Charges, Others, Public, WebhookLimits,
+    WebhookSettings, answer_others,
 };
 use crate::auth::{self, Authenticator};
 use crate::billing::{self, Billing, ForwardTo, Handling, Notices, ShopSettings};
@@ -200,6 +201,7 @@ impl Rooms {
             work: runtime.handle().clone(),
             webhook: Arc::new(webhook),
             arrived,
+            others: Others::new(member.map(|member| member.fleet.clone())),
         };
         let ledger = state.ledger.clone();
         let reconciler = Arc::new(reconciler);
@@ -236,7 +238,7 @@ pub(super) fn serve_admin(
     let listener = listen(address)?;
     listener.set_nonblocking(true)?;
     let ledger_folder = config.server.data_dir.join("ledger");
-    let router = Admin::router(AdminState {
+    let state = AdminState {
         catalogue: config.catalogue.clone(),
         charges: Arc::new(Charges::new(ledger_folder, rooms.ledger_id)),
         customers: rooms.customers.clone(),
@@ -248,12 +250,17 @@ pub(super) fn serve_admin(
         transport: rooms.transport.clone(),
         draining: flow.draining.clone(),
         needed: member.filter(|member| !member.degrades).map(|member| member.fleet.clone()),
+        others: rooms.public.others.clone(),
         sealer: rooms.public.webhook.sealer.clone(),
         arrived: rooms.public.arrived.clone(),
         token_digest: config.server.admin_token.as_ref().map(|token| Admin::digest(token.expose())),
         started: started.clone(),
         stopping: stopping.clone(),
-    });
+    };
+    if let Some(member) = member {
+        runtime.spawn(answer_others(state.clone(), member.fleet.clone()));
+    }
+    let router = Admin::router(state);
     let mut stopping = stopping.clone();
     let _guard = runtime.enter();
     let listener = TcpListener::from_std(listener)?;

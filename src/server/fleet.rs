@@ -40,7 +40,7 @@ impl Member {
     pub fn join(config: &Config, state: &State, runtime: &Runtime) -> Result<Option<Self>, ServerError> {
         let Some(written) = &config.fleet else { return Ok(None) };
         let options = Options {
-            address: address(&written.redis),
+            address: address(&written.redis, written.redis_ca.as_deref()),
             timeout: written.redis_timeout,
             publish_interval: written.publish_interval,
             take_over_after: written.take_over_after,
@@ -215,7 +215,7 @@ fn words(config: &Config) -> Words {
     Words::new(meters, catalogue.routes.iter().map(|route| &*route.pattern))
 }
 
-fn address(redis: &config::Redis) -> Address {
+fn address(redis: &config::Redis, authorities: Option<&str>) -> Address {
     Address {
         layout: match &redis.layout {
             config::Layout::Single => Layout::Single,
@@ -227,6 +227,6 @@ fn address(redis: &config::Redis) -> Address {
         user: redis.user.clone(),
         password: redis.password.as_ref().map(|password| password.expose().to_owned()),
         database: redis.database,
-        authorities: None,
+        authorities: authorities.map(|pem| pem.as_bytes().to_vec()),
     }
 }
