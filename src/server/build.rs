@@ -11,8 +11,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::api::{
-    Admin, AdminState, BillingLimits, BillingSettings, Charges, Others, Public, WebhookLimits,
-    WebhookSettings, answer_others,
+    Admin, AdminState, BillingLimits, BillingSettings, Charges, Public, WebhookLimits, WebhookSettings,
 };
 use crate::auth::{self, Authenticator};
 use crate::billing::{self, Billing, ForwardTo, Handling, Notices, ShopSettings};
@@ -201,7 +200,7 @@ impl Rooms {
             work: runtime.handle().clone(),
             webhook: Arc::new(webhook),
             arrived,
-            others: Others::new(member.map(|member| member.fleet.clone())),
+            others: super::fleet::others(member),
         };
         let ledger = state.ledger.clone();
         let reconciler = Arc::new(reconciler);
@@ -257,9 +256,7 @@ pub(super) fn serve_admin(
         started: started.clone(),
         stopping: stopping.clone(),
     };
-    if let Some(member) = member {
-        runtime.spawn(answer_others(state.clone(), member.fleet.clone()));
-    }
+    super::fleet::answer(member, &state, runtime);
     let router = Admin::router(state);
     let mut stopping = stopping.clone();
     let _guard = runtime.enter();

@@ -8,6 +8,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
+use crate::api::{AdminState, Others, answer_others};
 use crate::clock;
 use crate::config::{self, Config, OnRedisLoss};
 use crate::customers::fleet::{Leases, NotPutBack, Options as LeaseOptions};
@@ -168,6 +169,18 @@ impl Member {
         // Lost again or away: it is asked for again.
         let _ = futures_util::future::join_all(said).await;
         tracing::info!(buckets = lost.len(), millis = begun.elapsed().as_millis(), "put_back");
+    }
+}
+
+/// Who is asked for lists of the whole fleet.
+pub(super) fn others(member: Option<&Member>) -> Others {
+    Others::new(member.map(|member| member.fleet.clone()))
+}
+
+/// Answers the others when they make such lists.
+pub(super) fn answer(member: Option<&Member>, state: &AdminState, runtime: &Runtime) {
+    if let Some(member) = member {
+        runtime.spawn(answer_others(state.clone(), member.fleet.clone()));
     }
 }
 

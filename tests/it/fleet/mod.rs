@@ -3,11 +3,13 @@
 //! - [`leases`] what one node is lent, others are not; what Redis loses is put back
 //! - [`members`] who is there, and who must not be
 //! - [`shared`] facts, claims, copies and questions
+//! - [`everywhere`] two gateways: keys charged once, lists of both
 //! - [`layouts`] a Cluster, a Sentinel, TLS
 //! - [`deploy`] the shipped files of `deploy/fleet`: what is set on Redis, a user with few rights
 //! - [`outages`] a Redis that is slow, stopped, killed, full
 
 mod deploy;
+mod everywhere;
 mod layouts;
 mod leases;
 mod members;
