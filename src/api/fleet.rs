@@ -109,11 +109,13 @@ impl Others {
 impl<T> Told<T> {
     fn new(mut answers: Vec<(String, T)>, mut known: Vec<String>, own: &str) -> Self {
         answers.sort_by(|(one, _), (other, _)| one.cmp(other));
-        // A name that somebody else had before stands there with a number behind it.
+        // Whoever has been there once knows at least itself.
+        if known.is_empty() {
+            return Self { answers, missing: vec![ALL_OTHERS.to_owned()] };
+        }
         known.retain(|name| name != own && answers.iter().all(|(node, _)| node != name));
         known.sort();
-        let nobody = answers.is_empty() && known.is_empty();
-        Self { answers, missing: if nobody { vec![ALL_OTHERS.to_owned()] } else { known } }
+        Self { answers, missing: known }
     }
 
     /// All that was answered.
@@ -157,6 +159,7 @@ mod tests {
     fn a_node_that_knows_nobody_does_not_say_that_all_have_told() {
         assert_eq!(told(&[], &[]), ["*"]);
         assert_eq!(told(&[], &["a", "b"]), ["b"]);
+        assert_eq!(told(&[], &["a"]), [""; 0], "the only one of its fleet");
     }
 
     #[test]

@@ -31,7 +31,7 @@ fn an_address_and_a_name_are_enough() {
         (fleet.lease_wait, fleet.publish_interval),
         (Duration::from_millis(250), Duration::from_millis(250))
     );
-    assert_eq!(fleet.take_over_after, Duration::from_secs(600));
+    assert_eq!(fleet.take_over_after, Duration::from_mins(10));
     assert_eq!(config.catalogue.tier(TierId(0)).degraded_allowance, 100);
     let alone = read(&beside("")).expect("no mistake");
     assert!(alone.fleet.is_none());
