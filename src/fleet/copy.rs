@@ -42,8 +42,8 @@ pub enum FenceState {
 }
 
 impl Fleet {
-    /// Changes this node's copy; all at once up to a thousand fields, in their order beyond. `false`: Redis had none, or
-    /// has lost it, so that all of it must be copied.
+    /// Changes this node's copy; all at once up to a thousand fields, in their order beyond. `false`: Redis had none,
+    /// or has lost it, so that all of it must be copied.
     pub async fn copy(&self, changes: &Copied) -> Result<bool, Away> {
         let (set, removed) = (changes.set.as_slice(), changes.removed.as_slice());
         if set.len() + removed.len() <= AT_ONCE {

@@ -1,4 +1,4 @@
-//! A Cluster, a Sentinel with a replica, TLS.
+//! A Cluster, a Sentinel with a replica, TLS, and a user who may do only what is needed.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use tollgate::domain::lease::Settled;
 use tollgate::fleet::{Address, Claim, Copied, FactsKey, Fleet, LinkState, Version};
 
 use super::node::{Node, named, options, seq};
-use super::redis::{Cluster, Redis, Watched};
+use super::redis::{Cluster, Redis, Watched, as_user};
 use super::shared::found;
 use crate::harness::{PATIENCE, until};
 
@@ -71,7 +71,10 @@ async fn a_single_server_does_everything() {
 #[tokio::test]
 async fn a_cluster_does_everything() {
     let cluster = Cluster::start().await;
-    let node = do_everything(cluster.address()).await;
+    for server in &cluster.servers {
+        server.add_user().await;
+    }
+    let node = do_everything(as_user(cluster.address())).await;
     for server in &cluster.servers {
         let keys: Vec<String> = server.ask(&["KEYS", "tg:{*}:c:*"]).await;
         assert!(!keys.is_empty(), "the customers are spread over all");
@@ -113,7 +116,9 @@ async fn of_a_cluster_one_server_may_be_away() {
 #[tokio::test]
 async fn a_sentinel_names_the_new_master() {
     let mut watched = Watched::start().await;
-    let node = Node::join(watched.address(), "one").await;
+    watched.master.add_user().await;
+    watched.replica.add_user().await;
+    let node = Node::join(as_user(watched.address()), "one").await;
     assert_eq!(node.lent("acme", [3, 3, 9, 9, 100]).await.held, 9);
     let new = watched.replica.at().port();
     watched.master.kill();
