@@ -7,6 +7,7 @@ use smol_str::SmolStr;
 
 use crate::domain::account::{Account, Terms, Unbilled, Window};
 use crate::domain::catalogue::Catalogue;
+use crate::domain::credits::Lot;
 use crate::domain::idempotency::{Charged, Digest, REMEMBERED_SECONDS};
 use crate::domain::period::Period;
 use crate::domain::subscription::{Entitlement, Facts, Outline, Subscription};
@@ -126,7 +127,15 @@ impl Customers {
         let mut account = account.with_keys(keys).with_credits(lots);
         if self.fleet.is_some() {
             let granted: Vec<_> = grants.iter().map(|grant| (grant.number, grant.units)).collect();
-            account = account.with_share(&granted).with_notes(fleet::first_notes(&grants));
+            let grants_as_lots = grants.iter().map(|grant| Lot {
+                grant: grant.number,
+                units: grant.units,
+                expires_at: grant.expires_at,
+            });
+            account = account
+                .with_share(&granted)
+                .with_spent(grants_as_lots)
+                .with_notes(fleet::first_notes(&grants));
         }
         Entry::new(customer.name.into(), customer.number, account, now)
     }

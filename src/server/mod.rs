@@ -76,7 +76,7 @@ pub enum ServerError {
     NotOpen,
     #[error("fleet.redis: {0}; check the address")]
     Redis(String),
-    #[error("fleet: {0}")]
+    #[error(transparent)]
     Fleet(#[from] crate::fleet::JoinError),
     #[error("{0}")]
     Io(#[from] std::io::Error),
