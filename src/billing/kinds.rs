@@ -48,6 +48,16 @@ pub(super) fn about(kind: &str) -> Option<About> {
     APPLIED.iter().find(|(name, _)| *name == kind).map(|(_, about)| *about)
 }
 
+/// Whether its object may say which customer of ours it belongs to. What has ended may not, nor an invoice, which often
+/// comes later still: who was erased would be here again.
+fn may_name_a_customer(kind: &str) -> bool {
+    match about(kind) {
+        Some(About::Subscription) => kind != "customer.subscription.deleted",
+        Some(About::CustomerDeleted | About::Invoice) | None => false,
+        Some(_) => true,
+    }
+}
+
 /// Those that Stripe lists: thin events are not among them.
 pub(super) fn listed() -> impl Iterator<Item = &'static str> {
     APPLIED.iter().map(|(kind, _)| *kind).filter(|kind| !kind.starts_with("v1."))
@@ -71,7 +81,7 @@ pub fn arrival(event: &Event, livemode: bool, now: i64) -> NewEvent {
             stripe_customer: event.customer.clone(),
             subscription: event.subscription.clone(),
             client_reference_id: event.client_reference_id.clone(),
-            tollgate_customer: event.tollgate_customer.clone(),
+            tollgate_customer: event.tollgate_customer.clone().filter(|_| may_name_a_customer(&event.kind)),
         },
         ..NewEvent::default()
     }
@@ -84,6 +94,17 @@ pub fn is_of_other_mode(event: &Event, livemode: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_outlives_a_customer_names_nobody() {
+        for kind in ["customer.deleted", "customer.subscription.deleted", "invoice.paid", "invoice.finalized"]
+        {
+            assert!(!may_name_a_customer(kind), "{kind}");
+        }
+        for kind in ["customer.updated", "customer.subscription.created", "checkout.session.completed"] {
+            assert!(may_name_a_customer(kind), "{kind}");
+        }
+    }
 
     #[test]
     fn what_means_something_is_known_by_type_and_mode() {

@@ -3,23 +3,19 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use sha2::{Digest, Sha256};
-use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, mpsc, watch};
 
-use crate::api::{
-    Admin, AdminState, BillingLimits, BillingSettings, Charges, Public, WebhookLimits, WebhookSettings,
-};
+use crate::api::{BillingLimits, BillingSettings, Public, WebhookLimits, WebhookSettings};
 use crate::auth::{self, Authenticator};
-use crate::billing::{self, Billing, ForwardTo, Handling, Notices, ShopSettings};
+use crate::billing::{self, Billing, ForwardTo, Handling, Notices, Outgoing, ShopSettings};
 use crate::clock;
 use crate::config::{self, Config};
 use crate::customers::{Customers, Reached};
 use crate::domain::catalogue::Catalogue;
-use crate::gateway::{Flow, RecordNumbers};
+use crate::gateway::RecordNumbers;
 use crate::ledger::{Disk, Durability, Ledger, LedgerId, Lost, Options, Position, Resume};
 use crate::metrics::METRICS;
 use crate::problem::Code;
@@ -140,10 +136,10 @@ pub(super) struct Rooms {
     pub reconciler: Arc<Reconciler>,
     pub public: Public,
     pub ledger: Arc<Ledger>,
-    ledger_id: LedgerId,
+    pub ledger_id: LedgerId,
     pub folded: watch::Receiver<Folded>,
-    billing: Billing,
-    notices: Notices,
+    pub billing: Billing,
+    pub notices: Notices,
     unknown: mpsc::UnboundedReceiver<String>,
     moved: mpsc::UnboundedReceiver<u32>,
     reached: mpsc::UnboundedReceiver<Reached>,
@@ -172,14 +168,15 @@ impl Rooms {
             transport.clone(),
             reporter_options(config, state, tell),
         ));
-        let (arrived, webhook) = (Arc::new(Notify::new()), webhook_settings(config));
+        let (arrived, handling) = (Arc::new(Notify::new()), handling(config)?);
+        let webhook = webhook_settings(config, &handling);
         let billing = Billing::new(
             state.store.clone(),
             customers.clone(),
             catalogue.clone(),
             transport.clone(),
             (arrived.clone(), reporter.due()),
-            handling(config, &webhook)?,
+            handling,
         )?;
         let notices = super::notices::build(config, state, customers.clone())?;
         let reconciler = super::reconcile::build_reconciler(
@@ -221,56 +218,6 @@ impl Rooms {
             reached,
         })
     }
-}
-
-/// Serves the operator's port.
-pub(super) fn serve_admin(
-    config: &Config,
-    rooms: &Rooms,
-    member: Option<&Member>,
-    flow: &Flow,
-    started: &Arc<AtomicBool>,
-    runtime: &Runtime,
-    stopping: &watch::Receiver<bool>,
-) -> Result<(), ServerError> {
-    let address = config.server.admin_listen;
-    let listener = listen(address)?;
-    listener.set_nonblocking(true)?;
-    let ledger_folder = config.server.data_dir.join("ledger");
-    let state = AdminState {
-        catalogue: config.catalogue.clone(),
-        charges: Arc::new(Charges::new(ledger_folder, rooms.ledger_id)),
-        customers: rooms.customers.clone(),
-        ledger: rooms.ledger.clone(),
-        store: rooms.public.store.clone(),
-        reporter: rooms.reporter.clone(),
-        reconciler: rooms.reconciler.clone(),
-        sync: rooms.billing.sync(),
-        transport: rooms.transport.clone(),
-        draining: flow.draining.clone(),
-        needed: member.filter(|member| !member.degrades).map(|member| member.fleet.clone()),
-        others: rooms.public.others.clone(),
-        sealer: rooms.public.webhook.sealer.clone(),
-        arrived: rooms.public.arrived.clone(),
-        token_digest: config.server.admin_token.as_ref().map(|token| Admin::digest(token.expose())),
-        started: started.clone(),
-        stopping: stopping.clone(),
-    };
-    super::fleet::answer(member, &state, runtime);
-    let router = Admin::router(state);
-    let mut stopping = stopping.clone();
-    let _guard = runtime.enter();
-    let listener = TcpListener::from_std(listener)?;
-    runtime.spawn(async move {
-        let served = axum::serve(listener, router).with_graceful_shutdown(async move {
-            // An error means that the server is gone, which ends this too.
-            let _ = stopping.wait_for(|stop| *stop).await;
-        });
-        if let Err(error) = served.await {
-            tracing::error!(%error, "the admin port failed");
-        }
-    });
-    Ok(())
 }
 
 /// Starts what works beside the requests.
@@ -351,30 +298,32 @@ fn shop_settings(config: &Config) -> ShopSettings {
     }
 }
 
-fn webhook_settings(config: &Config) -> WebhookSettings {
+fn webhook_settings(config: &Config, handling: &Handling) -> WebhookSettings {
     let stripe = &config.stripe;
     WebhookSettings {
         secrets: stripe.webhook_secrets.iter().map(|secret| Secret::new(secret.expose())).collect(),
         livemode: stripe.secret_key.expose().contains("_live_"),
         limits: WebhookLimits::new(config.billing.webhook_rate),
         sealer: Sealer::new(config.server.encryption_keys.iter().map(config::Secret::expose)).map(Arc::new),
-        forwards: config.selling.forward_webhooks_to.is_some().then(Arc::default),
+        outgoing: handling.outgoing(),
     }
 }
 
-fn handling(config: &Config, webhook: &WebhookSettings) -> Result<Handling, ServerError> {
-    let to = config.selling.forward_webhooks_to.clone();
-    let parts = to.zip(webhook.secrets.first().cloned()).zip(webhook.forwards.clone());
-    let forward = parts.map(|((url, secret), arrived)| {
-        let to = ForwardTo::new(url, secret, webhook.sealer.clone(), arrived);
-        to.map_err(|error| ServerError::Io(std::io::Error::other(error)))
-    });
-    Ok(Handling { shadow: in_shadow(config), forward: forward.transpose()? })
+/// Sealed by the key for that or, where there is none, by what the other handler must know anyway.
+fn outgoing(config: &Config) -> Option<Arc<Outgoing>> {
+    let secrets = config.server.encryption_keys.iter().chain(&config.stripe.webhook_secrets);
+    Outgoing::new(secrets.map(config::Secret::expose)).map(Arc::new)
 }
 
-/// Whether Stripe's events are compared only.
-pub(super) fn in_shadow(config: &Config) -> bool {
-    config.selling.webhook_mode == config::WebhookMode::Shadow
+pub(super) fn handling(config: &Config) -> Result<Handling, ServerError> {
+    let to = config.selling.forward_webhooks_to.clone();
+    let parts = to.zip(config.stripe.webhook_secrets.first()).zip(outgoing(config));
+    let forward = parts.map(|((url, secret), outgoing)| {
+        let to = ForwardTo::new(url, Secret::new(secret.expose()), outgoing);
+        to.map_err(|error| ServerError::Io(std::io::Error::other(error)))
+    });
+    let shadow = config.selling.webhook_mode == config::WebhookMode::Shadow;
+    Ok(Handling { shadow, forward: forward.transpose()? })
 }
 
 fn reporter_options(config: &Config, state: &State, moved: mpsc::UnboundedSender<u32>) -> ReporterOptions {

@@ -58,7 +58,9 @@ pub use closed_checkouts::{BegunCheckout, CheckoutEnd};
 pub use credits::{CreditAct, CreditGrant, CreditKey, CreditRow, CreditUse, Grant};
 pub use customers::{CustomerRow, LinkedBy, NewLink};
 pub use customers_list::{CustomerFilter, CustomerListing, TierFilter};
-pub use deliveries::{Delivery, DeliveryRow, NoticeFilter, NoticeRow, Retry, Subscriber, Tried};
+pub use deliveries::{
+    Delivery, DeliveryRow, DeliveryState, NoticeFilter, NoticeRow, Retry, Subscriber, Tried,
+};
 pub use estimates::Estimate;
 pub use forwards::Forward;
 pub use idempotency::{KeyChange, KeyNews, KeyRow};

@@ -108,7 +108,8 @@ const EXPORTED: [(&str, &str); 16] = [
     ),
     (
         "messages",
-        "SELECT id, kind, data, strftime('%FT%TZ', at, 'unixepoch') AS at FROM notices WHERE customer = ?1 ORDER BY id",
+        "SELECT id, kind, data, strftime('%FT%TZ', at, 'unixepoch') AS at
+         FROM notices WHERE customer = ?1 AND data <> '' ORDER BY id",
     ),
     (
         "audit",

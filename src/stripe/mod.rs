@@ -50,7 +50,7 @@ pub use buying::{
 pub use calls::Calls;
 pub use error::{CallError, StatusError};
 pub use event::{Event, EventError};
-pub use events::{EVENTS_KEPT_SECONDS, EventPage, MOST_KINDS, event_page};
+pub use events::{EVENTS_KEPT_SECONDS, EventPage, ListedEvent, MOST_KINDS, event_page};
 pub use invoice::{Invoice, InvoiceLine, retrieve_invoice, retrieve_lookup_key};
 pub use limiter::Lane;
 pub use marks::Marks;

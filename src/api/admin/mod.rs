@@ -69,6 +69,8 @@ pub struct AdminState {
     pub others: Others,
     /// Opens the payloads of webhooks.
     pub sealer: Option<Arc<Sealer>>,
+    /// The names of those who are told what happens.
+    pub targets: Arc<[String]>,
     /// Told when a webhook is to be applied again.
     pub arrived: Arc<Notify>,
     /// SHA-256 of the admin token; without one `/admin/*` is closed.

@@ -1,7 +1,7 @@
 //! The outbox for operators: what Stripe has not accepted, another try, and all of it now.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -14,50 +14,39 @@ use crate::store::{OutboxFilter, RetryOutcome, Store, WaitingEvent};
 use super::AdminState;
 use crate::api::Failed;
 use crate::api::fleet::{Behind, Question, Told, of_node, with_missing};
-
-const DEFAULT_LIMIT: u32 = 100;
-const MAX_LIMIT: u32 = 1_000;
+use crate::api::json::{Asked, Page, list as page_of};
 
 /// What a list may be asked for.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Asked {
+pub(super) struct Which {
     state: Option<String>,
     limit: Option<u32>,
-    /// The `next_cursor` of the page before.
     cursor: Option<String>,
 }
 
 /// `GET /admin/outbox`.
 pub(super) async fn list(
     State(state): State<AdminState>,
-    asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
+    Asked(Which { state: wanted, limit, cursor }): Asked<Which>,
 ) -> Result<Json<Value>, Failed> {
-    let bad =
-        || Problem::new(Code::BadRequest, "ask with state=pending, dead or all, limit=1 to 1000, and cursor");
-    let Query(asked) = asked.map_err(|_| bad())?;
-    let limit = asked.limit.unwrap_or(DEFAULT_LIMIT);
-    let node = state.others.node();
-    let after = asked.cursor.as_deref().map(|cursor| place(cursor, node).ok_or_else(bad)).transpose()?;
-    if !(1..=MAX_LIMIT).contains(&limit) || filter(asked.state.as_deref()).is_none() {
-        return Err(bad().into());
+    if filter(wanted.as_deref()).is_none() {
+        return Err(Problem::new(Code::BadRequest, "state is pending, dead or all").into());
     }
-    // One more than is shown tells whether there are more.
-    let question = Question::Outbox { state: asked.state.clone(), after: after.clone(), limit: limit + 1 };
+    let node = state.others.node();
+    let page = Page { limit, cursor };
+    let (limit, after) = (page.limit()?, place(&page, node)?);
+    let question = Question::Outbox { state: wanted.clone(), after: after.clone(), limit: limit + 1 };
     let (own, told) = tokio::join!(
-        rows(&state.store, asked.state.as_deref(), after.as_ref(), limit + 1, node),
+        rows(&state.store, wanted.as_deref(), after.as_ref(), limit + 1, node),
         state.others.ask::<Vec<(Behind, Value)>>(question),
     );
     let missing = told.as_ref().map(|told| told.missing.clone());
     let mut rows = own?;
     rows.extend(told.into_iter().flat_map(Told::into_answers).flatten());
     rows.sort_by(|(one, _), (other, _)| one.cmp(other));
-    let has_more = rows.len() > limit as usize;
-    rows.truncate(limit as usize);
     let cursor = |(at, _): &(Behind, Value)| node.map_or_else(|| at.number.to_string(), |_| at.cursor());
-    let next_cursor = rows.last().filter(|_| has_more).map(cursor);
-    let data: Vec<_> = rows.into_iter().map(|(_, row)| row).collect();
-    let list = json!({ "data": data, "has_more": has_more, "next_cursor": next_cursor });
+    let Json(list) = page_of(rows, limit, cursor, |(_, row)| row.clone());
     Ok(Json(with_missing(list, missing.as_deref())))
 }
 
@@ -70,12 +59,13 @@ fn filter(state: Option<&str>) -> Option<OutboxFilter> {
     }
 }
 
-/// In a fleet a cursor names the node.
-fn place(cursor: &str, node: Option<&str>) -> Option<Behind> {
-    match node {
-        Some(_) => Behind::parse(cursor),
-        None => Some(Behind { node: String::new(), number: cursor.parse().ok()? }),
+/// Where the page begins. In a fleet a cursor names the node.
+fn place(page: &Page, node: Option<&str>) -> Result<Option<Behind>, Failed> {
+    if node.is_none() {
+        return Ok(page.after()?.map(|number| Behind { node: String::new(), number }));
     }
+    let wrong = || Problem::new(Code::BadRequest, "cursor is the next_cursor of a list").into();
+    page.cursor().map(|cursor| Behind::parse(cursor).ok_or_else(wrong)).transpose()
 }
 
 /// This node's rows behind a place, as they are shown. `node` is its name in a fleet.

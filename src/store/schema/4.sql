@@ -186,6 +186,7 @@ CREATE TABLE notices (
     kind     TEXT NOT NULL,
     customer INTEGER,
     cause    TEXT NOT NULL UNIQUE,
+    -- Empty once only its cause is kept: what was told is not told again.
     data     TEXT NOT NULL,
     at       INTEGER NOT NULL,
     -- 1 once there is a delivery for each target that wants it.
@@ -194,6 +195,8 @@ CREATE TABLE notices (
 CREATE INDEX notices_by_age ON notices (at);
 CREATE INDEX notices_by_customer ON notices (customer) WHERE customer IS NOT NULL;
 CREATE INDEX notices_to_spread ON notices (id) WHERE NOT spread;
+CREATE INDEX notices_with_data ON notices (at) WHERE data <> '';
+CREATE INDEX notices_by_kind ON notices (kind, id);
 CREATE TABLE deliveries (
     notice      INTEGER NOT NULL,
     target      TEXT NOT NULL,
@@ -207,6 +210,7 @@ CREATE TABLE deliveries (
 ) STRICT, WITHOUT ROWID;
 -- By target: one that is dead holds up no other.
 CREATE INDEX deliveries_due ON deliveries (target, next_try_at) WHERE state = 'pending';
+CREATE INDEX deliveries_failed ON deliveries (target, notice) WHERE state = 'failed';
 CREATE INDEX deliveries_settled ON deliveries (settled_at) WHERE state <> 'pending';
 
 -- Few credits are told, once for each grant. How few is a row of `meta`; without it nobody is told. Another one is the
@@ -250,3 +254,4 @@ CREATE TABLE forwards (
     next_try_at INTEGER NOT NULL,
     tries       INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX forwards_due ON forwards (next_try_at);

@@ -202,3 +202,37 @@ async fn whoever_called_for_an_erased_customer_is_known_to_others_alone() {
     assert_eq!(members(&world, &left).await, erased);
     world.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stripe_still_has_brings_nobody_back_who_was_erased() {
+    let world = World::builder().without_webhooks().start().await;
+    let (person, subscribed) = world.subscriber("jane-doe", "pro").await;
+    let path = format!("/v1/subscriptions/{}", subscribed.subscription);
+    world.stripe.delete(&path).await;
+    world.operate("/admin/customers/jane-doe/sync", &json!({})).await;
+    person.until_status("status", "canceled").await;
+    let sync = async || {
+        assert_eq!(world.operate("/admin/sync", &json!({})).await.status, 200);
+        until("its events are applied", PATIENCE, async || (world.waiting_events() == 0).then_some(())).await;
+    };
+    sync().await;
+    erase(&world, "jane-doe").await;
+    sync().await;
+    assert_eq!(found_in(&world.store(), "jane-doe"), [""; 0], "after a sync");
+    // News that comes late: an invoice, the end, and that the customer was deleted at Stripe as well.
+    world.stripe.delete(&format!("/v1/customers/{}", subscribed.customer)).await;
+    let late = world.stripe.events().await.into_iter().filter(|event| {
+        let kind = event["type"].as_str().expect("a type");
+        kind == "invoice.paid" || kind.ends_with(".deleted")
+    });
+    let late: Vec<_> = late.collect();
+    assert_eq!(late.len(), 3, "{late:?}");
+    for (at, mut event) in late.into_iter().enumerate() {
+        event["id"] = json!(format!("evt_late_{at}"));
+        assert!(event.to_string().contains("jane-doe"), "{event}");
+        assert_eq!(world.deliver(&event).await.status, 200, "{event}");
+    }
+    sync().await;
+    assert_eq!(found_in(&world.store(), "jane-doe"), [""; 0], "after late news");
+    world.finish().await;
+}
