@@ -3,23 +3,19 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use sha2::{Digest, Sha256};
-use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, mpsc, watch};
 
-use crate::api::{
-    Admin, AdminState, BillingLimits, BillingSettings, Charges, Public, WebhookLimits, WebhookSettings,
-};
+use crate::api::{BillingLimits, BillingSettings, Public, WebhookLimits, WebhookSettings};
 use crate::auth::{self, Authenticator};
 use crate::billing::{self, Billing, ForwardTo, Handling, Notices, Outgoing, ShopSettings};
 use crate::clock;
 use crate::config::{self, Config};
 use crate::customers::{Customers, Reached};
 use crate::domain::catalogue::Catalogue;
-use crate::gateway::{Flow, RecordNumbers};
+use crate::gateway::RecordNumbers;
 use crate::ledger::{Disk, Durability, Ledger, LedgerId, Lost, Options, Position, Resume};
 use crate::metrics::METRICS;
 use crate::problem::Code;
@@ -140,10 +136,10 @@ pub(super) struct Rooms {
     pub reconciler: Arc<Reconciler>,
     pub public: Public,
     pub ledger: Arc<Ledger>,
-    ledger_id: LedgerId,
+    pub ledger_id: LedgerId,
     pub folded: watch::Receiver<Folded>,
-    billing: Billing,
-    notices: Notices,
+    pub billing: Billing,
+    pub notices: Notices,
     unknown: mpsc::UnboundedReceiver<String>,
     moved: mpsc::UnboundedReceiver<u32>,
     reached: mpsc::UnboundedReceiver<Reached>,
@@ -201,6 +197,7 @@ impl Rooms {
             work: runtime.handle().clone(),
             webhook: Arc::new(webhook),
             arrived,
+            others: super::fleet::others(member),
         };
         let ledger = state.ledger.clone();
         let reconciler = Arc::new(reconciler);
@@ -221,54 +218,6 @@ impl Rooms {
             reached,
         })
     }
-}
-
-/// Serves the operator's port.
-pub(super) fn serve_admin(
-    config: &Config,
-    rooms: &Rooms,
-    member: Option<&Member>,
-    flow: &Flow,
-    started: &Arc<AtomicBool>,
-    runtime: &Runtime,
-    stopping: &watch::Receiver<bool>,
-) -> Result<(), ServerError> {
-    let address = config.server.admin_listen;
-    let listener = listen(address)?;
-    listener.set_nonblocking(true)?;
-    let ledger_folder = config.server.data_dir.join("ledger");
-    let router = Admin::router(AdminState {
-        catalogue: config.catalogue.clone(),
-        charges: Arc::new(Charges::new(ledger_folder, rooms.ledger_id)),
-        customers: rooms.customers.clone(),
-        ledger: rooms.ledger.clone(),
-        store: rooms.public.store.clone(),
-        reporter: rooms.reporter.clone(),
-        reconciler: rooms.reconciler.clone(),
-        sync: rooms.billing.sync(),
-        transport: rooms.transport.clone(),
-        draining: flow.draining.clone(),
-        needed: member.filter(|member| !member.degrades).map(|member| member.fleet.clone()),
-        sealer: rooms.public.webhook.sealer.clone(),
-        targets: rooms.notices.targets(),
-        arrived: rooms.public.arrived.clone(),
-        token_digest: config.server.admin_token.as_ref().map(|token| Admin::digest(token.expose())),
-        started: started.clone(),
-        stopping: stopping.clone(),
-    });
-    let mut stopping = stopping.clone();
-    let _guard = runtime.enter();
-    let listener = TcpListener::from_std(listener)?;
-    runtime.spawn(async move {
-        let served = axum::serve(listener, router).with_graceful_shutdown(async move {
-            // An error means that the server is gone, which ends this too.
-            let _ = stopping.wait_for(|stop| *stop).await;
-        });
-        if let Err(error) = served.await {
-            tracing::error!(%error, "the admin port failed");
-        }
-    });
-    Ok(())
 }
 
 /// Starts what works beside the requests.

@@ -8,6 +8,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
+use crate::api::{AdminState, Others, answer_others};
 use crate::clock;
 use crate::config::{self, Config, OnRedisLoss};
 use crate::customers::fleet::{Leases, NotPutBack, Options as LeaseOptions};
@@ -40,7 +41,7 @@ impl Member {
     pub fn join(config: &Config, state: &State, runtime: &Runtime) -> Result<Option<Self>, ServerError> {
         let Some(written) = &config.fleet else { return Ok(None) };
         let options = Options {
-            address: address(&written.redis),
+            address: address(&written.redis, written.redis_ca.as_deref()),
             timeout: written.redis_timeout,
             publish_interval: written.publish_interval,
             take_over_after: written.take_over_after,
@@ -171,6 +172,18 @@ impl Member {
     }
 }
 
+/// Who is asked for lists of the whole fleet.
+pub(super) fn others(member: Option<&Member>) -> Others {
+    Others::new(member.map(|member| member.fleet.clone()))
+}
+
+/// Answers the others when they make such lists.
+pub(super) fn answer(member: Option<&Member>, state: &AdminState, runtime: &Runtime) {
+    if let Some(member) = member {
+        runtime.spawn(answer_others(state.clone(), member.fleet.clone()));
+    }
+}
+
 /// Answers recalls, for ever.
 async fn give_back(fleet: Arc<Fleet>, customers: Arc<Customers>) {
     loop {
@@ -215,7 +228,7 @@ fn words(config: &Config) -> Words {
     Words::new(meters, catalogue.routes.iter().map(|route| &*route.pattern))
 }
 
-fn address(redis: &config::Redis) -> Address {
+fn address(redis: &config::Redis, authorities: Option<&str>) -> Address {
     Address {
         layout: match &redis.layout {
             config::Layout::Single => Layout::Single,
@@ -227,6 +240,6 @@ fn address(redis: &config::Redis) -> Address {
         user: redis.user.clone(),
         password: redis.password.as_ref().map(|password| password.expose().to_owned()),
         database: redis.database,
-        authorities: None,
+        authorities: authorities.map(|pem| pem.as_bytes().to_vec()),
     }
 }

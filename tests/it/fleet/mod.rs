@@ -4,11 +4,15 @@
 //! - [`members`] who is there, and who must not be
 //! - [`shared`] facts, claims and questions
 //! - [`copies`] copies of unsent usage, and the fences of those who take it over
-//! - [`layouts`] a Cluster, a Sentinel, TLS, a user with few rights
+//! - [`everywhere`] two gateways: keys charged once, lists of both
+//! - [`layouts`] a Cluster, a Sentinel, TLS
+//! - [`deploy`] the shipped files of `deploy/fleet`: what is set on Redis, a user with few rights
 //! - [`world`] three gateways; [`limits`] what they never pass, and use up
 //! - [`outages`] a Redis that is slow, stopped, killed, full
 
 mod copies;
+mod deploy;
+mod everywhere;
 mod layouts;
 mod leases;
 mod limits;
