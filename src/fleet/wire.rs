@@ -1,10 +1,10 @@
 //! Calls and answers as the script reads and writes them.
 //!
 //! A call is one text: `seq version expires_ms wants_others`, then, behind a semicolon each, the pools
-//! (`id used keep least want limit price`), the rates (`id left want least interval_us burst lease_ms`) and what was last
-//! seen of others (`o SLOT ENTRY`). The cap is the last pool: what lies beyond the others is taken off it. Ids say the
-//! kind in a letter, whose it is in a code ([`Words`](super::Words)) and the window in the last four digits of its start
-//! in minutes. All numbers are below 2⁵³: the script counts in doubles.
+//! (`id used keep least want limit price`), the rates (`id left want least interval_us burst lease_ms`), pools to forget
+//! (`x id`) and what was last seen of others (`o SLOT ENTRY`). The cap is the last pool: what lies beyond the others is
+//! taken off it. An id says the kind in its first letter, whose it is in a code ([`Words`](super::Words)), and the window
+//! in four digits, of its start in minutes. All numbers are below 2⁵³: the script counts in doubles.
 
 use std::fmt::Write;
 
@@ -15,13 +15,7 @@ use smol_str::{SmolStr, format_smolstr};
 use super::keys::{CODES4, digits, text};
 use super::values;
 use super::{Answered, Named, Version};
-use crate::domain::lease::{Ask, Lent, Pool, RateAsk, RateLent, Settled};
-
-/// More than that is no limit.
-const MOST: u64 = 9_000_000_000_000_000;
-
-/// For so long permits of a rate are lent, in Redis's time. Whoever holds them counts from when he asked: earlier.
-pub(super) const RATE_LEASE_MILLIS: u64 = 1_000;
+use crate::domain::lease::{Ask, Lent, PERMITS_LAST, Pool, RateAsk, RateLent, Settled, UNLIMITED};
 
 /// A call as text.
 pub(super) struct Line {
@@ -33,7 +27,7 @@ pub(super) struct Line {
 pub(super) fn line(named: &Named) -> Line {
     let call = &named.call;
     let mut ids: SmallVec<[Option<SmolStr>; 4]> = SmallVec::new();
-    let pools = call.asks.iter().map(|ask| pool_id(named, ask));
+    let pools = call.asks.iter().map(|ask| pool_id(named, ask.pool, ask.window));
     let rates = call.rates.iter().map(|ask| rate_id(named, ask));
     for id in pools.chain(rates) {
         let is_new = id.as_ref().is_some_and(|_| !ids.contains(&id));
@@ -53,6 +47,11 @@ pub(super) fn line(named: &Named) -> Line {
             write_rate(&mut text, id, ask);
         }
     }
+    for (pool, window) in &call.ended {
+        if let Some(id) = pool_id(named, *pool, *window) {
+            let _ = write!(text, ";x {id}");
+        }
+    }
     for entry in named.others.split(';').filter(|entry| !entry.is_empty()) {
         text.push_str(";o ");
         text.push_str(entry);
@@ -62,7 +61,7 @@ pub(super) fn line(named: &Named) -> Line {
 
 fn write_pool(text: &mut String, id: &SmolStr, ask: &Ask) {
     let [used, keep, least, want, limit, price] =
-        [ask.used, ask.keep, ask.least, ask.want, ask.limit, ask.price].map(|number| number.min(MOST));
+        [ask.used, ask.keep, ask.least, ask.want, ask.limit, ask.price].map(|number| number.min(UNLIMITED));
     // A `String` takes everything.
     let _ = write!(text, ";{id} {used} {keep} {least} {want} {limit} {price}");
 }
@@ -72,23 +71,28 @@ fn write_rate(text: &mut String, id: &SmolStr, ask: &RateAsk) {
     let (micros, rest, burst) = (nanos / 1_000, nanos % 1_000, ask.rate.burst());
     let _ = write!(
         text,
-        ";{id} {} {} {} {micros}.{rest:03} {burst} {RATE_LEASE_MILLIS}",
-        ask.left, ask.want, ask.least
+        ";{id} {} {} {} {micros}.{rest:03} {burst} {}",
+        ask.left,
+        ask.want,
+        ask.least,
+        PERMITS_LAST.as_millis()
     );
 }
 
-fn pool_id(named: &Named, ask: &Ask) -> Option<SmolStr> {
+fn pool_id(named: &Named, pool: Pool, window: i64) -> Option<SmolStr> {
     let window = || {
-        let minutes = ask.window.div_euclid(60).rem_euclid(i64::from(CODES4));
+        let minutes = window.div_euclid(60).rem_euclid(i64::from(CODES4));
         text::<4>(u64::try_from(minutes).unwrap_or_default())
     };
     let of_meter = |kind: char, meter| {
         let code = named.words.meter(meter)?;
         Some(format_smolstr!("{kind}{}{}", text::<3>(code.into()), window()))
     };
-    match ask.pool {
+    match pool {
         Pool::Included(meter) => of_meter('i', meter),
         Pool::Extra(meter) => of_meter('e', meter),
+        Pool::Overage(meter) => of_meter('+', meter),
+        Pool::Credits(meter) => of_meter('%', meter),
         Pool::Cap => Some(format_smolstr!("${}", window())),
         Pool::Lot(number) => {
             let (_, code) = named.lots.iter().find(|(known, _)| *known == number)?;
@@ -163,9 +167,11 @@ fn lent_of(named: &Named, line: &Line, answers: &str, lends: bool) -> Option<Set
     let rates = rates.iter().map(|id| match id {
         None => Some(RateLent::default()),
         Some(id) => match numbers(id)?.as_slice() {
-            [_left, more, wait_millis, ..] => {
-                Some(RateLent { more: u32::try_from(*more).ok()?, wait_millis: *wait_millis })
-            }
+            [_left, more, free, wait_millis, ..] => Some(RateLent {
+                more: u32::try_from(*more).ok()?,
+                free: u32::try_from(*free).ok()?,
+                wait_millis: *wait_millis,
+            }),
             _ => None,
         },
     });

@@ -51,10 +51,11 @@ local function settle(key, text)
   if mine and mine.seq >= seq then return { 'old', stored } end
   if stored > version then return { 'behind', stored, table.concat(facts, '', 1) } end
   local tag = string.sub(version, -3)
-  local asks, named, newest = {}, {}, {}                  -- newest: minutes since the newest window of a pool began
+  local asks, named = {}, {}
   for i = 2, #lines do
     local ask = split(lines[i], ' ')
-    if ask[1] == 'o' then                                  -- o SLOT ENTRY: what was last seen of another node
+    if ask[1] == 'x' then named[ask[2]] = true             -- x POOL: its window has ended, forget it
+    elseif ask[1] == 'o' then                              -- o SLOT ENTRY: what was last seen of another node
       local seen = entry(ask[3])
       if ask[2] ~= slot and (not others[ask[2]] or others[ask[2]].seq < seen.seq) then
         others[ask[2]] = seen
@@ -63,14 +64,15 @@ local function settle(key, text)
     else
       asks[#asks + 1] = ask
       named[ask[1]] = true
-      local kind, since = string.sub(ask[1], 1, -5), minutes_since(ask[1])
-      if since and (not newest[kind] or since < newest[kind]) then newest[kind] = since end
     end
   end
   local waits = false
   for s, other in pairs(others) do
-    if other.tag ~= tag and others_live[s] then
-      for _, pool in pairs(other.pools) do waits = waits or pool[1] > 0 end
+    if other.tag ~= tag and others_live[s] then            -- it may admit more as the terms were before
+      for id, pool in pairs(other.pools) do
+        if string.sub(id, 1, 1) == 'r' then waits = waits or (pool[1] > 0 and pool[2] > now)
+        else waits = waits or pool[1] > pool[2] end
+      end
     end
   end
   local may = lends and not waits
@@ -102,7 +104,7 @@ local function settle(key, text)
         kept[#kept + 1] = num(left)
         kept[#kept + 1] = num(now + tonumber(ask[7]))
       end
-      answers[#answers + 1] = id .. ' ' .. num(left) .. ' ' .. num(more) .. ' ' .. num(math.max(wait, 0))
+      answers[#answers + 1] = table.concat({ id, num(left), num(more), num(math.floor(level)), num(math.max(wait, 0)) }, ' ')
     else                                                   -- id used keep least want limit price
       local used, keep, least, want = tonumber(ask[2]), tonumber(ask[3]), tonumber(ask[4]), tonumber(ask[5])
       local limit, price = tonumber(ask[6]), tonumber(ask[7])
@@ -126,10 +128,9 @@ local function settle(key, text)
         num(held + used - spent) }, ' ')
     end
   end
-  for id, pool in pairs(mine and mine.pools or {}) do     -- not named: what was used stays used, while it matters
-    local since, newer = minutes_since(id), newest[string.sub(id, 1, -5)]
-    local is_past = since and (since >= 532800 or (newer and newer >= 2 and newer < since))     -- 370 days
-    if not named[id] and pool[2] > 0 and string.sub(id, 1, 1) ~= 'r' and not is_past then
+  for id, pool in pairs(mine and mine.pools or {}) do     -- not named: what was used stays used
+    local since = minutes_since(id)
+    if not named[id] and pool[2] > 0 and string.sub(id, 1, 1) ~= 'r' and not (since and since >= 532800) then -- 370 days
       kept[#kept + 1] = id
       kept[#kept + 1] = num(pool[2])
       kept[#kept + 1] = num(pool[2])
