@@ -59,8 +59,11 @@ impl Kind {
     pub const OVERRIDE: Self = Self(4);
     /// By its cause.
     pub const GRANT: Self = Self(5);
-    /// When the customer had a first link: the earliest holds.
+    /// When the customer had a first link, where that was before the link that holds: the earliest does.
     pub const FIRST_LINK: Self = Self(6);
+
+    /// The customer has been erased: what was known of them before does not hold.
+    pub const ERASED: Self = Self(7);
 
     fn prefixes(self) -> &'static [&'static str] {
         match self {
@@ -87,6 +90,7 @@ pub struct Entry {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entries(BTreeMap<Key, Entry>);
 
+const ERASURE: Key = (Kind::ERASED, String::new());
 /// How the bytes begin; another version's may differ.
 const FORMAT: u8 = 1;
 const DAY_MICROS: u64 = 86_400_000_000;
@@ -98,12 +102,28 @@ impl Entries {
         self.0.get(key)
     }
 
+    pub fn is_erased(&self) -> bool {
+        self.0.contains_key(&ERASURE)
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (&Key, &Entry)> {
         self.0.iter()
     }
 
     /// Puts one in, unless what is there holds over it. Answers whether that changed anything.
     pub fn put(&mut self, key: Key, entry: Entry) -> bool {
+        let erased_at = |entries: &Self| entries.0.get(&ERASURE).map(|entry| entry.at);
+        if key != ERASURE && erased_at(self).is_some_and(|at| entry.at <= at) {
+            return false;
+        }
+        let changed = self.put_one(key, entry);
+        if let Some(at) = erased_at(self).filter(|_| changed) {
+            self.0.retain(|key, entry| *key == ERASURE || entry.at > at);
+        }
+        changed
+    }
+
+    fn put_one(&mut self, key: Key, entry: Entry) -> bool {
         match self.0.entry(key) {
             Place::Vacant(place) => {
                 place.insert(entry);

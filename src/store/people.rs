@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::{Map, Value};
 
 use super::audit::{self, Act};
-use super::{Result, Store, credits, customers};
+use super::{Result, Store, credits, customers, facts};
 
 /// What became of the wish to erase somebody.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,7 +145,14 @@ impl Store {
     pub async fn erase_customer(&self, name: String, now: i64) -> Result<Erased> {
         let named = name.clone();
         let events = self.scan(move |db| events_of(db, &named)).await?;
-        self.write(move |db| erase(db, &name, &events, now)).await
+        self.write(move |db| {
+            let erased = erase(db, &name, &events, now)?;
+            if matches!(erased, Erased::As(_)) {
+                facts::note_erasure(db, &name, now)?;
+            }
+            Ok(erased)
+        })
+        .await
     }
 }
 

@@ -228,7 +228,10 @@ pub(super) fn status(body: &[u8]) -> Option<Status> {
 /// The later reading, with the earliest instant at which either says that it was first past due.
 pub(super) fn merged_subscription(one: &Entry, other: &Entry) -> Entry {
     let ((since, rest), (other_since, other_rest)) = (split(one), split(other));
-    let (winner, rest) = if (one.at, &rest) < (other.at, &other_rest) { (other, other_rest) } else { (one, rest) };
+    // One that has ended comes before one that says nothing.
+    let rank = |entry: &Entry, rest| (entry.at, entry.body.is_some(), rest);
+    let other_holds = rank(one, rest) < rank(other, other_rest);
+    let (winner, rest) = if other_holds { (other, other_rest) } else { (one, rest) };
     let (Some(since), Some(other_since)) = (since, other_since) else { return winner.clone() };
     let mut written = Writer::default();
     written.byte(code(Status::PastDue));

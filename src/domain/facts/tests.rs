@@ -59,7 +59,6 @@ fn a_subscriber_with_two_items_takes_at_most_160_bytes() {
     let link = Link { stripe_customer: "cus_NffrFeUfNV2Hib".to_owned(), is_claimed: false };
     let facts = of([
         (Kind::LINK, "", entry(NOW, Some(link.write()))),
-        (Kind::FIRST_LINK, "", entry(NOW, Some(Box::default()))),
         (
             Kind::SUBSCRIPTION,
             "sub_1MowQVLkdIwHu7ixeraBm864",
