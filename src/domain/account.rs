@@ -37,6 +37,7 @@ use super::usage::{Charge, Draw, Draws, Now};
 pub use marks::Mark;
 pub use policies::{Policies, Policy, PolicyName};
 pub use share::Purpose;
+use share::Share;
 pub use terms::Terms;
 use window::of_meter;
 pub use window::{ByMeter, Unbilled, Window};
@@ -78,6 +79,8 @@ struct Rare {
     unbilled: SmallVec<[Unbilled; 1]>,
     /// The start of the window in which the spend cap was last seen to refuse.
     capped_in: Option<i64>,
+    /// On a node of a fleet.
+    share: Option<Box<Share>>,
 }
 
 /// The answer to a request that may pass.
@@ -123,8 +126,8 @@ impl Account {
         }
         let nanos = now.nanos();
         let limited = |wait_nanos| Refusal::RateLimited { wait_nanos };
-        let by_tier = tier.rate.map(|rate| self.rate.ask(rate, nanos)).transpose().map_err(limited)?;
-        let ask_route = |rate| self.route_bucket(route.id).ask(rate, nanos);
+        let by_tier = tier.rate.map(|rate| self.ask_rate(None, rate, nanos)).transpose().map_err(limited)?;
+        let ask_route = |rate| self.ask_rate(Some(route.id), rate, nanos);
         let by_route = route.rate.map(ask_route).transpose().map_err(limited)?;
         let role = key.map_or(Role::Unkeyed, |key| self.role(key, now));
         if role != Role::Repeat {
@@ -133,10 +136,10 @@ impl Account {
         let tier = tier.id;
 
         if let Some(permission) = by_tier {
-            self.rate.spend(permission);
+            self.spend_rate(None, permission);
         }
         if let Some(permission) = by_route {
-            self.spend_route(route.id, |bucket| bucket.spend(permission));
+            self.spend_rate(Some(route.id), permission);
         }
         self.hold(&route.cost, key, role);
         Ok(Admitted { tier, key: key.filter(|_| role != Role::Unkeyed) })
@@ -152,6 +155,7 @@ impl Account {
 
     /// Gives reserved units back, unless others of the same key are in flight.
     pub fn release(&mut self, cost: &Cost, key: Option<Digest>) {
+        self.stir();
         match key {
             Some(key) => self.release_keyed(key),
             None => self.give_back(cost),
@@ -168,8 +172,9 @@ impl Account {
             let extra = (units - included).min(left.1);
             let credits = self.spend_credits(units - included - extra, &mut lots, now);
             let overage = units - included - extra - credits;
-            let reached = self.reached(meter, left.0 + left.1, included + extra, now);
+            let reached = self.reached(meter, left, included + extra, now);
             let draw = Draw { meter, included, extra, credits, overage, reached };
+            self.draw_on_share(&draw);
             let used = &mut self.counts[meter.index()].used;
             *used = used.saturating_add(draw.billed());
             self.add_unbilled(meter, Unbilled { extra, credits });
@@ -200,6 +205,8 @@ impl Account {
         for draw in &charge.draws {
             if let Some(used) = self.used_in(period, draw.meter) {
                 *used = used.saturating_sub(draw.billed());
+                let billed = *used;
+                self.undo_on_share(period.start, draw, billed);
             }
             self.take_back_unbilled(period, draw);
         }
@@ -213,15 +220,18 @@ impl Account {
     /// Puts other terms in force. `window` is the store's for the period that they name for `now`; it counts where
     /// nothing is known here. A period is known by its start: its end may move, as when a trial is extended.
     pub fn entitle(&mut self, terms: impl Into<Arc<Terms>>, window: Option<Window>, now: Now) {
-        self.terms = terms.into();
+        let before = std::mem::replace(&mut self.terms, terms.into());
         self.turn_to(self.terms.entitlement.windows.at(now.seconds()), window, now);
+        self.rebase(&before.entitlement, now);
     }
 
     /// Takes over what the store has found a period to hold, where that is more.
     pub fn raise(&mut self, stored: &Window) {
         for (meter, stored_units) in (0..).map(MeterId).zip(&stored.used) {
             if let Some(used) = self.used_in(stored.period, meter) {
-                *used = (*used).max(*stored_units);
+                let more = stored_units.saturating_sub(*used);
+                *used += more;
+                self.raise_share(stored.period.start, meter, more);
             }
             self.raise_unbilled(stored.period, meter, stored.unbilled(meter));
         }
@@ -249,6 +259,7 @@ impl Account {
     pub fn is_at_rest(&self, now: Now) -> bool {
         self.counts.iter().all(|count| count.reserved == 0)
             && self.rate.is_full(now.nanos())
+            && self.is_share_at_rest()
             && self.rare.as_ref().is_none_or(|rare| {
                 let mut rates = rare.route_rates.iter();
                 rare.keys.is_at_rest() && rates.all(|(_, bucket)| bucket.is_full(now.nanos()))
@@ -281,6 +292,7 @@ impl Account {
         self.period = period;
         if let Some(rare) = &mut self.rare {
             rare.others.retain(|window| now.seconds() < window.period.end);
+            self.turn_share(now);
         }
     }
 
@@ -308,6 +320,7 @@ impl Account {
             purse: Purse::default(),
             unbilled: SmallVec::new(),
             capped_in: None,
+            share: None,
         };
         self.rare.get_or_insert_with(|| Box::new(none()))
     }

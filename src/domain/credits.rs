@@ -21,8 +21,14 @@ pub struct Lot {
 }
 
 impl Lot {
-    fn is_there(&self, now: Now) -> bool {
+    /// Can be spent at an instant.
+    pub fn is_there(&self, now: Now) -> bool {
         self.expires_at.is_none_or(|end| now.seconds() < end)
+    }
+
+    /// What expires first is spent first.
+    pub fn spending_order(&self) -> (i64, i64) {
+        (self.expires_at.unwrap_or(i64::MAX), self.grant)
     }
 
     /// Nothing that was admitted while it was there is in flight any more.
@@ -55,13 +61,10 @@ impl Purse {
         purse
     }
 
-    /// Puts a grant in, unless it has been: what is left of that one is known better here. Answers whether it is new.
-    pub fn put(&mut self, lot: Lot) -> bool {
-        let is_new = lot.grant > self.latest;
-        if is_new {
-            self.latest = lot.grant;
-            self.give_back(lot);
-        }
+    /// Notes a grant, and answers whether it is new: what is left of one that is known is known better here.
+    pub fn learn(&mut self, grant: i64) -> bool {
+        let is_new = grant > self.latest;
+        self.latest = self.latest.max(grant);
         is_new
     }
 
@@ -71,7 +74,7 @@ impl Purse {
             Some(known) => known.units = known.units.saturating_add(lot.units),
             None if lot.units > 0 => {
                 self.lots.push(lot);
-                self.lots.sort_by_key(|lot| (lot.expires_at.unwrap_or(i64::MAX), lot.grant));
+                self.lots.sort_by_key(Lot::spending_order);
             }
             None => {}
         }
@@ -106,6 +109,19 @@ impl Purse {
         }
         self.lots.retain(|lot| lot.units > 0 && !lot.is_long_gone(now));
         taken
+    }
+
+    /// Takes units of one grant out, for others to have.
+    pub fn put_aside(&mut self, grant: i64, units: u64) {
+        for lot in self.lots.iter_mut().filter(|lot| lot.grant == grant) {
+            lot.units = lot.units.saturating_sub(units);
+        }
+        self.lots.retain(|lot| lot.units > 0);
+    }
+
+    /// Takes all out; which grants have been put in stays known.
+    pub fn empty(&mut self) -> Vec<Lot> {
+        std::mem::take(&mut self.lots)
     }
 
     pub fn lots(&self) -> &[Lot] {
@@ -165,10 +181,11 @@ mod tests {
     #[test]
     fn a_grant_that_was_put_in_is_not_put_in_again_even_when_it_has_been_spent() {
         let mut purse = Purse::new([lot(4, 10, None)]);
-        assert!(!purse.put(lot(4, 10, None)) && !purse.put(lot(3, 10, None)));
-        assert!(purse.put(lot(5, 1, None)));
+        assert!(!purse.learn(4) && !purse.learn(3));
+        assert!(purse.learn(5));
+        purse.give_back(lot(5, 1, None));
         assert_eq!(sum(&purse.spend(11, at(20))), 11);
-        assert!(!purse.put(lot(5, 1, None)));
+        assert!(!purse.learn(5));
         assert!(purse.is_empty());
     }
 }

@@ -8,6 +8,8 @@
 //! Two things hold for every pool: what a node has used and has in flight is within its claim, and all claims together
 //! are within the limit. So the first cannot pass the second, whoever asks when.
 
+pub mod size;
+
 use std::time::Duration;
 
 use smallvec::SmallVec;

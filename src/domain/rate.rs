@@ -35,6 +35,14 @@ impl Rate {
         self.capacity().div_ceil(SECOND).max(1)
     }
 
+    /// A part of it, where so many share it without hearing of each other.
+    #[must_use]
+    pub fn shared_by(self, nodes: u32) -> Self {
+        let nodes = NonZeroU32::new(nodes).unwrap_or(NonZeroU32::MIN);
+        let burst = NonZeroU32::new(self.burst.get().div_ceil(nodes.get())).unwrap_or(NonZeroU32::MIN);
+        Self { interval: self.interval.saturating_mul(u64::from(nodes.get())), burst }
+    }
+
     /// The time in which one request is earned back.
     pub fn interval(self) -> Duration {
         Duration::from_nanos(self.interval)
@@ -56,6 +64,13 @@ pub struct Bucket {
 #[must_use = "a request that is let through must spend its permission"]
 pub struct Permission {
     tat: u64,
+}
+
+impl Permission {
+    /// Of a request that is counted elsewhere: no bucket holds it.
+    pub fn lent() -> Self {
+        Self { tat: 0 }
+    }
 }
 
 impl Bucket {

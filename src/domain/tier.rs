@@ -59,6 +59,15 @@ pub enum Overage {
     },
 }
 
+impl Overage {
+    pub fn cap(&self) -> Option<Decimal> {
+        match self {
+            Self::Deny => None,
+            Self::Priced { cap, .. } => *cap,
+        }
+    }
+}
+
 /// A number that is passed to the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {

@@ -7,7 +7,7 @@ use super::link::Lane;
 use super::{Away, Fleet, keys, scripts, values};
 
 /// A copy that is not changed is kept for so long.
-const KEPT: Duration = Duration::from_secs(40 * 86_400);
+const KEPT: Duration = Duration::from_hours(40 * 24);
 /// Fields that are changed at once: others wait for so long.
 const AT_ONCE: usize = 1_000;
 /// A node that has been silent for the configured time gets so long to say something.
@@ -45,27 +45,34 @@ impl Fleet {
     /// Changes this node's copy; all at once up to a thousand fields, in their order beyond. `false`: Redis had none, or
     /// has lost it, so that all of it must be copied.
     pub async fn copy(&self, changes: &Copied) -> Result<bool, Away> {
-        let (copy, _) = keys::copy_and_fence(self.slot());
-        let sets = changes.set.chunks(AT_ONCE).map(|set| (set, [].as_slice()));
-        let removals = changes.removed.chunks(AT_ONCE).map(|removed| ([].as_slice(), removed));
-        let whole = [(changes.set.as_slice(), changes.removed.as_slice())];
-        let is_small = changes.set.len() + changes.removed.len() <= AT_ONCE;
-        let parts: Vec<(&[(String, String)], &[String])> =
-            if is_small { whole.into() } else { sets.chain(removals).collect() };
+        let (set, removed) = (changes.set.as_slice(), changes.removed.as_slice());
+        if set.len() + removed.len() <= AT_ONCE {
+            return self.copy_part(set, removed).await;
+        }
         let mut was_there = None;
-        for (set, removed) in parts {
-            let mut script = scripts::COPY.key(&copy);
-            script.arg(millis(KEPT)).arg(set.len());
-            for (field, value) in set {
-                script.arg(field).arg(value);
-            }
-            for field in removed {
-                script.arg(field);
-            }
-            let answer = self.link.script(Lane::Whole, &script).await?;
-            was_there = was_there.or(Some(values::integer(&answer) == Some(1)));
+        for part in set.chunks(AT_ONCE) {
+            let was = self.copy_part(part, &[]).await?;
+            was_there = was_there.or(Some(was));
+        }
+        for part in removed.chunks(AT_ONCE) {
+            let was = self.copy_part(&[], part).await?;
+            was_there = was_there.or(Some(was));
         }
         Ok(was_there.unwrap_or(true))
+    }
+
+    async fn copy_part(&self, set: &[(String, String)], removed: &[String]) -> Result<bool, Away> {
+        let (copy, _) = keys::copy_and_fence(self.slot());
+        let mut script = scripts::COPY.key(&copy);
+        script.arg(millis(KEPT)).arg(set.len());
+        for (field, value) in set {
+            script.arg(field).arg(value);
+        }
+        for field in removed {
+            script.arg(field);
+        }
+        let answer = self.link.script(Lane::Whole, &script).await?;
+        Ok(values::integer(&answer) == Some(1))
     }
 
     /// Fences a node that has been silent for long enough, and answers what it had not sent. Again, the same.

@@ -36,15 +36,25 @@ impl Fleet {
         let mut messages = pin!(connection.on_message());
         let mut deaf_at = Instant::now() + DEAF;
         while let Ok(Some(message)) = timeout_at(deaf_at, messages.next()).await {
-            if message.get_channel_name() == "tg:beat" {
-                if message.get_payload_bytes() == self.process.as_bytes() {
-                    deaf_at = Instant::now() + DEAF;
-                    self.signals.hears.store(true, Ordering::Relaxed);
-                }
-            } else {
+            if message.get_channel_name() != "tg:beat" {
                 self.heed(&message).await;
+            } else if self.is_own_beat(message.get_payload_bytes()) {
+                deaf_at = Instant::now() + DEAF;
+                self.signals.hears.store(true, Ordering::Relaxed);
             }
         }
+    }
+
+    /// `SLOT PROCESS`. Of a node that has just come it is asked at once who is there.
+    fn is_own_beat(&self, said: &[u8]) -> bool {
+        let Some((slot, process)) = std::str::from_utf8(said).ok().and_then(|said| said.split_once(' '))
+        else {
+            return false;
+        };
+        if !self.live.load().split(',').any(|live| live == slot) {
+            self.heart.early.notify_one();
+        }
+        process == self.process
     }
 
     /// What cannot be read is of another version, and dropped.

@@ -6,7 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use futures_util::future::{BoxFuture, join_all};
+use futures_util::stream;
 use redis::Value;
 use smol_str::SmolStr;
 
@@ -17,6 +19,8 @@ use crate::metrics::METRICS;
 
 /// Customers in one script: it holds up all others for so long (3 ms).
 const BATCH: usize = 64;
+/// Scripts under way at once for one who asks.
+const AT_ONCE: usize = 16;
 /// Nodes that are there but have not put back what they know are waited for so long.
 const REBUILD_WITHIN: Duration = Duration::from_secs(30);
 
@@ -57,7 +61,11 @@ impl Fleet {
     async fn settle_all(&self, calls: Vec<Named>) -> Result<Vec<Answered>, Away> {
         let batches = batches(&calls);
         let live = self.live_slots();
-        let answers = join_all(batches.iter().map(|batch| self.settle_batch(batch, &live))).await;
+        let mut each = Vec::with_capacity(batches.len());
+        for batch in &batches {
+            each.push(self.settle_batch(batch, &live));
+        }
+        let answers: Vec<_> = stream::iter(each).buffered(AT_ONCE).collect().await;
         let mut placed: Vec<Option<Answered>> = Vec::new();
         placed.resize_with(calls.len(), || None);
         for (batch, answers) in batches.iter().zip(answers) {
@@ -124,9 +132,9 @@ impl Fleet {
         self.read_header(bucket, &answer, is_asked).map(|_| ()).ok_or_else(|| strange("a marker"))
     }
 
-    pub(super) async fn touch_all(&self) {
+    pub(super) async fn touch_all(&self, is_asked: bool) {
         // Who is away shows at the next call.
-        let _ = join_all((0..16).map(|bucket| self.touch(bucket, true))).await;
+        let _ = join_all((0..16).map(|bucket| self.touch(bucket, is_asked))).await;
     }
 
     /// All that this node knows of the bucket has been put back. `false`: it has been lost again, and

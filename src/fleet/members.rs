@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use redis::Value;
-use tokio::time::{sleep, timeout};
+use tokio::sync::Notify;
+use tokio::time::sleep;
 
 use super::lease::{millis, strange};
 use super::link::{Failed, Lane};
@@ -20,7 +21,7 @@ const RETRY: Duration = Duration::from_millis(250);
 /// Whether another process with this ledger is alive shows within so long: more than two heartbeats.
 const LOOK: Duration = Duration::from_millis(1_200);
 /// A node that was gone for so long is forgotten; its copy has ended before.
-const FORGOTTEN: Duration = Duration::from_secs(41 * 86_400);
+const FORGOTTEN: Duration = Duration::from_hours(41 * 24);
 /// What the nodes say to each other through Redis. Nodes of two versions do not meet.
 const PROTOCOL: u32 = 1;
 /// The clock follows Redis's by no more than this each heartbeat, but for the first time.
@@ -66,6 +67,8 @@ pub(super) struct Heart {
     touched: AtomicU8,
     has_time: AtomicBool,
     has_left: AtomicBool,
+    /// The next beat should not wait.
+    pub(super) early: Notify,
 }
 
 /// What came of saying something about this node.
@@ -111,14 +114,14 @@ impl Fleet {
             if self.heart.has_left.load(Ordering::Relaxed) {
                 return std::future::pending().await;
             }
-            let result = match self.link.is_connected() {
-                true => self.beat().await,
-                false => self.join().await,
-            };
+            let result = if self.link.is_connected() { self.beat().await } else { self.join().await };
             match result {
                 Ok(()) => {
-                    // Woken when a request finds that it is lost.
-                    let _ = timeout(BEAT, self.link.lost.notified()).await;
+                    tokio::select! {
+                        () = sleep(BEAT) => {}
+                        () = self.link.lost.notified() => {}
+                        () = self.heart.early.notified() => {}
+                    }
                 }
                 // Late once: at once again, to know.
                 Err(JoinError::Away(_)) if self.link.is_connected() => {}
@@ -135,7 +138,12 @@ impl Fleet {
                 self.touch_next().await;
                 Ok(())
             }
-            Heard::Look(_) | Heard::Unknown => self.enlist().await,
+            Heard::Look(_) | Heard::Unknown => {
+                self.enlist().await?;
+                // If the members are lost, so may be all else.
+                self.touch_all(false).await;
+                Ok(())
+            }
         }
     }
 
@@ -159,7 +167,7 @@ impl Fleet {
     /// This node is a member, and Redis there: for the first time, or again.
     async fn arrive(&self) {
         if let Some(turn) = self.link.come() {
-            self.touch_all().await;
+            self.touch_all(true).await;
             self.signals.rejoin(turn);
         }
     }

@@ -17,6 +17,11 @@ use super::values;
 use super::{Answered, Named, Version};
 use crate::domain::lease::{Ask, Lent, PERMITS_LAST, Pool, RateAsk, RateLent, Settled, UNLIMITED};
 
+/// What is known of a window is kept for so long behind its end: who was away may still tell of it.
+const KEPT_SECONDS: i64 = 35 * 86_400;
+/// The year 9999: what never ends is kept until then.
+const LAST_SECOND: i64 = 253_402_300_799;
+
 /// A call as text.
 pub(super) struct Line {
     pub(super) text: String,
@@ -33,7 +38,7 @@ pub(super) fn line(named: &Named) -> Line {
         let is_new = id.as_ref().is_some_and(|_| !ids.contains(&id));
         ids.push(id.filter(|_| is_new));
     }
-    let expires = call.expires.clamp(0, i64::MAX / 1_000) * 1_000;
+    let expires = (call.expires.saturating_add(KEPT_SECONDS)).clamp(0, LAST_SECOND) * 1_000;
     let mut text =
         format!("{} {} {expires} {}", text::<8>(call.seq), named.version, u8::from(call.wants_others));
     let (pools, rates) = ids.split_at(call.asks.len());

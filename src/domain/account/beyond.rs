@@ -15,21 +15,30 @@ use crate::domain::units::{Cost, MeterId};
 use crate::domain::usage::{Draw, Now};
 
 impl Account {
-    /// Credits that can be spent, by what is in flight or by others.
+    /// Credits that can be spent, by what is in flight or by others; in a fleet, by all of its nodes.
     pub fn credits(&self, now: Now) -> u64 {
+        self.credits_of_all(now).unwrap_or_else(|| self.credits_here(now))
+    }
+
+    pub(super) fn credits_here(&self, now: Now) -> u64 {
         self.rare.as_ref().map_or(0, |rare| rare.purse.available(now))
     }
 
-    /// Credits that nothing in flight holds.
+    /// Credits that are here and that nothing in flight holds.
     pub fn free_credits(&self, now: Now) -> u64 {
         let held =
             self.terms.entitlement.tier_at(now.seconds()).map_or(0, |tier| self.held_beyond(tier, |_| 0));
-        self.credits(now).saturating_sub(held)
+        self.credits_here(now).saturating_sub(held)
     }
 
     /// Adds a grant, unless it is here already.
     pub fn put_credits(&mut self, lot: Lot) -> bool {
-        self.rare().purse.put(lot)
+        if !self.rare().purse.learn(lot.grant) {
+            return false;
+        }
+        let here = self.share_grant(lot);
+        self.rare().purse.give_back(here);
+        true
     }
 
     /// Takes credits away that nothing in flight holds: all of `units`, or none and the answer says how many there are.
@@ -72,31 +81,43 @@ impl Account {
         units
     }
 
-    /// Units that the tier still includes, and those that an override adds to it.
+    /// Units that what settles now may draw on: those that the tier still includes, and those that an override adds to it.
     pub(super) fn allowance_left(&self, meter: MeterId, now: Now) -> (u64, u64) {
-        let tier = self.terms.entitlement.tier_at(now.seconds());
-        tier.map_or((0, 0), |tier| self.left(tier, meter))
+        let Some(tier) = self.terms.entitlement.tier_at(now.seconds()) else { return (0, 0) };
+        let (included, extra) = self.left(tier, meter);
+        (self.drawable(tier, meter, included), extra)
     }
 
     /// The same of the tier in force.
-    fn left(&self, tier: &Tier, meter: MeterId) -> (u64, u64) {
+    pub(super) fn left(&self, tier: &Tier, meter: MeterId) -> (u64, u64) {
         let own = self.own_included(meter);
         let extra = tier.included(meter).units().saturating_sub(own);
+        if let Some(share) = self.share() {
+            return self.claimed(share, meter, (own, extra));
+        }
         let used = self.counts[meter.index()].used;
         (own.saturating_sub(used), extra.saturating_sub(self.unbilled(meter).extra))
     }
 
     /// Of what Stripe's price includes.
-    fn own_included(&self, meter: MeterId) -> u64 {
+    pub(super) fn own_included(&self, meter: MeterId) -> u64 {
         self.terms.entitlement.tier.as_ref().map_or(0, |tier| tier.included(meter).units())
     }
 
-    /// Settled units beyond what Stripe's price includes.
+    /// Settled units beyond what Stripe's price includes; in a fleet, of all of its nodes.
     pub fn overage_units(&self, meter: MeterId) -> u64 {
-        self.counts[meter.index()].used.saturating_sub(self.own_included(meter))
+        self.overage_of_all(meter).unwrap_or_else(|| self.overage_settled(meter))
     }
 
-    fn unbilled(&self, meter: MeterId) -> Unbilled {
+    /// Those of this node alone.
+    fn overage_settled(&self, meter: MeterId) -> u64 {
+        match self.share() {
+            Some(share) => self.overage_here(share, meter, self.period.start),
+            None => self.counts[meter.index()].used.saturating_sub(self.own_included(meter)),
+        }
+    }
+
+    pub(super) fn unbilled(&self, meter: MeterId) -> Unbilled {
         let rare = self.rare.as_deref();
         rare.and_then(|rare| rare.unbilled.get(meter.index())).copied().unwrap_or_default()
     }
@@ -141,7 +162,7 @@ impl Account {
             Overage::Deny => {
                 let mut over = cost.iter().filter(|(meter, units)| self.held(tier, *meter, *units) > 0);
                 let Some((meter, _)) = over.next() else { return Ok(()) };
-                if self.held_beyond(tier, asked) <= self.credits(now) {
+                if self.held_beyond(tier, asked) <= self.credits_here(now) {
                     return Ok(());
                 }
                 Err(if tier.lives_on_credits() {
@@ -157,7 +178,7 @@ impl Account {
                 }
                 let after = self.overage(tier, asked, now);
                 // A request that adds nothing to the overage is never held against the cap.
-                if after > *cap && after > self.overage(tier, |_| 0, now) {
+                if after > self.cap_here(tier, *cap) && after > self.overage(tier, |_| 0, now) {
                     return Err(Refusal::SpendCapReached);
                 }
                 Ok(())
@@ -172,8 +193,8 @@ impl Account {
             let amounts = self.meters().map(|meter| tier.price_of(meter, units(meter)));
             amounts.fold(Decimal::ZERO, Decimal::saturating_add)
         };
-        let all = |meter| self.overage_units(meter).saturating_add(self.held(tier, meter, asked(meter)));
-        let mut credits = self.credits(now);
+        let all = |meter| self.overage_settled(meter).saturating_add(self.held(tier, meter, asked(meter)));
+        let mut credits = self.credits_here(now);
         if credits == 0 {
             return amount(&all);
         }
@@ -194,7 +215,7 @@ impl Account {
         in_flight.saturating_sub(included.saturating_add(extra))
     }
 
-    fn held_beyond(&self, tier: &Tier, asked: impl Fn(MeterId) -> u64) -> u64 {
+    pub(super) fn held_beyond(&self, tier: &Tier, asked: impl Fn(MeterId) -> u64) -> u64 {
         self.meters().map(|meter| self.held(tier, meter, asked(meter))).fold(0, u64::saturating_add)
     }
 
@@ -204,14 +225,14 @@ impl Account {
 
     /// What has been charged against the included units of the tier in force, or is beyond them.
     pub fn settled(&self, tier: &Tier, meter: MeterId) -> u64 {
-        let (included, extra) = self.left(tier, meter);
+        let (included, extra) = self.left_of_all(tier, meter).unwrap_or_else(|| self.left(tier, meter));
         let drawn = tier.included(meter).units().saturating_sub(included.saturating_add(extra));
         drawn.saturating_add(self.overage_units(meter))
     }
 
     /// Units that the tier in force still has for those who come now.
     pub(super) fn remaining(&self, tier: &Tier, meter: MeterId) -> u64 {
-        let (included, extra) = self.left(tier, meter);
+        let (included, extra) = self.left_of_all(tier, meter).unwrap_or_else(|| self.left(tier, meter));
         included.saturating_add(extra).saturating_sub(self.counts[meter.index()].reserved)
     }
 

@@ -20,9 +20,11 @@ pub struct Mark {
 impl Account {
     /// The share that a draw reaches which takes `drawn` of the `left` units. Arithmetic alone: it is under way with
     /// every charge.
-    pub(super) fn reached(&self, meter: MeterId, left: u64, drawn: u64, now: Now) -> Option<u8> {
-        let included = self.included(meter, now);
-        let before = included.saturating_sub(left);
+    pub(super) fn reached(&self, meter: MeterId, left: (u64, u64), drawn: u64, now: Now) -> Option<u8> {
+        let tier = self.terms.entitlement.tier_at(now.seconds());
+        let left = tier.and_then(|tier| self.left_of_all(tier, meter)).unwrap_or(left);
+        let included = tier.map_or(0, |tier| tier.included(meter).units());
+        let before = included.saturating_sub(left.0.saturating_add(left.1));
         notice::reached(before, before.saturating_add(drawn), included)
     }
 

@@ -7,8 +7,8 @@ use smallvec::SmallVec;
 
 use super::Account;
 use crate::domain::money::Currency;
-use crate::domain::rate::{Bucket, Rate};
-use crate::domain::route::Route;
+use crate::domain::rate::Rate;
+use crate::domain::route::{Route, RouteId};
 use crate::domain::tier::{Allowance, Overage, Tier};
 use crate::domain::units::MeterId;
 use crate::domain::usage::Now;
@@ -52,15 +52,18 @@ impl Account {
 
     /// The tighter of the tier's and the route's rate.
     fn rate_policy(&self, tier: &Tier, route: &Route, now: Now) -> Option<Policy> {
-        let show = |rate: Rate, bucket: Bucket| Policy {
-            name: PolicyName::Rate,
-            quota: u64::from(rate.burst()),
-            window_seconds: rate.window_seconds(),
-            remaining: bucket.remaining(rate, now.nanos()),
-            resets_in: bucket.next_in(rate, now.nanos()).div_ceil(1_000_000_000),
+        let show = |place: Option<RouteId>, rate: Rate| {
+            let (remaining, next) = self.permits_left(place, rate, now.nanos());
+            Policy {
+                name: PolicyName::Rate,
+                quota: u64::from(rate.burst()),
+                window_seconds: rate.window_seconds(),
+                remaining,
+                resets_in: next.div_ceil(1_000_000_000),
+            }
         };
-        let by_tier = tier.rate.map(|rate| show(rate, self.rate));
-        let by_route = route.rate.map(|rate| show(rate, self.route_bucket(route.id)));
+        let by_tier = tier.rate.map(|rate| show(None, rate));
+        let by_route = route.rate.map(|rate| show(Some(route.id), rate));
         by_tier.into_iter().chain(by_route).min_by_key(|policy| policy.remaining)
     }
 
@@ -87,7 +90,7 @@ impl Account {
             name: PolicyName::Cap,
             quota: whole(*cap),
             window_seconds: self.period.length_seconds(),
-            remaining: whole((*cap - self.overage(tier, |_| 0, now)).max(Decimal::ZERO)),
+            remaining: whole((*cap - self.overage_shown(tier, now)).max(Decimal::ZERO)),
             resets_in: self.period.seconds_left(now.seconds()),
         })
     }

@@ -1,11 +1,45 @@
 //! The share of one node in a customer's limits, where several nodes share them.
+//!
+//! Of each pool the node has a *claim*: so many units it may have used at most. Units are admitted and drawn within it,
+//! as they are within the limit on one node alone; what is short is asked for in a [`Call`], and what is not needed
+//! goes back in one. The decision itself stays where it is: [`Account::admit`] takes what is here for all there is,
+//! once [`Account::lacks`] has said that no more is to be had.
+//!
+//! # What it promises
+//!
+//! - What a node has used of a pool and has in flight is within its claim, and no claim is above what was last stated
+//!   for it: it rises by an answer alone, and falls before the call that says so is sent. Beyond it comes only what was
+//!   in flight when a period or the terms changed, a bounded part while the fleet is away, and what a period turns out
+//!   to have held before.
+//! - What is stated is absolute. Used units are stated as they are, whatever has been stated before.
+//! - Units are drawn as on one node: included ones, those of an override, credits, overage. A pool counts as used up
+//!   only once the fleet has said so.
+//!
+//! What has been billed of a period is counted anew whenever the terms change or the account is loaded, as on one node:
+//! all of it against the included units first. Where that is more than these, the fleet takes the rest off the cap.
+//!
+//! What is asked for is in `need`, calls and answers in `calls`, what the fleet's absence allows in `alone`, what is
+//! shown of all nodes in `shown`, rates in `permits`, the cap's units in `scale`.
 
-use super::Account;
-use crate::domain::idempotency::Digest;
-use crate::domain::lease::{Call, Settled};
+mod alone;
+mod calls;
+mod need;
+mod permits;
+mod scale;
+mod shown;
+
+use smallvec::SmallVec;
+
+use super::{Account, Rare};
+use crate::domain::credits::Lot;
+use crate::domain::lease::{Pool, UNLIMITED};
 use crate::domain::route::Route;
+use crate::domain::subscription::Entitlement;
+use crate::domain::tier::{Overage, Tier};
 use crate::domain::units::MeterId;
-use crate::domain::usage::Now;
+use crate::domain::usage::{Draw, Now};
+
+use permits::Permits;
 
 /// What a call is made for.
 #[derive(Clone, Copy, Debug)]
@@ -20,53 +54,359 @@ pub enum Purpose<'a> {
     Return,
 }
 
+/// What a node has of a customer's limits, and what it knows of the others.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Share {
+    claims: SmallVec<[Claim; 1]>,
+    permits: SmallVec<[Permits; 1]>,
+    /// The grants that claims are on, with what each held at first.
+    grants: Vec<Lot>,
+    /// Pools of windows that have ended, and when that was noticed, in seconds.
+    ended: Vec<(Pool, i64, i64)>,
+    /// Of the last call.
+    seq: u64,
+    /// By how much the next number is to be higher than it would be: Redis knows a later one.
+    skip: u64,
+    /// The number of the call under way.
+    calling: Option<u64>,
+    /// Nodes as last seen, while the fleet is away and what that allows has been allowed.
+    alone: Option<u32>,
+    /// Until when what was asked for a request is not given back.
+    pledged_until: u64,
+    stirred: bool,
+    has_reached: bool,
+}
+
+/// A claim on a pool.
+#[derive(Clone, Debug)]
+struct Claim {
+    pool: Pool,
+    window: i64,
+    /// How many units may have been used at most. Nothing is lent of what is told only.
+    lent: u64,
+    /// Units used; those of other pools than the included units follow from the account's own counts.
+    used: u64,
+    /// Units that the others have used.
+    others: u64,
+    /// Units in nobody's claim when last heard.
+    free: u64,
+    /// Until `dry_until` a claim above `reach` is not to be had.
+    reach: u64,
+    dry_until: u64,
+    /// What a waiting request was promised.
+    pledge: u64,
+    /// Of `lent`: what was allowed without the fleet.
+    allowed: u64,
+    /// Units drawn since they were last published, and between the two times before.
+    drawn: u64,
+    recent: u64,
+    /// An answer has been heard since the window or the terms began.
+    heard: bool,
+}
+
+impl Claim {
+    fn new(pool: Pool, window: i64, used: u64) -> Self {
+        Self {
+            pool,
+            window,
+            lent: used,
+            used,
+            others: 0,
+            free: 0,
+            reach: 0,
+            dry_until: 0,
+            pledge: 0,
+            allowed: 0,
+            drawn: 0,
+            recent: 0,
+            heard: false,
+        }
+    }
+
+    /// What has been answered under other terms or of another period means nothing any more.
+    fn forget_answers(&mut self) {
+        self.heard = false;
+        (self.dry_until, self.free, self.allowed, self.pledge) = (0, 0, 0, 0);
+    }
+}
+
+impl Share {
+    fn claim(&self, pool: Pool, window: i64) -> Option<&Claim> {
+        self.claims.iter().find(|claim| claim.pool == pool && claim.window == window)
+    }
+
+    /// The claim, made where there is none.
+    fn claim_mut(&mut self, pool: Pool, window: i64) -> &mut Claim {
+        let known = self.claims.iter().position(|claim| claim.pool == pool && claim.window == window);
+        let place = known.unwrap_or_else(|| {
+            self.claims.push(Claim::new(pool, window, 0));
+            self.claims.len() - 1
+        });
+        &mut self.claims[place]
+    }
+
+    fn grant(&self, number: i64) -> Option<&Lot> {
+        self.grants.iter().find(|lot| lot.grant == number)
+    }
+}
+
 impl Account {
     /// The same account on one node of several, as the last step of making it. `granted`: what each of its grants held
     /// at first, by its number.
     #[must_use]
-    pub fn with_share(self, _granted: &[(i64, u64)]) -> Self {
+    pub fn with_share(mut self, granted: &[(i64, u64)]) -> Self {
+        let rare = self.rare();
+        let mut share = Box::<Share>::default();
+        for lot in rare.purse.empty() {
+            let held = granted.iter().find(|(grant, _)| *grant == lot.grant).map_or(lot.units, |held| held.1);
+            share.claims.push(Claim::new(Pool::Lot(lot.grant), 0, held.saturating_sub(lot.units)));
+            share.grants.push(Lot { units: held, ..lot });
+        }
+        share.stirred = true;
+        rare.share = Some(share);
+        self.open_window();
         self
     }
 
-    /// Whether a request needs more of the fleet than is held here. Not for one that is refused anyhow.
-    pub fn lacks(&mut self, _route: &Route, _key: Option<Digest>, _now: Now) -> bool {
-        false
+    pub(super) fn share(&self) -> Option<&Share> {
+        self.rare.as_deref()?.share.as_deref()
     }
 
-    /// What to say to the fleet; `None` where a call is under way, or nothing is shared.
-    pub fn call(&mut self, _purpose: Purpose<'_>, _now: Now) -> Option<Call> {
-        None
-    }
-
-    /// Takes an answer in. `false`: ask again when the terms have been learned.
-    pub fn take(&mut self, _call: &Call, _settled: &Settled, _now: Now) -> bool {
-        true
-    }
-
-    /// It has waited for long enough: for a while the account decides with what it has.
-    pub fn give_up(&mut self, _purpose: Purpose<'_>, _now: Now) {}
-
-    /// There was no answer.
-    pub fn call_failed(&mut self, _call: &Call) {}
-
-    /// Without the fleet: a bounded part of what was free when last heard, once until it is back. Answers whether there
-    /// was any.
-    pub fn allow(&mut self, _nodes: u32, _allowance: u64, _now: Now) -> bool {
-        false
-    }
-
-    /// Whether the others have used so much that a mark has been reached; said once.
-    pub fn has_reached(&mut self) -> bool {
-        false
-    }
-
-    /// Units of a meter that the other nodes have used in the current window, whatever they were drawn on.
-    pub fn units_of_others(&self, _meter: MeterId) -> u64 {
-        0
+    fn share_mut(&mut self) -> Option<&mut Share> {
+        self.rare.as_deref_mut()?.share.as_deref_mut()
     }
 
     /// Whether it has changed since the last call.
     pub fn is_stirred(&self) -> bool {
-        false
+        self.share().is_some_and(|share| share.stirred)
+    }
+
+    pub(super) fn stir(&mut self) {
+        if let Some(share) = self.share_mut() {
+            share.stirred = true;
+        }
+    }
+
+    /// A new grant is lent like all others: nothing of it is here yet. Answers what may be spent at once.
+    pub(super) fn share_grant(&mut self, lot: Lot) -> Lot {
+        let Some(share) = self.share_mut() else { return lot };
+        share.grants.push(lot);
+        share.claims.push(Claim::new(Pool::Lot(lot.grant), 0, 0));
+        share.stirred = true;
+        Lot { units: 0, ..lot }
+    }
+
+    /// What the claims leave of the included units and of those that an override adds, where neither can be more than
+    /// `limits`.
+    pub(super) fn claimed(&self, share: &Share, meter: MeterId, limits: (u64, u64)) -> (u64, u64) {
+        let left = |pool, limit: u64, used: u64| {
+            let of_limit = limit.saturating_sub(used);
+            if limit >= UNLIMITED {
+                return of_limit;
+            }
+            let claim = share.claim(pool, self.period.start);
+            claim.map_or(0, |claim| claim.lent.saturating_sub(used)).min(of_limit)
+        };
+        let included = share.claim(Pool::Included(meter), self.period.start).map_or(0, |claim| claim.used);
+        let extra = self.unbilled(meter).extra;
+        (left(Pool::Included(meter), limits.0, included), left(Pool::Extra(meter), limits.1, extra))
+    }
+
+    /// What settles now may draw on included units that no claim holds: before the fleet has been heard, when a period
+    /// or the terms have changed under it, and where overage is denied. The next call states them.
+    pub(super) fn drawable(&self, tier: &Tier, meter: MeterId, left: u64) -> u64 {
+        let Some(share) = self.share() else { return left };
+        let claim = share.claim(Pool::Included(meter), self.period.start);
+        if tier.overage != Overage::Deny && claim.is_some_and(|claim| claim.heard) {
+            return left;
+        }
+        self.own_included(meter).saturating_sub(claim.map_or(0, |claim| claim.used))
+    }
+
+    /// Settled units of a meter beyond what was drawn on the included ones here.
+    pub(super) fn overage_here(&self, share: &Share, meter: MeterId, window: i64) -> u64 {
+        let included = share.claim(Pool::Included(meter), window).map_or(0, |claim| claim.used);
+        self.used_of(window, meter).0.saturating_sub(included)
+    }
+
+    /// Billed units of a window that is known here, and what was drawn beside them.
+    fn used_of(&self, window: i64, meter: MeterId) -> (u64, super::Unbilled) {
+        if window == self.period.start {
+            return (self.counts[meter.index()].used, self.unbilled(meter));
+        }
+        let mut others = self.rare.iter().flat_map(|rare| &rare.others);
+        let known = others.find(|known| known.period.start == window);
+        known.map(|known| (known.used[meter.index()], known.unbilled(meter))).unwrap_or_default()
+    }
+
+    /// Units of a claim's pool that have been used here.
+    fn used_here(&self, share: &Share, claim: &Claim) -> u64 {
+        match claim.pool {
+            Pool::Included(_) => claim.used,
+            Pool::Extra(meter) => self.used_of(claim.window, meter).1.extra,
+            Pool::Credits(meter) => self.used_of(claim.window, meter).1.credits,
+            Pool::Overage(meter) => self.overage_here(share, meter, claim.window),
+            Pool::Lot(grant) => claim.lent.saturating_sub(self.in_purse(grant)),
+            Pool::Cap => self.cap_used(share, claim.window),
+        }
+    }
+
+    fn in_purse(&self, grant: i64) -> u64 {
+        self.credit_lots().iter().find(|lot| lot.grant == grant).map_or(0, |lot| lot.units)
+    }
+
+    /// After a draw, and before it is counted.
+    pub(super) fn draw_on_share(&mut self, draw: &Draw) {
+        let window = self.period.start;
+        let Some(share) = self.share_mut() else { return };
+        share.stirred = true;
+        if draw.included > 0 {
+            let claim = share.claim_mut(Pool::Included(draw.meter), window);
+            claim.used = claim.used.saturating_add(draw.included);
+            claim.drawn = claim.drawn.saturating_add(draw.included);
+        }
+        if draw.extra > 0 {
+            let claim = share.claim_mut(Pool::Extra(draw.meter), window);
+            claim.drawn = claim.drawn.saturating_add(draw.extra);
+        }
+    }
+
+    /// After the units of a draw have been taken back in a window that now holds `billed`.
+    pub(super) fn undo_on_share(&mut self, window: i64, draw: &Draw, billed: u64) {
+        let Some(share) = self.share_mut() else { return };
+        share.stirred = true;
+        let pool = Pool::Included(draw.meter);
+        if let Some(claim) = share.claims.iter_mut().find(|c| c.pool == pool && c.window == window) {
+            claim.used = claim.used.saturating_sub(draw.included).min(billed);
+        }
+    }
+
+    /// A period holds more than was counted here: it counts against the included units first.
+    pub(super) fn raise_share(&mut self, window: i64, meter: MeterId, more: u64) {
+        if more > 0
+            && let Some(share) = self.share_mut()
+        {
+            let claim = share.claim_mut(Pool::Included(meter), window);
+            claim.used = claim.used.saturating_add(more);
+            claim.lent = claim.lent.max(claim.used);
+            share.stirred = true;
+        }
+    }
+
+    /// Another window has become current, or what was beside it has ended: nothing is lent of those.
+    pub(super) fn turn_share(&mut self, now: Now) {
+        if self.share().is_none() {
+            return;
+        }
+        let Some(mut share) = self.rare.as_deref_mut().and_then(|rare| rare.share.take()) else { return };
+        for place in 0..share.claims.len() {
+            let claim = &share.claims[place];
+            if claim.window != self.period.start && !matches!(claim.pool, Pool::Lot(_)) {
+                let used = self.used_here(&share, claim);
+                share.claims[place].lent = used;
+                share.claims[place].forget_answers();
+            }
+        }
+        let rare = self.rare();
+        let others: SmallVec<[i64; 2]> = rare.others.iter().map(|window| window.period.start).collect();
+        let current = self.period.start;
+        share.stirred = true;
+        let Share { claims, ended, .. } = &mut *share;
+        claims.retain(|claim| {
+            let known = claim.window == current || others.contains(&claim.window);
+            let stays = known || matches!(claim.pool, Pool::Lot(_));
+            if !stays {
+                ended.push((claim.pool, claim.window, now.seconds()));
+            }
+            stays
+        });
+        self.rare().share = Some(share);
+        self.open_window();
+    }
+
+    /// What has been billed of the current window counts against the included units, where it is not counted yet.
+    fn open_window(&mut self) {
+        let window = self.period.start;
+        let used: SmallVec<[u64; 2]> = self.counts.iter().map(|count| count.used).collect();
+        let (prices, is_capped) = match self.overage_terms() {
+            None | Some(Overage::Deny) => (false, false),
+            Some(Overage::Priced { cap, .. }) => (true, cap.is_some()),
+        };
+        let extras: SmallVec<[u64; 2]> = self.meters().map(|meter| self.unbilled(meter).extra).collect();
+        let Some(share) = self.share_mut() else { return };
+        for (meter, used) in (0..).map(MeterId).zip(used).filter(|(_, used)| *used > 0) {
+            if share.claim(Pool::Included(meter), window).is_none() {
+                share.claims.push(Claim::new(Pool::Included(meter), window, used));
+            }
+            if prices {
+                share.claim_mut(Pool::Overage(meter), window);
+            }
+        }
+        for (meter, extra) in (0..).map(MeterId).zip(extras).filter(|(_, extra)| *extra > 0) {
+            let claim = share.claim_mut(Pool::Extra(meter), window);
+            claim.lent = claim.lent.max(extra);
+        }
+        if is_capped {
+            share.claim_mut(Pool::Cap, window);
+        }
+    }
+
+    /// Other terms are in force than those before: all that was billed counts against the included units first, and
+    /// what is in flight keeps what it holds of them. The rest goes back, and what is under way means other terms.
+    pub(super) fn rebase(&mut self, before: &Entitlement, now: Now) {
+        if self.share().is_none() || *before == self.terms.entitlement {
+            return;
+        }
+        let window = self.period.start;
+        let counts = self.counts.clone();
+        let extras: SmallVec<[u64; 2]> = self.meters().map(|meter| self.unbilled(meter).extra).collect();
+        let Some(share) = self.share_mut() else { return };
+        for claim in share.claims.iter_mut().filter(|claim| claim.window == window) {
+            let (used, counted) = match claim.pool {
+                Pool::Included(meter) => (counts[meter.index()].used, claim.used),
+                Pool::Extra(meter) => (extras[meter.index()], extras[meter.index()]),
+                _ => continue,
+            };
+            let (Pool::Included(meter) | Pool::Extra(meter)) = claim.pool else { continue };
+            let left = claim.lent.saturating_sub(claim.allowed.saturating_add(counted));
+            claim.lent = used.saturating_add(left.min(counts[meter.index()].reserved));
+            claim.used = used;
+            claim.forget_answers();
+        }
+        share.calling = None;
+        share.stirred = true;
+        share.permits.clear();
+        self.open_window();
+        let in_flight = self.cap_held(now);
+        if let Some(share) = self.share_mut() {
+            for claim in
+                share.claims.iter_mut().filter(|claim| claim.pool == Pool::Cap && claim.window == window)
+            {
+                claim.lent = in_flight;
+                claim.forget_answers();
+            }
+        }
+    }
+
+    /// What happens beyond the included units, whether an override is in force or not.
+    fn overage_terms(&self) -> Option<&Overage> {
+        let entitlement = &self.terms.entitlement;
+        let set = entitlement.overridden.as_deref().map(|set| &set.tier);
+        entitlement.tier.as_ref().or(set).map(|tier| &tier.overage)
+    }
+
+    /// Nothing is lent that has not been used, and the fleet knows all of it.
+    pub(super) fn is_share_at_rest(&self) -> bool {
+        let Some(share) = self.share() else { return true };
+        let is_used = |claim: &Claim| is_told(claim.pool) || claim.lent == self.used_here(share, claim);
+        !share.stirred && share.calling.is_none() && share.claims.iter().all(is_used)
     }
 }
+
+/// Of what is told only, nothing is lent.
+fn is_told(pool: Pool) -> bool {
+    matches!(pool, Pool::Overage(_) | Pool::Credits(_))
+}
+
+/// One allocation more on a node of a fleet; nothing more on one alone.
+const _: () = assert!(size_of::<Option<Box<Share>>>() == 8 && size_of::<Rare>() <= 256);

@@ -23,5 +23,5 @@ if what ~= 'join' and (not mine or mine[3] ~= process) then return { mine and 'r
 if mine and mine[2] ~= ledger then redis.call('HSET', KEYS[1], name .. '#' .. mine[1], table.concat(mine, ',')) end
 local state = what == 'leave' and 'left' or 'here'
 redis.call('HSET', KEYS[1], name, table.concat({ slot, ledger, process, num(now), ARGV[6], state }, ','))
-if what ~= 'leave' then redis.call('PUBLISH', 'tg:beat', process) end
+if what ~= 'leave' then redis.call('PUBLISH', 'tg:beat', slot .. ' ' .. process) end
 return { 'ok', num(time[1] * 1000000 + time[2]), redis.call('HGETALL', KEYS[1]) }

@@ -13,6 +13,7 @@ if version <= least then version = stamp(tonumber(least, 36) + 1) end
 for i = 1, #facts do redis.call('HDEL', KEYS[1], 'f' .. i) end
 for i = 4, #ARGV do redis.call('HSET', KEYS[1], 'f' .. (i - 3), ARGV[i]) end
 redis.call('HSET', KEYS[1], 'v', version)
-redis.call('PEXPIREAT', KEYS[1], num(math.max(tonumber(ARGV[3]), redis.call('PEXPIRETIME', KEYS[1]))))
+local expires = math.max(tonumber(ARGV[3]), now + 86400000, redis.call('PEXPIRETIME', KEYS[1]))
+redis.call('PEXPIREAT', KEYS[1], num(expires))
 redis.call('PUBLISH', 'tg:facts', KEYS[1] .. ' ' .. version)
 return { 'put', version }

@@ -146,6 +146,7 @@ async fn who_is_behind_is_told_the_facts_and_lent_nothing() {
 async fn a_claim_under_older_terms_stops_lending_until_its_node_has_called() {
     let redis = Redis::start().await;
     let (one, two) = (Node::join(redis.address(), "one").await, Node::join(redis.address(), "two").await);
+    until("both are known", PATIENCE, async || (one.fleet.nodes() == 2).then_some(())).await;
     two.lent("acme", [3, 3, 9, 9, 100]).await;
     two.lent("idle", [3, 3, 3, 3, 100]).await;
     let mut with_facts = Vec::new();

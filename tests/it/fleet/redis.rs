@@ -14,6 +14,8 @@ use tollgate::fleet::{Address, Layout};
 
 use crate::harness::{PATIENCE, free_address, until};
 
+const SENTINEL_FILE: &str = "sentinel.conf";
+
 /// One server's process.
 pub struct Redis {
     process: Child,
@@ -137,7 +139,7 @@ impl Drop for Redis {
 fn spawn(folder: &Path, at: SocketAddr, args: &[String]) -> Child {
     let mut command = Command::new("redis-server");
     // A Sentinel's first word is its file.
-    let (file, args) = args.split_at(usize::from(args.first().is_some_and(|arg| arg.ends_with(".conf"))));
+    let (file, args) = args.split_at(usize::from(args.first().is_some_and(|arg| arg == SENTINEL_FILE)));
     command.args(file).args(["--bind", "127.0.0.1", "--port", &at.port().to_string()]);
     if file.is_empty() {
         command.args(["--save", "", "--appendonly", "no"]);
@@ -233,8 +235,8 @@ impl Watched {
             "sentinel monitor main 127.0.0.1 {port} 1\nsentinel down-after-milliseconds main 300\n\
              sentinel failover-timeout main 2000\n"
         );
-        fs::write(folder.path().join("sentinel.conf"), lines).expect("a file");
-        let args = ["sentinel.conf".to_owned(), "--sentinel".to_owned()];
+        fs::write(folder.path().join(SENTINEL_FILE), lines).expect("a file");
+        let args = [SENTINEL_FILE.to_owned(), "--sentinel".to_owned()];
         let process = spawn(folder.path(), at, &args);
         let sentinel = Redis { process, folder, at, args: args.into(), is_tls: false };
         sentinel.answers().await;

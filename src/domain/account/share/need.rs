@@ -1,0 +1,188 @@
+//! What a request needs that is not here, pool after pool as units are drawn: the next is asked for once the one before
+//! is known to have no more.
+
+use smallvec::SmallVec;
+
+use super::super::Account;
+use super::scale::Scale;
+use super::{Purpose, Share};
+use crate::domain::credits::Lot;
+use crate::domain::idempotency::{Digest, Role};
+use crate::domain::lease::{Pool, UNLIMITED};
+use crate::domain::route::Route;
+use crate::domain::tier::{Overage, Tier};
+use crate::domain::units::{Cost, MeterId};
+use crate::domain::usage::Now;
+
+/// After it has been waited for what others hold.
+const GIVEN_UP: u64 = 1_000_000_000;
+
+/// Pools, and the claims that are needed on them.
+pub(super) type Needs = SmallVec<[(Pool, u64); 2]>;
+
+impl Account {
+    /// Whether a request needs more of the fleet than is held here. Not for one that is refused anyhow.
+    pub fn lacks(&mut self, route: &Route, key: Option<Digest>, now: Now) -> bool {
+        if self.share().is_none() {
+            return false;
+        }
+        self.roll(now);
+        let Ok(tier) = self.tier_in_force(now) else { return false };
+        if tier.features.first_missing(route.requires).is_some() {
+            return false;
+        }
+        let Some(short) = self.short_rates(route, now) else { return false };
+        if !short.is_empty() {
+            return true;
+        }
+        if key.is_some_and(|key| self.role(key, now) == Role::Repeat) {
+            return false;
+        }
+        !self.needs(&route.cost, now).is_empty()
+    }
+
+    /// It has waited for long enough: for a while the account decides with what it has.
+    pub fn give_up(&mut self, purpose: Purpose<'_>, now: Now) {
+        self.roll(now);
+        if let Purpose::Request(route) = purpose {
+            self.give_up_rates(route, now);
+        }
+        let (needs, window) = (self.needs_of(purpose, now), self.period.start);
+        let Some(share) = self.share_mut() else { return };
+        for (pool, _) in needs {
+            let claim = share.claim_mut(pool, window_of(pool, window));
+            claim.reach = claim.lent;
+            claim.dry_until = now.nanos().saturating_add(GIVEN_UP);
+        }
+    }
+
+    pub(super) fn needs_of(&self, purpose: Purpose<'_>, now: Now) -> Needs {
+        match purpose {
+            Purpose::Request(route) => self.needs(&route.cost, now),
+            Purpose::Credits(units) => {
+                let Some(share) = self.share() else { return Needs::new() };
+                let mut needs = Needs::new();
+                self.need_credits(share, units.saturating_sub(self.free_credits(now)), now, &mut needs);
+                needs
+            }
+            Purpose::Publish | Purpose::Return => Needs::new(),
+        }
+    }
+
+    fn needs(&self, cost: &Cost, now: Now) -> Needs {
+        let mut needs = Needs::new();
+        let (Some(share), Some(tier)) = (self.share(), self.terms.entitlement.tier_at(now.seconds())) else {
+            return needs;
+        };
+        if cost.is_free() {
+            return needs;
+        }
+        let asked = |meter| cost.iter().find(|(m, _)| *m == meter).map_or(0, |(_, units)| units);
+        let mut beyond = 0_u64;
+        let mut is_beyond = false;
+        for meter in self.meters() {
+            let held = self.need_units(share, tier, meter, asked(meter), now, &mut needs);
+            beyond = beyond.saturating_add(held);
+            is_beyond |= held > 0 && asked(meter) > 0;
+        }
+        if needs.is_empty() && is_beyond {
+            let short = beyond.saturating_sub(self.credits_here(now));
+            let short = self.need_credits(share, short, now, &mut needs);
+            if needs.is_empty() && short > 0 {
+                needs.extend(self.need_of_cap(share, tier, asked, now));
+            }
+        }
+        needs
+    }
+
+    /// Of what includes units of a meter; answers how many are beyond that.
+    fn need_units(
+        &self,
+        share: &Share,
+        tier: &Tier,
+        meter: MeterId,
+        asked: u64,
+        now: Now,
+        needs: &mut Needs,
+    ) -> u64 {
+        let in_flight = self.counts[meter.index()].reserved.saturating_add(asked);
+        let (included, extra) = self.left(tier, meter);
+        let own = self.own_included(meter);
+        let added = tier.included(meter).units().saturating_sub(own);
+        let mut short = in_flight.saturating_sub(included);
+        for (pool, limit, left) in [(Pool::Included(meter), own, 0), (Pool::Extra(meter), added, extra)] {
+            short = short.saturating_sub(left);
+            if short == 0 {
+                return 0;
+            }
+            let least = if asked > 0 { self.to_be_had(share, pool, short, limit, now) } else { None };
+            if let Some(least) = least {
+                needs.push((pool, least));
+                return 0;
+            }
+        }
+        short
+    }
+
+    /// Of the grants, in the order in which they are spent; answers how many none of them can have.
+    fn need_credits(&self, share: &Share, units: u64, now: Now, needs: &mut Needs) -> u64 {
+        let mut grants: SmallVec<[&Lot; 4]> = share.grants.iter().filter(|lot| lot.is_there(now)).collect();
+        grants.sort_by_key(|lot| lot.spending_order());
+        let mut short = units;
+        for lot in grants {
+            let pool = Pool::Lot(lot.grant);
+            let room = lot.units.saturating_sub(self.base(share, pool));
+            let units = short.min(room);
+            if units > 0
+                && let Some(least) = self.to_be_had(share, pool, units, lot.units, now)
+            {
+                needs.push((pool, least));
+                short -= units;
+            }
+        }
+        short
+    }
+
+    fn need_of_cap(
+        &self,
+        share: &Share,
+        tier: &Tier,
+        asked: impl Fn(MeterId) -> u64,
+        now: Now,
+    ) -> Option<(Pool, u64)> {
+        let Overage::Priced { cap: Some(cap), .. } = &tier.overage else { return None };
+        let scale = Scale::of(&tier.overage)?;
+        let after = self.overage(tier, asked, now);
+        if after > *cap || after <= self.overage(tier, |_| 0, now) {
+            return None;
+        }
+        let short = scale.parts(after).saturating_sub(self.base(share, Pool::Cap));
+        let least = (short > 0).then(|| self.to_be_had(share, Pool::Cap, short, scale.parts(*cap), now));
+        least.flatten().map(|least| (Pool::Cap, least))
+    }
+
+    /// The claim as it stands, or what has been used beyond it.
+    fn base(&self, share: &Share, pool: Pool) -> u64 {
+        let claim = share.claim(pool, window_of(pool, self.period.start));
+        claim.map_or(0, |claim| claim.lent.max(self.used_here(share, claim)))
+    }
+
+    /// The claim that has so many units more, if it may be had.
+    fn to_be_had(&self, share: &Share, pool: Pool, short: u64, limit: u64, now: Now) -> Option<u64> {
+        let base = self.base(share, pool);
+        if base >= limit || limit >= UNLIMITED {
+            return None;
+        }
+        let least = base.saturating_add(short);
+        let Some(claim) = share.claim(pool, window_of(pool, self.period.start)) else { return Some(least) };
+        let is_dry = now.nanos() < claim.dry_until && least > claim.reach;
+        // Nobody can be asked: it counts as used up if it was when last heard.
+        let was_used_up = share.alone.is_some() && claim.heard && claim.free == 0;
+        (!is_dry && !was_used_up).then_some(least)
+    }
+}
+
+/// Grants have no window.
+pub(super) fn window_of(pool: Pool, current: i64) -> i64 {
+    if matches!(pool, Pool::Lot(_)) { 0 } else { current }
+}
