@@ -366,7 +366,7 @@ fn handling(config: &Config, webhook: &WebhookSettings) -> Result<Handling, Serv
         let to = ForwardTo::new(url, secret, webhook.sealer.clone(), arrived);
         to.map_err(|error| ServerError::Io(std::io::Error::other(error)))
     });
-    Ok(Handling { shadow: in_shadow(config), forward: forward.transpose()? })
+    Ok(Handling { shadow: in_shadow(config), forward: forward.transpose()?, meeting: None })
 }
 
 /// Whether Stripe's events are compared only.

@@ -138,7 +138,11 @@ pub(super) fn take_block(
     if changed == 1 {
         let action = if reason.is_some() { "customer_blocked" } else { "customer_unblocked" };
         let detail = reason.unwrap_or_default();
-        audit::add_act(db, now, &Act { action, customer: Some(customer), detail, actor: FLEET, ..Act::default() })?;
+        audit::add_act(
+            db,
+            now,
+            &Act { action, customer: Some(customer), detail, actor: FLEET, ..Act::default() },
+        )?;
     }
     Ok(changed == 1)
 }

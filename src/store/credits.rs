@@ -248,7 +248,8 @@ fn ends_otherwise(
     if known.kind != "granted" || known.expires_at == expires_at {
         return Ok(false);
     }
-    db.prepare_cached("UPDATE credits SET expires_at = ?2 WHERE id = ?1")?.execute(params![known.id, expires_at])?;
+    db.prepare_cached("UPDATE credits SET expires_at = ?2 WHERE id = ?1")?
+        .execute(params![known.id, expires_at])?;
     db.prepare_cached("UPDATE credit_lots SET expires_at = ?3 WHERE customer = ?1 AND grant_id = ?2")?
         .execute(params![customer, known.id, expires_at])?;
     Ok(true)

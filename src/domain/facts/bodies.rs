@@ -242,7 +242,9 @@ pub(super) fn merged_subscription(one: &Entry, other: &Entry) -> Entry {
 
 /// Since when it is past due, where it is; its status, and what else it says.
 fn split(entry: &Entry) -> (Option<i64>, Option<(u8, &[u8])>) {
-    let Some((first, rest)) = entry.body.as_deref().and_then(<[u8]>::split_first) else { return (None, None) };
+    let Some((first, rest)) = entry.body.as_deref().and_then(<[u8]>::split_first) else {
+        return (None, None);
+    };
     let mut read = Reader(rest);
     match (*first == code(Status::PastDue)).then(|| read.signed()).flatten() {
         Some(since) => (Some(since), Some((*first, read.0))),

@@ -165,7 +165,9 @@ pub(super) fn new_row(db: &Connection, holder: &Holder) -> Result<FactsToPut> {
 fn of_tables(db: &Connection, name: &str, facts: &mut Entries) -> Result<()> {
     type Known = (u32, Option<String>, Option<String>, Option<i64>);
     let known: Option<Known> = db
-        .prepare_cached("SELECT number, stripe_customer, linked_by, linked_at FROM customers WHERE name = ?1")?
+        .prepare_cached(
+            "SELECT number, stripe_customer, linked_by, linked_at FROM customers WHERE name = ?1",
+        )?
         .query_row([name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
         .optional()?;
     let Some((number, stripe_customer, linked_by, linked_at)) = known else { return Ok(()) };
@@ -219,7 +221,8 @@ fn as_told(row: &OverrideRow) -> Override {
 
 /// Each as last read. An earlier version of the program counted its readings: then it is when Stripe told.
 fn subscriptions_of(db: &Connection, stripe_customer: &str, known: &mut Entries) -> Result<()> {
-    let mut query = db.prepare_cached("SELECT facts, version FROM subscriptions WHERE stripe_customer = ?1")?;
+    let mut query =
+        db.prepare_cached("SELECT facts, version FROM subscriptions WHERE stripe_customer = ?1")?;
     let mut rows = query.query([stripe_customer])?;
     while let Some(row) = rows.next()? {
         let facts = subscriptions::read_facts(&row.get::<_, String>(0)?)?;
@@ -234,7 +237,8 @@ fn subscriptions_of(db: &Connection, stripe_customer: &str, known: &mut Entries)
 fn holders(db: &Connection, stripe_customer: &str) -> Result<Vec<Holder>> {
     let mut query = db.prepare_cached("SELECT name FROM customers WHERE stripe_customer = ?1")?;
     let names = query.query_map([stripe_customer], |row| row.get(0))?;
-    let holders: Vec<Holder> = names.map(|name| name.map(Holder::Customer)).collect::<rusqlite::Result<_>>()?;
+    let holders: Vec<Holder> =
+        names.map(|name| name.map(Holder::Customer)).collect::<rusqlite::Result<_>>()?;
     Ok(if holders.is_empty() { vec![Holder::Stripe(stripe_customer.to_owned())] } else { holders })
 }
 
