@@ -15,8 +15,8 @@ use crate::domain::usage::Now;
 use crate::metrics::METRICS;
 use crate::store::{Adjustments, KeyRow, Loaded, StoreError, Total, Wanted};
 
-use super::Customers;
 use super::entry::Entry;
+use super::{Customers, fleet};
 
 /// What a customer's subscriptions mean under the catalogue.
 pub(super) struct Meaning {
@@ -83,6 +83,7 @@ impl Customers {
             let period = entry.account().window(now).period;
             let totals = self.store.totals(number, period.start).await?;
             entry.account().raise(&self.window(period, &totals));
+            self.stir(&entry);
         }
         Ok(())
     }
@@ -100,6 +101,7 @@ impl Customers {
             claimed: claimed.map(str::to_owned),
             keys_after: now.seconds().saturating_sub(REMEMBERED_SECONDS),
             most_keys: if with_keys { self.fallback.key_limits.keys as usize } else { 0 },
+            with_grants: self.fleet.is_some(),
         };
         let catalogue = self.catalogue.clone();
         let understand = move |facts: &[Facts], adjustments: &Adjustments| {
@@ -114,13 +116,19 @@ impl Customers {
         self.store.load(wanted, now.seconds(), understand).await
     }
 
-    fn entry(&self, loaded: Loaded<Meaning>, now: Now) -> Entry {
-        let Loaded { customer, understood, totals, keys, lots, .. } = loaded;
+    /// As it is loaded, for nobody else yet.
+    pub(super) fn entry(&self, loaded: Loaded<Meaning>, now: Now) -> Entry {
+        let Loaded { customer, understood, totals, keys, lots, grants, version, .. } = loaded;
         let window = self.window(understood.period, &totals);
         let charged = |row: &KeyRow| Charged { at: Now::from_seconds(row.at), repeats: row.repeats };
         let keys = keys.iter().map(|row| (Digest(row.key), charged(row)));
         let account = Account::new(self.terms(customer.stripe_customer, understood), window);
-        Entry::new(customer.name.into(), customer.number, account.with_keys(keys).with_credits(lots), now)
+        let mut account = account.with_keys(keys).with_credits(lots);
+        if self.fleet.is_some() {
+            let granted: Vec<_> = grants.iter().map(|grant| (grant.number, grant.units)).collect();
+            account = account.with_share(&granted).with_notes(fleet::first_notes(&grants, version));
+        }
+        Entry::new(customer.name.into(), customer.number, account, now)
     }
 
     /// All who are unknown to Stripe share theirs.
@@ -144,8 +152,8 @@ impl Customers {
 
     /// The units of a period and of a grant that the account knows are the account's: the store may not have heard of
     /// all that was spent.
-    pub(super) fn renew(&self, entry: &Entry, loaded: Loaded<Meaning>, now: Now) {
-        let Loaded { customer, understood, totals, lots, .. } = loaded;
+    pub(super) fn renew(&self, entry: &Arc<Entry>, loaded: Loaded<Meaning>, now: Now) {
+        let Loaded { customer, understood, totals, lots, grants, version, .. } = loaded;
         let stored = self.window(understood.period, &totals);
         let after = self.terms(customer.stripe_customer, understood);
         let mut account = entry.account();
@@ -154,7 +162,12 @@ impl Customers {
         for lot in lots {
             account.put_credits(lot);
         }
+        if let Some(notes) = account.notes_mut() {
+            notes.lots = fleet::named(&grants);
+            notes.version = version;
+        }
         drop(account);
+        self.stir(entry);
         self.tell_marks(entry, now);
         if let (Some(before), Some(after)) = (&before.entitlement.tier, &after.entitlement.tier)
             && before.id != after.id

@@ -14,6 +14,7 @@
 mod beyond;
 mod keyed;
 mod marks;
+mod notes;
 mod policies;
 mod share;
 mod terms;
@@ -35,6 +36,7 @@ use super::units::{Cost, MeterId};
 use super::usage::{Charge, Draw, Draws, Now};
 
 pub use marks::Mark;
+pub use notes::Notes;
 pub use policies::{Policies, Policy, PolicyName};
 pub use share::Purpose;
 use share::Share;
@@ -79,6 +81,7 @@ struct Rare {
     unbilled: SmallVec<[Unbilled; 1]>,
     /// The start of the window in which the spend cap was last seen to refuse.
     capped_in: Option<i64>,
+    notes: Option<Box<Notes>>,
     /// On a node of a fleet.
     share: Option<Box<Share>>,
 }
@@ -171,6 +174,8 @@ impl Account {
             let included = units.min(left.0);
             let extra = (units - included).min(left.1);
             let credits = self.spend_credits(units - included - extra, &mut lots, now);
+            let rest = units - included - extra - credits;
+            let included = included + self.overdrawn(meter, included, rest, now);
             let overage = units - included - extra - credits;
             let reached = self.reached(meter, left, included + extra, now);
             let draw = Draw { meter, included, extra, credits, overage, reached };
@@ -320,6 +325,7 @@ impl Account {
             purse: Purse::default(),
             unbilled: SmallVec::new(),
             capped_in: None,
+            notes: None,
             share: None,
         };
         self.rare.get_or_insert_with(|| Box::new(none()))
@@ -359,4 +365,4 @@ mod credits_tests;
 #[cfg(test)]
 mod keyed_tests;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

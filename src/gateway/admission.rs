@@ -160,6 +160,18 @@ impl Parts {
                 Ok(reservation) => return Ok(reservation),
                 Err(Denied::Refused(refusal)) => return Err(self.refused(&entry, route, &refusal, context)),
                 Err(Denied::Stale) => {}
+                Err(Denied::Refill) => {
+                    // On the heap: where there is no fleet nothing of it is moved about.
+                    let waits = self.customers.admit_with_fleet(&entry, claimed, route, key, now);
+                    match Box::pin(waits).await {
+                        Ok(reservation) => return Ok(reservation),
+                        Err(Denied::Refused(refusal)) => {
+                            return Err(self.refused(&entry, route, &refusal, context));
+                        }
+                        Err(Denied::Stale) => {}
+                        Err(Denied::Refill) => return Err(fleet_unavailable()),
+                    }
+                }
             }
         }
         Err(Problem::new(Code::Internal, "try again"))
@@ -206,6 +218,13 @@ pub(super) fn with_query(path: &str, query: Option<&str>) -> String {
 fn store_problem(error: &StoreError) -> Problem {
     tracing::error!(%error, "a customer could not be loaded");
     ledger_unavailable()
+}
+
+fn fleet_unavailable() -> Problem {
+    Problem::new(
+        Code::FleetUnavailable,
+        "the limits that all gateways share cannot be asked now; nothing was charged, try again shortly",
+    )
 }
 
 pub(super) fn ledger_unavailable() -> Problem {

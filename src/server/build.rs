@@ -29,6 +29,7 @@ use crate::store::{LostRecords, NameKind, Store};
 use crate::stripe::{Secret, Transport, TransportOptions};
 
 use super::ServerError;
+use super::fleet::Member;
 
 /// A segment is rolled at this size: small enough to hash and read whole.
 const SEGMENT_BYTES: u64 = 64 << 20;
@@ -149,14 +150,19 @@ pub(super) struct Rooms {
 }
 
 impl Rooms {
-    pub fn new(config: &Config, state: &State, runtime: &Runtime) -> Result<Self, ServerError> {
+    pub fn new(
+        config: &Config,
+        state: &State,
+        member: Option<&Member>,
+        runtime: &Runtime,
+    ) -> Result<Self, ServerError> {
         preset_metrics(&config.catalogue);
         let catalogue = config.catalogue.clone();
         let authenticator = Authenticator::new(&auth_settings(config)?, runtime.handle())?;
         let transport = Arc::new(Transport::new(transport_options(config))?);
         let (ask, unknown) = mpsc::unbounded_channel();
         let (tell_reached, reached) = mpsc::unbounded_channel();
-        let customers = Arc::new(customers(config, state, ask).telling(tell_reached));
+        let customers = super::fleet::customers(config, state, member, (ask, tell_reached));
         let folded = state.folder.folded();
         let (tell, moved) = mpsc::unbounded_channel();
         let reporter = Arc::new(Reporter::new(
@@ -216,15 +222,11 @@ impl Rooms {
     }
 }
 
-fn customers(config: &Config, state: &State, ask: mpsc::UnboundedSender<String>) -> Customers {
-    let (store, meters) = (state.store.clone(), state.numbers.meters.clone());
-    Customers::new(config.catalogue.clone(), store, meters, config.billing.idempotency, ask)
-}
-
 /// Serves the operator's port.
 pub(super) fn serve_admin(
     config: &Config,
     rooms: &Rooms,
+    member: Option<&Member>,
     flow: &Flow,
     started: &Arc<AtomicBool>,
     runtime: &Runtime,
@@ -245,6 +247,7 @@ pub(super) fn serve_admin(
         sync: rooms.billing.sync(),
         transport: rooms.transport.clone(),
         draining: flow.draining.clone(),
+        needed: member.filter(|member| !member.degrades).map(|member| member.fleet.clone()),
         sealer: rooms.public.webhook.sealer.clone(),
         arrived: rooms.public.arrived.clone(),
         token_digest: config.server.admin_token.as_ref().map(|token| Admin::digest(token.expose())),

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::audit::{self, Act};
 use super::reading::folded;
 use super::{Result, Store, facts, signed, unsigned};
-use crate::domain::credits::{Lot, Purse};
+use crate::domain::credits::{HELD_SECONDS, Lot, Purse};
 use crate::domain::facts::Grant as ToldGrant;
 use crate::domain::usage::Now;
 
@@ -54,6 +54,14 @@ pub struct CreditGrant {
     pub units: u64,
     pub expires_at: Option<i64>,
     pub act: CreditAct,
+}
+
+/// A grant as it was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    pub number: i64,
+    pub units: u64,
+    pub cause: String,
 }
 
 /// One line of the history.
@@ -172,6 +180,19 @@ pub(super) fn lots(db: &Connection, customer: u32) -> Result<Vec<Lot>> {
     let mut purse = Purse::new(lots);
     purse.spend(missing, Now(0));
     Ok(purse.lots().to_vec())
+}
+
+/// What a customer was granted and has not expired, whatever is left of it.
+pub(super) fn grants(db: &Connection, customer: u32, now: i64) -> Result<Vec<Grant>> {
+    let mut query = db.prepare_cached(
+        "SELECT id, units, cause FROM credits
+         WHERE customer = ?1 AND kind = 'granted' AND (expires_at IS NULL OR expires_at > ?2)",
+    )?;
+    let rows = query.query_map(params![customer, now.saturating_sub(HELD_SECONDS)], |row| {
+        let cause: Option<String> = row.get(2)?;
+        Ok(Grant { number: row.get(0)?, units: unsigned(row.get(1)?), cause: cause.unwrap_or_default() })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 /// Takes what records have drawn off the grants; they come in the order of the customers.

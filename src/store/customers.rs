@@ -68,6 +68,21 @@ impl Store {
         .await
     }
 
+    /// Customers with use in periods that have not ended, or with credits: those behind a number, in the order of theirs.
+    pub async fn customers_with_use(&self, after: u32, limit: u32, now: i64) -> Result<Vec<CustomerRow>> {
+        self.scan(move |db| {
+            let mut query = db.prepare_cached(
+                "SELECT number, name, stripe_customer FROM customers c
+                 WHERE number > ?1 AND (EXISTS (SELECT 1 FROM totals WHERE customer = number AND period_end > ?3)
+                                        OR EXISTS (SELECT 1 FROM credit_lots WHERE customer = number))
+                 ORDER BY number LIMIT ?2",
+            )?;
+            let rows = query.query_map(params![after, limit, now], read_row)?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+
     /// All of our customers that a Stripe customer stands for.
     pub async fn customers_of(&self, stripe_customer: String) -> Result<Vec<CustomerRow>> {
         self.read(move |db| {

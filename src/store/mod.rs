@@ -56,7 +56,7 @@ pub use adjustments::{Adjustments, OverrideRow};
 pub use audit::{Act, AuditRow};
 pub use checkouts::{CheckoutKind, CheckoutRow, OpenCheckout};
 pub use closed_checkouts::{BegunCheckout, CheckoutEnd};
-pub use credits::{CreditAct, CreditGrant, CreditKey, CreditRow, CreditUse};
+pub use credits::{CreditAct, CreditGrant, CreditKey, CreditRow, CreditUse, Grant};
 pub use customers::{CustomerRow, LinkedBy, NewLink};
 pub use customers_list::{CustomerFilter, CustomerListing, TierFilter};
 pub use deliveries::{Delivery, DeliveryRow, NoticeFilter, NoticeRow, Retry, Subscriber, Tried};

@@ -56,6 +56,7 @@ pub(super) async fn shown(state: &AdminState, name: &str) -> Result<Json<Value>,
     let gone = || Failed(Problem::new(Code::NotFound, "there is no customer of this name"));
     let customer = state.store.find_listing(name.to_owned()).await?.ok_or_else(gone)?;
     let entry = state.customers.load(name, None, now).await?;
+    state.customers.hear(&entry, now).await;
     let mut shown = status::shown(&state.catalogue, name, &state.customers.snapshot(&entry, now));
     let adjustments = state.store.adjustments(customer.number).await?;
     let subscriptions = match &customer.stripe_customer {

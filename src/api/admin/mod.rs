@@ -35,6 +35,7 @@ use tokio::sync::{Notify, watch};
 use crate::billing::Sync;
 use crate::customers::Customers;
 use crate::domain::catalogue::Catalogue;
+use crate::fleet::Fleet;
 use crate::ledger::Ledger;
 use crate::problem::{Code, Problem};
 use crate::reporting::{Reconciler, Reporter};
@@ -60,6 +61,8 @@ pub struct AdminState {
     pub sync: Arc<Sync>,
     pub transport: Arc<Transport>,
     pub draining: Arc<AtomicBool>,
+    /// The fleet, where nothing is served without it.
+    pub needed: Option<Arc<Fleet>>,
     /// Opens the payloads of webhooks.
     pub sealer: Option<Arc<Sealer>>,
     /// Told when a webhook is to be applied again.

@@ -172,6 +172,7 @@ pub(super) async fn sync(
     let buyer = Buyer { entry: caller.entry, now: caller.now, key: None };
     let (shop, of) = (public.shop.clone(), buyer.clone());
     beside(&public, async move { shop.sync(&of).await.map_err(told) }).await?;
+    public.customers.hear(&buyer.entry, buyer.now).await;
     Ok(Json(status::now(&public, &buyer.entry)))
 }
 
@@ -201,6 +202,7 @@ async fn carry_out(
         if changes_prices(&order) {
             flush(&served, buyer.entry.number).await;
         }
+        served.customers.hear(&buyer.entry, buyer.now).await;
         let show = |done: &Done| shown(&served, &buyer, done);
         served.shop.carry_out(&buyer, &order, &show).await.map_err(told)
     });

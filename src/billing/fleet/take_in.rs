@@ -6,6 +6,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use smol_str::SmolStr;
 
 use super::send::NotPut;
 use super::{Facts, RETRY, holder, key};
@@ -13,6 +15,7 @@ use crate::billing::apply::as_read;
 use crate::billing::transitions;
 use crate::clock;
 use crate::customers::Erasure;
+use crate::customers::fleet::Learner;
 use crate::domain::facts::Holder;
 use crate::fleet::{FactsKey, Version};
 use crate::store::{Erased, Merged, StoreError};
@@ -175,6 +178,26 @@ impl Facts {
 
     async fn put_again(&self, holders: Vec<Holder>) -> Result<(), StoreError> {
         if holders.is_empty() { Ok(()) } else { self.store.put_facts_again(holders).await }
+    }
+}
+
+impl Learner for Facts {
+    fn take_in(&self, customer: SmolStr, version: Version, told: Box<[u8]>) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let taken = Self::take_in(self, Holder::Customer(customer.into()), version, told).await;
+            if let Err(error) = taken {
+                tracing::error!(%error, "what another node has told could not be stored");
+            }
+        })
+    }
+
+    fn put(&self, customer: SmolStr) {
+        let store = self.store.clone();
+        tokio::spawn(async move {
+            if let Err(error) = store.put_facts_again(vec![Holder::Customer(customer.into())]).await {
+                tracing::error!(%error, "what Redis has lost could not be marked");
+            }
+        });
     }
 }
 

@@ -24,6 +24,9 @@ const SLICE: u32 = 500;
 /// The version of facts that the fleet gave out: eight digits that compare as numbers do.
 pub type FactsVersion = [u8; 8];
 
+/// Before the fleet has given out any.
+pub(super) const NOTHING_TOLD: FactsVersion = *b"00000000";
+
 /// Facts that Redis has not been told of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FactsToPut {
@@ -152,7 +155,7 @@ fn gathered(db: &Connection) -> Result<Option<u32>> {
     Ok(mark.and_then(|mark| mark.parse().ok()))
 }
 
-/// Of the facts of one of our customers; zeros where nothing is shared.
+/// Of the facts that are known here.
 pub(super) fn version_of(db: &Connection, holder: &Holder) -> Result<Option<FactsVersion>> {
     let version: Option<String> = db
         .prepare_cached("SELECT version FROM facts WHERE holder = ?1")?
@@ -188,7 +191,7 @@ fn write_row(db: &Connection, row: &FactsToPut) -> Result<()> {
 }
 
 fn digits(version: &str) -> FactsVersion {
-    version.as_bytes().try_into().unwrap_or(*b"00000000")
+    version.as_bytes().try_into().unwrap_or(NOTHING_TOLD)
 }
 
 fn text(version: FactsVersion) -> String {

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{FactsToPut, row_of, write_row};
+use super::{FactsToPut, NOTHING_TOLD, row_of, write_row};
 use crate::domain::facts::{Entries, Entry, Grant, Holder, Key, Kind, Link, Override, of_subscription};
 use crate::domain::subscription::Facts;
 use crate::store::adjustments::{self, OverrideRow};
@@ -159,7 +159,7 @@ pub(super) fn new_row(db: &Connection, holder: &Holder) -> Result<FactsToPut> {
         Holder::Customer(name) => of_tables(db, name, &mut entries)?,
         Holder::Stripe(id) => subscriptions_of(db, id, &mut entries)?,
     }
-    Ok(FactsToPut { holder: holder.clone(), version: *b"00000000", changes: 0, entries })
+    Ok(FactsToPut { holder: holder.clone(), version: NOTHING_TOLD, changes: 0, entries })
 }
 
 fn of_tables(db: &Connection, name: &str, facts: &mut Entries) -> Result<()> {
