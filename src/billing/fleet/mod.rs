@@ -19,12 +19,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tokio::sync::watch;
 
 use crate::clock;
 use crate::customers::Customers;
 use crate::domain::catalogue::Catalogue;
 use crate::domain::facts::Holder;
-use crate::fleet::{Away, Claim, FactsKey, Fleet, News, Put, Version};
+use crate::fleet::{Away, Claim, FactsKey, Fleet, LinkState, News, Put, Version};
 use crate::store::{FactsVersion, Store, StoreError};
 
 /// Between two tries of what has failed.
@@ -47,6 +48,7 @@ pub trait Meeting: Send + Sync {
     fn news_since<'a>(&'a self, position: &'a str) -> BoxFuture<'a, Result<News, Away>>;
     fn all<'a>(&'a self, cursor: &'a str) -> BoxFuture<'a, Result<(Vec<(FactsKey, Version)>, String), Away>>;
     fn next_hint(&self) -> BoxFuture<'_, (FactsKey, Version)>;
+    fn states(&self) -> watch::Receiver<LinkState>;
     fn claim<'a>(&'a self, what: &'a str, kept: Duration) -> BoxFuture<'a, Result<Claim, Away>>;
     fn done<'a>(&'a self, what: &'a str, kept: Duration) -> BoxFuture<'a, Result<(), Away>>;
     fn unclaim<'a>(&'a self, what: &'a str) -> BoxFuture<'a, Result<(), Away>>;
@@ -77,6 +79,10 @@ impl Meeting for Fleet {
 
     fn next_hint(&self) -> BoxFuture<'_, (FactsKey, Version)> {
         Box::pin(Fleet::next_hint(self))
+    }
+
+    fn states(&self) -> watch::Receiver<LinkState> {
+        Fleet::states(self)
     }
 
     fn claim<'a>(&'a self, what: &'a str, kept: Duration) -> BoxFuture<'a, Result<Claim, Away>> {

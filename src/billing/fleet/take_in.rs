@@ -99,9 +99,17 @@ impl Facts {
     }
 
     pub(super) async fn keep_reading(&self) {
+        let mut states = self.meeting.states();
+        // What was not heard of meanwhile is in the news; what Redis has forgotten is not.
+        let mut may_have_forgotten = true;
         loop {
-            match self.read_news().await {
-                Ok(()) => tokio::time::sleep(READ_EVERY).await,
+            may_have_forgotten |= states.has_changed().unwrap_or(false);
+            states.mark_unchanged();
+            match self.catch_up(may_have_forgotten).await {
+                Ok(()) => {
+                    may_have_forgotten = false;
+                    tokio::time::sleep(READ_EVERY).await;
+                }
                 Err(error) => {
                     if let NotPut::Store(error) = error {
                         tracing::error!(%error, "what other nodes have told could not be stored; it is tried again");
@@ -110,6 +118,11 @@ impl Facts {
                 }
             }
         }
+    }
+
+    async fn catch_up(&self, may_have_forgotten: bool) -> Result<(), NotPut> {
+        self.read_news().await?;
+        if may_have_forgotten { self.compare_all().await } else { Ok(()) }
     }
 
     /// All news since the last time. Where some are not there any more, everything is compared.

@@ -58,7 +58,8 @@ impl Merging<'_> {
             None => notes::new_row(self.db, self.holder)?,
         };
         let Some(mut told) = Entries::read(told) else {
-            row.version = row.version.max(version);
+            // Nor are they overwritten.
+            (row.version, row.changes) = (row.version.max(version), 0);
             write_row(self.db, &row)?;
             return Ok(Merged { is_strange: true, ..Merged::default() });
         };
@@ -147,14 +148,18 @@ impl Merging<'_> {
     /// Unless another holder of the same has brought a later reading.
     fn subscription(&self, id: &str, entry: &Entry) -> Result<bool> {
         let read = entry.body.as_deref().and_then(|body| read_subscription(id, entry.at, body));
-        let Some(facts) = read else { return Ok(false) };
-        let version: Option<i64> = self
+        let Some(mut facts) = read else { return Ok(false) };
+        let known: Option<(i64, String)> = self
             .db
-            .prepare_cached("SELECT version FROM subscriptions WHERE id = ?1")?
-            .query_row([id], |row| row.get(0))
+            .prepare_cached("SELECT version, facts FROM subscriptions WHERE id = ?1")?
+            .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
-        if version.is_some_and(|version| super::super::unsigned(version) > entry.at) {
-            return Ok(false);
+        if let Some((version, known)) = known {
+            if super::super::unsigned(version) > entry.at {
+                return Ok(false);
+            }
+            let since = subscriptions::read_facts(&known)?.past_due_since;
+            facts.past_due_since = facts.past_due_since.map(|at| since.map_or(at, |since| at.min(since)));
         }
         subscriptions::take_in(self.db, (self.understand)(facts, entry.at), self.now)
     }
