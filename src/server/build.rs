@@ -29,7 +29,7 @@ use crate::store::{LostRecords, NameKind, Store};
 use crate::stripe::{Secret, Transport, TransportOptions};
 
 use super::ServerError;
-use super::fleet::Member;
+use super::fleet::{Meets, Member};
 
 /// A segment is rolled at this size: small enough to hash and read whole.
 const SEGMENT_BYTES: u64 = 64 << 20;
@@ -142,7 +142,7 @@ pub(super) struct Rooms {
     pub ledger: Arc<Ledger>,
     ledger_id: LedgerId,
     pub folded: watch::Receiver<Folded>,
-    billing: Billing,
+    pub billing: Billing,
     notices: Notices,
     unknown: mpsc::UnboundedReceiver<String>,
     moved: mpsc::UnboundedReceiver<u32>,
@@ -179,9 +179,9 @@ impl Rooms {
             catalogue.clone(),
             transport.clone(),
             (arrived.clone(), reporter.due()),
-            handling(config, &webhook)?,
+            handling(config, &webhook, super::fleet::meeting(member))?,
         )?;
-        let notices = super::notices::build(config, state, customers.clone())?;
+        let notices = super::notices::build(config, state, customers.clone())?.with_fleet(billing.facts());
         let reconciler = super::reconcile::build_reconciler(
             config,
             state.store.clone(),
@@ -362,14 +362,14 @@ fn webhook_settings(config: &Config) -> WebhookSettings {
     }
 }
 
-fn handling(config: &Config, webhook: &WebhookSettings) -> Result<Handling, ServerError> {
+fn handling(config: &Config, webhook: &WebhookSettings, meeting: Meets) -> Result<Handling, ServerError> {
     let to = config.selling.forward_webhooks_to.clone();
     let parts = to.zip(webhook.secrets.first().cloned()).zip(webhook.forwards.clone());
     let forward = parts.map(|((url, secret), arrived)| {
         let to = ForwardTo::new(url, secret, webhook.sealer.clone(), arrived);
         to.map_err(|error| ServerError::Io(std::io::Error::other(error)))
     });
-    Ok(Handling { shadow: in_shadow(config), forward: forward.transpose()?, meeting: None })
+    Ok(Handling { shadow: in_shadow(config), forward: forward.transpose()?, meeting })
 }
 
 /// Whether Stripe's events are compared only.

@@ -59,7 +59,7 @@ pub use closed_checkouts::{BegunCheckout, CheckoutEnd};
 pub use credits::{CreditAct, CreditGrant, CreditKey, CreditRow, CreditUse, Grant};
 pub use customers::{CustomerRow, LinkedBy, NewLink};
 pub use customers_list::{CustomerFilter, CustomerListing, TierFilter};
-pub use deliveries::{Delivery, DeliveryRow, NoticeFilter, NoticeRow, Retry, Subscriber, Tried};
+pub use deliveries::{Delivery, DeliveryRow, NoticeFilter, NoticeRow, Retry, Subscriber, Tried, Untold};
 pub use estimates::Estimate;
 pub use facts::{FactsToPut, FactsVersion, Merged};
 pub use forwards::Forward;

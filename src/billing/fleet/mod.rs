@@ -7,8 +7,8 @@
 //! - What another node has put is heard of at once; who does not hear reads it within a second, or with the next call
 //!   for a customer's limits, which names the version that they follow from.
 //! - What Redis has lost is put there again by whoever has it.
-//! - An event of Stripe's is applied by one node, as long as Redis answers. Without it two may apply it: that changes
-//!   nothing twice.
+//! - An event of Stripe's is applied by one node, and others are told of something by one, as long as Redis answers.
+//!   Without it two may apply an event: that changes nothing twice.
 
 mod once;
 mod send;
