@@ -152,11 +152,11 @@ impl Entries {
     /// How long it takes until nothing of it is in force by itself, in seconds; `None`: for ever.
     pub fn ends_at(&self) -> Option<i64> {
         let grants = self.0.iter().filter(|((kind, _), _)| *kind == Kind::GRANT);
-        let ends = grants.map(|(_, entry)| match entry.body.as_deref().and_then(Grant::read) {
+        let mut ends = grants.map(|(_, entry)| match entry.body.as_deref().and_then(Grant::read) {
             Some(grant) => grant.expires_at,
             None => Some(0),
         });
-        ends.fold(Some(0), |last, end| Some(last?.max(end?)))
+        ends.try_fold(0, |last: i64, end| Some(last.max(end?)))
     }
 
     pub fn write(&self) -> Vec<u8> {

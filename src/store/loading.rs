@@ -3,8 +3,8 @@
 use rusqlite::{Connection, Row};
 
 use super::{
-    Adjustments, CustomerRow, FactsVersion, Grant, KeyRow, Result, Store, Total, adjustments, credits, customers, facts,
-    idempotency, subscriptions, totals,
+    Adjustments, CustomerRow, FactsVersion, Grant, KeyRow, Result, Store, Total, adjustments, credits,
+    customers, facts, idempotency, subscriptions, totals,
 };
 use crate::domain::credits::Lot;
 use crate::domain::facts::Holder;

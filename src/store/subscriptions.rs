@@ -150,13 +150,13 @@ fn upsert(db: &Connection, mut read: Upsert, now: i64) -> Result<bool> {
 }
 
 /// Another node has read it; when, and since when it is past due, is told. Answers whether that changed anything.
-pub(super) fn take_in(db: &Connection, read: Upsert, now: i64) -> Result<bool> {
+pub(super) fn take_in(db: &Connection, read: &Upsert, now: i64) -> Result<bool> {
     let known: Option<String> = db
         .prepare_cached("SELECT facts FROM subscriptions WHERE id = ?1")?
         .query_row([&read.facts.id], |row| row.get(0))
         .optional()?;
     let before = known.map(|facts| read_facts(&facts)).transpose()?;
-    in_force(db, &read, before.as_ref(), now)?;
+    in_force(db, read, before.as_ref(), now)?;
     // Whoever told of it has asked Stripe.
     db.prepare_cached("INSERT OR IGNORE INTO listed VALUES (?1, ?2)")?
         .execute(params![read.facts.stripe_customer, now])?;

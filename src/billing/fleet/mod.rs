@@ -34,6 +34,9 @@ const RETRY: Duration = Duration::from_millis(250);
 /// Facts as they lie in Redis, with their version.
 pub type Told = (Version, Box<[u8]>);
 
+/// Some of all versions, and from where on there are more.
+pub type Versions = (Vec<(FactsKey, Version)>, String);
+
 /// What is used of the fleet here.
 pub trait Meeting: Send + Sync {
     fn put<'a>(
@@ -46,7 +49,7 @@ pub trait Meeting: Send + Sync {
     /// In the order of the keys.
     fn read<'a>(&'a self, keys: &'a [FactsKey]) -> BoxFuture<'a, Result<Vec<Option<Told>>, Away>>;
     fn news_since<'a>(&'a self, position: &'a str) -> BoxFuture<'a, Result<News, Away>>;
-    fn all<'a>(&'a self, cursor: &'a str) -> BoxFuture<'a, Result<(Vec<(FactsKey, Version)>, String), Away>>;
+    fn all<'a>(&'a self, cursor: &'a str) -> BoxFuture<'a, Result<Versions, Away>>;
     fn next_hint(&self) -> BoxFuture<'_, (FactsKey, Version)>;
     fn states(&self) -> watch::Receiver<LinkState>;
     fn claim<'a>(&'a self, what: &'a str, kept: Duration) -> BoxFuture<'a, Result<Claim, Away>>;
@@ -73,7 +76,7 @@ impl Meeting for Fleet {
         Box::pin(Fleet::news_since(self, position))
     }
 
-    fn all<'a>(&'a self, cursor: &'a str) -> BoxFuture<'a, Result<(Vec<(FactsKey, Version)>, String), Away>> {
+    fn all<'a>(&'a self, cursor: &'a str) -> BoxFuture<'a, Result<Versions, Away>> {
         Box::pin(self.all_facts(cursor))
     }
 

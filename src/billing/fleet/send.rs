@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
+use futures_util::{TryStreamExt, stream};
 
 use super::{Facts, RETRY, key, of_fleet};
 use crate::clock;
@@ -57,10 +57,8 @@ impl Facts {
             let page = self.store.facts_to_put(after, PAGE).await?;
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.holder.clone());
-            let puts = stream::iter(page).map(|row| self.put_one(row)).buffer_unordered(AT_ONCE);
-            for put in puts.collect::<Vec<_>>().await {
-                put?;
-            }
+            let page = stream::iter(page.into_iter().map(Ok));
+            page.try_for_each_concurrent(AT_ONCE, |row| self.put_one(row)).await?;
         }
     }
 

@@ -18,7 +18,7 @@ use crate::customers::Erasure;
 use crate::customers::fleet::Learner;
 use crate::domain::facts::Holder;
 use crate::fleet::{FactsKey, Version};
-use crate::store::{Erased, Merged, StoreError};
+use crate::store::{Erased, StoreError};
 
 /// News are read this often.
 const READ_EVERY: Duration = Duration::from_secs(1);
@@ -35,25 +35,24 @@ impl Facts {
         holder: Holder,
         version: Version,
         told: Box<[u8]>,
-    ) -> Result<Merged, StoreError> {
+    ) -> Result<(), StoreError> {
         let (catalogue, now) = (self.catalogue.clone(), clock::now());
         let understand = move |facts, version| as_read(facts, version, &catalogue, now.seconds());
         let merged =
             self.store.merge_facts(holder.clone(), version.0, told, now.seconds(), understand).await?;
-        self.version.fetch_max(merged.latest, Ordering::Relaxed);
-        if merged.is_strange {
+        let Some(merged) = merged else {
             tracing::error!(?holder, "a later version of the program has written facts: update this node");
+            return self.refresh(&holder).await;
+        };
+        self.version.fetch_max(merged.latest, Ordering::Relaxed);
+        if let Holder::Customer(name) = &holder
+            && merged.is_erased
+            && merged.changed
+        {
+            return self.erase(name).await;
         }
-        match &holder {
-            Holder::Customer(name) if merged.is_erased && merged.changed => self.erase(name).await?,
-            _ => {
-                self.refresh(&holder).await?;
-                if merged.changed {
-                    self.note_states(&holder).await?;
-                }
-            }
-        }
-        Ok(merged)
+        self.refresh(&holder).await?;
+        if merged.changed { self.note_states(&holder).await } else { Ok(()) }
     }
 
     /// What has become of those whom it is about, for lists here. Whoever changed it has told others.

@@ -61,7 +61,7 @@ impl Grant {
 
     pub fn read(body: &[u8]) -> Option<Self> {
         let mut read = Reader(body);
-        let (units, expires_at) = (read.number()?, read_optional(&mut read)?);
+        let (units, expires_at) = (read.number()?, read_optional(&mut read).ok()?);
         Some(Self { units, expires_at, reason: read.text()?.to_owned() })
     }
 }
@@ -90,7 +90,7 @@ impl Override {
         let mut read = Reader(body);
         let mut some = || Some(Some(read.text()?.to_owned()).filter(|text| !text.is_empty()));
         let (tier, included) = (some()?, some()?);
-        let until = read_optional(&mut read)?;
+        let until = read_optional(&mut read).ok()?;
         Some(Self { tier, included, until, reason: read.text()?.to_owned() })
     }
 }
@@ -266,9 +266,12 @@ fn optional(written: &mut Writer, number: Option<i64>) {
     written.number(number.map_or(0, |number| u64::try_from(number).unwrap_or(0).saturating_add(1)));
 }
 
-fn read_optional(read: &mut Reader<'_>) -> Option<Option<i64>> {
-    Some(match read.number()? {
-        0 => None,
-        more => Some(i64::try_from(more - 1).ok()?),
-    })
+/// Whether it could be read, and what.
+fn read_optional(read: &mut Reader<'_>) -> Result<Option<i64>, Unreadable> {
+    match read.number().ok_or(Unreadable)? {
+        0 => Ok(None),
+        more => i64::try_from(more - 1).map(Some).map_err(|_| Unreadable),
+    }
 }
+
+struct Unreadable;

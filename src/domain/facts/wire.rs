@@ -40,15 +40,12 @@ impl Writer {
     /// At most three prefixes.
     pub fn id(&mut self, id: &str, prefixes: &[&str]) {
         let cut = |(at, prefix): (usize, &&str)| Some((at as u64 + 1, packed(id.strip_prefix(*prefix)?)?));
-        match prefixes.iter().enumerate().find_map(cut) {
-            Some((prefix, (letters, bytes))) => {
-                self.number(letters << 2 | prefix);
-                self.0.extend(bytes);
-            }
-            None => {
-                self.number((id.len() as u64) << 2 | PLAIN);
-                self.0.extend_from_slice(id.as_bytes());
-            }
+        if let Some((prefix, (letters, bytes))) = prefixes.iter().enumerate().find_map(cut) {
+            self.number(letters << 2 | prefix);
+            self.0.extend(bytes);
+        } else {
+            self.number((id.len() as u64) << 2 | PLAIN);
+            self.0.extend_from_slice(id.as_bytes());
         }
     }
 }

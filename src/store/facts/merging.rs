@@ -9,14 +9,10 @@ use crate::store::adjustments::OverrideRow;
 use crate::store::{LinkedBy, Result, Store, Upsert, adjustments, credits, customers, subscriptions, totals};
 
 /// What became of facts that others told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Merged {
     /// Something is in force that was not.
     pub changed: bool,
-    /// This node knows more: it should tell.
-    pub knows_more: bool,
-    /// A later version of the program wrote them: they were left as they are.
-    pub is_strange: bool,
     /// The customer is erased.
     pub is_erased: bool,
     /// The latest instant that they name, in microseconds.
@@ -25,7 +21,7 @@ pub struct Merged {
 
 impl Store {
     /// Merges what was told of a holder under a version. `understand` says what a subscription means that was read at
-    /// an instant, in microseconds.
+    /// an instant, in microseconds. `None`: a later version of the program has written it; it is left as it is.
     pub async fn merge_facts(
         &self,
         holder: Holder,
@@ -33,7 +29,7 @@ impl Store {
         told: Box<[u8]>,
         now: i64,
         understand: impl Fn(Facts, u64) -> Upsert + Send + 'static,
-    ) -> Result<Merged> {
+    ) -> Result<Option<Merged>> {
         self.write(move |db| {
             let merging = Merging { db, holder: &holder, now, understand: &understand };
             merging.merge(version, &told)
@@ -50,7 +46,7 @@ struct Merging<'a> {
 }
 
 impl Merging<'_> {
-    fn merge(&self, version: FactsVersion, told: &[u8]) -> Result<Merged> {
+    fn merge(&self, version: FactsVersion, told: &[u8]) -> Result<Option<Merged>> {
         let known = row_of(self.db, self.holder)?;
         let is_new = known.is_none();
         let mut row = match known {
@@ -61,7 +57,7 @@ impl Merging<'_> {
             // Nor are they overwritten.
             (row.version, row.changes) = (row.version.max(version), 0);
             write_row(self.db, &row)?;
-            return Ok(Merged { is_strange: true, ..Merged::default() });
+            return Ok(None);
         };
         let now_micros = u64::try_from(self.now).unwrap_or(0).saturating_mul(1_000_000);
         told.prune(now_micros);
@@ -87,8 +83,7 @@ impl Merging<'_> {
         row.version = row.version.max(version);
         write_row(self.db, &row)?;
         let latest = row.entries.iter().map(|(_, entry)| entry.at).max().unwrap_or(0);
-        let (knows_more, is_erased) = (row.changes > 0, row.entries.is_erased());
-        Ok(Merged { changed, knows_more, is_erased, latest, is_strange: false })
+        Ok(Some(Merged { changed, is_erased: row.entries.is_erased(), latest }))
     }
 
     /// Answers whether it is understood.
@@ -161,7 +156,7 @@ impl Merging<'_> {
             let since = subscriptions::read_facts(&known)?.past_due_since;
             facts.past_due_since = facts.past_due_since.map(|at| since.map_or(at, |since| at.min(since)));
         }
-        subscriptions::take_in(self.db, (self.understand)(facts, entry.at), self.now)
+        subscriptions::take_in(self.db, &(self.understand)(facts, entry.at), self.now)
     }
 }
 

@@ -74,15 +74,6 @@ impl Store {
         .await
     }
 
-    /// How many holders wait to be put.
-    pub async fn count_facts_to_put(&self) -> Result<u64> {
-        self.read(|db| {
-            let mut query = db.prepare_cached("SELECT count(*) FROM facts WHERE changes > 0")?;
-            Ok(super::unsigned(query.query_row([], |row| row.get(0))?))
-        })
-        .await
-    }
-
     /// One holder's, whether they are to be put or not.
     pub async fn facts_of(&self, holder: Holder) -> Result<Option<FactsToPut>> {
         self.read(move |db| row_of(db, &holder)).await

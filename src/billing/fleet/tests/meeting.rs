@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
-use crate::billing::fleet::{Meeting, Told};
+use crate::billing::fleet::{Meeting, Told, Versions};
 use crate::fleet::{Away, Claim, ClaimState, FactsKey, LinkState, News, Put, Version};
 
 /// A generator that gives the same for the same seed.
@@ -148,7 +148,7 @@ impl Meeting for Visitor {
         })
     }
 
-    fn all<'a>(&'a self, cursor: &'a str) -> BoxFuture<'a, Result<(Vec<(FactsKey, Version)>, String), Away>> {
+    fn all<'a>(&'a self, cursor: &'a str) -> BoxFuture<'a, Result<Versions, Away>> {
         Box::pin(async move {
             self.or_lost(|redis| {
                 let from: usize = cursor.parse().unwrap_or(0);
