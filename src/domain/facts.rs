@@ -103,7 +103,12 @@ impl Entries {
     }
 
     pub fn is_erased(&self) -> bool {
-        self.0.contains_key(&ERASURE)
+        self.erased_at().is_some()
+    }
+
+    /// What was known before does not hold.
+    pub fn erased_at(&self) -> Option<u64> {
+        self.0.get(&ERASURE).map(|entry| entry.at)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&Key, &Entry)> {
@@ -112,12 +117,11 @@ impl Entries {
 
     /// Puts one in, unless what is there holds over it. Answers whether that changed anything.
     pub fn put(&mut self, key: Key, entry: Entry) -> bool {
-        let erased_at = |entries: &Self| entries.0.get(&ERASURE).map(|entry| entry.at);
-        if key != ERASURE && erased_at(self).is_some_and(|at| entry.at <= at) {
+        if key != ERASURE && self.erased_at().is_some_and(|at| entry.at <= at) {
             return false;
         }
         let changed = self.put_one(key, entry);
-        if let Some(at) = erased_at(self).filter(|_| changed) {
+        if let Some(at) = self.erased_at().filter(|_| changed) {
             self.0.retain(|key, entry| *key == ERASURE || entry.at > at);
         }
         changed

@@ -49,7 +49,7 @@ fn catalogue() -> Arc<Catalogue> {
         features: Vec::new(),
         routes: RouteTable::default(),
         report: Report::All,
-        past_due_grace: i64::MAX,
+        past_due_grace: 1_000,
         credit_packs: Vec::new(),
         silence_grace: i64::MAX,
     })

@@ -259,10 +259,11 @@ pub(super) fn first_link(db: &Connection, name: &str, facts: &mut Entries) -> Re
     Ok(())
 }
 
-/// Behind what was known of the same.
+/// Behind what was known of the same, and behind an erasure.
 fn set(facts: &mut Entries, key: Key, body: Option<Box<[u8]>>, now: i64) {
-    let last = facts.get(&key).map_or(0, |entry| entry.at + 1);
-    facts.put(key, Entry { at: micros(now).max(last), body });
+    let last = facts.get(&key).map(|entry| entry.at).max(facts.erased_at());
+    let at = last.map_or(0, |last| last + 1).max(micros(now));
+    facts.put(key, Entry { at, body });
 }
 
 fn micros(seconds: i64) -> u64 {
