@@ -102,8 +102,15 @@ impl Entries {
         self.0.get(key)
     }
 
+    /// The erasure of the customer, if there was one.
+    pub fn erasure(&self) -> Option<Self> {
+        let erasure = self.0.get(&ERASURE)?;
+        Some(Self(BTreeMap::from([(ERASURE, erasure.clone())])))
+    }
+
+    /// Nothing is known since the customer was erased.
     pub fn is_erased(&self) -> bool {
-        self.erased_at().is_some()
+        self.0.len() == 1 && self.0.contains_key(&ERASURE)
     }
 
     /// What was known before does not hold.
@@ -142,6 +149,10 @@ impl Entries {
 
     /// The union with what another node knows.
     pub fn merge(&mut self, other: &Self) {
+        // First: what either knew from before it is not compared with what came later.
+        if let Some(erasure) = other.get(&ERASURE) {
+            self.put(ERASURE, erasure.clone());
+        }
         for (key, entry) in &other.0 {
             self.put(key.clone(), entry.clone());
         }

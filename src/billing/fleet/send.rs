@@ -89,7 +89,7 @@ impl Facts {
 
 fn expires_millis(facts: &Entries, now: i64) -> i64 {
     let from_now = |days: i64| now.saturating_mul(1_000).saturating_add(days * DAY_MILLIS);
-    if facts.is_erased() && facts.iter().count() == 1 {
+    if facts.is_erased() {
         return from_now(ERASURE_KEPT_DAYS);
     }
     let behind_credits = match facts.ends_at() {

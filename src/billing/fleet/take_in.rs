@@ -16,9 +16,9 @@ use crate::billing::transitions;
 use crate::clock;
 use crate::customers::Erasure;
 use crate::customers::fleet::Learner;
-use crate::domain::facts::Holder;
+use crate::domain::facts::{Entries, Holder};
 use crate::fleet::{FactsKey, Version};
-use crate::store::{Erased, StoreError};
+use crate::store::{Erased, Merged, StoreError};
 
 /// News are read this often.
 const READ_EVERY: Duration = Duration::from_secs(1);
@@ -36,23 +36,40 @@ impl Facts {
         version: Version,
         told: Box<[u8]>,
     ) -> Result<(), StoreError> {
-        let (catalogue, now) = (self.catalogue.clone(), clock::now());
-        let understand = move |facts, version| as_read(facts, version, &catalogue, now.seconds());
-        let merged =
-            self.store.merge_facts(holder.clone(), version.0, told, now.seconds(), understand).await?;
-        let Some(merged) = merged else {
+        if let (Holder::Customer(name), Some(entries)) = (&holder, Entries::read(&told)) {
+            self.take_erasure(name, &entries).await?;
+        }
+        let Some(merged) = self.merge(holder.clone(), version, told).await? else {
             tracing::error!(?holder, "a later version of the program has written facts: update this node");
             return self.refresh(&holder).await;
         };
         self.version.fetch_max(merged.latest, Ordering::Relaxed);
-        if let Holder::Customer(name) = &holder
-            && merged.is_erased
-            && merged.changed
-        {
-            return self.erase(name).await;
-        }
         self.refresh(&holder).await?;
         if merged.changed { self.note_states(&holder).await } else { Ok(()) }
+    }
+
+    async fn merge(
+        &self,
+        holder: Holder,
+        version: Version,
+        told: Box<[u8]>,
+    ) -> Result<Option<Merged>, StoreError> {
+        let (catalogue, now) = (self.catalogue.clone(), clock::now());
+        let understand = move |facts, version| as_read(facts, version, &catalogue, now.seconds());
+        self.store.merge_facts(holder, version.0, told, now.seconds(), understand).await
+    }
+
+    /// Somebody new may have the name since: they are not erased, and what is told of them comes behind it.
+    async fn take_erasure(&self, name: &str, told: &Entries) -> Result<(), StoreError> {
+        let Some(erasure) = told.erasure() else { return Ok(()) };
+        let holder = Holder::Customer(name.to_owned());
+        let known = self.store.facts_of(holder.clone()).await?;
+        if known.and_then(|known| known.entries.erased_at()) >= told.erased_at() {
+            return Ok(());
+        }
+        self.merge(holder.clone(), Version::NONE, erasure.write().into()).await?;
+        let merged = self.store.facts_of(holder).await?;
+        if merged.is_some_and(|merged| merged.entries.is_erased()) { self.erase(name).await } else { Ok(()) }
     }
 
     /// What has become of those whom it is about, for lists here. Whoever changed it has told others.

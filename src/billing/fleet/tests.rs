@@ -335,8 +335,10 @@ async fn who_is_erased_on_one_node_is_erased_on_all() {
     // Somebody new of that name.
     nodes[1].store().customer("a".into(), Some("cus_2".into()), *NOW + 5).await.expect("links");
     settle(&nodes).await;
-    let row = nodes[0].store().find_customer("a".into()).await.expect("reads").expect("there");
-    assert_eq!(row.stripe_customer.as_deref(), Some("cus_2"));
+    for node in &nodes {
+        let row = node.store().find_customer("a".into()).await.expect("reads").expect("there");
+        assert_eq!(row.stripe_customer.as_deref(), Some("cus_2"));
+    }
 }
 
 fn event(id: &str, kind: &str) -> InboxRow {

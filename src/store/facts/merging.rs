@@ -13,8 +13,6 @@ use crate::store::{LinkedBy, Result, Store, Upsert, adjustments, credits, custom
 pub struct Merged {
     /// Something is in force that was not.
     pub changed: bool,
-    /// The customer is erased.
-    pub is_erased: bool,
     /// The latest instant that they name, in microseconds.
     pub latest: u64,
 }
@@ -83,7 +81,7 @@ impl Merging<'_> {
         row.version = row.version.max(version);
         write_row(self.db, &row)?;
         let latest = row.entries.iter().map(|(_, entry)| entry.at).max().unwrap_or(0);
-        Ok(Some(Merged { changed, is_erased: row.entries.is_erased(), latest }))
+        Ok(Some(Merged { changed, latest }))
     }
 
     /// Answers whether it is understood.
@@ -114,8 +112,6 @@ impl Merging<'_> {
                 }
                 None => Ok(false),
             },
-            // By whoever has the customer in memory.
-            Kind::ERASED => Ok(true),
             _ => Ok(false),
         }
     }

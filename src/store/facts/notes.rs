@@ -70,7 +70,7 @@ pub fn note_grant(db: &Connection, customer: u32, cause: &str, grant: &Grant, no
 /// A customer has been erased: nothing that was told of them before holds.
 pub fn note_erasure(db: &Connection, name: &str, now: i64) -> Result<()> {
     change(db, &Holder::Customer(name.to_owned()), |_, facts| {
-        if facts.is_erased() && facts.iter().count() == 1 {
+        if facts.is_erased() {
             return Ok(());
         }
         let last = facts.iter().map(|(_, entry)| entry.at).max().unwrap_or(0);
