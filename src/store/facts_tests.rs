@@ -158,3 +158,15 @@ async fn what_a_later_version_has_written_stays_as_it_is() {
     let row = store.facts_of(acme()).await.expect("reads").expect("there");
     assert!(row.entries.get(&(Kind(77), "x".into())).is_some(), "it is told on");
 }
+
+#[tokio::test]
+async fn a_late_message_takes_nothing_from_what_is_to_be_put() {
+    let store = sharing().await;
+    let set = |at| of(Kind::OVERRIDE, "", at, Box::from(*b"\0\0\0\x03why"));
+    told(&store, *b"00000005", &set(5)).await;
+    block(&store, true, "why").await;
+    told(&store, *b"00000003", &set(3)).await;
+    assert_eq!(to_put(&store).await.len(), 1);
+    told(&store, *b"00000006", &set(6)).await;
+    assert_eq!(to_put(&store).await.len(), 1, "nor does a later one that does not have it");
+}

@@ -229,8 +229,9 @@ pub(super) fn status(body: &[u8]) -> Option<Status> {
 pub(super) fn merged_subscription(one: &Entry, other: &Entry) -> Entry {
     let ((since, rest), (other_since, other_rest)) = (split(one), split(other));
     // One that has ended comes before one that says nothing.
-    let rank = |entry: &Entry, rest| (entry.at, entry.body.is_some(), rest);
-    let other_holds = rank(one, rest) < rank(other, other_rest);
+    let rank =
+        |entry: &Entry, rest, since: Option<i64>| (entry.at, entry.body.is_some(), rest, since.is_some());
+    let other_holds = rank(one, rest, since) < rank(other, other_rest, other_since);
     let (winner, rest) = if other_holds { (other, other_rest) } else { (one, rest) };
     let (Some(since), Some(other_since)) = (since, other_since) else { return winner.clone() };
     let mut written = Writer::default();
