@@ -25,7 +25,7 @@ use crate::store::{LostRecords, NameKind, Store};
 use crate::stripe::{Secret, Transport, TransportOptions};
 
 use super::ServerError;
-use super::fleet::Member;
+use super::fleet::{Meets, Member};
 
 /// A segment is rolled at this size: small enough to hash and read whole.
 const SEGMENT_BYTES: u64 = 64 << 20;
@@ -168,7 +168,7 @@ impl Rooms {
             transport.clone(),
             reporter_options(config, state, tell),
         ));
-        let (arrived, handling) = (Arc::new(Notify::new()), handling(config)?);
+        let (arrived, handling) = (Arc::new(Notify::new()), handling(config, super::fleet::meeting(member))?);
         let webhook = webhook_settings(config, &handling);
         let billing = Billing::new(
             state.store.clone(),
@@ -178,7 +178,7 @@ impl Rooms {
             (arrived.clone(), reporter.due()),
             handling,
         )?;
-        let notices = super::notices::build(config, state, customers.clone())?;
+        let notices = super::notices::build(config, state, customers.clone())?.with_fleet(billing.facts());
         let reconciler = super::reconcile::build_reconciler(
             config,
             state.store.clone(),
@@ -315,7 +315,7 @@ fn outgoing(config: &Config) -> Option<Arc<Outgoing>> {
     Outgoing::new(secrets.map(config::Secret::expose)).map(Arc::new)
 }
 
-pub(super) fn handling(config: &Config) -> Result<Handling, ServerError> {
+pub(super) fn handling(config: &Config, meeting: Meets) -> Result<Handling, ServerError> {
     let to = config.selling.forward_webhooks_to.clone();
     let parts = to.zip(config.stripe.webhook_secrets.first()).zip(outgoing(config));
     let forward = parts.map(|((url, secret), outgoing)| {
@@ -323,7 +323,7 @@ pub(super) fn handling(config: &Config) -> Result<Handling, ServerError> {
         to.map_err(|error| ServerError::Io(std::io::Error::other(error)))
     });
     let shadow = config.selling.webhook_mode == config::WebhookMode::Shadow;
-    Ok(Handling { shadow, forward: forward.transpose()? })
+    Ok(Handling { shadow, forward: forward.transpose()?, meeting })
 }
 
 fn reporter_options(config: &Config, state: &State, moved: mpsc::UnboundedSender<u32>) -> ReporterOptions {

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use crate::api::{AdminState, Others, answer_others};
+use crate::billing::fleet::{Facts, Meeting};
 use crate::clock;
 use crate::config::{self, Config, OnRedisLoss};
 use crate::customers::fleet::{Leases, NotPutBack, Options as LeaseOptions};
@@ -67,8 +68,17 @@ impl Member {
     }
 
     /// Starts what goes on beside the requests. Whoever listens hears why this node must stop, if it must.
-    pub fn spawn(&self, customers: &Arc<Customers>, runtime: &Runtime) -> mpsc::Receiver<JoinError> {
+    pub fn spawn(
+        &self,
+        customers: &Arc<Customers>,
+        facts: Option<Arc<Facts>>,
+        runtime: &Runtime,
+    ) -> mpsc::Receiver<JoinError> {
         let (must_stop, stops) = mpsc::channel(1);
+        if let Some(facts) = facts {
+            self.leases.set_learner(facts.clone());
+            runtime.spawn(facts.run());
+        }
         let fleet = self.fleet.clone();
         runtime.spawn(async move {
             let why = fleet.run().await;
@@ -192,6 +202,13 @@ async fn give_back(fleet: Arc<Fleet>, customers: Arc<Customers>) {
             tracing::warn!(%error, "what another node is short of could not be given back");
         }
     }
+}
+
+/// Where what is known of customers is told.
+pub(super) type Meets = Option<Arc<dyn Meeting>>;
+
+pub(super) fn meeting(member: Option<&Member>) -> Meets {
+    member.map(|member| member.fleet.clone() as Arc<dyn Meeting>)
 }
 
 /// All customers. `told`: who hears of those that Stripe must be asked about, and of limits that are reached.

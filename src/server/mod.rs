@@ -120,7 +120,7 @@ impl Server {
         let started = Arc::new(AtomicBool::new(false));
         admin::serve(config, &rooms, member.as_ref(), &flow, &started, &runtime, &stopping)?;
         let member = member.map(|member| {
-            let stops = member.spawn(&rooms.customers, &runtime);
+            let stops = member.spawn(&rooms.customers, rooms.billing.facts(), &runtime);
             member.settle(&runtime);
             (member, stops)
         });

@@ -139,7 +139,8 @@ async fn three_nodes_never_pass_a_rate() {
     const RATE: f64 = 100.0;
     const BURST: f64 = 40.0;
     let redis = Redis::start().await;
-    let config = "tiers.free.rate = '100/s'\ntiers.free.burst = 40\ntiers.free.included.api_calls = 'unlimited'";
+    let config =
+        "tiers.free.rate = '100/s'\ntiers.free.burst = 40\ntiers.free.included.api_calls = 'unlimited'";
     let world = World::on(&redis.url()).config(config).start().await;
     let at = world.customer("hasty");
     let admitted = Arc::new(Mutex::new(Vec::<Span>::new()));

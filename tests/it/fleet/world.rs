@@ -234,7 +234,8 @@ impl Node {
     /// Waits until its link to Redis is up, or down.
     pub async fn until_linked(&self, linked: bool) {
         let what = format!("linked: {linked}");
-        let is_so = async || (self.metric("tollgate_fleet_redis_up").await == u64::from(linked)).then_some(());
+        let is_so =
+            async || (self.metric("tollgate_fleet_redis_up").await == u64::from(linked)).then_some(());
         until(&what, PATIENCE, is_so).await;
     }
 
