@@ -19,7 +19,7 @@ use crate::gateway::RecordNumbers;
 use crate::ledger::{Disk, Durability, Ledger, LedgerId, Lost, Options, Position, Resume};
 use crate::metrics::METRICS;
 use crate::problem::Code;
-use crate::reporting::{Folded, Folder, Reconciler, Reporter, ReporterOptions};
+use crate::reporting::{Folded, Folder, LostMachines, Reconciler, Reporter, ReporterOptions};
 use crate::seal::Sealer;
 use crate::store::{LostRecords, NameKind, Store};
 use crate::stripe::{Secret, Transport, TransportOptions};
@@ -143,6 +143,7 @@ pub(super) struct Rooms {
     unknown: mpsc::UnboundedReceiver<String>,
     moved: mpsc::UnboundedReceiver<u32>,
     reached: mpsc::UnboundedReceiver<Reached>,
+    lost_machines: Option<LostMachines>,
 }
 
 impl Rooms {
@@ -161,13 +162,18 @@ impl Rooms {
         let customers = super::fleet::customers(config, state, member, (ask, tell_reached));
         let folded = state.folder.folded();
         let (tell, moved) = mpsc::unbounded_channel();
-        let reporter = Arc::new(Reporter::new(
+        let reporter = Reporter::new(
             state.store.clone(),
             state.ledger.clone(),
             (folded.clone(), state.folder.hurry()),
             transport.clone(),
             reporter_options(config, state, tell),
-        ));
+        );
+        let lost_machines = super::fleet::lost_machines(config, state, member);
+        let reporter = Arc::new(match &lost_machines {
+            Some(lost) => reporter.in_fleet(Some(lost.copier())),
+            None => reporter,
+        });
         let (arrived, handling) = (Arc::new(Notify::new()), handling(config, super::fleet::meeting(member))?);
         let webhook = webhook_settings(config, &handling);
         let billing = Billing::new(
@@ -216,6 +222,7 @@ impl Rooms {
             unknown,
             moved,
             reached,
+            lost_machines,
         })
     }
 }
@@ -228,7 +235,13 @@ pub(super) fn spawn_work(
     runtime: &Runtime,
     stopping: &watch::Receiver<bool>,
 ) {
-    let Rooms { billing, notices, unknown, moved, reached, reporter, customers, folded, .. } = rooms;
+    let Rooms {
+        billing, notices, unknown, moved, reached, lost_machines, reporter, customers, folded, ..
+    } = rooms;
+    if let Some(lost) = lost_machines {
+        runtime.block_on(lost.begin());
+        runtime.spawn(lost.run(reporter.due(), stopping.clone()));
+    }
     runtime.spawn(super::raise_moved(customers.clone(), moved));
     runtime.spawn(billing.sync().keep_up(config.selling.sync_at));
     let stop = stopping.clone();

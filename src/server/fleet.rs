@@ -16,6 +16,7 @@ use crate::customers::fleet::{Leases, NotPutBack, Options as LeaseOptions};
 use crate::customers::{Customers, Reached};
 use crate::fleet::{Address, Fleet, Generation, JoinError, Layout, LinkState, Options, Words};
 use crate::metrics::METRICS;
+use crate::reporting::{CopierOptions, LostMachines};
 
 use super::ServerError;
 use super::build::State;
@@ -33,6 +34,7 @@ pub(super) struct Member {
     pub fleet: Arc<Fleet>,
     pub leases: Arc<Leases>,
     publish_interval: Duration,
+    take_over_after: Duration,
     /// Whether it may serve where Redis cannot be asked.
     pub degrades: bool,
 }
@@ -64,7 +66,13 @@ impl Member {
         let degrades = written.on_redis_loss == OnRedisLoss::Degrade;
         let leases = LeaseOptions { lease_wait: written.lease_wait, degrades };
         let leases = Leases::new(fleet.clone(), Arc::new(words(config)), leases);
-        Ok(Some(Self { fleet, leases, publish_interval: written.publish_interval, degrades }))
+        Ok(Some(Self {
+            fleet,
+            leases,
+            publish_interval: written.publish_interval,
+            take_over_after: written.take_over_after,
+            degrades,
+        }))
     }
 
     /// Starts what goes on beside the requests. Whoever listens hears why this node must stop, if it must.
@@ -202,6 +210,18 @@ async fn give_back(fleet: Arc<Fleet>, customers: Arc<Customers>) {
             tracing::warn!(%error, "what another node is short of could not be given back");
         }
     }
+}
+
+/// Copies what this node has not sent to Stripe, and takes over what lost nodes have not.
+pub(super) fn lost_machines(config: &Config, state: &State, member: Option<&Member>) -> Option<LostMachines> {
+    let member = member?;
+    let meters = config.catalogue.meters.iter().zip(&state.numbers.meters);
+    let options = CopierOptions {
+        identifier_prefix: format!("tg-{}", state.ledger_id),
+        event_names: meters.map(|(meter, number)| (*number, meter.stripe_event_name.to_string())).collect(),
+        take_over_after: member.take_over_after,
+    };
+    Some(LostMachines::new(state.store.clone(), member.fleet.clone(), options))
 }
 
 /// Where what is known of customers is told.
