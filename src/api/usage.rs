@@ -1,7 +1,9 @@
 //! What a customer has used, by route, day or hour, as JSON or CSV: the same for themselves and for operators.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
-use axum::http::header;
+use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -12,6 +14,7 @@ use crate::problem::{Code, Problem};
 use crate::store::{Store, UsageBy, UsageOf, UsageRow};
 
 use super::Failed;
+use super::fleet::{Others, Question as Asking, Told, with_missing};
 use super::instant::Span;
 
 /// More rows are no answer to a person: a year of hours on ten meters.
@@ -30,10 +33,13 @@ pub(super) struct Question {
     format: Option<String>,
 }
 
-/// `current` is the customer's period.
+/// Where a table says which nodes have not told theirs.
+const MISSING: HeaderName = HeaderName::from_static("x-tollgate-nodes-missing");
+
+/// `current` is the period of the customer, who has a number here and a name everywhere.
 pub(super) async fn answer(
-    store: &Store,
-    customer: u32,
+    (store, others): (&Store, &Others),
+    (number, name): (u32, &str),
     current: Period,
     question: Question,
 ) -> Result<Response, Failed> {
@@ -51,21 +57,43 @@ pub(super) async fn answer(
     let usual = Span { from: current.start, to: current.end };
     let Span { from, to } = Span::parse(question.from.as_deref(), question.to.as_deref(), usual)?;
     // An hour is the finest there is: the one that `from` lies in counts whole.
-    let rows =
-        store.usage(customer, (from - from.rem_euclid(SECONDS_PER_HOUR), to), by, MOST_ROWS + 1).await?;
+    let span = (from - from.rem_euclid(SECONDS_PER_HOUR), to);
+    let (own, told) = tokio::join!(
+        store.usage(number, span, by, MOST_ROWS + 1),
+        others.ask(Asking::Usage { customer: name.to_owned(), span, by, limit: MOST_ROWS + 1 }),
+    );
+    let missing = told.as_ref().map(|told: &Told<Vec<UsageRow>>| told.missing.clone());
+    let rows = merge(own?, told.into_iter().flat_map(Told::into_answers));
     if rows.len() > MOST_ROWS as usize {
         let detail = format!("these are more than {MOST_ROWS} rows; narrow the span, or ask by day");
         return Err(Problem::new(Code::Unprocessable, detail).into());
     }
-    Ok(if as_csv { table(unit, by, &rows).into_response() } else { list(unit, by, &rows).into_response() })
+    let missing = missing.as_deref();
+    Ok(if as_csv {
+        let heading = missing.filter(|nodes| !nodes.is_empty()).map(|nodes| [(MISSING, nodes.join(","))]);
+        (heading, table(unit, by, &rows)).into_response()
+    } else {
+        Json(with_missing(list(unit, by, &rows), missing)).into_response()
+    })
 }
 
-fn list(unit: &str, by: UsageBy, rows: &[UsageRow]) -> Json<Value> {
+/// The sums over all nodes, in the order that each has.
+fn merge(own: Vec<UsageRow>, others: impl Iterator<Item = Vec<UsageRow>>) -> Vec<UsageRow> {
+    let mut sums: BTreeMap<(UsageOf, String), (i64, i64)> = BTreeMap::new();
+    for UsageRow { of, meter, units, requests } in others.chain([own]).flatten() {
+        let sum = sums.entry((of, meter)).or_default();
+        *sum = (sum.0.saturating_add(units), sum.1.saturating_add(requests));
+    }
+    let row = |((of, meter), (units, requests))| UsageRow { of, meter, units, requests };
+    sums.into_iter().map(row).collect()
+}
+
+fn list(unit: &str, by: UsageBy, rows: &[UsageRow]) -> Value {
     let show = |row: &UsageRow| {
         let UsageRow { of, meter, units, requests } = row;
         json!({ unit: name(of, by), "meter": meter, "units": units, "requests": requests })
     };
-    Json(json!({ "data": rows.iter().map(show).collect::<Vec<_>>(), "has_more": false, "next_cursor": null }))
+    json!({ "data": rows.iter().map(show).collect::<Vec<_>>(), "has_more": false, "next_cursor": null })
 }
 
 fn table(unit: &str, by: UsageBy, rows: &[UsageRow]) -> impl IntoResponse {
@@ -87,4 +115,29 @@ fn name(of: &UsageOf, by: UsageBy) -> String {
 
 fn bad(detail: &'static str) -> Failed {
     Problem::new(Code::BadRequest, detail).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(of: UsageOf, meter: &str, units: i64, requests: i64) -> UsageRow {
+        UsageRow { of, meter: meter.to_owned(), units, requests }
+    }
+
+    #[test]
+    fn rows_of_all_nodes_are_added_up_in_their_order() {
+        let hour = UsageOf::Instant;
+        let own = vec![row(hour(3_600), "calls", 5, 2), row(hour(3_600), "tokens", 100, 2)];
+        let one = vec![row(hour(0), "calls", 1, 1), row(hour(3_600), "calls", 7, 3)];
+        let other = vec![row(hour(7_200), "calls", -2, 0)];
+        let expected = [
+            row(hour(0), "calls", 1, 1),
+            row(hour(3_600), "calls", 12, 5),
+            row(hour(3_600), "tokens", 100, 2),
+            row(hour(7_200), "calls", -2, 0),
+        ];
+        assert_eq!(merge(own.clone(), [one, other].into_iter()), expected);
+        assert_eq!(merge(own.clone(), std::iter::empty()), own, "alone nothing changes");
+    }
 }

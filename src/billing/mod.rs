@@ -21,6 +21,7 @@ mod credits;
 mod daily;
 mod ending;
 mod events;
+pub mod fleet;
 mod forward;
 mod grouping;
 mod kinds;

@@ -18,6 +18,7 @@ use crate::stripe::{Backoff, Transport, random};
 
 use super::apply::{Applier, ApplyError};
 use super::events::Read;
+use super::fleet::{Facts, Meeting};
 use super::forward::{ForwardTo, Forwarder, Outgoing};
 use super::grouping::{Group, groups};
 use super::shop::{Shop, ShopSettings};
@@ -42,6 +43,8 @@ pub struct Handling {
     pub shadow: bool,
     /// Another handler that gets each as it came.
     pub forward: Option<ForwardTo>,
+    /// Where this node and others tell each other what they know; `None`: it is the only one.
+    pub meeting: Option<Arc<dyn Meeting>>,
 }
 
 impl Handling {
@@ -72,7 +75,14 @@ impl Billing {
     ) -> Result<Self, StoreError> {
         let outgoing = handling.outgoing();
         let forwarder = handling.forward.map(|to| Forwarder::new(to, store.clone()));
-        let applier = Arc::new(Applier::new(store, customers, catalogue, transport, handling.shadow)?);
+        let applier = Arc::new(Applier::new(
+            store,
+            customers,
+            catalogue,
+            transport,
+            handling.shadow,
+            handling.meeting,
+        )?);
         let sync = Arc::new(Sync::new(applier.clone(), arrived.clone(), outgoing));
         Ok(Self { applier, sync, arrived, usage_due, forwarder })
     }
@@ -80,6 +90,11 @@ impl Billing {
     /// What reads everything again.
     pub fn sync(&self) -> Arc<Sync> {
         self.sync.clone()
+    }
+
+    /// What this node and others tell each other; it works while [`Facts::run`] does.
+    pub fn facts(&self) -> Option<Arc<Facts>> {
+        self.applier.facts.clone()
     }
 
     /// The shop beside it: what is bought there and what webhooks tell are put into force by the same hand.
@@ -214,7 +229,7 @@ impl Billing {
         for event in group.events {
             let outcome = match &away {
                 Some(reason) => postponed(&event, reason.clone(), clock::now()),
-                None => self.apply_one(&event, &mut read).await,
+                None => self.apply_once(&event, &mut read).await,
             };
             if let InboxOutcome::Postponed { reason, .. } = &outcome {
                 away.get_or_insert_with(|| reason.clone());
@@ -227,6 +242,17 @@ impl Billing {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         group.key
+    }
+
+    /// On one of the nodes.
+    async fn apply_once(&self, event: &InboxRow, read: &mut Read) -> InboxOutcome {
+        let Some(facts) = &self.applier.facts else { return self.apply_one(event, read).await };
+        if let Some(outcome) = facts.elsewhere(event).await {
+            return outcome;
+        }
+        let outcome = self.apply_one(event, read).await;
+        facts.applied(event, &outcome).await;
+        outcome
     }
 
     async fn apply_one(&self, event: &InboxRow, read: &mut Read) -> InboxOutcome {
@@ -288,7 +314,8 @@ mod tests {
 
     fn outcome(tries: u32, error: CallError) -> InboxOutcome {
         let (event_id, kind) = ("evt_1".to_owned(), "invoice.paid".to_owned());
-        let event = InboxRow { event_id, kind, created: 0, facts: EventFacts::default(), tries };
+        let event =
+            InboxRow { event_id, kind, created: 0, facts: EventFacts::default(), tries, is_replayed: false };
         put_off(&event, &ApplyError::Stripe(error), Now::from_micros(100_500_000))
     }
 

@@ -119,7 +119,7 @@ impl Customers {
 
     /// As it is loaded, for nobody else yet.
     pub(super) fn entry(&self, loaded: Loaded<Meaning>, now: Now) -> Entry {
-        let Loaded { customer, understood, totals, keys, lots, grants, .. } = loaded;
+        let Loaded { customer, understood, totals, keys, lots, grants, version, .. } = loaded;
         let window = self.window(understood.period, &totals);
         let charged = |row: &KeyRow| Charged { at: Now::from_seconds(row.at), repeats: row.repeats };
         let keys = keys.iter().map(|row| (Digest(row.key), charged(row)));
@@ -135,7 +135,7 @@ impl Customers {
             account = account
                 .with_share(&granted)
                 .with_spent(grants_as_lots)
-                .with_notes(fleet::first_notes(&grants));
+                .with_notes(fleet::first_notes(&grants, version));
         }
         Entry::new(customer.name.into(), customer.number, account, now)
     }
@@ -162,7 +162,7 @@ impl Customers {
     /// The units of a period and of a grant that the account knows are the account's: the store may not have heard of
     /// all that was spent.
     pub(super) fn renew(&self, entry: &Arc<Entry>, loaded: Loaded<Meaning>, now: Now) {
-        let Loaded { customer, understood, totals, lots, grants, .. } = loaded;
+        let Loaded { customer, understood, totals, lots, grants, version, .. } = loaded;
         let stored = self.window(understood.period, &totals);
         let after = self.terms(customer.stripe_customer, understood);
         let mut account = entry.account();
@@ -173,6 +173,7 @@ impl Customers {
         }
         if let Some(notes) = account.notes_mut() {
             notes.lots = fleet::named(&grants);
+            notes.version = version;
         }
         drop(account);
         self.stir(entry);

@@ -119,7 +119,7 @@ pub trait Copies: Send + Sync {
 /// Fields in one command: none holds Redis up.
 const CHUNK: usize = 500;
 /// A copy that is not changed is kept for so long: Stripe takes nothing older than 35 days.
-const KEPT: Duration = Duration::from_secs(40 * 86_400);
+const KEPT: Duration = Duration::from_hours(40 * 24);
 /// A node that has been silent for the configured time gets so long to say something.
 const GRACE: Duration = Duration::from_secs(30);
 

@@ -5,6 +5,7 @@
 
 mod address;
 mod ask;
+mod charged;
 mod claims;
 pub mod copy;
 mod facts;

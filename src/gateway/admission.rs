@@ -162,6 +162,9 @@ impl Parts {
                     .await
                     .map_err(|error| store_problem(&error))?,
             };
+            if let (Some(fleet), Some(key)) = (&self.fleet, key) {
+                Box::pin(self.hear_of_key(fleet, &entry, key, now)).await;
+            }
             match entry.admit(claimed, route, key, now) {
                 Ok(reservation) => return Ok(reservation),
                 Err(Denied::Refused(refusal)) => return Err(self.refused(&entry, route, &refusal, context)),

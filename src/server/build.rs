@@ -3,33 +3,29 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use sha2::{Digest, Sha256};
-use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, mpsc, watch};
 
-use crate::api::{
-    Admin, AdminState, BillingLimits, BillingSettings, Charges, Public, WebhookLimits, WebhookSettings,
-};
+use crate::api::{BillingLimits, BillingSettings, Public, WebhookLimits, WebhookSettings};
 use crate::auth::{self, Authenticator};
 use crate::billing::{self, Billing, ForwardTo, Handling, Notices, Outgoing, ShopSettings};
 use crate::clock;
 use crate::config::{self, Config};
 use crate::customers::{Customers, Reached};
 use crate::domain::catalogue::Catalogue;
-use crate::gateway::{Flow, RecordNumbers};
+use crate::gateway::RecordNumbers;
 use crate::ledger::{Disk, Durability, Ledger, LedgerId, Lost, Options, Position, Resume};
 use crate::metrics::METRICS;
 use crate::problem::Code;
-use crate::reporting::{Folded, Folder, Reconciler, Reporter, ReporterOptions};
+use crate::reporting::{Folded, Folder, LostMachines, Reconciler, Reporter, ReporterOptions};
 use crate::seal::Sealer;
 use crate::store::{LostRecords, NameKind, Store};
 use crate::stripe::{Secret, Transport, TransportOptions};
 
 use super::ServerError;
-use super::fleet::Member;
+use super::fleet::{Meets, Member};
 
 /// A segment is rolled at this size: small enough to hash and read whole.
 const SEGMENT_BYTES: u64 = 64 << 20;
@@ -140,13 +136,14 @@ pub(super) struct Rooms {
     pub reconciler: Arc<Reconciler>,
     pub public: Public,
     pub ledger: Arc<Ledger>,
-    ledger_id: LedgerId,
+    pub ledger_id: LedgerId,
     pub folded: watch::Receiver<Folded>,
-    billing: Billing,
-    notices: Notices,
+    pub billing: Billing,
+    pub notices: Notices,
     unknown: mpsc::UnboundedReceiver<String>,
     moved: mpsc::UnboundedReceiver<u32>,
     reached: mpsc::UnboundedReceiver<Reached>,
+    lost_machines: Option<LostMachines>,
 }
 
 impl Rooms {
@@ -165,14 +162,19 @@ impl Rooms {
         let customers = super::fleet::customers(config, state, member, (ask, tell_reached));
         let folded = state.folder.folded();
         let (tell, moved) = mpsc::unbounded_channel();
-        let reporter = Arc::new(Reporter::new(
+        let reporter = Reporter::new(
             state.store.clone(),
             state.ledger.clone(),
             (folded.clone(), state.folder.hurry()),
             transport.clone(),
             reporter_options(config, state, tell),
-        ));
-        let (arrived, handling) = (Arc::new(Notify::new()), handling(config)?);
+        );
+        let lost_machines = super::fleet::lost_machines(config, state, member);
+        let reporter = Arc::new(match &lost_machines {
+            Some(lost) => reporter.in_fleet(Some(lost.copier())),
+            None => reporter,
+        });
+        let (arrived, handling) = (Arc::new(Notify::new()), handling(config, super::fleet::meeting(member))?);
         let webhook = webhook_settings(config, &handling);
         let billing = Billing::new(
             state.store.clone(),
@@ -182,7 +184,7 @@ impl Rooms {
             (arrived.clone(), reporter.due()),
             handling,
         )?;
-        let notices = super::notices::build(config, state, customers.clone())?;
+        let notices = super::notices::build(config, state, customers.clone())?.with_fleet(billing.facts());
         let reconciler = super::reconcile::build_reconciler(
             config,
             state.store.clone(),
@@ -201,6 +203,7 @@ impl Rooms {
             work: runtime.handle().clone(),
             webhook: Arc::new(webhook),
             arrived,
+            others: super::fleet::others(member),
         };
         let ledger = state.ledger.clone();
         let reconciler = Arc::new(reconciler);
@@ -219,56 +222,9 @@ impl Rooms {
             unknown,
             moved,
             reached,
+            lost_machines,
         })
     }
-}
-
-/// Serves the operator's port.
-pub(super) fn serve_admin(
-    config: &Config,
-    rooms: &Rooms,
-    member: Option<&Member>,
-    flow: &Flow,
-    started: &Arc<AtomicBool>,
-    runtime: &Runtime,
-    stopping: &watch::Receiver<bool>,
-) -> Result<(), ServerError> {
-    let address = config.server.admin_listen;
-    let listener = listen(address)?;
-    listener.set_nonblocking(true)?;
-    let ledger_folder = config.server.data_dir.join("ledger");
-    let router = Admin::router(AdminState {
-        catalogue: config.catalogue.clone(),
-        charges: Arc::new(Charges::new(ledger_folder, rooms.ledger_id)),
-        customers: rooms.customers.clone(),
-        ledger: rooms.ledger.clone(),
-        store: rooms.public.store.clone(),
-        reporter: rooms.reporter.clone(),
-        reconciler: rooms.reconciler.clone(),
-        sync: rooms.billing.sync(),
-        transport: rooms.transport.clone(),
-        draining: flow.draining.clone(),
-        needed: member.filter(|member| !member.degrades).map(|member| member.fleet.clone()),
-        sealer: rooms.public.webhook.sealer.clone(),
-        targets: rooms.notices.targets(),
-        arrived: rooms.public.arrived.clone(),
-        token_digest: config.server.admin_token.as_ref().map(|token| Admin::digest(token.expose())),
-        started: started.clone(),
-        stopping: stopping.clone(),
-    });
-    let mut stopping = stopping.clone();
-    let _guard = runtime.enter();
-    let listener = TcpListener::from_std(listener)?;
-    runtime.spawn(async move {
-        let served = axum::serve(listener, router).with_graceful_shutdown(async move {
-            // An error means that the server is gone, which ends this too.
-            let _ = stopping.wait_for(|stop| *stop).await;
-        });
-        if let Err(error) = served.await {
-            tracing::error!(%error, "the admin port failed");
-        }
-    });
-    Ok(())
 }
 
 /// Starts what works beside the requests.
@@ -279,7 +235,13 @@ pub(super) fn spawn_work(
     runtime: &Runtime,
     stopping: &watch::Receiver<bool>,
 ) {
-    let Rooms { billing, notices, unknown, moved, reached, reporter, customers, folded, .. } = rooms;
+    let Rooms {
+        billing, notices, unknown, moved, reached, lost_machines, reporter, customers, folded, ..
+    } = rooms;
+    if let Some(lost) = lost_machines {
+        runtime.block_on(lost.begin());
+        runtime.spawn(lost.run(reporter.due(), stopping.clone()));
+    }
     runtime.spawn(super::raise_moved(customers.clone(), moved));
     runtime.spawn(billing.sync().keep_up(config.selling.sync_at));
     let stop = stopping.clone();
@@ -366,7 +328,7 @@ fn outgoing(config: &Config) -> Option<Arc<Outgoing>> {
     Outgoing::new(secrets.map(config::Secret::expose)).map(Arc::new)
 }
 
-pub(super) fn handling(config: &Config) -> Result<Handling, ServerError> {
+pub(super) fn handling(config: &Config, meeting: Meets) -> Result<Handling, ServerError> {
     let to = config.selling.forward_webhooks_to.clone();
     let parts = to.zip(config.stripe.webhook_secrets.first()).zip(outgoing(config));
     let forward = parts.map(|((url, secret), outgoing)| {
@@ -374,7 +336,7 @@ pub(super) fn handling(config: &Config) -> Result<Handling, ServerError> {
         to.map_err(|error| ServerError::Io(std::io::Error::other(error)))
     });
     let shadow = config.selling.webhook_mode == config::WebhookMode::Shadow;
-    Ok(Handling { shadow, forward: forward.transpose()? })
+    Ok(Handling { shadow, forward: forward.transpose()?, meeting })
 }
 
 fn reporter_options(config: &Config, state: &State, moved: mpsc::UnboundedSender<u32>) -> ReporterOptions {

@@ -4,6 +4,7 @@
 //! sees the totals that the last one left. On the way down requests end first, then the ledger is synced and folded,
 //! and what is left is sealed, and sent if Stripe answers; else it goes out after the next start.
 
+mod admin;
 mod build;
 mod fleet;
 mod lock;
@@ -117,9 +118,9 @@ impl Server {
         let rooms = build::Rooms::new(config, &state, member.as_ref(), &runtime)?;
         let flow = Arc::new(Flow::default());
         let started = Arc::new(AtomicBool::new(false));
-        build::serve_admin(config, &rooms, member.as_ref(), &flow, &started, &runtime, &stopping)?;
+        admin::serve(config, &rooms, member.as_ref(), &flow, &started, &runtime, &stopping)?;
         let member = member.map(|member| {
-            let stops = member.spawn(&rooms.customers, &runtime);
+            let stops = member.spawn(&rooms.customers, rooms.billing.facts(), &runtime);
             member.settle(&runtime);
             (member, stops)
         });

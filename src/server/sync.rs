@@ -30,7 +30,7 @@ pub fn syncer(config: &Config) -> Result<Option<(Arc<Sync>, Hold)>, ServerError>
     let customers = Customers::new(catalogue.clone(), store.clone(), meters, keys, ask);
     let signals = (Arc::<Notify>::default(), Arc::<Notify>::default());
     // Events that it finds are for the gateway to apply, and to hand on.
-    let handling = build::handling(config)?;
+    let handling = build::handling(config, None)?;
     let billing = Billing::new(store, Arc::new(customers), catalogue, transport, signals, handling)?;
     Ok(Some((billing.sync(), hold)))
 }

@@ -12,8 +12,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::audit::{self, Act};
 use super::reading::folded;
-use super::{Result, Store, signed, unsigned};
+use super::{Result, Store, facts, signed, unsigned};
 use crate::domain::credits::{HELD_SECONDS, Lot, Purse};
+use crate::domain::facts::Grant as ToldGrant;
 use crate::domain::usage::Now;
 
 const SECONDS_PER_HOUR: i64 = 3_600;
@@ -91,6 +92,8 @@ impl Store {
             let number = book(db, customer, now, signed(units), &row)?;
             add_to_lot(db, CreditKey { customer, grant: number }, signed(units))?;
             note(db, customer, number, "credits_granted", &act)?;
+            let told = ToldGrant { units, expires_at, reason: act.reason };
+            facts::note_grant(db, customer, &act.cause, &told, now)?;
             Ok(Some(Lot { grant: number, units, expires_at }))
         })
         .await
@@ -240,6 +243,43 @@ pub(super) fn forfeit(db: &Connection, customer: u32, now: i64) -> Result<()> {
         book(db, customer, now, 0, &Entry { kind: "taken", ..Entry::default() })?;
     }
     Ok(())
+}
+
+/// Another node has granted: the same cause is booked once. Answers whether that changed anything.
+pub(super) fn take_grant(
+    db: &Connection,
+    customer: u32,
+    cause: &str,
+    told: &ToldGrant,
+    at: i64,
+) -> Result<bool> {
+    let ToldGrant { units, expires_at, reason } = told;
+    if let Some(known) = find(db, cause)? {
+        return ends_otherwise(db, customer, &known, *expires_at);
+    }
+    let act = CreditAct { cause: cause.to_owned(), reason: reason.clone(), actor: "fleet" };
+    let row = Entry { kind: "granted", expires_at: *expires_at, ..Entry::of(&act) };
+    let number = book(db, customer, at, signed(*units), &row)?;
+    add_to_lot(db, CreditKey { customer, grant: number }, signed(*units))?;
+    note(db, customer, number, "credits_granted", &act)?;
+    Ok(true)
+}
+
+/// Two nodes have granted for the same while they did not hear of each other: one of their ends holds for both.
+fn ends_otherwise(
+    db: &Connection,
+    customer: u32,
+    known: &CreditRow,
+    expires_at: Option<i64>,
+) -> Result<bool> {
+    if known.kind != "granted" || known.expires_at == expires_at {
+        return Ok(false);
+    }
+    db.prepare_cached("UPDATE credits SET expires_at = ?2 WHERE id = ?1")?
+        .execute(params![known.id, expires_at])?;
+    db.prepare_cached("UPDATE credit_lots SET expires_at = ?3 WHERE customer = ?1 AND grant_id = ?2")?
+        .execute(params![customer, known.id, expires_at])?;
+    Ok(true)
 }
 
 fn add_to_lot(db: &Connection, key: CreditKey, units: i64) -> Result<()> {

@@ -102,6 +102,17 @@ pub enum Retry {
     Unknown,
 }
 
+/// A notice of which nobody has been told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Untold {
+    pub id: i64,
+    pub kind: String,
+    pub cause: String,
+    pub data: String,
+    /// Whom it is about.
+    pub customer: Option<u32>,
+}
+
 /// Notices that one transaction spreads, and rows that one removes.
 const SLICE: u32 = 500;
 
@@ -115,6 +126,40 @@ impl Store {
             return Ok(0);
         }
         self.write(move |db| spread(db, &subscribers, now)).await
+    }
+
+    /// Some of the notices that have not been spread, the oldest first.
+    pub async fn new_notices(&self) -> Result<Vec<Untold>> {
+        self.scan(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT id, kind, cause, data, customer FROM notices WHERE NOT spread ORDER BY id LIMIT ?1",
+            )?;
+            let rows = query.query_map([SLICE], |row| {
+                let (id, kind, cause, data) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+                Ok(Untold { id, kind, cause, data, customer: row.get(4)? })
+            })?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+
+    /// Makes the deliveries of some; of others nobody is told from here. Answers how many there were.
+    pub async fn spread_only(
+        &self,
+        subscribers: Arc<[Subscriber]>,
+        told: Vec<(i64, String)>,
+        left: Vec<(i64, String)>,
+        now: i64,
+    ) -> Result<usize> {
+        if told.is_empty() && left.is_empty() {
+            return Ok(0);
+        }
+        self.write(move |db| {
+            deliver(db, &subscribers, &told, now)?;
+            deliver(db, &[], &left, now)?;
+            Ok(told.len() + left.len())
+        })
+        .await
     }
 
     /// What is due for one target, the longest due first.
@@ -254,17 +299,22 @@ fn spread(db: &Connection, subscribers: &[Subscriber], now: i64) -> Result<usize
         .prepare_cached("SELECT id, kind FROM notices WHERE NOT spread ORDER BY id LIMIT ?1")?
         .query_map([SLICE], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<rusqlite::Result<_>>()?;
+    deliver(db, subscribers, &notices, now)?;
+    Ok(notices.len())
+}
+
+fn deliver(db: &Connection, subscribers: &[Subscriber], notices: &[(i64, String)], now: i64) -> Result<()> {
     let mut deliver = db.prepare_cached(
         "INSERT OR IGNORE INTO deliveries (notice, target, next_try_at) VALUES (?1, ?2, ?3)",
     )?;
     let mut done = db.prepare_cached("UPDATE notices SET spread = 1 WHERE id = ?1")?;
-    for (id, kind) in &notices {
+    for (id, kind) in notices {
         for subscriber in subscribers.iter().filter(|subscriber| subscriber.wants(kind)) {
             deliver.execute(params![id, subscriber.name, now])?;
         }
         done.execute([id])?;
     }
-    Ok(notices.len())
+    Ok(())
 }
 
 fn list(db: &Connection, filter: &NoticeFilter) -> Result<Vec<NoticeRow>> {

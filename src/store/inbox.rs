@@ -50,6 +50,8 @@ pub struct InboxRow {
     pub created: i64,
     pub facts: EventFacts,
     pub tries: u32,
+    /// An operator wants it applied again.
+    pub is_replayed: bool,
 }
 
 /// What became of an event.
@@ -75,7 +77,7 @@ impl Store {
     pub async fn due_events(&self, now: i64, limit: u32) -> Result<Vec<InboxRow>> {
         self.read(move |db| {
             let mut query = db.prepare_cached(
-                "SELECT event_id, type, created, facts, tries FROM inbox
+                "SELECT event_id, type, created, facts, tries, replayed_at IS NOT NULL FROM inbox
                  WHERE state = 'pending' AND next_try_at <= ?1 ORDER BY next_try_at, received_at LIMIT ?2",
             )?;
             let rows = query.query_map(params![now, limit], |row| {
@@ -87,6 +89,7 @@ impl Store {
                     // Written by us; a row that cannot be read names nothing and is done.
                     facts: serde_json::from_str(&facts).unwrap_or_default(),
                     tries: row.get(4)?,
+                    is_replayed: row.get(5)?,
                 })
             })?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)

@@ -23,6 +23,7 @@ mod customers;
 mod customers_list;
 mod deliveries;
 mod estimates;
+mod facts;
 mod forwards;
 mod idempotency;
 mod inbox;
@@ -59,9 +60,10 @@ pub use credits::{CreditAct, CreditGrant, CreditKey, CreditRow, CreditUse, Grant
 pub use customers::{CustomerRow, LinkedBy, NewLink};
 pub use customers_list::{CustomerFilter, CustomerListing, TierFilter};
 pub use deliveries::{
-    Delivery, DeliveryRow, DeliveryState, NoticeFilter, NoticeRow, Retry, Subscriber, Tried,
+    Delivery, DeliveryRow, DeliveryState, NoticeFilter, NoticeRow, Retry, Subscriber, Tried, Untold,
 };
 pub use estimates::Estimate;
+pub use facts::{FactsToPut, FactsVersion, Merged};
 pub use forwards::Forward;
 pub use idempotency::{KeyChange, KeyNews, KeyRow};
 pub use inbox::{EventFacts, InboxOutcome, InboxRow, NewEvent, Stored};
@@ -134,11 +136,12 @@ pub struct Store {
 }
 
 /// What leads from each version of the tables to the next, the first from none.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
     include_str!("schema/4.sql"),
+    include_str!("schema/5.sql"),
     include_str!("schema/6.sql"),
 ];
 
@@ -229,6 +232,8 @@ fn unsigned(value: i64) -> u64 {
 
 #[cfg(test)]
 mod credits_tests;
+#[cfg(test)]
+mod facts_tests;
 #[cfg(test)]
 mod idempotency_tests;
 #[cfg(test)]

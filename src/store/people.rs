@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::{Map, Value};
 
 use super::audit::{self, Act};
-use super::{Result, Store, credits, customers, names};
+use super::{Result, Store, credits, customers, facts, names};
 
 /// What became of the wish to erase somebody.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,7 +175,14 @@ impl Store {
 
     /// Erases the customer of that name, and what their events tell of them.
     pub async fn erase_customer(&self, name: String, events: EventsOf, now: i64) -> Result<Erased> {
-        self.write(move |db| erase(db, &name, events, now)).await
+        self.write(move |db| {
+            let erased = erase(db, &name, events, now)?;
+            if matches!(erased, Erased::As(_)) {
+                facts::note_erasure(db, &name, now)?;
+            }
+            Ok(erased)
+        })
+        .await
     }
 }
 

@@ -4,6 +4,7 @@
 //! led to. Nothing here rounds: money is in minor units of one currency, and what has another one is counted apart.
 
 use rusqlite::{Connection, Params, Row, params};
+use serde::{Deserialize, Serialize};
 
 use super::{Result, Store, unsigned};
 
@@ -60,7 +61,7 @@ pub struct CustomerCount {
 }
 
 /// What became of invoices and payments in the span.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Takings {
     pub succeeded: u64,
     pub succeeded_minor: i64,
@@ -72,6 +73,19 @@ pub struct Takings {
     pub uncounted: u64,
 }
 
+impl Takings {
+    /// Those of another node.
+    pub fn add(&mut self, other: Self) {
+        let Self { succeeded, succeeded_minor, failed, failed_minor, overage_minor, uncounted } = other;
+        self.succeeded += succeeded;
+        self.succeeded_minor = self.succeeded_minor.saturating_add(succeeded_minor);
+        self.failed += failed;
+        self.failed_minor = self.failed_minor.saturating_add(failed_minor);
+        self.overage_minor = self.overage_minor.saturating_add(overage_minor);
+        self.uncounted += uncounted;
+    }
+}
+
 /// How often customers went from one tier to another in the span.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conversion {
@@ -81,7 +95,7 @@ pub struct Conversion {
 }
 
 /// What a customer used of all meters in the span.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopCustomer {
     pub customer: String,
     pub units: i64,

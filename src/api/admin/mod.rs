@@ -5,6 +5,7 @@
 //! waits for the answer any more.
 
 mod adjust;
+mod answers;
 mod audit;
 mod charges;
 mod credits;
@@ -44,8 +45,9 @@ use crate::seal::Sealer;
 use crate::store::Store;
 use crate::stripe::Transport;
 
-use super::{Failed, not_found, only};
+use super::{Failed, Others, not_found, only};
 
+pub use answers::answer_others;
 pub use charges::Charges;
 pub use outbox::waiting_event_json;
 
@@ -64,6 +66,7 @@ pub struct AdminState {
     pub draining: Arc<AtomicBool>,
     /// The fleet, where nothing is served without it.
     pub needed: Option<Arc<Fleet>>,
+    pub others: Others,
     /// Opens the payloads of webhooks.
     pub sealer: Option<Arc<Sealer>>,
     /// The names of those who are told what happens.

@@ -9,10 +9,11 @@ use crate::clock;
 use crate::domain::period::rfc3339;
 use crate::problem::{Code, Problem};
 use crate::reporting::Flushed;
-use crate::store::{OutboxFilter, RetryOutcome, WaitingEvent};
+use crate::store::{OutboxFilter, RetryOutcome, Store, WaitingEvent};
 
 use super::AdminState;
 use crate::api::Failed;
+use crate::api::fleet::{Behind, Question, Told, of_node, with_missing};
 use crate::api::json::{Asked, Page, list as page_of};
 
 /// What a list may be asked for.
@@ -29,16 +30,57 @@ pub(super) async fn list(
     State(state): State<AdminState>,
     Asked(Which { state: wanted, limit, cursor }): Asked<Which>,
 ) -> Result<Json<Value>, Failed> {
-    let filter = match wanted.as_deref() {
-        None | Some("all") => OutboxFilter::Unaccepted,
-        Some("pending") => OutboxFilter::Pending,
-        Some("dead") => OutboxFilter::Dead,
-        Some(_) => return Err(Problem::new(Code::BadRequest, "state is pending, dead or all").into()),
-    };
+    if filter(wanted.as_deref()).is_none() {
+        return Err(Problem::new(Code::BadRequest, "state is pending, dead or all").into());
+    }
+    let node = state.others.node();
     let page = Page { limit, cursor };
-    let (limit, after) = (page.limit()?, page.after()?);
-    let rows = state.store.waiting_events(filter, after.unwrap_or(0), limit + 1).await?;
-    Ok(page_of(rows, limit, |row| row.sequence.to_string(), waiting_event_json))
+    let (limit, after) = (page.limit()?, place(&page, node)?);
+    let question = Question::Outbox { state: wanted.clone(), after: after.clone(), limit: limit + 1 };
+    let (own, told) = tokio::join!(
+        rows(&state.store, wanted.as_deref(), after.as_ref(), limit + 1, node),
+        state.others.ask::<Vec<(Behind, Value)>>(question),
+    );
+    let missing = told.as_ref().map(|told| told.missing.clone());
+    let mut rows = own?;
+    rows.extend(told.into_iter().flat_map(Told::into_answers).flatten());
+    rows.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let cursor = |(at, _): &(Behind, Value)| node.map_or_else(|| at.number.to_string(), |_| at.cursor());
+    let Json(list) = page_of(rows, limit, cursor, |(_, row)| row.clone());
+    Ok(Json(with_missing(list, missing.as_deref())))
+}
+
+fn filter(state: Option<&str>) -> Option<OutboxFilter> {
+    match state {
+        None | Some("all") => Some(OutboxFilter::Unaccepted),
+        Some("pending") => Some(OutboxFilter::Pending),
+        Some("dead") => Some(OutboxFilter::Dead),
+        Some(_) => None,
+    }
+}
+
+/// Where the page begins. In a fleet a cursor names the node.
+fn place(page: &Page, node: Option<&str>) -> Result<Option<Behind>, Failed> {
+    if node.is_none() {
+        return Ok(page.after()?.map(|number| Behind { node: String::new(), number }));
+    }
+    let wrong = || Problem::new(Code::BadRequest, "cursor is the next_cursor of a list").into();
+    page.cursor().map(|cursor| Behind::parse(cursor).ok_or_else(wrong)).transpose()
+}
+
+/// This node's rows behind a place, as they are shown. `node` is its name in a fleet.
+pub(super) async fn rows(
+    store: &Store,
+    state: Option<&str>,
+    after: Option<&Behind>,
+    limit: u32,
+    node: Option<&str>,
+) -> Result<Vec<(Behind, Value)>, Failed> {
+    let name = node.unwrap_or_default();
+    let (Some(filter), Some(after)) = (filter(state), Behind::of(after, name)) else { return Ok(Vec::new()) };
+    let events = store.waiting_events(filter, after, limit).await?;
+    let place = |event: &WaitingEvent| Behind { node: name.to_owned(), number: event.sequence };
+    Ok(events.iter().map(|event| (place(event), of_node(waiting_event_json(event), node))).collect())
 }
 
 /// `POST /admin/outbox/{identifier}/retry`.

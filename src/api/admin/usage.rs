@@ -19,5 +19,5 @@ pub(super) async fn usage(
     let now = clock::now();
     let entry = state.customers.load(&customer.name, None, now).await?;
     let period = state.customers.snapshot(&entry, now).period;
-    answer(&state.store, customer.number, period, question).await
+    answer((&state.store, &state.others), (customer.number, &customer.name), period, question).await
 }

@@ -14,5 +14,6 @@ pub(super) async fn usage(
     Asked(question): Asked<Question>,
 ) -> Result<Response, Failed> {
     let period = public.customers.snapshot(&caller.entry, caller.now).period;
-    answer(&public.store, caller.entry.number, period, question).await
+    let customer = (caller.entry.number, caller.entry.name.as_str());
+    answer((&public.store, &public.others), customer, period, question).await
 }

@@ -185,8 +185,8 @@ impl Customers {
 }
 
 /// Of an account that was just loaded.
-pub(super) fn first_notes(grants: &[Grant]) -> Notes {
-    Notes { version: Version::NONE.0, lots: named(grants), ..Notes::default() }
+pub(super) fn first_notes(grants: &[Grant], version: [u8; 8]) -> Notes {
+    Notes { version, lots: named(grants), ..Notes::default() }
 }
 
 /// Grants as the fleet calls them.

@@ -68,7 +68,7 @@ impl World {
         };
         let key = TotalKey { customer, meter: 1, period_start: START };
         let totals = Sums::from([(key, units_of)]);
-        let batch = Batch { from, segment, offset, next_record, totals, ..Batch::default() };
+        let batch = Batch { totals, from, segment, offset, next_record, ..Batch::default() };
         machine.store.fold(batch).expect("folds");
         machine.used += units;
     }

@@ -12,7 +12,7 @@ use super::shared::found;
 use crate::harness::{PATIENCE, until};
 
 /// All that a member does, once.
-async fn do_everything(address: Address) -> Node {
+pub async fn do_everything(address: Address) -> Node {
     let node = Node::join(address, "one").await;
     let fleet = &node.fleet;
     for n in 0..40 {
@@ -152,15 +152,4 @@ async fn tls_trusts_the_authority_that_is_given() {
     do_everything(trusting).await;
     let fleet = Fleet::new(&options(redis.address(), "two")).expect("an address");
     assert!(fleet.join().await.is_err(), "the machine does not know this authority");
-}
-
-#[tokio::test]
-async fn a_user_needs_no_more_rights_than_are_told() {
-    let redis = Redis::start().await;
-    redis.add_user().await;
-    let () = redis.ask(&["CONFIG", "SET", "requirepass", "other"]).await;
-    do_everything(as_user(redis.address())).await;
-    let wrong = Address { password: Some("wrong".to_owned()), ..as_user(redis.address()) };
-    let fleet = Fleet::new(&options(wrong, "two")).expect("an address");
-    assert!(fleet.join().await.is_err());
 }

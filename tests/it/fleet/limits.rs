@@ -3,12 +3,13 @@
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::race::{Race, the_rest};
 use super::redis::Redis;
 use super::world::World;
-use crate::harness::{Customer, Dice, setting};
+use crate::harness::{Customer, Dice, PATIENCE, setting, until};
 
 const CLIENTS: usize = 96;
 
@@ -56,6 +57,28 @@ async fn three_nodes_spend_a_cap_to_its_last_cent_and_no_further() {
     world.finish().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn three_nodes_spend_prepaid_units_to_the_last_and_none_twice() {
+    let redis = Redis::start().await;
+    let world = World::on(&redis.url()).config("tiers.free.included.api_calls = 0").start().await;
+    let mut dice = Dice::new("three_nodes_spend_prepaid_units_to_the_last_and_none_twice");
+    let at = world.customer("prepaid");
+    assert_eq!(at[1].get("/signals").await.refusal(), (402, "credits_exhausted".to_owned()));
+    let grant = json!({ "amount": 500, "reason": "a test" });
+    let granted = world.nodes[1].operate("/admin/customers/prepaid/credits", &grant).await;
+    assert_eq!(granted.status, 200, "{}", granted.text());
+    for customer in &at {
+        let knows = async || (customer.status().await["credits"] == 500).then_some(());
+        until("all nodes know of the grant", PATIENCE, knows).await;
+    }
+    use_up(&at, 500, (402, "credits_exhausted"), &mut dice).await;
+    for customer in &at {
+        let knows = async || (customer.status().await["credits"] == 0).then_some(());
+        until("all nodes know that nothing is left", PATIENCE, knows).await;
+    }
+    world.finish().await;
+}
+
 /// When a request that was admitted was sent, and answered.
 type Span = (Instant, Instant);
 
@@ -64,7 +87,8 @@ async fn three_nodes_never_pass_a_rate() {
     const RATE: f64 = 100.0;
     const BURST: f64 = 40.0;
     let redis = Redis::start().await;
-    let config = "tiers.free.rate = '100/s'\ntiers.free.burst = 40\ntiers.free.included.api_calls = 'unlimited'";
+    let config =
+        "tiers.free.rate = '100/s'\ntiers.free.burst = 40\ntiers.free.included.api_calls = 'unlimited'";
     let world = World::on(&redis.url()).config(config).start().await;
     let at = world.customer("hasty");
     let admitted = Arc::new(Mutex::new(Vec::<Span>::new()));

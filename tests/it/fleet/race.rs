@@ -54,10 +54,6 @@ impl Race {
         self.counts.charged.load(Ordering::Relaxed)
     }
 
-    pub fn turned_away(&self) -> u64 {
-        self.counts.turned_away.load(Ordering::Relaxed)
-    }
-
     pub fn is_over(&self) -> bool {
         self.counts.refusal().is_some()
     }

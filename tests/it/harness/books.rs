@@ -233,7 +233,11 @@ pub fn assert_balanced(seen: &Seen, data_dirs: &[&Path], metered: &Metered) {
     for data_dir in data_dirs {
         let kept = kept(data_dir);
         let folded: i64 = kept.values().map(|account| account.units).sum();
-        assert_eq!(in_segments(data_dir), folded, "the segments (left) and the store's totals (right) differ");
+        assert_eq!(
+            in_segments(data_dir),
+            folded,
+            "the segments (left) and the store's totals (right) differ"
+        );
         for (account, kept) in kept {
             assert_sealed(&account, &kept);
             all.entry(account).or_default().units += kept.units;
