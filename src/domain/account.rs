@@ -171,6 +171,8 @@ impl Account {
             let included = units.min(left.0);
             let extra = (units - included).min(left.1);
             let credits = self.spend_credits(units - included - extra, &mut lots, now);
+            let rest = units - included - extra - credits;
+            let included = included + self.overdrawn(meter, included, rest, now);
             let overage = units - included - extra - credits;
             let reached = self.reached(meter, left, included + extra, now);
             let draw = Draw { meter, included, extra, credits, overage, reached };
@@ -359,4 +361,4 @@ mod credits_tests;
 #[cfg(test)]
 mod keyed_tests;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -8,6 +8,10 @@
 //! Two things hold for every pool: what a node has used and has in flight is within its claim, and all claims together
 //! are within the limit. So the first cannot pass the second, whoever asks when.
 
+#[cfg(test)]
+pub(crate) mod book;
+#[cfg(test)]
+mod sim;
 pub mod size;
 
 use std::time::Duration;

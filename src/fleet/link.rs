@@ -2,11 +2,11 @@
 //!
 //! # What it promises
 //!
-//! - A command is answered within the deadline, or counts as lost: nobody waits longer, and whoever comes while Redis is
-//!   away is told so at once. There is never a queue of those who wait for it.
+//! - A command is answered within the deadline, or counts as lost: nobody waits longer, and whoever comes while Redis
+//!   is away is told so at once. There is never a queue of those who wait for it.
 //! - What was lost may have happened: every script can be run twice.
-//! - One late answer may be bad luck; a second one in a row, or a connection that ends, and Redis is away. Of a Cluster
-//!   that is so for one bucket: those on its other servers go on.
+//! - One late answer may be bad luck; a second one in a row, or a connection that ends, and Redis is away. A Cluster is
+//!   away when the heartbeat is; of its servers one may be, and what lies on the others goes on.
 //! - What Redis refuses to do for one key is no loss: others may be served.
 
 use std::sync::Arc;
@@ -246,9 +246,11 @@ impl Link {
                 self.say("redis_refuses", &error.to_string());
                 return Err(Failed::Refused);
             }
-            (Lane::Bucket(bucket), _) if self.is_cluster => {
-                let until = self.millis() + millis(REST);
-                self.resting[usize::from(bucket % 16)].store(until, Ordering::Relaxed);
+            (Lane::Bucket(_) | Lane::Whole, _) if self.is_cluster => {
+                if let Lane::Bucket(bucket) = lane {
+                    let until = self.millis() + millis(REST);
+                    self.resting[usize::from(bucket % 16)].store(until, Ordering::Relaxed);
+                }
                 self.say("redis_partly_away", &error.to_string());
             }
             (_, Loss::Late) if self.late.fetch_add(1, Ordering::Relaxed) + 1 < LATE => {}

@@ -21,7 +21,7 @@ const RETRY: Duration = Duration::from_millis(250);
 /// Whether another process with this ledger is alive shows within so long: more than two heartbeats.
 const LOOK: Duration = Duration::from_millis(1_200);
 /// A node that was gone for so long is forgotten; its copy has ended before.
-const FORGOTTEN: Duration = Duration::from_secs(41 * 86_400);
+const FORGOTTEN: Duration = Duration::from_hours(41 * 24);
 /// What the nodes say to each other through Redis. Nodes of two versions do not meet.
 const PROTOCOL: u32 = 1;
 /// The clock follows Redis's by no more than this each heartbeat, but for the first time.
@@ -114,10 +114,7 @@ impl Fleet {
             if self.heart.has_left.load(Ordering::Relaxed) {
                 return std::future::pending().await;
             }
-            let result = match self.link.is_connected() {
-                true => self.beat().await,
-                false => self.join().await,
-            };
+            let result = if self.link.is_connected() { self.beat().await } else { self.join().await };
             match result {
                 Ok(()) => {
                     tokio::select! {
@@ -141,7 +138,12 @@ impl Fleet {
                 self.touch_next().await;
                 Ok(())
             }
-            Heard::Look(_) | Heard::Unknown => self.enlist().await,
+            Heard::Look(_) | Heard::Unknown => {
+                self.enlist().await?;
+                // If the members are lost, so may be all else.
+                self.touch_all(false).await;
+                Ok(())
+            }
         }
     }
 
@@ -165,14 +167,15 @@ impl Fleet {
     /// This node is a member, and Redis there: for the first time, or again.
     async fn arrive(&self) {
         if let Some(turn) = self.link.come() {
-            self.touch_all().await;
+            self.touch_all(true).await;
             self.signals.rejoin(turn);
         }
     }
 
-    /// One bucket each time, so that an idle node finds out too.
+    /// One bucket each time, so that an idle node finds out too; first one of which something is owed.
     async fn touch_next(&self) {
-        let bucket = self.heart.touched.fetch_add(1, Ordering::Relaxed) % 16;
+        let next = || self.heart.touched.fetch_add(1, Ordering::Relaxed) % 16;
+        let bucket = self.owed().unwrap_or_else(next);
         // The next heartbeat finds out whether Redis is away.
         let _ = self.touch(bucket, false).await;
     }

@@ -1,7 +1,7 @@
 //! The fleet: several gateways that share a Redis (or Valkey).
 //!
-//! Redis is a meeting place, not a truth: each node's ledger and store have all that is billed, and what Redis loses they
-//! put back. Nothing here decides; it carries calls, facts and copies to Redis and back, within a deadline.
+//! Redis is a meeting place, not a truth: each node's ledger and store have all that is billed, and what Redis loses
+//! they put back. Nothing here decides; it carries calls, facts and copies to Redis and back, within a deadline.
 
 mod address;
 mod ask;
@@ -19,6 +19,9 @@ mod signals;
 mod values;
 mod wire;
 mod words;
+
+#[cfg(test)]
+mod book_tests;
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -19,14 +19,14 @@ const HANDSHAKE: u32 = 3;
 
 /// Connects to them anew each time.
 pub(super) enum Servers {
-    Single(Client),
+    Single(Box<Client>),
     Sentinels {
         /// One for each Sentinel: whether it answers shows.
         sentinels: Vec<SentinelClient>,
         next: usize,
     },
     Cluster {
-        cluster: ClusterClient,
+        cluster: Box<ClusterClient>,
         /// What is published anywhere is heard at each of them.
         nodes: Vec<Client>,
         next: usize,
@@ -47,7 +47,7 @@ impl Servers {
         match &redis.layout {
             Layout::Single => {
                 let (host, port) = redis.servers.first().ok_or_else(no_server)?;
-                client(redis, host, *port).map(Self::Single)
+                client(redis, host, *port).map(|client| Self::Single(Box::new(client)))
             }
             Layout::Sentinel { master } => {
                 let one = |(host, port): &(String, u16)| sentinel(redis, host, *port, master);
@@ -163,7 +163,7 @@ fn cluster(redis: &Address, deadline: Duration) -> RedisResult<Servers> {
     if let Some(certificates) = certificates(redis) {
         builder = builder.certs(certificates);
     }
-    Ok(Servers::Cluster { cluster: builder.build()?, nodes, next: 0 })
+    Ok(Servers::Cluster { cluster: Box::new(builder.build()?), nodes, next: 0 })
 }
 
 fn no_server() -> RedisError {

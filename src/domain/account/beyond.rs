@@ -85,7 +85,7 @@ impl Account {
     pub(super) fn allowance_left(&self, meter: MeterId, now: Now) -> (u64, u64) {
         let Some(tier) = self.terms.entitlement.tier_at(now.seconds()) else { return (0, 0) };
         let (included, extra) = self.left(tier, meter);
-        (self.drawable(tier, meter, included), extra)
+        (self.drawable(meter, included), extra)
     }
 
     /// The same of the tier in force.

@@ -35,7 +35,7 @@ use crate::domain::credits::Lot;
 use crate::domain::lease::{Pool, UNLIMITED};
 use crate::domain::route::Route;
 use crate::domain::subscription::Entitlement;
-use crate::domain::tier::{Overage, Tier};
+use crate::domain::tier::Overage;
 use crate::domain::units::MeterId;
 use crate::domain::usage::{Draw, Now};
 
@@ -65,6 +65,8 @@ pub(super) struct Share {
     ended: Vec<(Pool, i64, i64)>,
     /// Of the last call.
     seq: u64,
+    /// The start of the current window.
+    window: i64,
     /// By how much the next number is to be higher than it would be: Redis knows a later one.
     skip: u64,
     /// The number of the call under way.
@@ -73,6 +75,8 @@ pub(super) struct Share {
     alone: Option<u32>,
     /// Until when what was asked for a request is not given back.
     pledged_until: u64,
+    /// A window has begun, and the fleet has not been heard in it.
+    turned: bool,
     stirred: bool,
     has_reached: bool,
 }
@@ -155,6 +159,7 @@ impl Account {
     /// at first, by its number.
     #[must_use]
     pub fn with_share(mut self, granted: &[(i64, u64)]) -> Self {
+        let start = self.period.start;
         let rare = self.rare();
         let mut share = Box::<Share>::default();
         for lot in rare.purse.empty() {
@@ -163,6 +168,7 @@ impl Account {
             share.grants.push(Lot { units: held, ..lot });
         }
         share.stirred = true;
+        share.window = start;
         rare.share = Some(share);
         self.open_window();
         self
@@ -212,15 +218,27 @@ impl Account {
         (left(Pool::Included(meter), limits.0, included), left(Pool::Extra(meter), limits.1, extra))
     }
 
-    /// What settles now may draw on included units that no claim holds: before the fleet has been heard, when a period
-    /// or the terms have changed under it, and where overage is denied. The next call states them.
-    pub(super) fn drawable(&self, tier: &Tier, meter: MeterId, left: u64) -> u64 {
-        let Some(share) = self.share() else { return left };
-        let claim = share.claim(Pool::Included(meter), self.period.start);
-        if tier.overage != Overage::Deny && claim.is_some_and(|claim| claim.heard) {
-            return left;
+    /// Included units that what settles now may draw on: those of the claim; of a window that the fleet has not been heard
+    /// in, all. What was in flight when it began can have no claim on it, and the next call states what it drew.
+    pub(super) fn drawable(&self, meter: MeterId, left: u64) -> u64 {
+        match self.share() {
+            Some(share) if share.turned => self.undrawn(share, meter),
+            _ => left,
         }
-        self.own_included(meter).saturating_sub(claim.map_or(0, |claim| claim.used))
+    }
+
+    /// Of units that no claim and no credit covers, those that count as included all the same, where overage is denied:
+    /// as on one node, where the terms have changed under them.
+    pub(super) fn overdrawn(&self, meter: MeterId, drawn: u64, units: u64, now: Now) -> u64 {
+        let Some(share) = self.share().filter(|_| units > 0) else { return 0 };
+        let tier = self.terms.entitlement.tier_at(now.seconds());
+        let denied = tier.is_none_or(|tier| tier.overage == Overage::Deny);
+        if denied { units.min(self.undrawn(share, meter).saturating_sub(drawn)) } else { 0 }
+    }
+
+    fn undrawn(&self, share: &Share, meter: MeterId) -> u64 {
+        let used = share.claim(Pool::Included(meter), self.period.start).map_or(0, |claim| claim.used);
+        self.own_included(meter).saturating_sub(used)
     }
 
     /// Settled units of a meter beyond what was drawn on the included ones here.
@@ -311,6 +329,10 @@ impl Account {
         let others: SmallVec<[i64; 2]> = rare.others.iter().map(|window| window.period.start).collect();
         let current = self.period.start;
         share.stirred = true;
+        if share.window != current {
+            // What is under way was said of another window.
+            (share.window, share.turned, share.calling) = (current, true, None);
+        }
         let Share { claims, ended, .. } = &mut *share;
         claims.retain(|claim| {
             let known = claim.window == current || others.contains(&claim.window);

@@ -16,14 +16,14 @@ use crate::domain::route::{Methods, StatusSet, UpstreamId};
 use crate::domain::subscription::{Entitlement, Windows};
 use crate::domain::tier::{Allowance, FeatureSet, Overage, Price};
 
-pub(super) const API: MeterId = MeterId(0);
-const MONTH: Period = Period { start: 1_793_491_200, end: 1_796_083_200 };
+pub(crate) const API: MeterId = MeterId(0);
+pub(crate) const MONTH: Period = Period { start: 1_793_491_200, end: 1_796_083_200 };
 
-pub(super) fn at(second: i64) -> Now {
+pub(crate) fn at(second: i64) -> Now {
     Now::from_seconds(MONTH.start + second)
 }
 
-pub(super) fn tier(included: u64, overage: Overage, rate: Option<Rate>) -> Arc<Tier> {
+pub(crate) fn tier(included: u64, overage: Overage, rate: Option<Rate>) -> Arc<Tier> {
     Arc::new(Tier {
         id: TierId(0),
         name: "t".into(),
@@ -41,16 +41,16 @@ pub(super) fn tier(included: u64, overage: Overage, rate: Option<Rate>) -> Arc<T
     })
 }
 
-pub(super) fn priced(cents: i64, cap: Option<i64>) -> Overage {
+pub(crate) fn priced(cents: i64, cap: Option<i64>) -> Overage {
     Overage::Priced { unit_amounts: vec![Decimal::new(cents, 2)], cap: cap.map(|cap| Decimal::new(cap, 2)) }
 }
 
-pub(super) fn rate(count: u32, burst: u32) -> Rate {
+pub(crate) fn rate(count: u32, burst: u32) -> Rate {
     let nz = |n| NonZeroU32::new(n).expect("not zero");
     Rate::new(nz(count), nz(1), nz(burst))
 }
 
-pub(super) fn route(cost: u64) -> Route {
+pub(crate) fn route(cost: u64) -> Route {
     Route {
         id: RouteId(0),
         pattern: "/r".into(),
@@ -64,7 +64,7 @@ pub(super) fn route(cost: u64) -> Route {
     }
 }
 
-pub(super) fn entitlement(tier: Arc<Tier>) -> Entitlement {
+pub(crate) fn entitlement(tier: Arc<Tier>) -> Entitlement {
     Entitlement {
         standing: Standing::Admitted,
         tier: Some(tier),
@@ -73,7 +73,7 @@ pub(super) fn entitlement(tier: Arc<Tier>) -> Entitlement {
     }
 }
 
-pub(super) fn account(tier: Arc<Tier>) -> Account {
+pub(crate) fn account(tier: Arc<Tier>) -> Account {
     Account::new(entitlement(tier), Window::new(MONTH, smallvec![0]))
 }
 

@@ -4,7 +4,7 @@
 local slot, live = ARGV[1], ARGV[2]
 local marker = redis.call('HMGET', KEYS[1], 'i', 'b', 'c')
 if not marker[1] or (marker[1] == ARGV[3] and tonumber(marker[3]) < tonumber(ARGV[4])) then
-  marker = { stamp(now) .. slot, now, 0 }
+  marker = { num(time[1] * 1000000 + time[2]) .. slot, now, 0 }
   redis.call('DEL', KEYS[1])
   redis.call('HSET', KEYS[1], 'i', marker[1], 'b', num(now))
   redis.call('PUBLISH', 'tg:lost', KEYS[1])
@@ -104,7 +104,9 @@ local function settle(key, text)
         kept[#kept + 1] = num(left)
         kept[#kept + 1] = num(now + tonumber(ask[7]))
       end
-      answers[#answers + 1] = table.concat({ id, num(left), num(more), num(math.floor(level)), num(math.max(wait, 0)) }, ' ')
+      -- 0 first: there is a -0, which is no number elsewhere.
+      local free = math.max(0, math.floor(level))
+      answers[#answers + 1] = table.concat({ id, num(left), num(more), num(free), num(math.max(0, wait)) }, ' ')
     else                                                   -- id used keep least want limit price
       local used, keep, least, want = tonumber(ask[2]), tonumber(ask[3]), tonumber(ask[4]), tonumber(ask[5])
       local limit, price = tonumber(ask[6]), tonumber(ask[7])
@@ -130,7 +132,8 @@ local function settle(key, text)
   end
   for id, pool in pairs(mine and mine.pools or {}) do     -- not named: what was used stays used
     local since = minutes_since(id)
-    if not named[id] and pool[2] > 0 and string.sub(id, 1, 1) ~= 'r' and not (since and since >= 532800) then -- 370 days
+    local is_old = since and since >= 532800              -- 370 days
+    if not named[id] and pool[2] > 0 and string.sub(id, 1, 1) ~= 'r' and not is_old then
       kept[#kept + 1] = id
       kept[#kept + 1] = num(pool[2])
       kept[#kept + 1] = num(pool[2])

@@ -7,14 +7,9 @@ use tollgate::fleet::copy::{Changes, Copies, Fence, FenceHead, FenceState, Writt
 use tollgate::fleet::{Address, Claim, FactsKey, Fleet, LinkState, Version};
 
 use super::node::{Node, named, options, seq};
-use super::redis::{Cluster, Redis, Watched};
+use super::redis::{Cluster, Redis, Watched, as_user};
 use super::shared::found;
 use crate::harness::{PATIENCE, until};
-
-/// What a user of the fleet may do, as `deploy/fleet/users.acl` has it.
-const RIGHTS: &str = "~tg:* &tg:* +eval +evalsha +hset +hget +hmget +hgetall +hdel +hexists +hscan +hincrby +del +set +get \
-                      +exists +pexpire +pexpireat +pexpiretime +persist +copy +xadd +xrange +xrevrange +scan +rpush \
-                      +lpop +publish +subscribe +time +ping +info +cluster|slots +cluster|shards +hello +auth";
 
 /// All that a member does, once.
 async fn do_everything(address: Address) -> Node {
@@ -51,7 +46,7 @@ async fn do_the_rest(fleet: &Fleet) {
     assert_eq!(news.changed.len(), 40);
     fleet.next_hint().await;
 
-    let day = std::time::Duration::from_secs(86_400);
+    let day = std::time::Duration::from_hours(24);
     assert_eq!(fleet.claim("event:evt_1", day).await, Ok(Claim::Ours));
     fleet.unclaim("event:evt_1").await.expect("a claim is given up");
     fleet.done("event:evt_1", "note", day).await.expect("a claim is done");
@@ -88,7 +83,10 @@ async fn a_single_server_does_everything() {
 #[tokio::test]
 async fn a_cluster_does_everything() {
     let cluster = Cluster::start().await;
-    let node = do_everything(cluster.address()).await;
+    for server in &cluster.servers {
+        server.add_user().await;
+    }
+    let node = do_everything(as_user(cluster.address())).await;
     for server in &cluster.servers {
         let keys: Vec<String> = server.ask(&["KEYS", "tg:{*}:c:*"]).await;
         assert!(!keys.is_empty(), "the customers are spread over all");
@@ -130,7 +128,9 @@ async fn of_a_cluster_one_server_may_be_away() {
 #[tokio::test]
 async fn a_sentinel_names_the_new_master() {
     let mut watched = Watched::start().await;
-    let node = Node::join(watched.address(), "one").await;
+    watched.master.add_user().await;
+    watched.replica.add_user().await;
+    let node = Node::join(as_user(watched.address()), "one").await;
     assert_eq!(node.lent("acme", [3, 3, 9, 9, 100]).await.held, 9);
     let new = watched.replica.at().port();
     watched.master.kill();
@@ -157,17 +157,10 @@ async fn tls_trusts_the_authority_that_is_given() {
 #[tokio::test]
 async fn a_user_needs_no_more_rights_than_are_told() {
     let redis = Redis::start().await;
-    let rights: Vec<_> = RIGHTS.split_whitespace().collect();
-    let words: Vec<_> =
-        ["ACL", "SETUSER", "tollgate", "reset", "on", ">secret"].into_iter().chain(rights).collect();
-    let () = redis.ask(&words).await;
+    redis.add_user().await;
     let () = redis.ask(&["CONFIG", "SET", "requirepass", "other"]).await;
-    let password = |password: &str| Address {
-        user: Some("tollgate".to_owned()),
-        password: Some(password.to_owned()),
-        ..redis.address()
-    };
-    do_everything(password("secret")).await;
-    let fleet = Fleet::new(&options(password("wrong"), "two")).expect("an address");
+    do_everything(as_user(redis.address())).await;
+    let wrong = Address { password: Some("wrong".to_owned()), ..as_user(redis.address()) };
+    let fleet = Fleet::new(&options(wrong, "two")).expect("an address");
     assert!(fleet.join().await.is_err());
 }

@@ -24,7 +24,7 @@ pub fn options(address: Address, node: &str) -> Options {
         address,
         timeout: TIMEOUT,
         publish_interval: Duration::from_millis(20),
-        take_over_after: Duration::from_secs(600),
+        take_over_after: Duration::from_mins(10),
         node: node.to_owned(),
         ledger: uuid::Uuid::new_v4().simple().to_string(),
     }

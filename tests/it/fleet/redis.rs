@@ -14,6 +14,13 @@ use tollgate::fleet::{Address, Layout};
 
 use crate::harness::{PATIENCE, free_address, until};
 
+/// What a user of the fleet may do: all that it needs, in every layout. `deploy/fleet/users.acl` has the same.
+const RIGHTS: &str = "~tg:* &tg:* +eval +evalsha +hset +hget +hmget +hgetall +hdel +hexists +hscan +hincrby +del +set \
+                      +get +exists +pexpire +pexpireat +pexpiretime +persist +copy +xadd +xrange +xrevrange +scan +rpush \
+                      +lpop +publish +subscribe +time +ping +cluster|slots +asking +role +hello +auth";
+
+const SENTINEL_FILE: &str = "sentinel.conf";
+
 /// One server's process.
 pub struct Redis {
     process: Child,
@@ -93,6 +100,13 @@ impl Redis {
         redis::cmd(name).arg(rest).query_async(&mut connection).await
     }
 
+    /// Somebody who may do only what a fleet needs.
+    pub async fn add_user(&self) {
+        let who = ["ACL", "SETUSER", "tollgate", "reset", "on", ">secret"];
+        let words: Vec<_> = who.into_iter().chain(RIGHTS.split_whitespace()).collect();
+        let () = self.ask(&words).await;
+    }
+
     /// Until it is ready for commands.
     pub async fn answers(&self) {
         let answers = async || self.try_ask::<String>(&["PING"]).await.ok();
@@ -137,7 +151,7 @@ impl Drop for Redis {
 fn spawn(folder: &Path, at: SocketAddr, args: &[String]) -> Child {
     let mut command = Command::new("redis-server");
     // A Sentinel's first word is its file.
-    let (file, args) = args.split_at(usize::from(args.first().is_some_and(|arg| arg.ends_with(".conf"))));
+    let (file, args) = args.split_at(usize::from(args.first().is_some_and(|arg| arg == SENTINEL_FILE)));
     command.args(file).args(["--bind", "127.0.0.1", "--port", &at.port().to_string()]);
     if file.is_empty() {
         command.args(["--save", "", "--appendonly", "no"]);
@@ -158,6 +172,11 @@ fn make_certificates(folder: &Path) {
         let ran = ran.expect("openssl is installed");
         assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     }
+}
+
+/// As who [`Redis::add_user`] has added.
+pub fn as_user(address: Address) -> Address {
+    Address { user: Some("tollgate".to_owned()), password: Some("secret".to_owned()), ..address }
 }
 
 /// Three servers that share the slots.
@@ -233,8 +252,8 @@ impl Watched {
             "sentinel monitor main 127.0.0.1 {port} 1\nsentinel down-after-milliseconds main 300\n\
              sentinel failover-timeout main 2000\n"
         );
-        fs::write(folder.path().join("sentinel.conf"), lines).expect("a file");
-        let args = ["sentinel.conf".to_owned(), "--sentinel".to_owned()];
+        fs::write(folder.path().join(SENTINEL_FILE), lines).expect("a file");
+        let args = [SENTINEL_FILE.to_owned(), "--sentinel".to_owned()];
         let process = spawn(folder.path(), at, &args);
         let sentinel = Redis { process, folder, at, args: args.into(), is_tls: false };
         sentinel.answers().await;

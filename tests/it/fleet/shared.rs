@@ -97,7 +97,7 @@ pub async fn found(fleet: &Fleet) -> BTreeSet<(String, Version)> {
 
 #[tokio::test]
 async fn what_is_claimed_is_done_by_one() {
-    const DAY: Duration = Duration::from_secs(86_400);
+    const DAY: Duration = Duration::from_hours(24);
     let redis = Redis::start().await;
     let (one, two) = (Node::join(redis.address(), "one").await, Node::join(redis.address(), "two").await);
     let (first, second) = (&one.fleet, &two.fleet);
@@ -121,7 +121,7 @@ async fn what_is_claimed_is_done_by_one() {
 
 #[tokio::test]
 async fn what_a_lost_node_was_doing_is_done_by_another() {
-    const DAY: Duration = Duration::from_secs(86_400);
+    const DAY: Duration = Duration::from_hours(24);
     let redis = Redis::start().await;
     let (one, two) = (Node::join(redis.address(), "one").await, Node::join(redis.address(), "two").await);
     assert_eq!(one.fleet.claim("event:evt_1", DAY).await, Ok(Claim::Ours));

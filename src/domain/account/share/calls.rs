@@ -100,7 +100,7 @@ impl Account {
         if let Some(share) = self.share_mut() {
             share.has_reached |= has_reached;
             if *lends {
-                share.alone = None;
+                (share.alone, share.turned) = (None, false);
             }
             for (ask, lent) in call.rates.iter().zip(rates) {
                 share.take_permits(ask, lent, *lends, call.sent, now);

@@ -1,0 +1,305 @@
+//! What the fleet's script does, in memory: one bucket of customers, as Redis holds it.
+//!
+//! It is what simulations and fakes lend from. That it is what the script is, calls that are put to both show.
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "the script counts in doubles; what it counts is small"
+)]
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::{Ask, Call, Lent, PERMITS_LAST, Pool, RateAsk, RateLent, Settled};
+use crate::domain::route::RouteId;
+
+/// A version of a customer's facts: eight digits of which the last three are the tag of terms.
+pub(crate) type Version = [u8; 8];
+/// A pool, and the start of its window.
+pub(crate) type Key = (Pool, i64);
+
+/// One bucket.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Book {
+    marker: Option<Marker>,
+    customers: HashMap<String, Customer>,
+    /// Markers made so far: their numbers are never used again, whatever is lost.
+    pub(crate) markers: u64,
+    /// Without this the bucket lends at once, and to whoever asks late: what a test turns off to see what breaks.
+    pub(crate) guards: Guards,
+}
+
+/// What keeps the limits; all of it on, but for tests that see what breaks without.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Guards {
+    /// A call that has been overtaken changes nothing.
+    pub(crate) order: bool,
+    /// What others used and hold counts against the limit.
+    pub(crate) others: bool,
+    /// Nothing is lent while a live node may admit on other terms.
+    pub(crate) terms: bool,
+    /// A bucket that has just been lost lends nothing before the nodes have put it back.
+    pub(crate) marker: bool,
+}
+
+impl Default for Guards {
+    fn default() -> Self {
+        Self { order: true, others: true, terms: true, marker: true }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Marker {
+    id: u64,
+    born: u64,
+    calls: u64,
+    back: BTreeSet<u32>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Customer {
+    version: Option<Version>,
+    entries: BTreeMap<u32, Entry>,
+    /// Thousandths of a permit, and when.
+    levels: HashMap<Option<RouteId>, (f64, u64)>,
+}
+
+/// What one node has stated of a customer.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Entry {
+    pub(crate) seq: u64,
+    tag: [u8; 3],
+    /// Held and used.
+    pub(crate) pools: HashMap<Key, (u64, u64)>,
+    /// Permits, and until when.
+    rates: HashMap<Option<RouteId>, (u32, u64)>,
+}
+
+/// Who calls, when, and what it has last seen of the marker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Caller<'a> {
+    pub(crate) slot: u32,
+    pub(crate) live: &'a [u32],
+    pub(crate) seen: Option<(u64, u64)>,
+    pub(crate) rest_millis: u64,
+    pub(crate) rebuild_millis: u64,
+    pub(crate) at_millis: u64,
+}
+
+/// The answer for one customer.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    /// The marker, its calls, and whether this node has put back what it knows.
+    pub(crate) marker: (u64, u64),
+    pub(crate) is_back: bool,
+    pub(crate) version: Option<Version>,
+    pub(crate) settled: Settled,
+    /// All others are to give back what they do not need.
+    pub(crate) recalls: bool,
+    pub(crate) others: Vec<(u32, Entry)>,
+}
+
+impl Book {
+    pub(crate) fn guarded(guards: Guards) -> Self {
+        Self { guards, ..Self::default() }
+    }
+
+    /// The marker, made anew where it or some of its calls are missing.
+    pub(crate) fn touch(&mut self, caller: &Caller<'_>) -> (u64, u64) {
+        let is_lost = match (&self.marker, caller.seen) {
+            (None, _) => true,
+            (Some(marker), Some((id, calls))) => marker.id == id && marker.calls < calls,
+            (Some(_), None) => false,
+        };
+        if is_lost {
+            self.markers += 1;
+            let (id, born) = (self.markers, caller.at_millis);
+            self.marker = Some(Marker { id, born, calls: 0, back: BTreeSet::new() });
+        }
+        let marker = self.marker.as_mut().expect("made");
+        marker.calls += 1;
+        (marker.id, marker.calls)
+    }
+
+    /// A node has put back all that it knows.
+    pub(crate) fn put_back(&mut self, slot: u32, id: u64) {
+        if let Some(marker) = self.marker.as_mut().filter(|marker| marker.id == id) {
+            marker.back.insert(slot);
+        }
+    }
+
+    /// Redis has lost everything.
+    pub(crate) fn flush(&mut self) {
+        (self.marker, self.customers) = (None, HashMap::new());
+    }
+
+    /// Other terms are in force for a customer.
+    pub(crate) fn put(&mut self, customer: &str, version: Version) {
+        self.customers.entry(customer.to_owned()).or_default().version = Some(version);
+    }
+
+    /// All entries of a customer.
+    pub(crate) fn entries(&self, customer: &str) -> impl Iterator<Item = (u32, &Entry)> {
+        let known = self.customers.get(customer);
+        known.into_iter().flat_map(|known| &known.entries).map(|(slot, entry)| (*slot, entry))
+    }
+
+    /// Settles a call of a node for a customer; `seen`: what it last saw of others, to be put back.
+    pub(crate) fn settle(
+        &mut self,
+        caller: &Caller<'_>,
+        customer: &str,
+        version: Version,
+        call: &Call,
+        seen: &[(u32, Entry)],
+    ) -> Answer {
+        let marker = self.touch(caller);
+        let guards = self.guards;
+        let (lends, born, is_back) = self.state(caller);
+        let known = self.customers.entry(customer.to_owned()).or_default();
+        let mut answer = Answer {
+            marker,
+            is_back,
+            version: known.version,
+            settled: Settled::Old,
+            recalls: false,
+            others: Vec::new(),
+        };
+        let mine = known.entries.get(&caller.slot).cloned();
+        if guards.order && mine.as_ref().is_some_and(|mine| mine.seq >= call.seq) {
+            return answer;
+        }
+        if known.version.is_some_and(|stored| stored > version) && guards.terms {
+            return Answer { settled: Settled::Behind, ..answer };
+        }
+        for (slot, entry) in seen.iter().filter(|(slot, _)| *slot != caller.slot) {
+            if known.entries.get(slot).is_none_or(|stored| stored.seq < entry.seq) {
+                known.entries.insert(*slot, entry.clone());
+            }
+        }
+        let others: Vec<_> = known.entries.iter().filter(|(slot, _)| **slot != caller.slot).collect();
+        let tag = [version[5], version[6], version[7]];
+        let waits = guards.terms
+            && others.iter().any(|(slot, entry)| {
+                entry.tag != tag && caller.live.contains(slot) && entry.may_admit(caller.at_millis)
+            });
+        let mut desk = Desk {
+            others: others.iter().map(|(_, entry)| *entry).collect(),
+            may: lends && !waits,
+            counts_others: guards.others,
+            nodes: caller.live.len() as u64,
+            now: caller.at_millis,
+            recalls: waits,
+            excess: 0,
+        };
+        let mut kept = Entry { seq: call.seq, tag, pools: HashMap::new(), rates: HashMap::new() };
+        let asks = call.asks.iter().map(|ask| desk.lend(ask, &mut kept)).collect();
+        let mut levels = known.levels.clone();
+        let rates = call.rates.iter().map(|ask| desk.permit(ask, &mut levels, born, &mut kept)).collect();
+        answer.settled = Settled::Lent { asks, rates, lends: desk.may };
+        answer.recalls = desk.recalls;
+        if call.wants_others {
+            answer.others = others.iter().map(|(slot, entry)| (**slot, (*entry).clone())).collect();
+        }
+        for (key, (_, used)) in
+            mine.into_iter().flat_map(|mine| mine.pools).filter(|(_, (_, used))| *used > 0)
+        {
+            if !call.ended.contains(&key) {
+                kept.pools.entry(key).or_insert((used, used));
+            }
+        }
+        known.levels = levels;
+        known.entries.insert(caller.slot, kept);
+        answer
+    }
+
+    /// Whether anything is lent, since when this life of the bucket is, and whether the caller has put its part back.
+    fn state(&self, caller: &Caller<'_>) -> (bool, u64, bool) {
+        let marker = self.marker.as_ref().expect("touched");
+        let age = caller.at_millis.saturating_sub(marker.born);
+        let all_back = caller.live.iter().all(|slot| marker.back.contains(slot));
+        let lends = age >= caller.rest_millis && (age >= caller.rebuild_millis || all_back);
+        (lends || !self.guards.marker, marker.born, marker.back.contains(&caller.slot))
+    }
+}
+
+impl Entry {
+    /// Whether this node could admit more by it.
+    fn may_admit(&self, now: u64) -> bool {
+        self.pools.values().any(|(held, used)| held > used)
+            || self.rates.values().any(|(left, until)| *left > 0 && *until > now)
+    }
+}
+
+/// One call, while it is settled.
+struct Desk<'a> {
+    others: Vec<&'a Entry>,
+    may: bool,
+    counts_others: bool,
+    nodes: u64,
+    now: u64,
+    recalls: bool,
+    /// What lies beyond the pools, in parts of the cap.
+    excess: u64,
+}
+
+impl Desk<'_> {
+    fn lend(&mut self, ask: &Ask, kept: &mut Entry) -> Lent {
+        let key = (ask.pool, ask.window);
+        let of_others = || self.others.iter().filter_map(|entry| entry.pools.get(&key));
+        let held: u64 = of_others().map(|(held, used)| held.max(used)).sum();
+        let others_used: u64 = of_others().map(|(_, used)| used).sum();
+        let held = if self.counts_others { held } else { 0 };
+        let is_cap = ask.pool == Pool::Cap;
+        let limit = ask.limit.saturating_sub(if is_cap { self.excess } else { 0 });
+        let free = limit.saturating_sub(held + ask.keep);
+        let mut now_held = ask.keep;
+        if self.may && ask.want > ask.keep {
+            let most = ask.least.saturating_sub(ask.keep).max(free / (2 * self.nodes));
+            now_held += free.min(ask.want - ask.keep).min(most);
+        }
+        let unused_by_others = held.saturating_sub(others_used);
+        self.recalls |= now_held < ask.least && unused_by_others > 0;
+        self.excess += (held + now_held).saturating_sub(limit) * ask.price;
+        kept.pools.insert(key, (now_held, ask.used));
+        Lent {
+            held: now_held,
+            used_by_all: ask.used + others_used,
+            free: limit.saturating_sub(held + now_held),
+            unused_by_others,
+        }
+    }
+
+    fn permit(
+        &mut self,
+        ask: &RateAsk,
+        levels: &mut HashMap<Option<RouteId>, (f64, u64)>,
+        born: u64,
+        kept: &mut Entry,
+    ) -> RateLent {
+        let (mut left, want, least) = (f64::from(ask.left), f64::from(ask.want), f64::from(ask.least));
+        let micros = ask.rate.interval().as_nanos() as f64 / 1_000.0;
+        let burst = f64::from(ask.rate.burst());
+        let (level, at) = levels.get(&ask.route).copied().unwrap_or((0.0, born));
+        let valid = self.others.iter().filter_map(|entry| entry.rates.get(&ask.route));
+        let held: f64 = valid.filter(|(_, until)| *until > self.now).map(|(left, _)| f64::from(*left)).sum();
+        let earned = self.now.saturating_sub(at) as f64 * 1_000.0 / micros;
+        let mut level = (level / 1_000.0 + earned).min(burst - held - left);
+        if want < left {
+            (level, left) = ((level + left - want).min(burst - held - want), want);
+        }
+        let most = (least - left).max((level / (2.0 * self.nodes as f64)).floor());
+        let more = if self.may { (want - left).min(most).min(level.floor()).max(0.0) } else { 0.0 };
+        (level, left) = (level - more, left + more);
+        let wait = if left < least { ((least - left - level) * micros / 1_000.0).ceil() } else { 0.0 };
+        levels.insert(ask.route, ((level * 1_000.0).round_ties_even(), self.now));
+        if level + left >= burst && held == 0.0 && left == 0.0 {
+            levels.remove(&ask.route);
+        }
+        if left > 0.0 {
+            let until = self.now + PERMITS_LAST.as_millis() as u64;
+            kept.rates.insert(ask.route, (left as u32, until));
+        }
+        RateLent { more: more as u32, free: level.floor().max(0.0) as u32, wait_millis: wait.max(0.0) as u64 }
+    }
+}

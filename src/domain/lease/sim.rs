@@ -1,0 +1,68 @@
+//! A fleet in small: accounts that lend from a book, with everything between them going wrong.
+//!
+//! One customer, up to 50 nodes, and in simulated time: requests, settlements, releases and undoings; calls that are
+//! lost, late or doubled, and so are their answers; recalls that nobody hears; nodes that crash, are cut off or never
+//! come back; a Redis that loses everything; terms that change. All follows from a seed. After each step no more may be
+//! used and in flight than the limit has, and at the end all of it must be there for whoever comes.
+//!
+//! `SEEDS=100000 cargo test --lib lease::sim` runs more of them, `SEED=7` one.
+
+mod node;
+mod world;
+
+use world::{Faults, Guarded, World};
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+fn seeds() -> std::ops::Range<u64> {
+    match number("SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SEEDS").unwrap_or(2_000),
+    }
+}
+
+fn run(seed: u64, guarded: Guarded) -> Result<World, String> {
+    let mut world = World::new(seed, Faults::of(seed), guarded);
+    world.run().and_then(|()| world.use_up()).map_err(|what| format!("SEED={seed}: {what}"))?;
+    Ok(world)
+}
+
+#[test]
+fn whatever_happens_the_limit_holds_and_all_of_it_can_be_used() {
+    let mut admitted = 0;
+    for seed in seeds() {
+        let began = std::time::Instant::now();
+        match run(seed, Guarded::default()) {
+            Ok(world) => {
+                admitted += world.admitted();
+                if began.elapsed().as_millis() > 300 {
+                    eprintln!("{seed} {:?}", began.elapsed());
+                }
+            }
+            Err(what) => panic!("{what}"),
+        }
+    }
+    assert!(admitted > 0, "something was admitted");
+}
+
+/// Each protection is needed: without it some seed ends badly.
+#[test]
+fn without_any_one_of_its_protections_the_limit_is_passed() {
+    let without = |change: fn(&mut Guarded)| {
+        let mut guarded = Guarded::default();
+        change(&mut guarded);
+        (0..2_000).any(|seed| run(seed, guarded).is_err())
+    };
+    assert!(without(|guarded| guarded.book.order = false), "the order of calls");
+    assert!(without(|guarded| guarded.book.others = false), "what others hold");
+    assert!(without(|guarded| guarded.book.terms = false), "one view of the terms");
+    assert!(without(|guarded| guarded.book.marker = false), "the marker");
+    assert!(without(|guarded| guarded.keeps = false), "claims fall before it is said");
+    assert!(
+        without(|guarded| guarded.others_put_back = false),
+        "those who never come back are put back by the others"
+    );
+    assert!(without(|guarded| guarded.recalls = false), "what is not used comes back");
+}
