@@ -51,13 +51,13 @@ impl Customers {
             let waited = timeout(left, leases.ask(entry, purpose, later(now, begun.elapsed()))).await;
             let at = later(now, begun.elapsed());
             match waited {
-                Ok(Outcome::Away) => leases.go_without(entry, at)?,
+                Ok(Outcome::Away) => leases.go_without(entry, at),
                 Ok(outcome) => last = outcome,
                 // There may be some elsewhere that do not come back in time.
                 Err(_) if matches!(last, Outcome::Settled | Outcome::Short) => {
                     entry.account().give_up(purpose, at);
                 }
-                Err(_) => leases.go_without(entry, at)?,
+                Err(_) => leases.go_without(entry, at),
             }
             match attempt(at) {
                 Err(Denied::Refill) if waited.is_ok_and(|outcome| outcome != Outcome::Away) => {}
@@ -90,19 +90,18 @@ impl Leases {
         told.await.unwrap_or(Outcome::Away)
     }
 
-    /// Without the fleet: a bounded allowance, or nothing.
-    fn go_without(&self, entry: &Arc<Entry>, now: Now) -> Result<(), Denied> {
+    /// Without the fleet: a bounded allowance, or nothing. What costs nothing is admitted either way.
+    fn go_without(&self, entry: &Arc<Entry>, now: Now) {
+        self.stir(entry);
         // Whoever never heard of the fleet does not know what there is: a node that starts again and again would allow
         // as much each time.
         if !self.options.degrades || self.lender.state() == LinkState::Unknown {
-            return Err(Denied::Refill);
+            return;
         }
-        self.stir(entry);
         let mut account = entry.account();
         let tier = account.terms().entitlement.tier_at(now.seconds());
         let allowance = tier.map_or(0, |tier| tier.degraded_allowance);
         // Whether there is any shows when it is asked for.
         account.allow(self.lender.nodes(), allowance, now);
-        Ok(())
     }
 }

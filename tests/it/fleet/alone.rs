@@ -103,6 +103,7 @@ async fn a_fleet_that_denies_admits_nothing_beyond_its_claims_without_redis() {
     let at = world.customer("acme");
     for customer in &at {
         assert_eq!(until_unavailable(customer).await, 0);
+        assert_eq!(customer.get("/free").await.status, 200, "nothing is charged");
     }
     world.nodes[2].gateway.kill9();
     world.nodes[2].gateway.spawn();
