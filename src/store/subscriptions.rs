@@ -145,7 +145,7 @@ fn upsert(db: &Connection, mut read: Upsert, now: i64) -> Result<bool> {
     };
     read.facts.read_at = Some(now);
     in_force(db, &read, before.as_ref(), now)?;
-    facts::note_subscription(db, &read.facts, read.version)?;
+    facts::note_subscription(db, &read.facts)?;
     Ok(true)
 }
 
@@ -177,6 +177,14 @@ fn in_force(db: &Connection, read: &Upsert, before: Option<&Facts>, now: i64) ->
         let detail = format!("{}: {from} -> {}", read.facts.id, read.facts.status.as_str());
         audit::add(db, now, "subscription_status", None, &detail)?;
     }
+    Ok(())
+}
+
+/// The same as they were understood, but for an instant.
+pub(super) fn write_facts(db: &Connection, facts: &Facts) -> Result<()> {
+    let text = serde_json::to_string(facts).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+    db.prepare_cached("UPDATE subscriptions SET facts = ?2 WHERE id = ?1")?
+        .execute(params![facts.id, text])?;
     Ok(())
 }
 
