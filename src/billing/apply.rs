@@ -34,6 +34,8 @@ impl ApplyError {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Stripe(error) => error.is_transient() || error.is_key_problem(),
+            // Time changes nothing in what lies there.
+            Self::Store(StoreError::Unreadable(_)) => false,
             Self::Store(_) => true,
         }
     }
@@ -188,7 +190,7 @@ impl Applier {
             let noted =
                 transitions::note_state(&self.store, &self.customers, row.clone(), self.shadow).await?;
             if !self.shadow {
-                second::tell(self, stripe_customer, &row, &noted.state).await?;
+                second::tell(&self.store, &self.catalogue, stripe_customer, &row, &noted.state).await?;
             }
             changed |= noted.changed;
         }
@@ -206,10 +208,10 @@ impl Applier {
             self.store.forget_reread(object.id.clone()).await?;
             return Ok(false);
         };
-        self.note_unknown_prices(&facts, now).await?;
         let status = facts.status;
         let named = object.metadata_tollgate.as_ref().or(object.customer_metadata_tollgate.as_ref());
-        if let Some(customer) = named {
+        // One that has ended makes nobody known: whoever was erased would be here again with the next sync.
+        if let Some(customer) = named.filter(|_| status.is_live()) {
             self.link(customer, &object.customer, now).await?;
         }
         let upsert = as_read(facts, version, &self.catalogue, now.seconds());
@@ -221,17 +223,6 @@ impl Applier {
             self.recount.store(true, Ordering::Relaxed);
         }
         Ok(true)
-    }
-
-    /// A subscription to nothing that is sold here leaves the customer on the default tier.
-    async fn note_unknown_prices(&self, facts: &Facts, now: Now) -> Result<(), StoreError> {
-        if Subscription::read(facts, &self.catalogue).tier.is_some() {
-            return Ok(());
-        }
-        let prices: Vec<&str> = facts.items.iter().map(|item| item.price.as_str()).collect();
-        let detail = format!("{}: no tier names {}", facts.id, prices.join(", "));
-        tracing::warn!(detail, "a subscription has no tier");
-        self.store.audit(now.seconds(), "price_unknown", None, detail).await
     }
 
     /// Answers whether the link is new.

@@ -19,7 +19,7 @@ use crate::stripe::{Backoff, Transport, random};
 use super::apply::{Applier, ApplyError};
 use super::events::Read;
 use super::fleet::{Facts, Meeting};
-use super::forward::{ForwardTo, Forwarder};
+use super::forward::{ForwardTo, Forwarder, Outgoing};
 use super::grouping::{Group, groups};
 use super::shop::{Shop, ShopSettings};
 use super::sync::Sync;
@@ -47,6 +47,13 @@ pub struct Handling {
     pub meeting: Option<Arc<dyn Meeting>>,
 }
 
+impl Handling {
+    /// What is to be handed on.
+    pub fn outgoing(&self) -> Option<Arc<Outgoing>> {
+        self.forward.as_ref().map(|to| to.outgoing.clone())
+    }
+}
+
 /// Applies what Stripe's webhooks tell.
 pub struct Billing {
     applier: Arc<Applier>,
@@ -66,6 +73,7 @@ impl Billing {
         (arrived, usage_due): (Arc<Notify>, Arc<Notify>),
         handling: Handling,
     ) -> Result<Self, StoreError> {
+        let outgoing = handling.outgoing();
         let forwarder = handling.forward.map(|to| Forwarder::new(to, store.clone()));
         let applier = Arc::new(Applier::new(
             store,
@@ -75,7 +83,7 @@ impl Billing {
             handling.shadow,
             handling.meeting,
         )?);
-        let sync = Arc::new(Sync::new(applier.clone(), arrived.clone()));
+        let sync = Arc::new(Sync::new(applier.clone(), arrived.clone(), outgoing));
         Ok(Self { applier, sync, arrived, usage_due, forwarder })
     }
 
@@ -198,6 +206,9 @@ impl Billing {
         for invoice in self.applier.store.due_invoices(WINDOW).await? {
             if let Err(error) = self.applier.adopt(&invoice, clock::now()).await {
                 tracing::warn!(%error, invoice, "an invoice could not be looked at again yet");
+                if error.is_passing() {
+                    break;
+                }
             }
         }
         Ok(())
@@ -266,7 +277,7 @@ impl Billing {
             }
         }
         tracing::info!(event = id, kind, "stripe_webhook_handled_successfully");
-        METRICS.webhook_lag_seconds.set((clock::now().seconds() - event.created).max(0));
+        METRICS.webhook_lag_seconds.set(clock::now().seconds().saturating_sub(event.created).max(0));
     }
 }
 
@@ -317,6 +328,13 @@ mod tests {
         };
         assert_eq!((at(0), at(1), at(2)), (Some(101 + 1), Some(101 + 2), None));
         assert!(matches!(outcome(2, poison()), InboxOutcome::Failed { .. }));
+    }
+
+    #[test]
+    fn what_cannot_be_read_here_is_tried_as_often_as_what_cannot_be_read_there() {
+        let is_passing = |error: StoreError| ApplyError::Store(error).is_passing();
+        assert!(!is_passing(StoreError::Unreadable("a subscription".to_owned())));
+        assert!(is_passing(StoreError::Closed));
     }
 
     #[test]

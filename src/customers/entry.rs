@@ -95,6 +95,16 @@ impl Entry {
         self.account().terms().entitlement.standing == Standing::Blocked
     }
 
+    /// Whether a request with this key that comes now is the first of them on this node.
+    pub fn is_first(&self, key: Digest, now: Now) -> bool {
+        self.account().is_first(key, now)
+    }
+
+    /// Another node has charged the key at that instant.
+    pub fn note_charged(&self, key: Digest, at: Now) {
+        self.account().note_charged(key, at);
+    }
+
     /// Notes that a record of this customer has been appended.
     pub fn recorded(&self, number: u64) {
         self.next_record.fetch_max(number + 1, Ordering::Relaxed);

@@ -7,6 +7,7 @@ use smol_str::SmolStr;
 
 use crate::domain::account::{Account, Terms, Unbilled, Window};
 use crate::domain::catalogue::Catalogue;
+use crate::domain::credits::Lot;
 use crate::domain::idempotency::{Charged, Digest, REMEMBERED_SECONDS};
 use crate::domain::period::Period;
 use crate::domain::subscription::{Entitlement, Facts, Outline, Subscription};
@@ -58,9 +59,9 @@ impl Customers {
         self.get(name).filter(|entry| entry.account().terms().are_linked_as(claimed))
     }
 
-    /// The number under which a member is recorded.
-    pub async fn member_number(&self, member: &str) -> Result<u32, StoreError> {
-        self.store.number_member(member.to_owned()).await
+    /// The number under which a customer's member is recorded.
+    pub async fn member_number(&self, customer: u32, member: &str) -> Result<u32, StoreError> {
+        self.store.number_member(customer, member.to_owned()).await
     }
 
     /// Puts into force what the store now knows of a Stripe customer, for all of ours that it stands for.
@@ -126,7 +127,15 @@ impl Customers {
         let mut account = account.with_keys(keys).with_credits(lots);
         if self.fleet.is_some() {
             let granted: Vec<_> = grants.iter().map(|grant| (grant.number, grant.units)).collect();
-            account = account.with_share(&granted).with_notes(fleet::first_notes(&grants, version));
+            let grants_as_lots = grants.iter().map(|grant| Lot {
+                grant: grant.number,
+                units: grant.units,
+                expires_at: grant.expires_at,
+            });
+            account = account
+                .with_share(&granted)
+                .with_spent(grants_as_lots)
+                .with_notes(fleet::first_notes(&grants, version));
         }
         Entry::new(customer.name.into(), customer.number, account, now)
     }

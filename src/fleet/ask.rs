@@ -63,6 +63,11 @@ impl Fleet {
         taken.iter().map(|text| answer(text).ok_or_else(|| strange("an answer"))).collect()
     }
 
+    /// This node's own name.
+    pub fn node(&self) -> &str {
+        &self.name
+    }
+
     /// The next question to this node.
     pub async fn next_question(&self) -> Question {
         self.signals.questions.next().await

@@ -116,8 +116,8 @@ impl Fleet {
         read_news(position, &answer).ok_or_else(|| strange("news"))
     }
 
-    /// The versions of all facts, some at a time: `cursor` is empty at first, and in the answer at the end. What changes
-    /// meanwhile may be missing: it is in the news since the position before.
+    /// The versions of all facts, some at a time: `cursor` is empty at first, and in the answer at the end. What
+    /// changes meanwhile may be missing: it is in the news since the position before.
     pub async fn all_facts(&self, cursor: &str) -> Result<(Vec<(FactsKey, Version)>, String), Away> {
         // Of a Cluster each bucket's server is asked for that bucket; one server for all at once.
         let last = if self.link.is_cluster() { 15 } else { 0 };

@@ -1,5 +1,5 @@
-//! What is published: recalls, hints, questions, heartbeats. All of it may be missed: what it says is found by other ways,
-//! only later. This node hears its own heartbeat; without that for two seconds it is deaf, and listens anew.
+//! What is published: recalls, hints, questions, heartbeats. All of it may be missed: what it says is found by other
+//! ways, only later. This node hears its own heartbeat; without that for two seconds it is deaf, and listens anew.
 
 use std::pin::pin;
 use std::sync::atomic::Ordering;

@@ -4,6 +4,7 @@
 //! each, so that one script settles many of them; the tags lie evenly over the slots.
 
 use super::FactsKey;
+use crate::domain::idempotency::Digest;
 
 pub(super) const NODES: &str = "tg:nodes";
 pub(super) const NEWS: &str = "tg:news";
@@ -99,6 +100,12 @@ pub(super) fn copy_and_fence(slot: u32) -> (String, String) {
 
 pub(super) fn claim(what: &str) -> String {
     format!("tg:e:{what}")
+}
+
+/// An idempotency key, with the bucket of its customer.
+pub(super) fn charged(customer: &str, key: Digest) -> (u8, String) {
+    let bucket = bucket(customer);
+    (bucket, format!("tg:{{{}}}:k:{customer}:{:032x}", tag(bucket), u128::from_be_bytes(key.0)))
 }
 
 pub(super) fn answers(question: &str) -> String {

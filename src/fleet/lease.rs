@@ -29,6 +29,8 @@ const REBUILD_WITHIN: Duration = Duration::from_secs(30);
 pub(super) struct Marker {
     id: SmolStr,
     calls: i64,
+    /// It could not be said that all is back: asked for again as soon as Redis answers.
+    is_owed: bool,
 }
 
 impl Lender for Fleet {
@@ -105,27 +107,29 @@ impl Fleet {
         self.link.script(Lane::Bucket(batch.bucket), &script).await
     }
 
-    /// Takes the marker in, and answers what follows it. A marker that was not known, or `is_asked` for and without this
-    /// node's part, is told as a loss.
+    /// Takes the marker in, and answers what follows it. A marker that was not known, or `is_asked` for and without
+    /// this node's part, is told as a loss.
     fn read_header<'a>(&self, bucket: u8, answer: &'a Value, is_asked: bool) -> Option<&'a [Value]> {
         let [id, calls, _now, is_back, answers @ ..] = values::array(answer)? else { return None };
         let id = SmolStr::new(values::text(id)?);
         let calls = values::integer(calls)?;
         let is_back = values::integer(is_back)? == 1;
-        let is_new = {
+        let is_told = {
             let marker = &mut lock(&self.markers)[usize::from(bucket)];
             let is_new = marker.id != id;
             let seen = if is_new { 0 } else { marker.calls };
-            *marker = Marker { id: id.clone(), calls: calls.max(seen) };
-            is_new
+            let is_told = !is_back && (is_new || is_asked || marker.is_owed);
+            *marker = Marker { id: id.clone(), calls: calls.max(seen), is_owed: false };
+            is_told
         };
-        if !is_back && (is_new || is_asked) {
+        if is_told {
             self.signals.lose(Generation { bucket, marker: id });
         }
         Some(answers)
     }
 
-    /// Looks whether Redis has lost a bucket; `is_asked`: says so even if it is known, as who puts it back may have failed.
+    /// Looks whether Redis has lost a bucket; `is_asked`: says so even if it is known, as who puts it back may have
+    /// failed.
     pub(super) async fn touch(&self, bucket: u8, is_asked: bool) -> Result<(), Away> {
         let batch = Batch { bucket, calls: Vec::new() };
         let answer = self.ask_bucket(&batch, &self.live_slots()).await?;
@@ -137,17 +141,27 @@ impl Fleet {
         let _ = join_all((0..16).map(|bucket| self.touch(bucket, is_asked))).await;
     }
 
-    /// All that this node knows of the bucket has been put back. `false`: it has been lost again, and
-    /// [`Fleet::next_loss`] says so. `Away`: say it again, unless Redis is lost as a whole; then it will be asked for.
+    /// All that this node knows of the bucket has been put back. `false`: it has been lost again. That, and that
+    /// Redis did not answer, [`Fleet::next_loss`] says again.
     pub async fn put_back(&self, generation: &Generation) -> Result<bool, Away> {
         let mut script = scripts::BACK.key(keys::marker(generation.bucket));
         script.arg(&self.slot_text).arg(generation.marker.as_str());
-        let answer = self.link.script(Lane::Bucket(generation.bucket), &script).await?;
+        let answer = self.link.script(Lane::Bucket(generation.bucket), &script).await;
+        let answer = answer.inspect_err(|_| self.owe(generation.bucket))?;
         let is_back = values::integer(&answer) == Some(1);
         if !is_back {
             self.touch(generation.bucket, false).await?;
         }
         Ok(is_back)
+    }
+
+    fn owe(&self, bucket: u8) {
+        lock(&self.markers)[usize::from(bucket)].is_owed = true;
+    }
+
+    /// A bucket of which it could not be said that all is back.
+    pub(super) fn owed(&self) -> Option<u8> {
+        (0..16).find(|bucket| lock(&self.markers)[usize::from(*bucket)].is_owed)
     }
 
     /// With commas; this node's is among them.

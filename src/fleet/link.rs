@@ -2,8 +2,8 @@
 //!
 //! # What it promises
 //!
-//! - A command is answered within the deadline, or counts as lost: nobody waits longer, and whoever comes while Redis is
-//!   away is told so at once. There is never a queue of those who wait for it.
+//! - A command is answered within the deadline, or counts as lost: nobody waits longer, and whoever comes while Redis
+//!   is away is told so at once. There is never a queue of those who wait for it.
 //! - What was lost may have happened: every script can be run twice.
 //! - One late answer may be bad luck; a second one in a row, or a connection that ends, and Redis is away. A Cluster is
 //!   away when the heartbeat is; of its servers one may be, and what lies on the others goes on.

@@ -172,9 +172,10 @@ impl Fleet {
         }
     }
 
-    /// One bucket each time, so that an idle node finds out too.
+    /// One bucket each time, so that an idle node finds out too; first one of which something is owed.
     async fn touch_next(&self) {
-        let bucket = self.heart.touched.fetch_add(1, Ordering::Relaxed) % 16;
+        let next = || self.heart.touched.fetch_add(1, Ordering::Relaxed) % 16;
+        let bucket = self.owed().unwrap_or_else(next);
         // The next heartbeat finds out whether Redis is away.
         let _ = self.touch(bucket, false).await;
     }

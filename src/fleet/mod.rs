@@ -1,12 +1,13 @@
 //! The fleet: several gateways that share a Redis (or Valkey).
 //!
-//! Redis is a meeting place, not a truth: each node's ledger and store have all that is billed, and what Redis loses they
-//! put back. Nothing here decides; it carries calls, facts and copies to Redis and back, within a deadline.
+//! Redis is a meeting place, not a truth: each node's ledger and store have all that is billed, and what Redis loses
+//! they put back. Nothing here decides; it carries calls, facts and copies to Redis and back, within a deadline.
 
 mod address;
 mod ask;
+mod charged;
 mod claims;
-mod copy;
+pub mod copy;
 mod facts;
 mod hear;
 mod keys;
@@ -19,6 +20,9 @@ mod signals;
 mod values;
 mod wire;
 mod words;
+
+#[cfg(test)]
+mod book_tests;
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -41,7 +45,6 @@ use signals::Signals;
 pub use address::{Address, Layout};
 pub use ask::{Answer, Question};
 pub use claims::{Claim, ClaimState};
-pub use copy::{Copied, Fence, FenceState};
 pub use facts::{FactsKey, News, Put};
 pub use members::{JoinError, Member};
 pub use signals::{Generation, Rejoin};

@@ -73,6 +73,8 @@ script!(NEWS, "news.lua");
 script!(SCAN, "scan.lua");
 script!(CLAIM, "claim.lua");
 script!(UNCLAIM, "unclaim.lua");
+script!(UNCHARGE, "uncharge.lua");
 script!(COPY, "copy.lua");
 script!(FENCE, "fence.lua");
+script!(FENCE_PUT, "fence_put.lua");
 script!(NOTED, "noted.lua");

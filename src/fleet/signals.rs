@@ -11,8 +11,8 @@ use tokio::sync::Notify;
 
 use super::{FactsKey, Fleet, Question, Version, lock};
 
-/// Recalls, hints and questions that wait for their listener. What comes beyond is dropped: who is short asks again, and
-/// facts are found by other ways.
+/// Recalls, hints and questions that wait for their listener. What comes beyond is dropped: who is short asks again,
+/// and facts are found by other ways.
 const WAITING: usize = 4_096;
 
 /// One life of a bucket's customers in Redis: what this node has put into an earlier one is lost.

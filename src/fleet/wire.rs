@@ -1,10 +1,10 @@
 //! Calls and answers as the script reads and writes them.
 //!
 //! A call is one text: `seq version expires_ms wants_others`, then, behind a semicolon each, the pools
-//! (`id used keep least want limit price`), the rates (`id left want least interval_us burst lease_ms`), pools to forget
-//! (`x id`) and what was last seen of others (`o SLOT ENTRY`). The cap is the last pool: what lies beyond the others is
-//! taken off it. An id says the kind in its first letter, whose it is in a code ([`Words`](super::Words)), and the window
-//! in four digits, of its start in minutes. All numbers are below 2⁵³: the script counts in doubles.
+//! (`id used keep least want limit price`), the rates (`id left want least interval_us burst lease_ms`), pools to
+//! forget (`x id`) and what was last seen of others (`o SLOT ENTRY`). The cap is the last pool: what lies beyond the
+//! others is taken off it. An id says the kind in its first letter, whose it is in a code ([`Words`](super::Words)),
+//! and the window in four digits, of its start in minutes. All numbers are below 2⁵³: the script counts in doubles.
 
 use std::fmt::Write;
 

@@ -8,6 +8,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
+use crate::api::{AdminState, Others, answer_others};
 use crate::billing::fleet::{Facts, Meeting};
 use crate::clock;
 use crate::config::{self, Config, OnRedisLoss};
@@ -15,6 +16,7 @@ use crate::customers::fleet::{Leases, NotPutBack, Options as LeaseOptions};
 use crate::customers::{Customers, Reached};
 use crate::fleet::{Address, Fleet, Generation, JoinError, Layout, LinkState, Options, Words};
 use crate::metrics::METRICS;
+use crate::reporting::{CopierOptions, LostMachines};
 
 use super::ServerError;
 use super::build::State;
@@ -32,6 +34,7 @@ pub(super) struct Member {
     pub fleet: Arc<Fleet>,
     pub leases: Arc<Leases>,
     publish_interval: Duration,
+    take_over_after: Duration,
     /// Whether it may serve where Redis cannot be asked.
     pub degrades: bool,
 }
@@ -41,7 +44,7 @@ impl Member {
     pub fn join(config: &Config, state: &State, runtime: &Runtime) -> Result<Option<Self>, ServerError> {
         let Some(written) = &config.fleet else { return Ok(None) };
         let options = Options {
-            address: address(&written.redis),
+            address: address(&written.redis, written.redis_ca.as_deref()),
             timeout: written.redis_timeout,
             publish_interval: written.publish_interval,
             take_over_after: written.take_over_after,
@@ -63,7 +66,13 @@ impl Member {
         let degrades = written.on_redis_loss == OnRedisLoss::Degrade;
         let leases = LeaseOptions { lease_wait: written.lease_wait, degrades };
         let leases = Leases::new(fleet.clone(), Arc::new(words(config)), leases);
-        Ok(Some(Self { fleet, leases, publish_interval: written.publish_interval, degrades }))
+        Ok(Some(Self {
+            fleet,
+            leases,
+            publish_interval: written.publish_interval,
+            take_over_after: written.take_over_after,
+            degrades,
+        }))
     }
 
     /// Starts what goes on beside the requests. Whoever listens hears why this node must stop, if it must.
@@ -181,6 +190,18 @@ impl Member {
     }
 }
 
+/// Who is asked for lists of the whole fleet.
+pub(super) fn others(member: Option<&Member>) -> Others {
+    Others::new(member.map(|member| member.fleet.clone()))
+}
+
+/// Answers the others when they make such lists.
+pub(super) fn answer(member: Option<&Member>, state: &AdminState, runtime: &Runtime) {
+    if let Some(member) = member {
+        runtime.spawn(answer_others(state.clone(), member.fleet.clone()));
+    }
+}
+
 /// Answers recalls, for ever.
 async fn give_back(fleet: Arc<Fleet>, customers: Arc<Customers>) {
     loop {
@@ -189,6 +210,18 @@ async fn give_back(fleet: Arc<Fleet>, customers: Arc<Customers>) {
             tracing::warn!(%error, "what another node is short of could not be given back");
         }
     }
+}
+
+/// Copies what this node has not sent to Stripe, and takes over what lost nodes have not.
+pub(super) fn lost_machines(config: &Config, state: &State, member: Option<&Member>) -> Option<LostMachines> {
+    let member = member?;
+    let meters = config.catalogue.meters.iter().zip(&state.numbers.meters);
+    let options = CopierOptions {
+        identifier_prefix: format!("tg-{}", state.ledger_id),
+        event_names: meters.map(|(meter, number)| (*number, meter.stripe_event_name.to_string())).collect(),
+        take_over_after: member.take_over_after,
+    };
+    Some(LostMachines::new(state.store.clone(), member.fleet.clone(), options))
 }
 
 /// Where what is known of customers is told.
@@ -232,7 +265,7 @@ fn words(config: &Config) -> Words {
     Words::new(meters, catalogue.routes.iter().map(|route| &*route.pattern))
 }
 
-fn address(redis: &config::Redis) -> Address {
+fn address(redis: &config::Redis, authorities: Option<&str>) -> Address {
     Address {
         layout: match &redis.layout {
             config::Layout::Single => Layout::Single,
@@ -244,6 +277,6 @@ fn address(redis: &config::Redis) -> Address {
         user: redis.user.clone(),
         password: redis.password.as_ref().map(|password| password.expose().to_owned()),
         database: redis.database,
-        authorities: None,
+        authorities: authorities.map(|pem| pem.as_bytes().to_vec()),
     }
 }

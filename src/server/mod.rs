@@ -4,6 +4,7 @@
 //! sees the totals that the last one left. On the way down requests end first, then the ledger is synced and folded,
 //! and what is left is sealed, and sent if Stripe answers; else it goes out after the next start.
 
+mod admin;
 mod build;
 mod fleet;
 mod lock;
@@ -76,7 +77,7 @@ pub enum ServerError {
     NotOpen,
     #[error("fleet.redis: {0}; check the address")]
     Redis(String),
-    #[error("fleet: {0}")]
+    #[error(transparent)]
     Fleet(#[from] crate::fleet::JoinError),
     #[error("{0}")]
     Io(#[from] std::io::Error),
@@ -117,7 +118,7 @@ impl Server {
         let rooms = build::Rooms::new(config, &state, member.as_ref(), &runtime)?;
         let flow = Arc::new(Flow::default());
         let started = Arc::new(AtomicBool::new(false));
-        build::serve_admin(config, &rooms, member.as_ref(), &flow, &started, &runtime, &stopping)?;
+        admin::serve(config, &rooms, member.as_ref(), &flow, &started, &runtime, &stopping)?;
         let member = member.map(|member| {
             let stops = member.spawn(&rooms.customers, rooms.billing.facts(), &runtime);
             member.settle(&runtime);
@@ -292,7 +293,6 @@ async fn keep_house(
     const EVERY: Duration = Duration::from_mins(1);
     tokio::spawn(tell_what_is_folded(customers.clone(), folded.clone()));
     loop {
-        tokio::time::sleep(EVERY).await;
         let now = clock::now();
         let reached = *folded.borrow();
         customers.evict(now);
@@ -306,6 +306,7 @@ async fn keep_house(
             Ok(removed) => tracing::info!(removed, "segments older than ledger.retention were removed"),
             Err(error) => tracing::warn!(%error, "old segments could not be removed"),
         }
+        tokio::time::sleep(EVERY).await;
     }
 }
 
@@ -319,6 +320,14 @@ pub(super) struct Kept {
 }
 
 impl Kept {
+    pub fn of(config: &Config) -> Self {
+        Self {
+            records: config.ledger.retention,
+            settled: config.retention,
+            keys: config.billing.idempotency.keys,
+        }
+    }
+
     fn cutoffs(&self, now: i64) -> Cutoffs {
         let records = i64::try_from(self.records.as_secs()).unwrap_or(i64::MAX);
         let Retention { financial, webhooks, logs } = self.settled;

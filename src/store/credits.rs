@@ -61,6 +61,7 @@ pub struct CreditGrant {
 pub struct Grant {
     pub number: i64,
     pub units: u64,
+    pub expires_at: Option<i64>,
     pub cause: String,
 }
 
@@ -185,12 +186,17 @@ pub(super) fn lots(db: &Connection, customer: u32) -> Result<Vec<Lot>> {
 /// What a customer was granted and has not expired, whatever is left of it.
 pub(super) fn grants(db: &Connection, customer: u32, now: i64) -> Result<Vec<Grant>> {
     let mut query = db.prepare_cached(
-        "SELECT id, units, cause FROM credits
+        "SELECT id, units, expires_at, cause FROM credits
          WHERE customer = ?1 AND kind = 'granted' AND (expires_at IS NULL OR expires_at > ?2)",
     )?;
     let rows = query.query_map(params![customer, now.saturating_sub(HELD_SECONDS)], |row| {
-        let cause: Option<String> = row.get(2)?;
-        Ok(Grant { number: row.get(0)?, units: unsigned(row.get(1)?), cause: cause.unwrap_or_default() })
+        let cause: Option<String> = row.get(3)?;
+        Ok(Grant {
+            number: row.get(0)?,
+            units: unsigned(row.get(1)?),
+            expires_at: row.get(2)?,
+            cause: cause.unwrap_or_default(),
+        })
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }

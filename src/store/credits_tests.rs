@@ -184,7 +184,13 @@ async fn the_history_does_not_change() {
     let lot = granted(&store, 5, None, "a").await;
     fold(&store, &[(lot.grant, 1, 0)], NOW);
     fold(&store, &[(lot.grant, 0, 1)], NOW);
-    for change in ["units = 9, balance = 9 WHERE kind = 'granted'", "units = -9 WHERE kind = 'spent'"] {
+    for change in [
+        "units = 9, balance = 9 WHERE kind = 'granted'",
+        "expires_at = 9 WHERE kind = 'granted'",
+        "units = -9 WHERE kind = 'spent'",
+        "kind = 'spent' WHERE kind = 'returned'",
+        "customer = 8 WHERE kind = 'spent'",
+    ] {
         let changed =
             store.write(move |db| Ok(db.execute(&format!("UPDATE credits SET {change}"), [])?)).await;
         assert!(changed.is_err(), "{change}");
@@ -213,7 +219,7 @@ async fn the_tables_of_version_3_keep_their_rows_and_have_no_credits() {
     let period = crate::domain::period::Period { start: 0, end: 9 };
     let loaded = store.load(wanted, NOW, move |_, _| ((), period)).await.expect("loads");
     assert_eq!((loaded.customer.number, loaded.customer.stripe_customer.as_deref()), (1, Some("cus_1")));
-    assert_eq!(loaded.totals, [Total { meter: 1, used: 9, included: 7, extra: 0, credits: 0 }]);
+    assert_eq!(loaded.totals, [Total { meter: 1, used: 9, extra: 0, credits: 0 }]);
     assert_eq!(loaded.lots, []);
     let audit = &store.audit_rows(None, None, 1).await.expect("reads")[0];
     assert_eq!((&*audit.detail, &*audit.actor, audit.before.as_deref()), ("then", "tollgate", None));

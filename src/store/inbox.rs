@@ -27,8 +27,9 @@ pub struct NewEvent {
     pub id: String,
     pub kind: String,
     pub created: i64,
-    /// None: it changes nothing here, and is stored as ignored.
-    pub facts: Option<EventFacts>,
+    /// Else it changes nothing here, and is stored as ignored.
+    pub means_something: bool,
+    pub facts: EventFacts,
     /// The whole of it, sealed.
     pub payload: Option<Vec<u8>>,
     /// `Stripe-Signature` and body for another handler.
@@ -130,9 +131,9 @@ impl Store {
 }
 
 fn receive(db: &Connection, event: &NewEvent, now: i64) -> Result<Stored> {
-    let state = if event.facts.is_some() { "pending" } else { "ignored" };
-    let facts = serde_json::to_string(&event.facts.clone().unwrap_or_default())
-        .map_err(|error| StoreError::Unreadable(error.to_string()))?;
+    let state = if event.means_something { "pending" } else { "ignored" };
+    let facts =
+        serde_json::to_string(&event.facts).map_err(|error| StoreError::Unreadable(error.to_string()))?;
     let new = db
         .prepare_cached(
             "INSERT OR IGNORE INTO inbox (event_id, type, created, received_at, facts, state, settled_at, payload)

@@ -59,7 +59,9 @@ pub use closed_checkouts::{BegunCheckout, CheckoutEnd};
 pub use credits::{CreditAct, CreditGrant, CreditKey, CreditRow, CreditUse, Grant};
 pub use customers::{CustomerRow, LinkedBy, NewLink};
 pub use customers_list::{CustomerFilter, CustomerListing, TierFilter};
-pub use deliveries::{Delivery, DeliveryRow, NoticeFilter, NoticeRow, Retry, Subscriber, Tried, Untold};
+pub use deliveries::{
+    Delivery, DeliveryRow, DeliveryState, NoticeFilter, NoticeRow, Retry, Subscriber, Tried, Untold,
+};
 pub use estimates::Estimate;
 pub use facts::{FactsToPut, FactsVersion, Merged};
 pub use forwards::Forward;
@@ -72,12 +74,14 @@ pub use names::NameKind;
 pub use notices::NewNotice;
 pub use operations::{Begun, Sha256Digest};
 pub use outbox::{
-    Account, Due, Holdings, MinuteHoldings, NeverArrived, OutboxCounts, OutboxFilter, OutboxRow, Outcome,
-    RESEND_WITHIN_SECONDS, Reading, Rejection, Repair, RepairRow, RepairState, Retried, RetryOutcome,
-    SealCursor, SealPlan, SealScope, Sealed, Unanswered, WaitingEvent, retry_dead_in,
+    ARRIVED_BEFORE, Account, Due, FenceRow, FencedRow, Holdings, MinuteHoldings, Naming, NeverArrived,
+    NewFence, OutboxCounts, OutboxFilter, OutboxRow, Outcome, RESEND_WITHIN_SECONDS, Reading, Rejection,
+    Repair, RepairRow, RepairState, Retried, RetryOutcome, SealCursor, SealPlan, SealScope, Sealed,
+    TakenAnswer, TakenEvent, TakenRow, Unanswered, Unsent, UnsentRow, UnsentTotal, WaitingEvent,
+    retry_dead_in, row_of_total,
 };
 pub use payments::{PaymentKind, PaymentRow};
-pub use people::{Erased, StillNeeded};
+pub use people::{Erased, EventsOf, StillNeeded};
 pub use reading::StoreReader;
 pub use receipts::{MeterEventReceipt, TotalReceipt};
 pub use retention::Cutoffs;
@@ -132,12 +136,13 @@ pub struct Store {
 }
 
 /// What leads from each version of the tables to the next, the first from none.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
     include_str!("schema/4.sql"),
     include_str!("schema/5.sql"),
+    include_str!("schema/6.sql"),
 ];
 
 impl Store {

@@ -131,20 +131,24 @@ impl Store {
 }
 
 fn upsert(db: &Connection, mut read: Upsert, now: i64) -> Result<bool> {
-    let known: Option<(String, u64)> = db
-        .prepare_cached("SELECT facts, version FROM subscriptions WHERE id = ?1")?
-        .query_row([&read.facts.id], |row| Ok((row.get(0)?, unsigned(row.get(1)?))))
+    let known: Option<(String, u64, Option<String>)> = db
+        .prepare_cached("SELECT facts, version, tier FROM subscriptions WHERE id = ?1")?
+        .query_row([&read.facts.id], |row| Ok((row.get(0)?, unsigned(row.get(1)?), row.get(2)?)))
         .optional()?;
-    if known.as_ref().is_some_and(|(_, version)| *version >= read.version) {
+    if known.as_ref().is_some_and(|(_, version, _)| *version >= read.version) {
         return Ok(false);
     }
-    let before = known.map(|(facts, _)| read_facts(&facts)).transpose()?;
+    let had_tier = known.as_ref().is_some_and(|(_, _, tier)| tier.is_some());
+    let before = known.map(|(facts, ..)| read_facts(&facts)).transpose()?;
     read.facts.past_due_since = match read.facts.status {
         Status::PastDue => Some(before.as_ref().and_then(|facts| facts.past_due_since).unwrap_or(now)),
         _ => None,
     };
     read.facts.read_at = Some(now);
     in_force(db, &read, before.as_ref(), now)?;
+    if read.tier.is_none() && read.facts.status.is_live() {
+        note_unknown_prices(db, before.as_ref().filter(|_| !had_tier), &read.facts, now)?;
+    }
     facts::note_subscription(db, &read.facts)?;
     Ok(true)
 }
@@ -186,6 +190,18 @@ pub(super) fn write_facts(db: &Connection, facts: &Facts) -> Result<()> {
     db.prepare_cached("UPDATE subscriptions SET facts = ?2 WHERE id = ?1")?
         .execute(params![facts.id, text])?;
     Ok(())
+}
+
+/// A subscription to nothing that is sold here leaves the customer on the default tier: noted once for its prices.
+fn note_unknown_prices(db: &Connection, noted: Option<&Facts>, facts: &Facts, now: i64) -> Result<()> {
+    let prices =
+        |facts: &Facts| facts.items.iter().map(|item| item.price.clone()).collect::<Vec<_>>().join(", ");
+    if noted.is_some_and(|noted| prices(noted) == prices(facts)) {
+        return Ok(());
+    }
+    let detail = format!("{}: no tier names {}", facts.id, prices(facts));
+    tracing::warn!(detail, "a subscription has no tier");
+    audit::add(db, now, "price_unknown", None, &detail)
 }
 
 fn put(db: &Connection, read: &Upsert) -> Result<()> {

@@ -53,6 +53,7 @@ pub(super) fn batch(customer: u32, units: i64, next_record: u64) -> Batch {
 pub(super) fn plan() -> SealPlan {
     SealPlan {
         identifier_prefix: "tg-x".into(),
+        naming: Naming::BySequence,
         event_names: vec![(1, "api_calls".into())],
         scope: SealScope::All,
         now: NOW,
@@ -79,7 +80,7 @@ async fn sums_and_their_position_move_together_and_survive_a_restart() {
     assert_eq!(store.folded().expect("reads"), (1, 700, 7));
     assert_eq!(
         store.totals(1, START).await.expect("reads"),
-        [Total { meter: 1, used: 3, included: 3, extra: 0, credits: 0 }]
+        [Total { meter: 1, used: 3, extra: 0, credits: 0 }]
     );
 }
 
@@ -270,6 +271,33 @@ async fn an_older_read_never_replaces_a_newer_one() {
     assert_eq!(store.subscriptions_after(String::new(), 10).await.expect("reads")[0].status, Status::Active);
     assert!(put(Status::Canceled, 6).await.expect("stores"));
     assert_eq!(store.last_version().expect("reads"), 6);
+}
+
+#[tokio::test]
+async fn prices_that_no_tier_names_are_noted_once_until_they_change() {
+    let store = Temporary::new();
+    let noted = async || {
+        let rows = store.audit_rows(None, None, 99).await.expect("reads");
+        rows.iter().filter(|row| row.action == "price_unknown").count()
+    };
+    let put = async |version, status, price: &str, tier: Option<&str>| {
+        let mut read = upsert(status, version);
+        read.tier = tier.map(str::to_owned);
+        let item = serde_json::json!({ "price": price, "lookup_key": null, "metered": false, "interval": "month",
+            "interval_count": 1, "period_start": 0, "period_end": 0 });
+        read.facts.items = vec![serde_json::from_value(item).expect("an item")];
+        assert!(store.upsert_subscription(read, NOW).await.expect("stores"));
+    };
+    put(1, Status::Active, "price_shirt", None).await;
+    put(2, Status::Active, "price_shirt", None).await;
+    assert_eq!(noted().await, 1, "a sync each night would fill the trail");
+    put(3, Status::Active, "price_mug", None).await;
+    assert_eq!(noted().await, 2);
+    put(4, Status::Active, "price_mug", Some("pro")).await;
+    put(5, Status::Active, "price_mug", None).await;
+    assert_eq!(noted().await, 3, "it was a tier's in between");
+    put(6, Status::Canceled, "price_hat", None).await;
+    assert_eq!(noted().await, 3, "it has ended");
 }
 
 #[tokio::test]

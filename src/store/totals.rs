@@ -76,8 +76,6 @@ pub struct Total {
     pub meter: u32,
     /// Included and overage units; what counts against a quota.
     pub used: u64,
-    /// Of these, the included ones alone.
-    pub included: u64,
     /// Drawn beside those, on an override and on credits.
     pub extra: u64,
     pub credits: u64,
@@ -143,16 +141,14 @@ impl Store {
 /// What a customer has used in the period that starts at `period_start`.
 pub(super) fn of(db: &Connection, customer: u32, period_start: i64) -> Result<Vec<Total>> {
     let mut query = db.prepare_cached(
-        "SELECT meter, included + overage, included, extra, credits FROM totals
-         WHERE customer = ?1 AND period_start = ?2",
+        "SELECT meter, included + overage, extra, credits FROM totals WHERE customer = ?1 AND period_start = ?2",
     )?;
     let rows = query.query_map(params![customer, period_start], |row| {
         Ok(Total {
             meter: row.get(0)?,
             used: unsigned(row.get(1)?),
-            included: unsigned(row.get(2)?),
-            extra: unsigned(row.get(3)?),
-            credits: unsigned(row.get(4)?),
+            extra: unsigned(row.get(2)?),
+            credits: unsigned(row.get(3)?),
         })
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)

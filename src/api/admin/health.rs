@@ -64,6 +64,8 @@ pub(super) async fn billing(State(state): State<AdminState>) -> Response {
         "outbox_pending": pending,
         "outbox_oldest_seconds": oldest,
         "outbox_dead": dead,
+        "webhooks_pending": METRICS.inbox_pending.get(),
+        "webhooks_failed": METRICS.inbox_failed.get(),
     });
     (status, Json(body)).into_response()
 }

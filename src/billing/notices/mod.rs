@@ -92,6 +92,11 @@ impl Notices {
         Self { facts, ..self }
     }
 
+    /// The names of those who are told.
+    pub fn targets(&self) -> Arc<[String]> {
+        self.subscribers.iter().map(|subscriber| subscriber.name.clone()).collect()
+    }
+
     /// Works until told to stop. `reached` brings limits that customers have reached.
     pub async fn run(&self, reached: mpsc::UnboundedReceiver<Reached>, mut stop: watch::Receiver<bool>) {
         let deliver = join_all(self.couriers.iter().map(|courier| courier.run(&self.store, &self.spread)));
@@ -105,8 +110,7 @@ impl Notices {
 
     /// Makes deliveries of new notices, as soon as they are seen.
     async fn spread_new(&self) {
-        let known: Vec<_> = self.subscribers.iter().map(|subscriber| subscriber.name.clone()).collect();
-        match self.store.give_up_other_targets(known, clock::now().seconds()).await {
+        match self.store.give_up_other_targets(&self.targets(), clock::now().seconds()).await {
             Ok(0) => {}
             Ok(given_up) => {
                 tracing::warn!(given_up, "messages waited for targets that are configured no more");

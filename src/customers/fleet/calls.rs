@@ -14,7 +14,7 @@ use crate::customers::reached::tell_marks;
 use crate::domain::account::{Account, Purpose};
 use crate::domain::lease::{Call, Settled};
 use crate::domain::usage::Now;
-use crate::fleet::{Answered, Away, Named, Version};
+use crate::fleet::{Answered, Named, Version};
 
 /// Calls that go to Redis together.
 const TOGETHER: usize = 64;
@@ -29,8 +29,10 @@ const LONGEST_PATIENCE_MILLIS: u16 = 32;
 pub(super) enum Outcome {
     /// What was asked for is here, or there is none.
     Settled,
-    /// Others hold some that they have not used, and have been asked for it; or nothing is lent for a while.
+    /// Others hold some that they have not used, and have been asked for it.
     Short,
+    /// Nothing is lent to anybody for a while.
+    Resting,
     /// Ask anew: other terms are in force, or it was overtaken.
     Anew,
     Away,
@@ -49,6 +51,7 @@ pub(super) struct Job {
 }
 
 /// What came of wanting a call.
+#[expect(clippy::large_enum_variant, reason = "it goes from hand to hand once")]
 pub(super) enum Begun {
     Job(Job),
     /// One is under way, and waited for.
@@ -129,7 +132,9 @@ impl Leases {
         let calls = jobs.iter().map(|job| self.named(job)).collect();
         let answers = self.lender.settle(calls).await;
         let Ok(answers) = answers else {
-            jobs.iter().for_each(|job| self.finish(job, Err(Away)));
+            for job in &jobs {
+                self.finish(job, None);
+            }
             return false;
         };
         for (job, mut answer) in jobs.into_iter().zip(answers) {
@@ -138,10 +143,10 @@ impl Leases {
                     let (leases, learner) = (self.clone(), learner.clone());
                     tokio::spawn(async move {
                         learner.take_in(job.entry.name.clone(), answer.version, facts).await;
-                        leases.finish(&job, Ok(answer));
+                        leases.finish(&job, Some(&answer));
                     });
                 }
-                _ => self.finish(&job, Ok(answer)),
+                _ => self.finish(&job, Some(&answer)),
             }
         }
         true
@@ -158,21 +163,23 @@ impl Leases {
         }
     }
 
-    fn finish(&self, job: &Job, answer: Result<Answered, Away>) {
+    fn finish(&self, job: &Job, answer: Option<&Answered>) {
         let now = later(job.call.sent, job.made.elapsed());
-        let outcome = take_in(job, answer.as_ref().ok(), now);
+        let outcome = take_in(job, answer, now);
         if let Some(told) = self.told.get()
             && job.entry.account().has_reached()
         {
             tell_marks(told, &job.entry, now);
         }
-        if let (Ok(answer), Some(learner)) = (&answer, self.learner.get())
+        if let (Some(answer), Some(learner)) = (answer, self.learner.get())
             && answer.version < job.version
         {
             learner.put(job.entry.name.clone());
         }
         let mut desk = self.desk(job.entry.number);
-        let Some(place) = desk.get_mut(&job.entry.number) else { return };
+        // An account that nobody else saw has no place; somebody of its name may.
+        let place = desk.get_mut(&job.entry.number).filter(|place| Arc::ptr_eq(&place.entry, &job.entry));
+        let Some(place) = place else { return };
         let waiting = place.under_way.take().unwrap_or_default();
         place.returned = job.gives_back && outcome == Outcome::Settled;
         if job.entry.account().notes().is_none_or(|notes| !notes.is_awake) {
@@ -243,7 +250,8 @@ fn take_in(job: &Job, answer: Option<&Answered>, now: Now) -> Outcome {
     }
     match &answer.settled {
         Settled::Old | Settled::Behind => Outcome::Anew,
-        Settled::Lent { lends, .. } if is_short || !lends => Outcome::Short,
+        Settled::Lent { lends: false, .. } => Outcome::Resting,
+        Settled::Lent { .. } if is_short => Outcome::Short,
         Settled::Lent { .. } => Outcome::Settled,
     }
 }

@@ -200,4 +200,6 @@ fn later(now: Now, by: Duration) -> Now {
 }
 
 #[cfg(test)]
+mod bank;
+#[cfg(test)]
 mod tests;

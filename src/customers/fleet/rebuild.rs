@@ -4,10 +4,8 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
-
 use super::Leases;
-use super::calls::{Begun, Job};
+use super::calls::Job;
 use crate::customers::Customers;
 use crate::customers::entry::Entry;
 use crate::domain::account::Purpose;
@@ -70,26 +68,11 @@ impl Leases {
         entries: Vec<Arc<Entry>>,
         now: Now,
     ) -> Result<Vec<Arc<Entry>>, NotPutBack> {
-        let (mut jobs, mut busy) = (Vec::new(), Vec::new());
-        for entry in entries {
-            // Who sleeps keeps what was used; who is awake goes on.
-            let is_awake = entry.account().notes().is_some_and(|notes| notes.is_awake);
-            let purpose = if is_awake { Purpose::Publish } else { Purpose::Return };
-            let (tell, told) = oneshot::channel();
-            match self.begin(&entry, purpose, now, Some(tell)) {
-                Begun::Job(job) => jobs.push(job.with_others()),
-                Begun::UnderWay => busy.push((entry, told)),
-                Begun::Nothing => {}
-            }
-        }
-        heard(self.send_in_parts(jobs).await)?;
-        let mut again = Vec::with_capacity(busy.len());
-        for (entry, told) in busy {
-            // However it ended.
-            let _ = told.await;
-            again.push(entry);
-        }
-        Ok(again)
+        // Who sleeps keeps what was used; who is awake goes on.
+        let is_awake = |entry: &Entry| entry.account().notes().is_some_and(|notes| notes.is_awake);
+        let purpose = |entry: &Entry| if is_awake(entry) { Purpose::Publish } else { Purpose::Return };
+        let (all, busy) = self.call_for(entries, purpose, Job::with_others, now).await;
+        heard(all).map(|()| busy)
     }
 }
 

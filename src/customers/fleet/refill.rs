@@ -15,6 +15,7 @@ use crate::domain::account::Purpose;
 use crate::domain::idempotency::Digest;
 use crate::domain::route::Route;
 use crate::domain::usage::Now;
+use crate::fleet::LinkState;
 
 /// Where there is nothing to ask for and yet too little: not at once again.
 const A_MOMENT: Duration = Duration::from_millis(1);
@@ -53,7 +54,9 @@ impl Customers {
                 Ok(Outcome::Away) => leases.go_without(entry, at)?,
                 Ok(outcome) => last = outcome,
                 // There may be some elsewhere that do not come back in time.
-                Err(_) if last == Outcome::Settled => entry.account().give_up(purpose, at),
+                Err(_) if matches!(last, Outcome::Settled | Outcome::Short) => {
+                    entry.account().give_up(purpose, at);
+                }
                 Err(_) => leases.go_without(entry, at)?,
             }
             match attempt(at) {
@@ -89,7 +92,9 @@ impl Leases {
 
     /// Without the fleet: a bounded allowance, or nothing.
     fn go_without(&self, entry: &Arc<Entry>, now: Now) -> Result<(), Denied> {
-        if !self.options.degrades {
+        // Whoever never heard of the fleet does not know what there is: a node that starts again and again would allow
+        // as much each time.
+        if !self.options.degrades || self.lender.state() == LinkState::Unknown {
             return Err(Denied::Refill);
         }
         self.stir(entry);

@@ -1,113 +1,21 @@
-//! Leases over a real store and a lender in memory that does what Redis would.
+//! Leases over a real store and a lender in memory.
 
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicU64;
+use std::time::Instant;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use super::bank::{Bank, Teller};
 use super::*;
 use crate::customers::ReachedLimit;
 use crate::customers::Reservation;
 use crate::customers::entry::Denied;
 use crate::customers::tests::{NOW, World, now, route};
 use crate::domain::account::Mark;
-use crate::domain::lease::{Ask, Lent, Pool, RateLent, Settled};
+use crate::domain::refusal::Refusal;
 use crate::domain::units::MeterId;
-use crate::fleet::{Answered, Away, Named};
 use crate::store::{Batch, TotalKey, TotalUnits};
-
-/// What all nodes share: claims and use by customer, pool and node.
-#[derive(Default)]
-struct Bank {
-    pools: Mutex<HashMap<(SmolStr, Pool, i64), HashMap<u32, (u64, u64)>>>,
-    /// How often it was asked, and for how many.
-    asked: AtomicUsize,
-    customers: AtomicUsize,
-    away: AtomicBool,
-    rests: AtomicBool,
-    /// Who is asked to give back.
-    recalls: Mutex<Vec<mpsc::UnboundedSender<SmolStr>>>,
-}
-
-struct Teller {
-    bank: Arc<Bank>,
-    slot: u32,
-    /// Answers go through one by one where it has permits.
-    gate: Arc<Semaphore>,
-    state: Mutex<LinkState>,
-}
-
-impl Bank {
-    fn settle(&self, slot: u32, named: &Named) -> Answered {
-        let lends = !self.rests.load(Ordering::SeqCst);
-        let settle = |ask| self.ask(slot, &named.customer, ask, lends);
-        let asks = named.call.asks.iter().map(settle).collect();
-        let permits = |left: u32, want: u32| RateLent {
-            more: want.saturating_sub(left) + 1_000,
-            free: 1_000,
-            wait_millis: 0,
-        };
-        let rates = named.call.rates.iter().map(|ask| permits(ask.left, ask.want)).collect();
-        let settled = Settled::Lent { asks, rates, lends };
-        Answered { version: named.version, settled, facts: None, others: Box::default() }
-    }
-
-    fn ask(&self, slot: u32, customer: &SmolStr, ask: &Ask, lends: bool) -> Lent {
-        let mut pools = self.pools.lock().expect("whole");
-        let nodes = pools.entry((customer.clone(), ask.pool, ask.window)).or_default();
-        let others = || nodes.iter().filter(|(node, _)| **node != slot).map(|(_, claim)| *claim);
-        let held: u64 = others().map(|(held, used)| held.max(used)).sum();
-        let used: u64 = others().map(|(_, used)| used).sum();
-        let free = ask.limit.saturating_sub(held + ask.keep);
-        let more = ask
-            .want
-            .saturating_sub(ask.keep)
-            .min((free / 4).max(ask.least.saturating_sub(ask.keep)))
-            .min(free);
-        let claim = ask.keep + if lends { more } else { 0 };
-        if claim < ask.least && held > used {
-            for recall in self.recalls.lock().expect("whole").iter() {
-                recall.send(customer.clone()).expect("heard");
-            }
-        }
-        nodes.insert(slot, (claim, ask.used));
-        let free = ask.limit.saturating_sub(held + claim);
-        Lent { held: claim, used_by_all: used + ask.used, free, unused_by_others: held - used }
-    }
-
-    /// Of all nodes: claims and use of the included units.
-    fn of(&self, customer: &str) -> (u64, u64) {
-        let pools = self.pools.lock().expect("whole");
-        let of_it =
-            pools.iter().filter(|((name, pool, _), _)| name == customer && matches!(pool, Pool::Included(_)));
-        of_it
-            .flat_map(|(_, nodes)| nodes.values())
-            .fold((0, 0), |sum, claim| (sum.0 + claim.0, sum.1 + claim.1))
-    }
-}
-
-impl Lender for Teller {
-    fn settle(&self, calls: Vec<Named>) -> BoxFuture<'_, Result<Vec<Answered>, Away>> {
-        Box::pin(async move {
-            self.bank.asked.fetch_add(1, Ordering::SeqCst);
-            self.bank.customers.fetch_add(calls.len(), Ordering::SeqCst);
-            self.gate.acquire().await.expect("open").forget();
-            self.gate.add_permits(1);
-            if self.bank.away.load(Ordering::SeqCst) {
-                return Err(Away);
-            }
-            Ok(calls.iter().map(|named| self.bank.settle(self.slot, named)).collect())
-        })
-    }
-
-    fn state(&self) -> LinkState {
-        *self.state.lock().expect("whole")
-    }
-
-    fn nodes(&self) -> u32 {
-        2
-    }
-}
 
 /// One node.
 struct Node {
@@ -132,11 +40,12 @@ impl Node {
         world.customers = world.customers.with_fleet(leases.clone());
         let node = Arc::new(Self { world, leases, gate, teller });
         let (recall, mut recalls) = mpsc::unbounded_channel();
-        bank.recalls.lock().expect("whole").push(recall);
-        let holder = Arc::downgrade(&node);
+        bank.recalls.lock().expect("whole").push((slot, recall));
+        let (holder, began) = (Arc::downgrade(&node), Instant::now());
         tokio::spawn(async move {
             while let (Some(name), Some(node)) = (recalls.recv().await, holder.upgrade()) {
-                node.world.customers.recalled(&name, now()).await.expect("reads");
+                let at = later(now(), began.elapsed());
+                node.world.customers.recalled(&name, at).await.expect("reads");
             }
         });
         node
@@ -284,9 +193,10 @@ async fn a_recall_brings_back_what_is_not_in_flight() {
     assert!(node.charge("acme", 1, now()).await);
     let _in_flight = node.admit("acme", 3, now()).await.expect("fits");
     node.world.customers.recalled("acme", now()).await.expect("reads");
-    while bank.of("acme").0 != 4 {
+    for _ in 0..1_000 {
         tokio::task::yield_now().await;
     }
+    assert_eq!(bank.of("acme").0, 4);
     node.world.customers.recalled("nobody", now()).await.expect("reads");
     assert!(node.world.customers.get("nobody").is_none(), "nobody is made by being recalled");
 }
@@ -325,6 +235,8 @@ async fn without_redis_a_node_gives_an_allowance_or_nothing() {
         let most = if degrades { held + (100 - held).div_ceil(2) } else { held };
         assert_eq!(charged, most, "degrades: {degrades}");
         assert_eq!(node.admit("acme", 1, now()).await.err(), Some(Denied::Refill));
+        *node.teller.state.lock().expect("whole") = LinkState::Unknown;
+        assert_eq!(node.admit("bolt", 1, now()).await.err(), Some(Denied::Refill), "never heard of it");
     }
 }
 
@@ -348,6 +260,22 @@ async fn what_redis_lost_is_put_back_from_memory_and_from_the_store() {
     assert_eq!((bank.of("awake").1, bank.of("asleep"), bank.of("stored")), (4, (3, 3), (9, 9)));
     assert_eq!(node.leases.awake(), 1, "who sleeps goes on sleeping");
     assert!(node.world.customers.get("stored").is_none());
+}
+
+#[tokio::test]
+async fn what_is_in_flight_elsewhere_is_waited_for_and_then_refused() {
+    let bank = Arc::new(Bank::default());
+    let options = Options { lease_wait: Duration::from_millis(60), degrades: true };
+    let [holder, asker] = [1, 2].map(|slot| Node::with(&bank, slot, options));
+    let mut held = Vec::new();
+    while let Ok(admitted) = holder.admit("acme", 10, now()).await {
+        held.push(admitted);
+    }
+    assert_eq!(held.len(), 10);
+    let refused = Denied::Refused(Refusal::QuotaExceeded { meter: MeterId(0) });
+    assert_eq!(asker.admit("acme", 1, now()).await.err(), Some(refused));
+    drop(held.pop());
+    assert!(asker.charge("acme", 10, in_seconds(2)).await, "it has come back");
 }
 
 #[tokio::test]

@@ -18,8 +18,8 @@ use crate::fleet::Fleet;
 const QUIET_SECONDS: i64 = 2;
 /// Calls that are sent one behind the other, so that those of requests get between.
 const A_PART: usize = 256;
-/// What is shown of the fleet's use is no older.
-const FRESH: Duration = Duration::from_secs(1);
+/// What is shown of the fleet's use was heard no longer ago; what the others have told may be a tick older.
+const FRESH: Duration = Duration::from_millis(500);
 /// The longest that whoever is shown it waits.
 const SHOWN_WITHIN: Duration = Duration::from_millis(100);
 
@@ -33,12 +33,38 @@ impl Leases {
 
     /// Gives back everything that is not in flight; when nothing is admitted any more. Answers whether it was heard.
     pub async fn return_all(self: &Arc<Self>, now: Now) -> bool {
-        let give_back = |entry| match self.begin(entry, Purpose::Return, now, None) {
-            Begun::Job(job) => Some(job),
-            Begun::UnderWay | Begun::Nothing => None,
-        };
-        let jobs = self.entries().iter().filter_map(give_back).collect();
-        self.send_in_parts(jobs).await
+        let (mut entries, mut all) = (self.entries(), true);
+        while !entries.is_empty() && all {
+            (all, entries) = self.call_for(entries, |_| Purpose::Return, |job| job, now).await;
+        }
+        all
+    }
+
+    /// Calls for customers. Answers whether that was heard, and for whom another call was under way: it has ended.
+    pub(super) async fn call_for(
+        self: &Arc<Self>,
+        entries: Vec<Arc<Entry>>,
+        purpose: impl Fn(&Entry) -> Purpose<'static>,
+        with: impl Fn(Job) -> Job,
+        now: Now,
+    ) -> (bool, Vec<Arc<Entry>>) {
+        let (mut jobs, mut busy) = (Vec::new(), Vec::new());
+        for entry in entries {
+            let (tell, told) = oneshot::channel();
+            match self.begin(&entry, purpose(&entry), now, Some(tell)) {
+                Begun::Job(job) => jobs.push(with(job)),
+                Begun::UnderWay => busy.push((entry, told)),
+                Begun::Nothing => {}
+            }
+        }
+        let all = self.send_in_parts(jobs).await;
+        let mut again = Vec::with_capacity(busy.len());
+        for (entry, told) in busy {
+            // However it ended.
+            let _ = told.await;
+            again.push(entry);
+        }
+        (all, again)
     }
 
     /// What is to be said about a customer now.

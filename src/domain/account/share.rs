@@ -23,6 +23,7 @@
 
 mod alone;
 mod calls;
+mod grants;
 mod need;
 mod permits;
 mod scale;
@@ -432,3 +433,8 @@ fn is_told(pool: Pool) -> bool {
 
 /// One allocation more on a node of a fleet; nothing more on one alone.
 const _: () = assert!(size_of::<Option<Box<Share>>>() == 8 && size_of::<Rare>() <= 256);
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,20 @@
--- Takes over the unsent usage of a lost node, once. KEYS: tg:{u<slot>}:x its copy, tg:{u<slot>}:f its fence.
--- ARGV: taker's ledger id, ms since which the node must be unseen, its last beat (ms).
+-- Fences a lost node: its copy becomes what was taken over, once. KEYS: copy, fence.
+-- ARGV: the taker's ledger, then the ledgers of all lost nodes: what one of those had taken is taken from it.
 local fence = redis.call('HMGET', KEYS[2], 'by', 'state')
-if fence[1] and fence[1] ~= ARGV[1] and fence[2] == 'sent' then return { 'done', fence[1] } end
-if fence[1] and fence[1] ~= ARGV[1] then return { 'other', fence[1] } end
-if now - tonumber(ARGV[3]) < tonumber(ARGV[2]) then return { 'early' } end
-if not fence[1] then
-  if redis.call('EXISTS', KEYS[1]) == 0 then return { 'nothing' } end
-  redis.call('COPY', KEYS[1], KEYS[2], 'REPLACE')
-  redis.call('HSET', KEYS[2], 'by', ARGV[1], 'at', num(now), 'state', 'taken')
-  redis.call('PERSIST', KEYS[2])
+if fence[1] and fence[2] ~= 'settled' then
+  if fence[1] == ARGV[1] then return 'taken' end
+  for i = 2, #ARGV do
+    if fence[1] == ARGV[i] and fence[2] ~= 'sent' then
+      redis.call('HSET', KEYS[2], 'by', ARGV[1], 'inherited', '1')
+      return 'taken'
+    end
+  end
+  return 'no'
 end
-return { 'taken', redis.call('HGETALL', KEYS[2]) }
+if redis.call('EXISTS', KEYS[1]) == 0 then return 'no' end
+redis.call('COPY', KEYS[1], KEYS[2], 'REPLACE')
+redis.call('DEL', KEYS[1])
+redis.call('HDEL', KEYS[2], 's')
+redis.call('HSET', KEYS[2], 'by', ARGV[1], 'at', num(now), 'state', 'taken')
+redis.call('PERSIST', KEYS[2])
+return 'taken'

@@ -132,7 +132,8 @@ local function settle(key, text)
   end
   for id, pool in pairs(mine and mine.pools or {}) do     -- not named: what was used stays used
     local since = minutes_since(id)
-    if not named[id] and pool[2] > 0 and string.sub(id, 1, 1) ~= 'r' and not (since and since >= 532800) then -- 370 days
+    local is_old = since and since >= 532800              -- 370 days
+    if not named[id] and pool[2] > 0 and string.sub(id, 1, 1) ~= 'r' and not is_old then
       kept[#kept + 1] = id
       kept[#kept + 1] = num(pool[2])
       kept[#kept + 1] = num(pool[2])

@@ -1,7 +1,7 @@
--- Joins, beats or leaves. KEYS[1] tg:nodes: name -> slot,ledger,process,seen,version,state. A slot is four digits of the
--- ledger id's hash: nobody gives it, so nothing is confused when this key is lost.
--- ARGV: what, name, slot, ledger id, process id (random), protocol version, ms after which a node counts as gone, "1" to
--- replace an earlier process on the same ledger, whose heart has been seen to stand still, ms after which it is forgotten.
+-- Joins, beats or leaves. KEYS[1] tg:nodes: name -> slot,ledger,process,seen,version,state. A slot is four digits of
+-- the ledger id's hash: nobody gives it, so nothing is confused when this key is lost. ARGV: what, name, slot, ledger
+-- id, process id (random), protocol version, ms after which a node counts as gone, "1" to replace an earlier process
+-- on the same ledger, whose heart has been seen to stand still, ms after which it is forgotten.
 local what, name, slot, ledger, process, gone = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[7])
 local fields, mine = redis.call('HGETALL', KEYS[1]), nil
 for i = 1, #fields, 2 do

@@ -3,20 +3,16 @@
 use std::collections::BTreeSet;
 
 use tollgate::domain::lease::Settled;
-use tollgate::fleet::{Address, Claim, Copied, FactsKey, Fleet, LinkState, Version};
+use tollgate::fleet::copy::{Changes, Copies, Fence, FenceHead, FenceState, Written};
+use tollgate::fleet::{Address, Claim, FactsKey, Fleet, LinkState, Version};
 
 use super::node::{Node, named, options, seq};
-use super::redis::{Cluster, Redis, Watched};
+use super::redis::{Cluster, Redis, Watched, as_user};
 use super::shared::found;
 use crate::harness::{PATIENCE, until};
 
-/// What a user of the fleet may do, as `deploy/fleet/users.acl` has it.
-const RIGHTS: &str = "~tg:* &tg:* +eval +evalsha +hset +hget +hmget +hgetall +hdel +hexists +hincrby +del +set +get \
-                      +exists +pexpire +pexpireat +pexpiretime +persist +copy +xadd +xrange +xrevrange +scan +rpush \
-                      +lpop +publish +subscribe +time +ping +info +cluster|slots +cluster|shards +hello +auth";
-
 /// All that a member does, once.
-async fn do_everything(address: Address) -> Node {
+pub async fn do_everything(address: Address) -> Node {
     let node = Node::join(address, "one").await;
     let fleet = &node.fleet;
     for n in 0..40 {
@@ -54,17 +50,28 @@ async fn do_the_rest(fleet: &Fleet) {
     assert_eq!(fleet.claim("event:evt_1", day).await, Ok(Claim::Ours));
     fleet.unclaim("event:evt_1").await.expect("a claim is given up");
     fleet.done("event:evt_1", "note", day).await.expect("a claim is done");
-    let set = vec![("m".to_owned(), "1".to_owned())];
-    let copied = Copied { set, removed: vec!["n".to_owned()] };
-    assert_eq!(fleet.copy(&copied).await, Ok(false));
-    let fence = fleet.take_over(fleet.slot()).await;
-    assert_eq!(fence, Ok(tollgate::fleet::FenceState::Early));
-    fleet.note_answers(fleet.slot(), &[], true).await.expect("a fence is noted in");
-    assert_eq!(fleet.own_fence().await, Ok(None));
-    fleet.drop_fence().await.expect("a fence is dropped");
+    copy_and_fence(fleet).await;
     assert_eq!(fleet.ask(&serde_json::json!("?")).await, Ok(Vec::new()));
     let question = tollgate::fleet::Question { id: "1".to_owned(), body: serde_json::Value::Null };
     fleet.answer(&question, &serde_json::json!(1)).await.expect("an answer is put");
+}
+
+async fn copy_and_fence(fleet: &Fleet) {
+    let set = vec![("m".to_owned(), "1".to_owned())];
+    let changes = Changes { number: 1, begins: true, set, removed: vec!["n".to_owned()] };
+    assert_eq!(fleet.write(&changes).await, Ok(Written::Done));
+    assert_eq!(fleet.read().await.expect("a copy").map(|copied| copied.fields), Some(changes.set.clone()));
+    let head = FenceHead { by: "1".repeat(32), at_millis: 7, inherited: false, state: FenceState::Taken };
+    let fence = Fence { head, fields: changes.set };
+    fleet.put_fence(fleet.slot(), &fence).await.expect("a fence is put up");
+    assert_eq!(fleet.take_over(fleet.slot()).await, Ok(None), "somebody else has it");
+    fleet.note_answers(fleet.slot(), 7, &[], false).await.expect("a fence is noted in");
+    assert_eq!(fleet.own_fence().await, Ok(Some(fence)));
+    fleet.settle_fence(7).await.expect("a fence is settled");
+    let mine = fleet.take_over(fleet.slot()).await.expect("Redis is there").expect("it is free again");
+    fleet.settle_fence(mine.head.at_millis).await.expect("a fence is settled");
+    fleet.clear_fence(fleet.slot(), mine.head.at_millis).await.expect("a fence goes");
+    assert_eq!(Copies::fence(fleet, fleet.slot()).await, Ok(None));
 }
 
 #[tokio::test]
@@ -76,7 +83,10 @@ async fn a_single_server_does_everything() {
 #[tokio::test]
 async fn a_cluster_does_everything() {
     let cluster = Cluster::start().await;
-    let node = do_everything(cluster.address()).await;
+    for server in &cluster.servers {
+        server.add_user().await;
+    }
+    let node = do_everything(as_user(cluster.address())).await;
     for server in &cluster.servers {
         let keys: Vec<String> = server.ask(&["KEYS", "tg:{*}:c:*"]).await;
         assert!(!keys.is_empty(), "the customers are spread over all");
@@ -118,7 +128,9 @@ async fn of_a_cluster_one_server_may_be_away() {
 #[tokio::test]
 async fn a_sentinel_names_the_new_master() {
     let mut watched = Watched::start().await;
-    let node = Node::join(watched.address(), "one").await;
+    watched.master.add_user().await;
+    watched.replica.add_user().await;
+    let node = Node::join(as_user(watched.address()), "one").await;
     assert_eq!(node.lent("acme", [3, 3, 9, 9, 100]).await.held, 9);
     let new = watched.replica.at().port();
     watched.master.kill();
@@ -140,22 +152,4 @@ async fn tls_trusts_the_authority_that_is_given() {
     do_everything(trusting).await;
     let fleet = Fleet::new(&options(redis.address(), "two")).expect("an address");
     assert!(fleet.join().await.is_err(), "the machine does not know this authority");
-}
-
-#[tokio::test]
-async fn a_user_needs_no_more_rights_than_are_told() {
-    let redis = Redis::start().await;
-    let rights: Vec<_> = RIGHTS.split_whitespace().collect();
-    let words: Vec<_> =
-        ["ACL", "SETUSER", "tollgate", "reset", "on", ">secret"].into_iter().chain(rights).collect();
-    let () = redis.ask(&words).await;
-    let () = redis.ask(&["CONFIG", "SET", "requirepass", "other"]).await;
-    let password = |password: &str| Address {
-        user: Some("tollgate".to_owned()),
-        password: Some(password.to_owned()),
-        ..redis.address()
-    };
-    do_everything(password("secret")).await;
-    let fleet = Fleet::new(&options(password("wrong"), "two")).expect("an address");
-    assert!(fleet.join().await.is_err());
 }

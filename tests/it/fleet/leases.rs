@@ -67,8 +67,14 @@ async fn many_customers_are_answered_in_the_order_of_their_calls() {
 #[tokio::test]
 async fn nothing_is_lent_until_all_have_put_back_what_redis_lost() {
     let redis = Redis::start().await;
-    let one = Node::alone(&options(redis.address(), "one")).await.expect("a member");
-    let two = Node::alone(&options(redis.address(), "two")).await.expect("a member");
+    let at_once = |name| {
+        // It is not for the time that nothing is lent.
+        let publish_interval = std::time::Duration::ZERO;
+        tollgate::fleet::Options { publish_interval, ..options(redis.address(), name) }
+    };
+    let one = Node::alone(&at_once("one")).await.expect("a member");
+    let two = Node::alone(&at_once("two")).await.expect("a member");
+    until("both are known", PATIENCE, async || (one.fleet.nodes() == 2).then_some(())).await;
     for node in [&one, &two] {
         for _ in 0..16 {
             let lost = in_time("a new bucket", node.fleet.next_loss()).await;

@@ -14,6 +14,9 @@ use tollgate::fleet::{Address, Layout};
 
 use crate::harness::{PATIENCE, free_address, until};
 
+/// Who is let in by `deploy/fleet/users.acl`, and what they may do.
+const USERS: &str = include_str!("../../../deploy/fleet/users.acl");
+
 const SENTINEL_FILE: &str = "sentinel.conf";
 
 /// One server's process.
@@ -95,6 +98,14 @@ impl Redis {
         redis::cmd(name).arg(rest).query_async(&mut connection).await
     }
 
+    /// Somebody who may do only what a fleet needs.
+    pub async fn add_user(&self) {
+        let who = ["ACL", "SETUSER", "tollgate", "reset", "on", ">secret"];
+        let rights = USERS.lines().next().expect("a user").split_whitespace().skip(4);
+        let words: Vec<_> = who.into_iter().chain(rights).collect();
+        let () = self.ask(&words).await;
+    }
+
     /// Until it is ready for commands.
     pub async fn answers(&self) {
         let answers = async || self.try_ask::<String>(&["PING"]).await.ok();
@@ -160,6 +171,11 @@ fn make_certificates(folder: &Path) {
         let ran = ran.expect("openssl is installed");
         assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     }
+}
+
+/// As who [`Redis::add_user`] has added.
+pub fn as_user(address: Address) -> Address {
+    Address { user: Some("tollgate".to_owned()), password: Some("secret".to_owned()), ..address }
 }
 
 /// Three servers that share the slots.

@@ -1,12 +1,12 @@
-//! Facts, claims, copies of unsent usage, and questions to all.
+//! Facts, claims, and questions to all.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::json;
-use tollgate::fleet::{Claim, ClaimState, Copied, FactsKey, FenceState, Fleet, Put, Version};
+use tollgate::fleet::{Claim, ClaimState, FactsKey, Fleet, Put, Version};
 
-use super::node::{Node, options};
+use super::node::Node;
 use super::redis::Redis;
 use crate::harness::{PATIENCE, until};
 
@@ -128,84 +128,6 @@ async fn what_a_lost_node_was_doing_is_done_by_another() {
     one.crash();
     let taken = async || (two.fleet.claim("event:evt_1", DAY).await == Ok(Claim::Ours)).then_some(());
     until("it is gone, and what it did is free", PATIENCE, taken).await;
-}
-
-fn fields(fields: &[(&str, &str)]) -> Vec<(String, String)> {
-    fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-}
-
-#[tokio::test]
-async fn a_copy_says_when_redis_has_lost_it() {
-    let redis = Redis::start().await;
-    let one = Node::join(redis.address(), "one").await;
-    let changes = Copied { set: fields(&[("m", "1"), ("t1", "x")]), removed: vec!["t0".to_owned()] };
-    assert_eq!(one.fleet.copy(&changes).await, Ok(false), "there was none");
-    assert_eq!(one.fleet.copy(&changes).await, Ok(true));
-    let () = redis.ask(&["FLUSHALL"]).await;
-    assert_eq!(one.fleet.copy(&changes).await, Ok(false));
-    let many = (0..2_500).map(|n| (format!("t{n}"), "x".to_owned())).collect();
-    assert_eq!(one.fleet.copy(&Copied { set: many, removed: Vec::new() }).await, Ok(true));
-    let removed = (1..2_500).map(|n| format!("t{n}")).collect();
-    assert_eq!(one.fleet.copy(&Copied { set: Vec::new(), removed }).await, Ok(true));
-    let keys: Vec<String> = redis.ask(&["KEYS", "tg:{u*}:x"]).await;
-    let mut left: Vec<String> = redis.ask(&["HKEYS", &keys[0]]).await;
-    left.sort();
-    assert_eq!(left, ["m", "t0"]);
-}
-
-/// A node long gone, whose copy is still there, and two that are not.
-async fn after_a_loss(redis: &Redis) -> (tollgate::fleet::Options, u32, Node, Node) {
-    let lost = options(redis.address(), "lost");
-    let node = Node::with(&lost).await.expect("a member");
-    let copied = Copied { set: fields(&[("m", "1"), ("ra-1", "x")]), removed: Vec::new() };
-    node.fleet.copy(&copied).await.expect("Redis is there");
-    let slot = node.fleet.slot();
-    node.fleet.leave().await.expect("Redis is there");
-    node.crash();
-    let mut taker = options(redis.address(), "one");
-    taker.take_over_after = Duration::ZERO;
-    let one = Node::with(&taker).await.expect("a member");
-    assert_eq!(one.fleet.take_over(slot).await, Ok(FenceState::Early));
-    make_old(redis, "lost").await;
-    let other = tollgate::fleet::Options { node: "two".to_owned(), ledger: "2".repeat(32), ..taker };
-    (lost, slot, one, Node::with(&other).await.expect("a member"))
-}
-
-/// As if it had last been seen two hours ago.
-async fn make_old(redis: &Redis, name: &str) {
-    let entry: String = redis.ask(&["HGET", "tg:nodes", name]).await;
-    let mut parts: Vec<_> = entry.split(',').map(str::to_owned).collect();
-    let seen: u64 = parts[3].parse().expect("milliseconds");
-    parts[3] = (seen - 7_200_000).to_string();
-    let () = redis.ask(&["HSET", "tg:nodes", name, &parts.join(",")]).await;
-}
-
-#[tokio::test]
-async fn a_lost_node_is_taken_over_by_one_and_finds_out() {
-    let redis = Redis::start().await;
-    let (lost, slot, one, two) = after_a_loss(&redis).await;
-    let knows = async || {
-        one.fleet.members().iter().any(|member| member.name == "two" && member.is_live).then_some(())
-    };
-    until("a heartbeat tells of all", PATIENCE, knows).await;
-    let taken = one.fleet.take_over(slot).await.expect("Redis is there");
-    let FenceState::Taken(fence) = &taken else { panic!("{taken:?}") };
-    assert!(fence.fields.contains(&("ra-1".to_owned(), "x".to_owned())), "{fence:?}");
-    assert_eq!(one.fleet.take_over(slot).await.expect("Redis is there"), taken, "the same again");
-    assert_eq!(two.fleet.take_over(slot).await, Ok(FenceState::No));
-
-    let back = Node::with(&lost).await.expect("a member");
-    let own = back.fleet.own_fence().await.expect("Redis is there").expect("a fence");
-    assert!(!own.is_sent && own.by == fence.by);
-    two.fleet.note_answers(slot, &fields(&[("a-1", "dead")]), true).await.expect("Redis is there");
-    one.fleet.note_answers(slot, &fields(&[("a-1", "accepted")]), true).await.expect("Redis is there");
-    let own = back.fleet.own_fence().await.expect("Redis is there").expect("a fence");
-    assert!(own.is_sent && own.fields.contains(&("aa-1".to_owned(), "accepted".to_owned())), "{own:?}");
-    assert_eq!(back.fleet.copy(&Copied::default()).await, Ok(false), "what was sent is copied no more");
-    back.fleet.drop_fence().await.expect("Redis is there");
-    assert_eq!(back.fleet.own_fence().await, Ok(None));
-    one.fleet.note_answers(slot, &fields(&[("a-1", "late")]), false).await.expect("Redis is there");
-    assert_eq!(back.fleet.own_fence().await, Ok(None), "a fence that is gone does not come back");
 }
 
 #[tokio::test]

@@ -485,7 +485,8 @@ impl World {
             } else {
                 node.owes = Some(answer.marker.0);
             }
-        } else if is_lent && !is_late && node.owes.is_none() {
+        } else if is_lent && !is_late {
+            node.owes = None;
             node.others.clone_from(&answer.others);
         }
         if matches!(&answer.settled, Settled::Lent { lends: true, .. }) && under_way {
