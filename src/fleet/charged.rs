@@ -1,7 +1,7 @@
 //! Idempotency keys that have been charged: of all nodes the first to say so charges a key, and the others are told.
 //!
-//! A key is said to be charged before its charge is recorded, and taken back where it is not. What Redis loses of them is
-//! not put back: each node then knows its own.
+//! A key is said to be charged before its charge is recorded, and taken back where it is not. What Redis loses of them
+//! is not put back: each node then knows its own.
 
 use std::time::Duration;
 

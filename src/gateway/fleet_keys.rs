@@ -1,8 +1,8 @@
 //! Idempotency keys in a fleet: what another node has charged is a repeat here.
 //!
-//! A key that is new to this node is asked for before the request is admitted, so that a repeat needs no units. Two nodes
-//! may admit requests of one key at once: the first whose answer is charged says so to the fleet, and the other gives its
-//! units back and is free, as on one node. Without Redis each node knows its own keys only.
+//! A key that is new to this node is asked for before the request is admitted, so that a repeat needs no units. Two
+//! nodes may admit requests of one key at once: the first whose answer is charged says so to the fleet, and the other
+//! gives its units back and is free, as on one node. Without Redis each node knows its own keys only.
 
 use std::sync::Arc;
 use std::time::Duration;

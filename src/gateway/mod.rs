@@ -9,10 +9,10 @@
 //! - The upstream hears of a customer only what a verified token says.
 //!
 //! A request's way, file by file: `connections` and `serving` (a connection's requests), `phases` (what all of them go
-//! through), `admission` (before the upstream), `idempotency` and `fleet_keys` (which requests repeat one that was charged, here or on another node), then
-//! `exchange` to the upstream for plain requests and `proxy`, pingora's own way, for all others; `forwarding` (what the
-//! upstream gets), `charging` (at the response), `limits` (what the client is told of its limits), `answer` (what the
-//! gateway itself says).
+//! through), `admission` (before the upstream), `idempotency` and `fleet_keys` (which requests repeat one that was
+//! charged, here or on another node), then `exchange` to the upstream for plain requests and `proxy`, pingora's own
+//! way, for all others; `forwarding` (what the upstream gets), `charging` (at the response), `limits` (what the client
+//! is told of its limits), `answer` (what the gateway itself says).
 
 mod admission;
 mod answer;

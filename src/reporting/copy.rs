@@ -3,12 +3,13 @@
 //! # What it promises
 //!
 //! - **Nothing is sent before it is in the copy.** So whoever takes this node over sends the same rows under the same
-//!   identifiers, and Stripe counts each once. While Redis is away what is in the copy already is sent on; the rest waits.
+//!   identifiers, and Stripe counts each once. While Redis is away what is in the copy already is sent on; the rest
+//!   waits.
 //! - Once the node is fenced nothing more gets into the copy, until it has reckoned with the fence.
-//! - Usage that is in no row yet is in the copy at most a second after it has been folded; up to [`MOST`] totals and as
-//!   many rows, those of the periods that end first.
-//! - Redis may lose it: it is written again. A node that finds it lost after a long absence first waits until whoever may
-//!   have taken it over has put the fence back.
+//! - Usage that is in no row yet is in the copy at most a second after it has been folded; up to [`MOST`] totals and
+//!   as many rows, those of the periods that end first.
+//! - Redis may lose it: it is written again. A node that finds it lost after a long absence first waits until whoever
+//!   may have taken it over has put the fence back.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};

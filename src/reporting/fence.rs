@@ -1,7 +1,7 @@
 //! What a copy of unsent usage says, in texts; and how a node that comes back reckons with what was taken over of it.
 //!
-//! A field is one of: `m`, how far the copy reaches; `r` and an identifier, an unanswered row; `t` and a total's numbers,
-//! what of it is in no row; in a fence also `a` and an identifier, the answer to a row.
+//! A field is one of: `m`, how far the copy reaches; `r` and an identifier, an unanswered row; `t` and a total's
+//! numbers, what of it is in no row; in a fence also `a` and an identifier, the answer to a row.
 
 use std::collections::{HashMap, HashSet};
 

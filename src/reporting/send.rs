@@ -28,8 +28,8 @@ const GROUP: usize = 256;
 /// Calls begin within this time of a pass. What is left is put back, behind what others have waiting: neither a slow
 /// Stripe nor one Stripe customer with thousands of rows keeps everybody's usage from being sealed and sent.
 const PASS_WITHIN: Duration = Duration::from_secs(10);
-/// A row that was never tried, of which Stripe says that it knows its name: another node may have sent it, and its fence
-/// is waited for through so many tries, some of them hours apart.
+/// A row that was never tried, of which Stripe says that it knows its name: another node may have sent it, and its
+/// fence is waited for through so many tries, some of them hours apart.
 const TRIES_WITHOUT_FENCE: u32 = 20;
 
 /// Rows of one pass.
@@ -183,8 +183,8 @@ impl Sender {
         }
     }
 
-    /// Never tried before, and yet Stripe knows the identifier. Where another node may have taken this one over that was
-    /// probably so, perhaps with fewer units: its fence tells.
+    /// Never tried before, and yet Stripe knows the identifier. Where another node may have taken this one over that
+    /// was probably so, perhaps with fewer units: its fence tells.
     async fn taken_name(&self, row: &OutboxRow, now: i64) -> Outcome {
         if matches!(self.store.was_copied().await, Ok(false)) {
             return self.reseal(row, now);

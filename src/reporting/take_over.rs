@@ -3,8 +3,8 @@
 //! # What it promises
 //!
 //! - A lost node's rows are sent from its copy, under the identifiers that it gave them or would have given them.
-//! - The fence is in Redis before a row is in this node's outbox; this node puts it back when Redis has lost it. So a node
-//!   that comes back learns what was taken over of it, and what Stripe answered.
+//! - The fence is in Redis before a row is in this node's outbox; this node puts it back when Redis has lost it. So a
+//!   node that comes back learns what was taken over of it, and what Stripe answered.
 //! - Every step may be repeated. Rows go from here once the lost node has them again.
 
 use std::sync::Arc;

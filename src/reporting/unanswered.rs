@@ -66,8 +66,8 @@ impl Comparer {
     }
 }
 
-/// Stripe's sum does not tell one node's units from another's. The answer may still come from whoever has taken this row
-/// over, or from the node that it was taken over of.
+/// Stripe's sum does not tell one node's units from another's. The answer may still come from whoever has taken this
+/// row over, or from the node that it was taken over of.
 fn left_to_a_person(row: &OutboxRow, now: i64) -> Outcome {
     let reason = "unanswered for over 23 h, and Stripe's sum holds other nodes' usage too";
     if row.first_tried_at.is_some_and(|first| first < now - GIVE_UP_SECONDS) {

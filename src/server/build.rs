@@ -205,16 +205,14 @@ impl Rooms {
             arrived,
             others: super::fleet::others(member),
         };
-        let ledger = state.ledger.clone();
-        let reconciler = Arc::new(reconciler);
         Ok(Self {
             authenticator,
             customers,
             transport,
             reporter,
-            reconciler,
+            reconciler: Arc::new(reconciler),
             public,
-            ledger,
+            ledger: state.ledger.clone(),
             ledger_id: state.ledger_id,
             folded,
             billing,

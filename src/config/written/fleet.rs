@@ -50,7 +50,7 @@ impl Section for Fleet {
                 "degrade",
             ),
             redis_timeout: keys.or("redis_timeout", "An answer that takes longer counts as none.", "100ms"),
-            lease_wait: keys.or("lease_wait", "The longest that a request waits for what it needs of the fleet.", "250ms"),
+            lease_wait: keys.or("lease_wait", "The longest that a request waits for the fleet.", "250ms"),
             publish_interval: keys.or(
                 "publish_interval",
                 "How often what has changed is told to the others; at most 1s.",

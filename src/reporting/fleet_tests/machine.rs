@@ -1,5 +1,5 @@
-//! A machine, and a Stripe. What a machine does may stop anywhere: for ever, when the machine dies, or until it goes on as
-//! if nothing had happened.
+//! A machine, and a Stripe. What a machine does may stop anywhere: for ever, when the machine dies, or until it goes on
+//! as if nothing had happened.
 
 use std::collections::HashMap;
 use std::pin::Pin;

@@ -216,6 +216,7 @@ fn play(plan: &Plan, transport: &std::sync::Arc<crate::stripe::Transport>) -> Op
     let story = format!("{plan:?}");
     if plan.returns == TAKER_WORKS.len() {
         world.settle(&[TAKER]);
+        assert_eq!(world.left(TAKER), (0, 0, 0), "{story}: the taker's own");
         let (sent, used) = (world.stripe.lock().expect("stripe").units(LOST), world.machines[LOST].used);
         let copied = world.machines[LOST].copied.load(std::sync::atomic::Ordering::Relaxed);
         assert!(sent <= used, "{story}: {sent} of {used}");
@@ -287,4 +288,23 @@ fn nothing_is_sent_before_it_is_in_the_copy() {
     world.use_units(0, 2, 3);
     world.work(0, Work::Seal, None);
     assert_eq!(sent(&mut world), 5, "what has been copied is sent, and nothing else");
+}
+
+#[test]
+fn a_write_that_comes_late_does_not_replace_a_later_one() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let _entered = runtime.enter();
+    let mut world = World::new(2, &transport());
+    world.work(LOST, Work::Copy, None);
+    world.use_units(LOST, 1, 5);
+    world.set_fate(LOST, Fate::Late);
+    world.work(LOST, Work::Copy, None);
+    world.use_units(LOST, 1, 5);
+    world.set_fate(LOST, Fate::Fine);
+    world.work(LOST, Work::Copy, None);
+    world.come_late();
+    world.kill(LOST);
+    world.pass_time(700);
+    world.settle(&[TAKER]);
+    assert_eq!(world.stripe.lock().expect("stripe").units(LOST), 10);
 }

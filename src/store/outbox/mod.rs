@@ -8,6 +8,8 @@
 
 mod comparison;
 mod fleet;
+#[cfg(test)]
+mod fleet_tests;
 mod list;
 mod rejections;
 mod repairs;

@@ -1,6 +1,7 @@
 //! What this node has taken over of lost ones: their fences, and rows of the outbox that carry their identifiers.
 //!
-//! They are sent like any other row. They go when the lost node has reckoned with its fence: then they are its own again.
+//! They are sent like any other row. They go when the lost node has reckoned with its fence: then they are its own
+//! again.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -122,7 +123,8 @@ impl Store {
         let (id, inherited) = (fence.id, fence.inherited);
         self.scan(move |db| {
             let mut query = db.prepare_cached(
-                "SELECT identifier, state, coalesce(tries = 1 AND answer = ?3 AND NOT ?2, 0), coalesce(answer IN (?3, ?4), 0)
+                "SELECT identifier, state, coalesce(tries = 1 AND answer = ?3 AND NOT ?2, 0),
+                        coalesce(answer IN (?3, ?4), 0)
                  FROM outbox WHERE fence = ?1 ORDER BY sequence",
             )?;
             let mut answers = Vec::new();

@@ -67,7 +67,7 @@ impl<'a> Life<'a> {
         let subscription = owner.live[which].clone();
         match dice.below(20) {
             0..8 => stripe.set_status(&subscription, STATUSES[dice.below(STATUSES.len())]).await,
-            8..12 => change_tier(stripe, &subscription, TIERS[dice.below(2)]).await,
+            8..12 => stripe.change_tier(&subscription, TIERS[dice.below(2)]).await,
             12..14 => move_period(stripe, &subscription, dice).await,
             14..16 => {
                 stripe.hook(&format!("subscriptions/{subscription}/payment_failed"), json!({})).await;
@@ -130,21 +130,6 @@ async fn subscribe(stripe: &Stripe, customer: &str, tier: &str) -> String {
     let form = [("customer", customer), ("items[0][price]", &flat), ("items[1][price]", &metered)];
     let made = stripe.post("/v1/subscriptions", &form).await;
     made["id"].as_str().expect("an id").to_owned()
-}
-
-async fn change_tier(stripe: &Stripe, subscription: &str, tier: &str) {
-    let path = format!("/v1/subscriptions/{subscription}");
-    let known = stripe.get(&path).await;
-    let item = |at: usize| known["items"]["data"][at]["id"].as_str().expect("an item").to_owned();
-    let (flat, metered) = (format!("price_it_{tier}_monthly"), format!("price_it_{tier}_api_calls"));
-    let (first, second) = (item(0), item(1));
-    let form = [
-        ("items[0][id]", &*first),
-        ("items[0][price]", &*flat),
-        ("items[1][id]", &*second),
-        ("items[1][price]", &*metered),
-    ];
-    stripe.post(&path, &form).await;
 }
 
 async fn move_period(stripe: &Stripe, subscription: &str, dice: &mut Dice) {

@@ -1,99 +1,25 @@
 //! Limits hold over all nodes, and all of them can be used.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use serde_json::json;
 use tokio::task::JoinSet;
 
+use super::race::{Race, the_rest};
 use super::redis::Redis;
 use super::world::World;
-use crate::harness::{Customer, Dice, Reply, setting};
+use crate::harness::{Customer, Dice, PATIENCE, setting, until};
 
 const CLIENTS: usize = 96;
-/// Costs of 1, 2, 3 and 5 units.
-const PATHS: [&str; 4] = ["/signals", "/signals/history/ACME", "/export/csv", "/export/pdf"];
-
-/// Clients of one customer who ask all nodes as fast as they can, each until it is refused once.
-#[derive(Default)]
-struct Race {
-    /// What all have been charged.
-    charged: AtomicU64,
-    /// What those were charged who asked when somebody had been refused already: the refusal left that much over.
-    late: AtomicU64,
-    refused: Mutex<Option<(u16, String)>>,
-}
-
-impl Race {
-    /// `at`: the customer at each node.
-    async fn run(at: &[Customer], dice: &mut Dice) -> Arc<Self> {
-        let race = Arc::<Self>::default();
-        let mut clients = JoinSet::new();
-        for client in 0..CLIENTS {
-            let (race, customer) = (race.clone(), at[client % at.len()].clone());
-            clients.spawn(race.ask_on_and_on(customer, Dice::seeded(dice.roll())));
-        }
-        clients.join_all().await;
-        race
-    }
-
-    async fn ask_on_and_on(self: Arc<Self>, customer: Customer, mut dice: Dice) {
-        loop {
-            let is_late = self.refusal().is_some();
-            let reply = customer.get(PATHS[dice.below(PATHS.len())]).await;
-            if reply.status != 200 {
-                self.note(&reply);
-                return;
-            }
-            self.charged.fetch_add(reply.charged(), Ordering::Relaxed);
-            if is_late {
-                self.late.fetch_add(reply.charged(), Ordering::Relaxed);
-            }
-        }
-    }
-
-    fn note(&self, reply: &Reply) {
-        let mut refused = self.refused.lock().expect("no client panics here");
-        let first = refused.get_or_insert_with(|| reply.refusal());
-        assert_eq!(reply.refusal(), *first, "{}", reply.text());
-    }
-
-    fn refusal(&self) -> Option<(u16, String)> {
-        self.refused.lock().expect("no client panics here").clone()
-    }
-
-    fn charged(&self) -> u64 {
-        self.charged.load(Ordering::Relaxed)
-    }
-
-    /// Units granted to those who asked before anybody had been refused.
-    fn before_refusing(&self) -> u64 {
-        self.charged() - self.late.load(Ordering::Relaxed)
-    }
-}
-
-/// Has every node grant single units until each has refused; answers how many there were.
-async fn the_rest(at: &[Customer]) -> u64 {
-    let mut units = 0;
-    for customer in at {
-        loop {
-            let reply = customer.get("/signals").await;
-            if reply.status != 200 {
-                break;
-            }
-            units += reply.charged();
-        }
-    }
-    units
-}
 
 /// Races for `limit` units until all are used; answers how many were granted before the first refusal.
 async fn use_up(at: &[Customer], limit: u64, refusal: (u16, &str), dice: &mut Dice) -> u64 {
-    let race = Race::run(at, dice).await;
-    assert_eq!(race.refusal(), Some((refusal.0, refusal.1.to_owned())));
-    let all = race.charged() + the_rest(at).await;
-    assert_eq!(all, limit, "granted in all (left) of the limit (right)");
-    let before = race.before_refusing();
+    let race = Race::start(at, CLIENTS, dice).end().await;
+    assert_eq!(race.refusal, (refusal.0, refusal.1.to_owned()));
+    assert_eq!(race.turned_away, 0, "Redis was there all the time");
+    assert_eq!(race.charged + the_rest(at).await, limit, "granted in all (left) of the limit (right)");
+    let before = race.before_refusing;
     assert!(before * 100 >= limit * 99, "refused when {before} of {limit} had been granted");
     before
 }
@@ -128,6 +54,28 @@ async fn three_nodes_spend_a_cap_to_its_last_cent_and_no_further() {
     use_up(&at, 500, (402, "spend_cap_reached"), &mut dice).await;
     world.drain().await;
     assert_eq!(world.stripe.units_of(&subscribed.customer).await, 500);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_nodes_spend_prepaid_units_to_the_last_and_none_twice() {
+    let redis = Redis::start().await;
+    let world = World::on(&redis.url()).config("tiers.free.included.api_calls = 0").start().await;
+    let mut dice = Dice::new("three_nodes_spend_prepaid_units_to_the_last_and_none_twice");
+    let at = world.customer("prepaid");
+    assert_eq!(at[1].get("/signals").await.refusal(), (402, "credits_exhausted".to_owned()));
+    let grant = json!({ "amount": 500, "reason": "a test" });
+    let granted = world.nodes[1].operate("/admin/customers/prepaid/credits", &grant).await;
+    assert_eq!(granted.status, 200, "{}", granted.text());
+    for customer in &at {
+        let knows = async || (customer.status().await["credits"] == 500).then_some(());
+        until("all nodes know of the grant", PATIENCE, knows).await;
+    }
+    use_up(&at, 500, (402, "credits_exhausted"), &mut dice).await;
+    for customer in &at {
+        let knows = async || (customer.status().await["credits"] == 0).then_some(());
+        until("all nodes know that nothing is left", PATIENCE, knows).await;
+    }
     world.finish().await;
 }
 

@@ -7,18 +7,34 @@
 //! - [`everywhere`] two gateways: keys charged once, lists of both
 //! - [`layouts`] a Cluster, a Sentinel, TLS
 //! - [`deploy`] the shipped files of `deploy/fleet`: what is set on Redis, a user with few rights
-//! - [`world`] three gateways; [`limits`] what they never pass, and use up
 //! - [`outages`] a Redis that is slow, stopped, killed, full
+//!
+//! Then with three gateways, which [`world`] starts:
+//!
+//! - [`limits`] what they never pass, and use up; [`race`] asks for it
+//! - [`flush`] Redis loses what it knows; [`trial`] has races and bills in it
+//! - [`alone`] gateways that do not reach Redis, by a [`proxy`] for one
+//! - [`rolling`] gateways come and go
+//! - [`news`] what one hears, all know
+//! - [`lost`] a machine dies with usage that it has not reported
 
+mod alone;
 mod copies;
 mod deploy;
 mod everywhere;
+mod flush;
 mod layouts;
 mod leases;
 mod limits;
+mod lost;
 mod members;
+mod news;
 mod node;
 mod outages;
+mod proxy;
+mod race;
 pub mod redis;
+mod rolling;
 mod shared;
+mod trial;
 mod world;

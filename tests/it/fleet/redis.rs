@@ -264,6 +264,11 @@ impl Watched {
         Address { layout, ..self.sentinel.address() }
     }
 
+    /// As `[fleet] redis` has it.
+    pub fn url(&self) -> String {
+        format!("redis+sentinel://{}/main", self.sentinel.at)
+    }
+
     /// Which one the Sentinel names now.
     pub async fn master_port(&self) -> u16 {
         let named: (String, String) =

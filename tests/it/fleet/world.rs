@@ -3,6 +3,7 @@
 //! What clients were told is counted over all nodes. [`World::finish`] ends each test: it compares that with the
 //! ledgers of all nodes together and with Stripe's meters. A world that is dropped without it fails the test.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -27,9 +28,11 @@ pub struct World {
     pub upstream: Upstream,
     pub stripe: Stripe,
     seen: Arc<Seen>,
+    /// What every node is told.
+    config: Table,
     finished: bool,
     /// Removed last.
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// One gateway of the fleet.
@@ -82,19 +85,13 @@ impl Builder {
             Options { webhooks: self.told.iter().copied().map(endpoint).collect(), ..Options::default() };
         let stripe = Stripe::start(ports[0].0, false, options).await;
         let seen = Arc::new(Seen::default());
-        let mut nodes = Vec::new();
-        for ((name, redis), (public, admin)) in NAMES.iter().zip(&self.redis).zip(ports) {
-            let folder = folder.path().join(name);
-            std::fs::create_dir(&folder).expect("a temporary folder");
-            let gateway = Gateway::new(public, admin, &folder);
-            let addresses = Addresses { public, admin, upstream: upstream.address, stripe: stripe.url() };
-            let mut written = config::base(&addresses, &gateway.data_dir);
-            config::merge(&mut written, member(name, redis));
-            config::merge(&mut written, self.config.clone());
-            std::fs::write(&gateway.config, written.to_string()).expect("a writable folder");
-            nodes.push(Node { gateway, http: client(), seen: seen.clone() });
+        let http = client();
+        let mut world =
+            World { nodes: Vec::new(), upstream, stripe, seen, config: self.config, finished: false, folder };
+        for ((name, redis), ports) in NAMES.iter().zip(&self.redis).zip(ports) {
+            let gateway = world.gateway(name, name, redis, ports);
+            world.nodes.push(Node { gateway, http: http.clone(), seen: world.seen.clone() });
         }
-        let mut world = World { nodes, upstream, stripe, seen, finished: false, _folder: folder };
         world.start_all().await;
         world
     }
@@ -127,6 +124,26 @@ impl World {
     /// The usual one.
     pub async fn start(redis: &Redis) -> Self {
         Self::on(&redis.url()).start().await
+    }
+
+    /// One that calls itself `name`, with a data folder of its own; not started.
+    fn gateway(&self, folder: &str, name: &str, redis: &str, ports: (SocketAddr, SocketAddr)) -> Gateway {
+        let folder = self.folder.path().join(folder);
+        std::fs::create_dir(&folder).expect("a temporary folder");
+        let (public, admin) = ports;
+        let gateway = Gateway::new(public, admin, &folder);
+        let addresses =
+            Addresses { public, admin, upstream: self.upstream.address, stripe: self.stripe.url() };
+        let mut written = config::base(&addresses, &gateway.data_dir);
+        config::merge(&mut written, member(name, redis));
+        config::merge(&mut written, self.config.clone());
+        std::fs::write(&gateway.config, written.to_string()).expect("a writable folder");
+        gateway
+    }
+
+    /// A gateway beside the fleet's own that calls itself `name`, and is not started.
+    pub fn stranger(&self, name: &str, redis: &str) -> Gateway {
+        self.gateway("stranger", name, redis, (free_address(), free_address()))
     }
 
     async fn start_all(&mut self) {
@@ -162,6 +179,13 @@ impl World {
     /// Units that a customer was told they were charged, and units of answers that broke off; at all nodes.
     pub fn seen_of(&self, customer: &str) -> (u64, u64) {
         self.seen.of(customer)
+    }
+
+    /// Units of a customer in the ledgers of all nodes, as far as they are in their stores.
+    pub fn kept(&self, customer: &str) -> i64 {
+        let account = (customer.to_owned(), "api_calls".to_owned());
+        let at = |node: &Node| books::kept(&node.gateway.data_dir).get(&account).map_or(0, |kept| kept.units);
+        self.nodes.iter().map(at).sum()
     }
 
     /// Has everything sealed and sent by the nodes that run.
@@ -206,7 +230,8 @@ impl Node {
         Customer::new(name, stripe_customer, &base, client(), self.seen.clone())
     }
 
-    async fn admin(&self, method: Method, path: &str, body: Option<&Value>) -> Reply {
+    /// Asks the operator's port.
+    pub async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Reply {
         let request = self.http.request(method, format!("http://{}{path}", self.gateway.admin));
         let request = request.bearer_auth(ADMIN_TOKEN);
         send(body.into_iter().fold(request, |request, body| request.json(body))).await
@@ -214,19 +239,19 @@ impl Node {
 
     /// What the operator's port shows.
     pub async fn shown(&self, path: &str) -> Value {
-        let reply = self.admin(Method::GET, path, None).await;
+        let reply = self.ask(Method::GET, path, None).await;
         assert_eq!(reply.status, 200, "{path}: {}", reply.text());
         reply.json()
     }
 
     /// POSTs JSON to the operator's port.
     pub async fn operate(&self, path: &str, body: &Value) -> Reply {
-        self.admin(Method::POST, path, Some(body)).await
+        self.ask(Method::POST, path, Some(body)).await
     }
 
     /// The value of a metric's line, as `name{label="value"}`; 0 where there is no such line.
     pub async fn metric(&self, line: &str) -> u64 {
-        let metrics = self.admin(Method::GET, "/metrics", None).await.text();
+        let metrics = self.ask(Method::GET, "/metrics", None).await.text();
         let value = metrics.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(' '));
         value.map_or(0, |value| value.parse().expect("a whole number"))
     }
@@ -243,7 +268,7 @@ impl Node {
     pub async fn drain(&self) {
         until("everything is sealed and sent", 2 * PATIENCE, async || {
             books::let_pauses_pass(&self.gateway.data_dir);
-            let flushed = self.admin(Method::POST, "/admin/outbox/flush", None).await;
+            let flushed = self.ask(Method::POST, "/admin/outbox/flush", None).await;
             assert_eq!(flushed.status, 200, "{}", flushed.text());
             books::nothing_waits(&self.gateway.data_dir).then_some(())
         })

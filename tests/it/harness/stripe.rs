@@ -66,6 +66,22 @@ impl Stripe {
         self.sandbox.create_subscribed_customer(tier, reference).expect("a seeded tier")
     }
 
+    /// Moves a subscription to another tier, its metered item with it.
+    pub async fn change_tier(&self, subscription: &str, tier: &str) {
+        let path = format!("/v1/subscriptions/{subscription}");
+        let known = self.get(&path).await;
+        let item = |at: usize| known["items"]["data"][at]["id"].as_str().expect("an item").to_owned();
+        let (flat, metered) = (format!("price_it_{tier}_monthly"), format!("price_it_{tier}_api_calls"));
+        let (first, second) = (item(0), item(1));
+        let form = [
+            ("items[0][id]", &*first),
+            ("items[0][price]", &*flat),
+            ("items[1][id]", &*second),
+            ("items[1][price]", &*metered),
+        ];
+        self.post(&path, &form).await;
+    }
+
     /// A call of Stripe's API, which succeeds.
     pub async fn post(&self, path: &str, form: &[(&str, &str)]) -> Value {
         let url = format!("{}{path}", self.url());
