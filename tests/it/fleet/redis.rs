@@ -16,8 +16,8 @@ use crate::harness::{PATIENCE, free_address, until};
 
 /// What a user of the fleet may do: all that it needs, in every layout. `deploy/fleet/users.acl` has the same.
 const RIGHTS: &str = "~tg:* &tg:* +eval +evalsha +hset +hget +hmget +hgetall +hdel +hexists +hscan +hincrby +del +set \
-                      +get +exists +pexpire +pexpireat +pexpiretime +persist +copy +xadd +xrange +xrevrange +scan +rpush \
-                      +lpop +publish +subscribe +time +ping +cluster|slots +asking +role +hello +auth";
+                      +get +exists +pexpire +pexpireat +pexpiretime +persist +copy +xadd +xrange +xrevrange +scan \
+                      +rpush +lpop +publish +subscribe +time +ping +cluster|slots +asking +role +hello +auth";
 
 const SENTINEL_FILE: &str = "sentinel.conf";
 
