@@ -346,27 +346,31 @@ impl Account {
         self.open_window();
     }
 
-    /// What has been billed of the current window counts against the included units, where it is not counted yet.
+    /// All that may have been told of the current window is told again: what a call does not name stays as it was, and
+    /// may have been taken back since. What has been billed counts against the included units, where no claim says more.
     fn open_window(&mut self) {
         let window = self.period.start;
-        let used: SmallVec<[u64; 2]> = self.counts.iter().map(|count| count.used).collect();
-        let (prices, is_capped) = match self.overage_terms() {
-            None | Some(Overage::Deny) => (false, false),
-            Some(Overage::Priced { cap, .. }) => (true, cap.is_some()),
-        };
+        let terms = self.overage_terms();
+        let is_priced = terms.is_some_and(|terms| *terms != Overage::Deny);
+        let is_capped = terms.is_some_and(|terms| terms.cap().is_some());
+        let has_extra = self.terms.entitlement.overridden.is_some();
+        let counts = self.counts.clone();
         let extras: SmallVec<[u64; 2]> = self.meters().map(|meter| self.unbilled(meter).extra).collect();
         let Some(share) = self.share_mut() else { return };
-        for (meter, used) in (0..).map(MeterId).zip(used).filter(|(_, used)| *used > 0) {
+        for ((meter, count), extra) in (0..).map(MeterId).zip(counts).zip(extras) {
             if share.claim(Pool::Included(meter), window).is_none() {
-                share.claims.push(Claim::new(Pool::Included(meter), window, used));
+                share.claims.push(Claim::new(Pool::Included(meter), window, count.used));
             }
-            if prices {
+            if has_extra || extra > 0 {
+                let claim = share.claim_mut(Pool::Extra(meter), window);
+                claim.lent = claim.lent.max(extra);
+            }
+            if is_priced {
                 share.claim_mut(Pool::Overage(meter), window);
             }
-        }
-        for (meter, extra) in (0..).map(MeterId).zip(extras).filter(|(_, extra)| *extra > 0) {
-            let claim = share.claim_mut(Pool::Extra(meter), window);
-            claim.lent = claim.lent.max(extra);
+            if !share.grants.is_empty() {
+                share.claim_mut(Pool::Credits(meter), window);
+            }
         }
         if is_capped {
             share.claim_mut(Pool::Cap, window);

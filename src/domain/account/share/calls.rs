@@ -205,7 +205,7 @@ impl Account {
     }
 
     /// What is in flight of each claim, in their order: as it would be drawn, and of the cap at its dearest.
-    fn holds(&self, now: Now) -> SmallVec<[u64; 4]> {
+    pub(super) fn holds(&self, now: Now) -> SmallVec<[u64; 4]> {
         let Some(share) = self.share() else { return SmallVec::new() };
         let tier = self.terms.entitlement.tier_at(now.seconds());
         let mut credits = tier.map_or(0, |tier| self.held_beyond(tier, |_| 0)).min(self.credits_here(now));

@@ -97,6 +97,7 @@ enum Event {
         to: usize,
         life: u32,
         call: Call,
+        version: [u8; 8],
         answer: Box<Answer>,
     },
     Timeout {
@@ -304,7 +305,9 @@ impl World {
             node.in_flight.push(cost);
             self.times.push(self.now);
             if self.lent_under.is_some_and(|lent| lent > node.version) {
-                self.mixed = true;
+                // What was taken back since may be used again: it was counted as used.
+                self.mixed |= node.undone < cost;
+                node.undone = node.undone.saturating_sub(cost);
             }
         }
         true
@@ -373,9 +376,9 @@ impl World {
             Event::Call { from, life, call, version, others, seen } => {
                 self.arrive(from, life, call, version, &others, seen);
             }
-            Event::Answer { to, life, call, answer } => {
+            Event::Answer { to, life, call, version, answer } => {
                 if self.nodes[to].life == life && self.nodes[to].hears(self.now) {
-                    self.answered(to, &call, &answer);
+                    self.answered(to, &call, version, &answer);
                 }
             }
             Event::Timeout { of, life, seq } => {
@@ -388,6 +391,8 @@ impl World {
                     self.put(5, Event::Retry { of });
                 }
             }
+            Event::Tick { of } | Event::Retry { of } | Event::Recall { to: of }
+                if !self.nodes[of].is_up(self.now) => {}
             Event::Recall { to } => self.call(to, Purpose::Return),
             Event::Tick { of } => {
                 self.tick(of);
@@ -458,11 +463,11 @@ impl World {
         }
         if self.settled_down || !self.random.one_in(20) {
             let after = if !self.settled_down && self.random.one_in(10) { self.random.below(300) } else { 1 };
-            self.put(after, Event::Answer { to: from, life, call, answer: Box::new(answer) });
+            self.put(after, Event::Answer { to: from, life, call, version, answer: Box::new(answer) });
         }
     }
 
-    fn answered(&mut self, to: usize, call: &Call, answer: &Answer) {
+    fn answered(&mut self, to: usize, call: &Call, version: [u8; 8], answer: &Answer) {
         let now = self.clock();
         let node = &mut self.nodes[to];
         let known = node.seen.filter(|seen| seen.0 == answer.marker.0);
@@ -489,7 +494,8 @@ impl World {
             node.owes = None;
             node.others.clone_from(&answer.others);
         }
-        if matches!(&answer.settled, Settled::Lent { lends: true, .. }) && under_way {
+        let is_current = under_way && version == node.version;
+        if matches!(&answer.settled, Settled::Lent { lends: true, .. }) && is_current {
             self.lent_under = self.lent_under.max(Some(node.version));
         }
         if !knows_terms {
