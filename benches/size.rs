@@ -102,6 +102,7 @@ fn sealing() {
         let slice = Instant::now();
         let plan = SealPlan {
             identifier_prefix: format!("tg-{ID}"),
+            naming: tollgate::store::Naming::BySequence,
             event_names: vec![(1, "api_calls".into())],
             scope: SealScope::All,
             now: NOW,
@@ -174,6 +175,7 @@ async fn slow_stripe() -> Sandbox {
         .seed(&sandbox::Catalogue {
             currency: "usd".to_owned(),
             event_name: "api_calls".to_owned(),
+            meter: "api_calls".to_owned(),
             tiers: Vec::new(),
             id_prefix: None,
         })

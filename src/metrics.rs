@@ -34,7 +34,7 @@ const GATEWAY_MICROS: &[u64] = &[5, 10, 25, 50, 100, 250, 500, 1_000, 5_000, 25_
 const SYNC_MICROS: &[u64] = &[100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 250_000, 1_000_000];
 
 /// The calls to Stripe.
-const OPERATIONS: [&str; 25] = [
+const OPERATIONS: [&str; 26] = [
     "meter_event",
     "meter_list",
     "meter_summary",
@@ -59,6 +59,7 @@ const OPERATIONS: [&str; 25] = [
     "payment_method_list",
     "payment_method_retrieve",
     "payment_method_attach",
+    "payment_method_retrieve",
     "payment_intent_retrieve",
 ];
 

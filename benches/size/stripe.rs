@@ -28,7 +28,7 @@ impl World {
         let stripe = runtime.block_on(Sandbox::start(quiet)).expect("a free port");
         let tier = |name: &str| SeedTier {
             name: name.to_owned(),
-            monthly_cents: 1_900,
+            monthly_cents: Some(1_900),
             yearly_cents: None,
             included: 0,
             overage_cents: None,
@@ -36,6 +36,7 @@ impl World {
         let sold = sandbox::Catalogue {
             currency: "usd".to_owned(),
             event_name: "api_calls".to_owned(),
+            meter: "api_calls".to_owned(),
             tiers: vec![tier("starter"), tier("pro")],
             id_prefix: Some("bench".to_owned()),
         };

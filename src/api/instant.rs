@@ -1,20 +1,13 @@
 //! Instants and spans as our endpoints take them.
 
-use jiff::Timestamp;
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
-
+use crate::domain::period::parse_instant;
 use crate::problem::{Code, Problem};
 
 use super::Failed;
 
 /// Seconds since the epoch of `2026-11-20T13:00:00Z`, or of the beginning of `2026-11-20` in UTC.
 pub(super) fn parse(text: &str) -> Option<i64> {
-    if let Ok(at) = text.parse::<Timestamp>() {
-        return Some(at.as_second());
-    }
-    let day = text.parse::<Date>().ok().filter(|_| text.len() == 10)?;
-    Some(day.to_zoned(TimeZone::UTC).ok()?.timestamp().as_second())
+    parse_instant(text).map(|micros| micros.div_euclid(1_000_000))
 }
 
 /// From an instant, and not to another, in seconds since the epoch.

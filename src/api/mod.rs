@@ -7,10 +7,12 @@ mod admin;
 mod billing;
 mod caller;
 mod failed;
+mod fleet;
 mod instant;
 mod json;
 mod pricing;
 mod status;
+mod usage;
 mod webhook;
 
 use std::sync::Arc;
@@ -29,9 +31,10 @@ use crate::reporting::Reporter;
 use crate::store::Store;
 use crate::stripe::Transport;
 
-pub use admin::{Admin, AdminState, Charges, waiting_event_json};
+pub use admin::{Admin, AdminState, Charges, answer_others, waiting_event_json};
 pub use billing::{BillingLimits, BillingSettings};
 pub use failed::Failed;
+pub use fleet::Others;
 pub use webhook::{WebhookLimits, WebhookSettings};
 
 /// What the public endpoints reach.
@@ -50,6 +53,7 @@ pub struct Public {
     pub webhook: Arc<WebhookSettings>,
     /// Told when an event has been stored.
     pub arrived: Arc<Notify>,
+    pub others: Others,
 }
 
 /// Where the public endpoints are.

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use serde_json::{Map, Value, json};
 
-use crate::domain::catalogue::Catalogue;
+use crate::domain::catalogue::{Catalogue, CreditPack};
 use crate::domain::route::{Methods, Route};
 use crate::domain::tier::{Allowance, Limit, Overage, Tier};
 use crate::domain::units::MeterId;
@@ -16,6 +16,7 @@ pub(super) async fn pricing(State(public): State<Public>) -> Json<Value> {
     Json(json!({
         "currency": catalogue.currency.code(),
         "tiers": catalogue.tiers.iter().map(|t| tier(catalogue, t)).collect::<Vec<_>>(),
+        "credit_packs": catalogue.credit_packs.iter().map(|p| pack(catalogue, p)).collect::<Vec<_>>(),
         "routes": catalogue.routes.iter().map(|r| route(catalogue, r)).collect::<Vec<_>>(),
     }))
 }
@@ -45,6 +46,11 @@ fn tier(catalogue: &Catalogue, tier: &Tier) -> Value {
         "limits": limits,
         "trial": tier.trial_days.map(|days| format!("{days}d")),
     })
+}
+
+fn pack(catalogue: &Catalogue, pack: &CreditPack) -> Value {
+    let price = catalogue.currency.round(pack.price).to_string();
+    json!({ "name": &*pack.name, "units": pack.units, "price": price, "expires_after_seconds": pack.expires_after })
 }
 
 /// A unit's price keeps all its digits: it may be a fraction of a cent.

@@ -16,12 +16,14 @@ use super::Public;
 use super::caller::Caller;
 
 pub(super) async fn status(State(public): State<Public>, caller: Caller) -> Json<Value> {
+    public.customers.hear(&caller.entry, caller.now).await;
     Json(now(&public, &caller.entry))
 }
 
 /// What the customer is told of their state now.
 pub(super) fn now(public: &Public, entry: &Entry) -> Value {
-    let snapshot = public.customers.snapshot(entry, clock::now());
+    let now = clock::now();
+    let snapshot = public.customers.snapshot(entry, now);
     shown(&public.catalogue, &entry.name, &snapshot)
 }
 

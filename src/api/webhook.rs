@@ -11,9 +11,8 @@ use axum::http::HeaderMap;
 use axum::{Extension, Json};
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 use serde_json::{Value, json};
-use tokio::sync::Notify;
 
-use crate::billing::{arrival, is_applied, is_of_other_mode, packed};
+use crate::billing::{Outgoing, arrival, is_applied, is_of_other_mode};
 use crate::clock;
 use crate::domain::rate::Rate;
 use crate::metrics::METRICS;
@@ -32,8 +31,8 @@ pub struct WebhookSettings {
     pub limits: WebhookLimits,
     /// Without one no payload is kept.
     pub sealer: Option<Arc<Sealer>>,
-    /// Told when an event is to be handed on to another handler; none: there is no other.
-    pub forwards: Option<Arc<Notify>>,
+    /// What is to be handed on to another handler; none: there is no other.
+    pub outgoing: Option<Arc<Outgoing>>,
 }
 
 /// A longer payload is not kept: what it is about is read again from Stripe anyway.
@@ -136,21 +135,19 @@ async fn store(public: &Public, event: &Event, signature: &str, body: &[u8]) -> 
         let detail = format!("{} ({}) is of the other mode than the secret key", event.id, event.kind);
         public.store.audit(now, "webhook_ignored", None, detail).await?;
     }
-    let sealer = settings.sealer.as_deref();
-    let forward = settings.forwards.as_ref().map(|_| {
-        let body = packed(sealer, &event.id, body).ok_or_else(no_randomness)?;
+    let sealer = settings.sealer.as_ref().filter(|_| body.len() <= LONGEST_PAYLOAD);
+    let forward = settings.outgoing.as_ref().map(|outgoing| {
+        let body = outgoing.packed(&event.id, body).ok_or_else(no_randomness)?;
         Ok::<_, Failed>((signature.to_owned(), body))
     });
     let arrival = NewEvent {
-        payload: sealer
-            .filter(|_| body.len() <= LONGEST_PAYLOAD)
-            .and_then(|sealer| sealer.seal(&payload_context(&event.id), body)),
+        payload: sealer.and_then(|sealer| sealer.seal(&payload_context(&event.id), body)),
         forward: forward.transpose()?,
         ..arrival(event, settings.livemode, now)
     };
     let stored = public.store.receive(arrival, now).await?;
-    if let Some(forwards) = settings.forwards.as_ref().filter(|_| stored == Stored::New) {
-        forwards.notify_one();
+    if let Some(outgoing) = settings.outgoing.as_ref().filter(|_| stored == Stored::New) {
+        outgoing.has_arrived();
     }
     Ok(stored)
 }

@@ -61,6 +61,7 @@ pub struct Identity {
     pub member: Option<Arc<str>>,
     /// The customer's Stripe id, when tokens carry it.
     pub stripe_customer: Option<Arc<str>>,
-    /// The number under which the member is recorded; filled in by whoever records, once per verified token.
-    pub member_number: OnceLock<u32>,
+    /// The customer's number and the one under which the member is recorded for them; filled in by whoever records,
+    /// once per verified token.
+    pub member_number: OnceLock<(u32, u32)>,
 }

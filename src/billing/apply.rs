@@ -14,7 +14,7 @@ use crate::store::{NewLink, Store, StoreError, Upsert};
 use crate::stripe::{CallError, SubscriptionObject, Transport, list_subscriptions, retrieve_subscription};
 
 use super::read::{amount, facts, reread_at};
-use super::{second, transitions};
+use super::{fleet, second, transitions};
 
 /// Re-reads that share a lock: one at a time for each Stripe customer.
 const STRIPES: usize = 64;
@@ -34,6 +34,8 @@ impl ApplyError {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Stripe(error) => error.is_transient() || error.is_key_problem(),
+            // Time changes nothing in what lies there.
+            Self::Store(StoreError::Unreadable(_)) => false,
             Self::Store(_) => true,
         }
     }
@@ -56,7 +58,9 @@ pub(super) struct Applier {
     /// Events change nothing, and nobody is told of anything.
     pub shadow: bool,
     /// The last version given to a read.
-    version: AtomicU64,
+    version: Arc<AtomicU64>,
+    /// `None`: this node is the only one.
+    pub facts: Option<Arc<fleet::Facts>>,
     /// A subscription has changed since they were counted.
     recount: AtomicBool,
     stripes: [tokio::sync::Mutex<()>; STRIPES],
@@ -69,11 +73,16 @@ impl Applier {
         catalogue: Arc<Catalogue>,
         transport: Arc<Transport>,
         shadow: bool,
+        meeting: Option<Arc<dyn fleet::Meeting>>,
     ) -> Result<Self, StoreError> {
-        let version = AtomicU64::new(store.last_version()?);
+        let version = Arc::new(AtomicU64::new(store.last_version()?));
+        let facts = meeting.map(|meeting| {
+            let (store, customers, catalogue) = (store.clone(), customers.clone(), catalogue.clone());
+            Arc::new(fleet::Facts::new(meeting, store, customers, catalogue, version.clone()))
+        });
         let stripes = std::array::from_fn(|_| tokio::sync::Mutex::new(()));
         let recount = AtomicBool::new(true);
-        Ok(Self { store, customers, catalogue, transport, shadow, version, recount, stripes })
+        Ok(Self { store, customers, catalogue, transport, shadow, version, facts, recount, stripes })
     }
 
     /// Reads one subscription again. What Stripe no longer has is left as it is known.
@@ -181,7 +190,7 @@ impl Applier {
             let noted =
                 transitions::note_state(&self.store, &self.customers, row.clone(), self.shadow).await?;
             if !self.shadow {
-                second::tell(self, stripe_customer, &row, &noted.state).await?;
+                second::tell(&self.store, &self.catalogue, stripe_customer, &row, &noted.state).await?;
             }
             changed |= noted.changed;
         }
@@ -199,20 +208,13 @@ impl Applier {
             self.store.forget_reread(object.id.clone()).await?;
             return Ok(false);
         };
-        self.note_unknown_prices(&facts, now).await?;
-        let reread_at = reread_at(&facts, now.seconds());
         let status = facts.status;
         let named = object.metadata_tollgate.as_ref().or(object.customer_metadata_tollgate.as_ref());
-        if let Some(customer) = named {
+        // One that has ended makes nobody known: whoever was erased would be here again with the next sync.
+        if let Some(customer) = named.filter(|_| status.is_live()) {
             self.link(customer, &object.customer, now).await?;
         }
-        let read = Subscription::read(&facts, &self.catalogue);
-        let counts = read.tier.is_some() && read.status.entitles();
-        let window = counts.then(|| read.windows.at(now.seconds()));
-        let rank = read.tier.map_or(0, |tier| tier.0);
-        let tier = read.tier.map(|tier| self.catalogue.tier(tier).name.to_string());
-        let (amount, paid_until) = (amount(&facts), read.paid_until);
-        let upsert = Upsert { facts, version, reread_at, window, rank, tier, amount, paid_until };
+        let upsert = as_read(facts, version, &self.catalogue, now.seconds());
         let stored = self.store.upsert_subscription(upsert, now.seconds()).await?;
         if stored {
             let event =
@@ -221,17 +223,6 @@ impl Applier {
             self.recount.store(true, Ordering::Relaxed);
         }
         Ok(true)
-    }
-
-    /// A subscription to nothing that is sold here leaves the customer on the default tier.
-    async fn note_unknown_prices(&self, facts: &Facts, now: Now) -> Result<(), StoreError> {
-        if Subscription::read(facts, &self.catalogue).tier.is_some() {
-            return Ok(());
-        }
-        let prices: Vec<&str> = facts.items.iter().map(|item| item.price.as_str()).collect();
-        let detail = format!("{}: no tier names {}", facts.id, prices.join(", "));
-        tracing::warn!(detail, "a subscription has no tier");
-        self.store.audit(now.seconds(), "price_unknown", None, detail).await
     }
 
     /// Answers whether the link is new.
@@ -275,7 +266,26 @@ impl Applier {
 
     /// To be taken before Stripe is asked: of two reads that overlap, the one that began later wins.
     pub fn next_version(&self) -> u64 {
+        if let Some(facts) = &self.facts {
+            return facts.next_version();
+        }
         self.version.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+/// What a subscription that has been read means now.
+pub(super) fn as_read(facts: Facts, version: u64, catalogue: &Catalogue, now: i64) -> Upsert {
+    let read = Subscription::read(&facts, catalogue);
+    let counts = read.tier.is_some() && read.status.entitles();
+    Upsert {
+        version,
+        reread_at: reread_at(&facts, now),
+        window: counts.then(|| read.windows.at(now)),
+        rank: read.tier.map_or(0, |tier| tier.0),
+        tier: read.tier.map(|tier| catalogue.tier(tier).name.to_string()),
+        amount: amount(&facts),
+        paid_until: read.paid_until,
+        facts,
     }
 }
 

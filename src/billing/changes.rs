@@ -93,22 +93,40 @@ impl<'a> Changes<'a> {
         Ok(())
     }
 
-    /// Who pays: the customer that an object names, else the one that its Stripe customer stands for; of several
-    /// the first that was seen.
+    /// Puts into force what is known of the subscriptions of a Stripe customer, who may have been linked just now.
+    pub async fn put_into_force(&self, stripe_customer: &str) -> Result<(), StoreError> {
+        let known = self.applier.store.subscriptions_of(stripe_customer.to_owned()).await?;
+        if !self.applier.shadow && !known.is_empty() {
+            self.applier.look_again(stripe_customer).await?;
+        }
+        Ok(())
+    }
+
+    /// Who pays: the customer that an object names, if there is one of that name, else the one that its Stripe customer
+    /// stands for; of several the first that was seen.
     pub async fn payer(
         &self,
         named: Option<&str>,
         stripe_customer: Option<&str>,
     ) -> Result<Option<CustomerRow>, StoreError> {
         let store = &self.applier.store;
-        match (named.filter(|name| is_name(name)), stripe_customer) {
-            (Some(name), _) if self.applier.shadow => store.find_customer(name.to_owned()).await,
-            (Some(name), _) => store.customer(name.to_owned(), None, self.now.seconds()).await.map(Some),
-            (None, Some(stripe_customer)) => {
-                let rows = store.customers_of(stripe_customer.to_owned()).await?;
-                Ok(rows.into_iter().min_by_key(|row| row.number))
-            }
-            (None, None) => Ok(None),
+        if let Some(name) = named.filter(|name| is_name(name))
+            && let Some(row) = store.find_customer(name.to_owned()).await?
+        {
+            return Ok(Some(row));
+        }
+        let Some(stripe_customer) = stripe_customer else { return Ok(None) };
+        let rows = store.customers_of(stripe_customer.to_owned()).await?;
+        Ok(rows.into_iter().min_by_key(|row| row.number))
+    }
+
+    /// Who bought something: the customer whom our checkout has named on it.
+    pub async fn buyer(&self, named: &str) -> Result<Option<CustomerRow>, StoreError> {
+        let store = &self.applier.store;
+        match is_name(named) {
+            true if self.applier.shadow => store.find_customer(named.to_owned()).await,
+            true => store.customer(named.to_owned(), None, self.now.seconds()).await.map(Some),
+            false => Ok(None),
         }
     }
 

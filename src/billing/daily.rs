@@ -118,13 +118,13 @@ impl Daily {
         more: &serde_json::Value,
     ) -> Result<Vec<NewNotice>, StoreError> {
         let mut notices = Vec::new();
-        for (at, row) in self.store.customers_of(stripe_customer.to_owned()).await?.into_iter().enumerate() {
+        for row in self.store.customers_of(stripe_customer.to_owned()).await? {
             let position = self.customers.position(&row.name, clock::now()).await?;
             let mut data = more.clone();
             data["customer"] = json!(row.name);
             data["tier"] = json!(position.tier.as_ref().map(|tier| &*tier.name));
             data["status"] = json!(position.status());
-            let cause = if at == 0 { cause.to_owned() } else { format!("{cause}:{}", row.number) };
+            let cause = format!("{cause}:{}", row.number);
             notices.push(NewNotice { kind, customer: Some(row.number), cause, data });
         }
         Ok(notices)

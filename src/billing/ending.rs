@@ -17,7 +17,7 @@ pub(super) struct Ending {
     pub at: i64,
     /// Under which name the message says when.
     pub told_as: &'static str,
-    /// One for each end, whoever tells of it.
+    /// One for each end, whoever tells of it; behind it stands the number of the customer who is told.
     pub cause: String,
 }
 

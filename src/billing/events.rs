@@ -106,7 +106,8 @@ impl Applying<'_> {
             About::Session => self.session(id).await?,
             About::PaymentIntent => self.payment(id, None).await?,
             About::CustomerDeleted => self.customer_deleted(id).await?,
-            // A customer's events may be followed by the one that deletes them.
+            // These may be followed by the one that deletes the customer.
+            About::Customer => return Ok(self.changes.put_into_force(id).await?),
             _ => return Ok(()),
         }
         self.read.others.insert(id.to_owned());
@@ -178,7 +179,7 @@ impl Applying<'_> {
         let paid_at = invoice.paid_at.unwrap_or(invoice.created);
         Ok(tier.map(|tier| Paid {
             units: tier.credits_per_cycle,
-            expires_at: tier.credits_expire.map(|seconds| paid_at + seconds),
+            expires_at: tier.credits_expire.map(|seconds| paid_at.saturating_add(seconds)),
             cause: format!("invoice:{}", invoice.id),
             reason: format!("a cycle of {}", tier.name),
         }))
@@ -207,7 +208,7 @@ impl Applying<'_> {
             let marks = Marks { units: sold.or(session.marks.units), ..session.marks.clone() };
             match &session.payment_intent {
                 Some(payment) => self.payment(payment, Some(&marks)).await?,
-                None if session.is_paid => self.pack(&marks, &session.id, stripe_customer).await?,
+                None if session.is_paid => self.pack(&marks, &session.id).await?,
                 None => {}
             }
         }
@@ -220,13 +221,12 @@ impl Applying<'_> {
         let Some(payment) = retrieve_payment_intent(&applier.transport, id).await? else { return Ok(()) };
         let marks = sold.unwrap_or(&payment.marks);
         let Some(named) = marks.customer.as_deref() else { return Ok(()) };
-        let payer = self.changes.payer(Some(named), payment.customer.as_deref()).await?;
-        let Some(payer) = payer else { return Ok(()) };
+        let Some(payer) = self.changes.buyer(named).await? else { return Ok(()) };
         if let Some(row) = payments::single(&payment, payer.number, self.changes.now.seconds()) {
             self.changes.payment(row).await?;
         }
         match payment.state {
-            PaymentState::Succeeded => self.pack(marks, &payment.id, payment.customer.as_deref()).await,
+            PaymentState::Succeeded => self.pack(marks, &payment.id).await,
             PaymentState::Failed => Ok(self.tell_of_failure(&payer, &payment).await?),
             PaymentState::Open => Ok(()),
         }
@@ -248,12 +248,7 @@ impl Applying<'_> {
     }
 
     /// The units of a credit pack that has been paid for. Only what our checkout wrote on it can say so.
-    async fn pack(
-        &mut self,
-        marks: &Marks,
-        payment: &str,
-        stripe_customer: Option<&str>,
-    ) -> Result<(), ApplyError> {
+    async fn pack(&mut self, marks: &Marks, payment: &str) -> Result<(), ApplyError> {
         let (Some(name), Some(named)) = (&marks.pack, &marks.customer) else { return Ok(()) };
         let pack = self.changes.applier.catalogue.credit_packs.iter().find(|pack| *pack.name == **name);
         let Some(units) = marks.units.or(pack.map(|pack| pack.units)).filter(|units| *units > 0) else {
@@ -262,15 +257,15 @@ impl Applying<'_> {
             tracing::error!(detail, "a credit pack was paid for that cannot be granted");
             return Ok(self.changes.audit("credits_not_granted", detail).await?);
         };
-        let Some(payer) = self.changes.payer(Some(named), stripe_customer).await? else { return Ok(()) };
+        let Some(buyer) = self.changes.buyer(named).await? else { return Ok(()) };
         let lasts = pack.and_then(|pack| pack.expires_after);
         let paid = Paid {
             units,
-            expires_at: lasts.map(|seconds| self.changes.now.seconds() + seconds),
+            expires_at: lasts.map(|seconds| self.changes.now.seconds().saturating_add(seconds)),
             cause: format!("payment:{payment}"),
             reason: format!("the credit pack {name}"),
         };
-        Ok(self.changes.grant(&payer, paid).await?)
+        Ok(self.changes.grant(&buyer, paid).await?)
     }
 
     /// A list of a deleted customer's subscriptions is empty: each is read by itself.
@@ -317,9 +312,13 @@ impl Applying<'_> {
         cause: String,
         more: serde_json::Value,
     ) -> Result<(), ApplyError> {
+        if Subscription::read(facts, &self.changes.applier.catalogue).tier.is_none() {
+            return Ok(()); // What is sold elsewhere is nobody's business here.
+        }
         let named = event.tollgate_customer.as_deref();
         let payer = self.changes.payer(named, Some(&facts.stripe_customer)).await?;
         if let Some(payer) = payer {
+            let cause = format!("{cause}:{}", payer.number);
             self.changes.tell(kind, &payer, cause, more).await?;
         }
         Ok(())

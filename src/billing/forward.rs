@@ -1,7 +1,9 @@
 //! Handing events on, byte for byte, to the handler that was there before: until it takes them, for a day.
 //!
 //! They carry Stripe's own signature while it is fresh, later one of ours under the same secret, so that the other
-//! handler need not be changed. It is given each event once; what Stripe sends again is not handed on again.
+//! handler need not be changed. It is given each event once: one that a sync has brought as Stripe lists it, signed by
+//! us, and not again when Stripe delivers it after all. Meanwhile they lie sealed in the store, whatever the
+//! configuration says of encryption: they hold what nobody may keep in the clear.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,55 +29,58 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 const FRESH_SECONDS: i64 = 240;
 const GIVEN_UP_AFTER_SECONDS: i64 = 86_400;
 
-/// Where events go beside us.
-pub struct ForwardTo {
-    url: String,
-    secret: Secret,
-    sealer: Option<Arc<Sealer>>,
-    arrived: Arc<Notify>,
-    client: reqwest::Client,
+/// What is to be handed on, on its way through the store.
+pub struct Outgoing {
+    sealer: Sealer,
+    arrived: Notify,
 }
 
-impl ForwardTo {
-    /// `secret` signs events when Stripe's signature has aged; `arrived` is told when there is one to hand on.
-    ///
-    /// # Errors
-    /// No HTTP client can be made.
-    pub fn new(
-        url: String,
-        secret: Secret,
-        sealer: Option<Arc<Sealer>>,
-        arrived: Arc<Notify>,
-    ) -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(ANSWERS_WITHIN)
-            .user_agent(concat!("tollgate/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Self { url, secret, sealer, arrived, client })
+impl Outgoing {
+    /// The first secret seals, all open. None without one.
+    pub fn new<S: AsRef<[u8]>>(secrets: impl IntoIterator<Item = S>) -> Option<Self> {
+        Some(Self { sealer: Sealer::new(secrets)?, arrived: Notify::new() })
     }
-}
 
-/// How a body lies in the store until it is handed on: sealed if there is a key.
-pub fn packed(sealer: Option<&Sealer>, event_id: &str, body: &[u8]) -> Option<Vec<u8>> {
-    match sealer {
-        Some(sealer) => Some([&[SEALED][..], &sealer.seal(&context(event_id), body)?].concat()),
-        None => Some([&[PLAIN][..], body].concat()),
+    /// A body as it lies in the store; none when the system has no randomness.
+    pub fn packed(&self, event_id: &str, body: &[u8]) -> Option<Vec<u8>> {
+        self.sealer.seal(&context(event_id), body)
     }
-}
 
-const PLAIN: u8 = 0;
-const SEALED: u8 = 1;
+    fn unpacked(&self, event_id: &str, packed: &[u8]) -> Option<Vec<u8>> {
+        self.sealer.open(&context(event_id), packed)
+    }
 
-fn unpacked(sealer: Option<&Sealer>, event_id: &str, packed: &[u8]) -> Option<Vec<u8>> {
-    match packed.split_first()? {
-        (&SEALED, rest) => sealer?.open(&context(event_id), rest),
-        (_, plain) => Some(plain.to_vec()),
+    /// There is one to hand on.
+    pub fn has_arrived(&self) {
+        self.arrived.notify_one();
     }
 }
 
 fn context(event_id: &str) -> String {
     format!("forward:{event_id}")
+}
+
+/// Where events go beside us.
+pub struct ForwardTo {
+    url: String,
+    secret: Secret,
+    pub(super) outgoing: Arc<Outgoing>,
+    client: reqwest::Client,
+}
+
+impl ForwardTo {
+    /// `secret` signs events that have no fresh signature of Stripe's.
+    ///
+    /// # Errors
+    /// No HTTP client can be made.
+    pub fn new(url: String, secret: Secret, outgoing: Arc<Outgoing>) -> Result<Self, reqwest::Error> {
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(ANSWERS_WITHIN)
+            .user_agent(concat!("tollgate/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(Self { url, secret, outgoing, client })
+    }
 }
 
 pub(super) struct Forwarder {
@@ -101,7 +106,7 @@ impl Forwarder {
                         tracing::error!(%error, "events to hand on could not be read; it is tried again");
                     }
                     tokio::select! {
-                        () = self.to.arrived.notified() => {}
+                        () = self.to.outgoing.arrived.notified() => {}
                         () = tokio::time::sleep(IDLE) => {}
                     }
                 }
@@ -128,8 +133,8 @@ impl Forwarder {
     }
 
     async fn deliver(&self, forward: &Forward) -> Result<(), Failure> {
-        let body = unpacked(self.to.sealer.as_deref(), &forward.event_id, &forward.body)
-            .ok_or(Failure { reason: "it cannot be unsealed".to_owned(), passing: false })?;
+        let body = self.to.outgoing.unpacked(&forward.event_id, &forward.body);
+        let body = body.ok_or(Failure { reason: "it cannot be unsealed".to_owned(), passing: false })?;
         let now = clock::now().seconds();
         let fresh =
             signed_at(&forward.signature).is_some_and(|at| now.abs_diff(at) < FRESH_SECONDS.unsigned_abs());
@@ -167,15 +172,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_body_comes_back_as_it_was_and_lies_sealed_where_there_is_a_key() {
-        let sealer = Sealer::new(["a key of at least thirty-two bytes"]).expect("a key");
-        for sealer in [None, Some(&sealer)] {
-            let lies = packed(sealer, "evt_1", b"{\"a\":1}").expect("packs");
-            assert_eq!(unpacked(sealer, "evt_1", &lies).as_deref(), Some(&b"{\"a\":1}"[..]));
-            assert_eq!(lies.windows(3).any(|window| window == b"\"a\""), sealer.is_none());
-        }
-        let lies = packed(Some(&sealer), "evt_1", b"{}").expect("packs");
-        assert_eq!(unpacked(None, "evt_1", &lies), None);
-        assert_eq!(unpacked(Some(&sealer), "evt_2", &lies), None);
+    fn a_body_lies_sealed_and_comes_back_as_it_was_under_its_own_id() {
+        let outgoing = Outgoing::new(["whsec_new", "whsec_old"]).expect("a secret");
+        let lies = outgoing.packed("evt_1", b"jane@example.com").expect("seals");
+        assert!(!lies.windows(4).any(|window| window == b"jane"));
+        assert_eq!(outgoing.unpacked("evt_1", &lies).as_deref(), Some(&b"jane@example.com"[..]));
+        assert_eq!(outgoing.unpacked("evt_2", &lies), None);
+        let before = Outgoing::new(["whsec_old"]).and_then(|old| old.packed("evt_1", b"{}")).expect("seals");
+        assert_eq!(outgoing.unpacked("evt_1", &before).as_deref(), Some(&b"{}"[..]), "a secret was rolled");
+        assert!(Outgoing::new([""; 0]).is_none());
     }
 }

@@ -49,7 +49,14 @@ mod tests {
             stripe_customer: own(stripe_customer),
             ..EventFacts::default()
         };
-        InboxRow { event_id: id.to_owned(), kind: String::new(), created: 0, facts, tries: 0 }
+        InboxRow {
+            event_id: id.to_owned(),
+            kind: String::new(),
+            created: 0,
+            facts,
+            tries: 0,
+            is_replayed: false,
+        }
     }
 
     #[test]

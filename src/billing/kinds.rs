@@ -48,6 +48,16 @@ pub(super) fn about(kind: &str) -> Option<About> {
     APPLIED.iter().find(|(name, _)| *name == kind).map(|(_, about)| *about)
 }
 
+/// Whether its object may say which customer of ours it belongs to. What has ended may not, nor an invoice, which often
+/// comes later still: who was erased would be here again.
+fn may_name_a_customer(kind: &str) -> bool {
+    match about(kind) {
+        Some(About::Subscription) => kind != "customer.subscription.deleted",
+        Some(About::CustomerDeleted | About::Invoice) | None => false,
+        Some(_) => true,
+    }
+}
+
 /// Those that Stripe lists: thin events are not among them.
 pub(super) fn listed() -> impl Iterator<Item = &'static str> {
     APPLIED.iter().map(|(kind, _)| *kind).filter(|kind| !kind.starts_with("v1."))
@@ -60,18 +70,19 @@ pub fn is_applied(kind: &str) -> bool {
 
 /// What is kept of an event. One of the other mode than the secret key's changes nothing.
 pub fn arrival(event: &Event, livemode: bool, now: i64) -> NewEvent {
-    let means_something = is_applied(&event.kind) && !is_of_other_mode(event, livemode);
     NewEvent {
         id: event.id.clone(),
         kind: event.kind.clone(),
         created: event.created.unwrap_or(now),
-        facts: means_something.then(|| EventFacts {
+        means_something: is_applied(&event.kind) && !is_of_other_mode(event, livemode),
+        // Whose it is counts for every event: it goes with them.
+        facts: EventFacts {
             object: event.object_id.clone(),
             stripe_customer: event.customer.clone(),
             subscription: event.subscription.clone(),
             client_reference_id: event.client_reference_id.clone(),
-            tollgate_customer: event.tollgate_customer.clone(),
-        }),
+            tollgate_customer: event.tollgate_customer.clone().filter(|_| may_name_a_customer(&event.kind)),
+        },
         ..NewEvent::default()
     }
 }
@@ -85,16 +96,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn facts_are_kept_of_what_means_something_in_this_mode() {
+    fn what_outlives_a_customer_names_nobody() {
+        for kind in ["customer.deleted", "customer.subscription.deleted", "invoice.paid", "invoice.finalized"]
+        {
+            assert!(!may_name_a_customer(kind), "{kind}");
+        }
+        for kind in ["customer.updated", "customer.subscription.created", "checkout.session.completed"] {
+            assert!(may_name_a_customer(kind), "{kind}");
+        }
+    }
+
+    #[test]
+    fn what_means_something_is_known_by_type_and_mode() {
         let arrives = |kind: &str, livemode| {
             let id = "evt_1".to_owned();
-            let event = Event { id, kind: kind.to_owned(), livemode, ..Event::default() };
+            let customer = Some("cus_1".to_owned());
+            let event = Event { id, kind: kind.to_owned(), livemode, customer, ..Event::default() };
             arrival(&event, false, 7)
         };
-        assert!(arrives("invoice.paid", Some(false)).facts.is_some());
-        assert!(arrives("invoice.paid", None).facts.is_some());
-        assert!(arrives("invoice.paid", Some(true)).facts.is_none());
-        assert!(arrives("invoice.finalized", Some(false)).facts.is_none());
+        assert!(arrives("invoice.paid", Some(false)).means_something);
+        assert!(arrives("invoice.paid", None).means_something);
+        assert!(!arrives("invoice.paid", Some(true)).means_something);
+        assert!(!arrives("invoice.finalized", Some(false)).means_something);
+        let of = arrives("invoice.finalized", Some(false)).facts.stripe_customer;
+        assert_eq!(of.as_deref(), Some("cus_1"), "whose it is counts for all");
         assert_eq!(arrives("invoice.paid", None).created, 7);
     }
 }

@@ -9,7 +9,8 @@
 //!   kept with its reason.
 //! - What was paid for is granted once, however often it is told.
 //! - The shadow (`webhook_mode = "shadow"`) does all of that with events but change anything: it says what it would
-//!   have changed. What is read without an event (at first sight, when a period ends, at night) is stored all the same.
+//!   have changed. What is read without an event (at first sight, when a period ends, at night) is stored all the same,
+//!   and what Stripe finds wrong with our own meter events is noted: no other handler has sent those.
 //! - News that is missed is made up for: at the start and every night everything is read again ([`sync`]). A
 //!   subscription of which nothing is heard keeps its tier for a grace, and no longer.
 //! - Nothing here is on the path of a proxied request.
@@ -20,6 +21,7 @@ mod credits;
 mod daily;
 mod ending;
 mod events;
+pub mod fleet;
 mod forward;
 mod grouping;
 mod kinds;
@@ -39,7 +41,7 @@ mod weekly;
 pub mod worker;
 
 pub use credits::close_expired;
-pub use forward::{ForwardTo, packed};
+pub use forward::{ForwardTo, Outgoing};
 pub use kinds::{arrival, is_applied, is_of_other_mode};
 pub use notices::{Notices, NoticesOptions, Target};
 pub use overrides::end_overrides;

@@ -13,11 +13,10 @@ const SLICE: u32 = 500;
 /// Takes back what has ended. One that is not gets its turn the next time.
 pub async fn end_overrides(store: &Store, customers: &Customers, now: Now) -> Result<(), StoreError> {
     for row in store.ended_overrides(now.seconds(), SLICE).await? {
-        let (number, name) = (row.number, row.name.clone());
+        let number = row.number;
         // Told before it is forgotten: whoever dies in between tells it again, which changes nothing.
         note_state(store, customers, row, false).await?;
         store.end_override(number, now.seconds()).await?;
-        customers.refresh_customer(&name, now).await?;
     }
     Ok(())
 }

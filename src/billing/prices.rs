@@ -27,13 +27,12 @@ impl PriceBook {
         Self { catalogue, transport, known: Mutex::default() }
     }
 
-    pub async fn of(&self, tier: TierId) -> Result<Arc<TierPrices>, CallError> {
-        if let Some((at, prices)) = self.known().get(&tier)
+    pub async fn of(&self, tier: &Tier) -> Result<Arc<TierPrices>, CallError> {
+        if let Some((at, prices)) = self.known().get(&tier.id)
             && at.elapsed() < FRESH
         {
             return Ok(prices.clone());
         }
-        let tier = self.catalogue.tier(tier);
         let prices = Arc::new(self.sort(tier, &self.ask(tier).await?));
         self.known().insert(tier.id, (Instant::now(), prices.clone()));
         Ok(prices)
@@ -65,7 +64,7 @@ impl PriceBook {
         Ok(prices)
     }
 
-    /// Who comes first is taken.
+    /// Who comes first is taken. A tier whose usage could not be billed is not sold: its overage would cost nothing.
     fn sort(&self, tier: &Tier, found: &[PriceObject]) -> TierPrices {
         let mut prices = TierPrices::default();
         for price in found.iter().filter(|price| self.can_be_sold(tier, price)) {
@@ -84,6 +83,17 @@ impl PriceBook {
                 }
                 _ => {}
             }
+        }
+        let charged = self.catalogue.meter_ids().filter(|meter| tier.charges(*meter).is_some()).count();
+        if prices.metered.len() < charged {
+            let (tier, found) = (&*tier.name, prices.metered.len());
+            tracing::error!(
+                tier,
+                charged,
+                found,
+                "Stripe lacks an active metered price: the tier is not sold"
+            );
+            return TierPrices::default();
         }
         prices
     }

@@ -51,16 +51,16 @@ pub(super) fn amount(facts: &Facts) -> Option<Amount> {
     Some(Amount { minor, interval: first.interval.clone(), interval_count: first.interval_count })
 }
 
-/// When a subscription should be read again if nothing is heard: soon after its next period's end; and while Stripe
-/// shows one that has passed, as of a paused subscription, ever less often.
+/// When a subscription should be read again if nothing is heard: soon after its next period's end, or its own; and
+/// while Stripe shows one that has passed, as of a paused subscription, ever less often.
 pub(super) fn reread_at(facts: &Facts, now: i64) -> Option<i64> {
     if !facts.status.is_live() {
         return None;
     }
-    let ends = facts.items.iter().map(|item| item.period_end).filter(|end| *end > 0);
-    let next = ends.min()?;
+    let ends = facts.items.iter().map(|item| item.period_end).chain(facts.cancel_at);
+    let next = ends.filter(|end| *end > 0).min()?;
     let overdue = now.saturating_sub(next).max(0);
-    Some(next.max(now) + (overdue / 4).clamp(REREAD_AFTER_SECONDS, DAY_SECONDS))
+    Some(next.max(now).saturating_add((overdue / 4).clamp(REREAD_AFTER_SECONDS, DAY_SECONDS)))
 }
 
 /// Stripe turns a period within this time; a re-read is due within 60 s of each end.
@@ -89,6 +89,8 @@ mod tests {
         assert_eq!(at("paused", 1_000 + 4_000), Some(1_000 + 4_000 + 1_000));
         assert_eq!(at("paused", 1_000 + 10_000_000), Some(1_000 + 10_000_000 + DAY_SECONDS));
         assert_eq!(at("canceled", 500), None);
+        let ends_within = Facts { cancel_at: Some(700), ..facts_of("active", 1_000) };
+        assert_eq!(reread_at(&ends_within, 500), Some(720));
     }
 
     #[test]

@@ -7,19 +7,18 @@ use crate::clock;
 use crate::domain::catalogue::Catalogue;
 use crate::domain::notice::NoticeKind;
 use crate::domain::subscription::{Facts, Subscription};
-use crate::store::{Act, CustomerRow, NewNotice, State, StoreError};
-
-use super::apply::Applier;
+use crate::store::{Act, CustomerRow, NewNotice, State, Store, StoreError};
 
 /// Looks at what is known of a Stripe customer, who stands for one of ours.
 pub(super) async fn tell(
-    applier: &Applier,
+    store: &Store,
+    catalogue: &Catalogue,
     stripe_customer: &str,
     row: &CustomerRow,
     state: &State,
 ) -> Result<(), StoreError> {
-    let known = applier.store.subscriptions_of(stripe_customer.to_owned()).await?;
-    let paid = paid_at_once(&known, &applier.catalogue);
+    let known = store.subscriptions_of(stripe_customer.to_owned()).await?;
+    let paid = paid_at_once(&known, catalogue);
     if paid.len() < 2 {
         return Ok(());
     }
@@ -43,7 +42,7 @@ pub(super) async fn tell(
         actor: "stripe",
         ..Act::default()
     };
-    if applier.store.alert(notice, act, clock::now().seconds()).await? {
+    if store.alert(notice, act, clock::now().seconds()).await? {
         tracing::warn!(
             stripe_customer,
             subscriptions = ids,

@@ -33,7 +33,8 @@ pub async fn note_state(
     let tell = move |change: &StateChange| {
         if shadow { Vec::new() } else { notices(change, &called, &position) }
     };
-    let change = store.note_state(number, state.clone(), tell, now.seconds()).await?;
+    let default_tier = customers.default_tier().map(|tier| tier.name.to_string());
+    let change = store.note_state(number, state.clone(), default_tier, tell, now.seconds()).await?;
     if let Some(change) = &change {
         tell_now(change, &name, now.seconds());
     }
@@ -51,7 +52,7 @@ fn notices(change: &StateChange, customer: &str, position: &Position) -> Vec<New
     };
     let changed = (change.from_tier != change.to.tier).then(|| notice(NoticeKind::TierChanged));
     let past_due = Status::PastDue.as_str();
-    let begins = change.to.status == past_due && change.from_status != past_due;
+    let begins = position.in_grace && change.from_status != past_due;
     let grace = begins.then(|| notice(NoticeKind::GraceStarted));
     changed.into_iter().chain(grace).collect()
 }
@@ -88,6 +89,14 @@ mod tests {
     use super::*;
 
     fn told(from: (Option<&str>, &str), to: (Option<&str>, &'static str)) -> Vec<&'static str> {
+        told_of(from, to, to.1 == "past_due")
+    }
+
+    fn told_of(
+        from: (Option<&str>, &str),
+        to: (Option<&str>, &'static str),
+        in_grace: bool,
+    ) -> Vec<&'static str> {
         let tier = |name: Option<&str>| name.map(str::to_owned);
         let change = StateChange {
             id: 1,
@@ -96,7 +105,7 @@ mod tests {
             from_status: from.1.to_owned(),
             to: State { tier: tier(to.0), status: to.1 },
         };
-        let position = Position { number: 7, tier: None, subscription: None };
+        let position = Position { number: 7, tier: None, subscription: None, in_grace };
         notices(&change, "acme", &position).iter().map(|notice| notice.kind.as_str()).collect()
     }
 
@@ -108,5 +117,6 @@ mod tests {
         assert_eq!(told((pro, "active"), (pro, "past_due")), ["grace.started"]);
         assert_eq!(told((pro, "past_due"), (free, "canceled")), ["tier.changed"]);
         assert_eq!(told((pro, "past_due"), (pro, "active")), [""; 0]);
+        assert_eq!(told_of((free, "active"), (free, "past_due"), false), [""; 0], "what is sold elsewhere");
     }
 }

@@ -18,7 +18,8 @@ use crate::stripe::{Backoff, Transport, random};
 
 use super::apply::{Applier, ApplyError};
 use super::events::Read;
-use super::forward::{ForwardTo, Forwarder};
+use super::fleet::{Facts, Meeting};
+use super::forward::{ForwardTo, Forwarder, Outgoing};
 use super::grouping::{Group, groups};
 use super::shop::{Shop, ShopSettings};
 use super::sync::Sync;
@@ -42,6 +43,15 @@ pub struct Handling {
     pub shadow: bool,
     /// Another handler that gets each as it came.
     pub forward: Option<ForwardTo>,
+    /// Where this node and others tell each other what they know; `None`: it is the only one.
+    pub meeting: Option<Arc<dyn Meeting>>,
+}
+
+impl Handling {
+    /// What is to be handed on.
+    pub fn outgoing(&self) -> Option<Arc<Outgoing>> {
+        self.forward.as_ref().map(|to| to.outgoing.clone())
+    }
 }
 
 /// Applies what Stripe's webhooks tell.
@@ -63,15 +73,28 @@ impl Billing {
         (arrived, usage_due): (Arc<Notify>, Arc<Notify>),
         handling: Handling,
     ) -> Result<Self, StoreError> {
+        let outgoing = handling.outgoing();
         let forwarder = handling.forward.map(|to| Forwarder::new(to, store.clone()));
-        let applier = Arc::new(Applier::new(store, customers, catalogue, transport, handling.shadow)?);
-        let sync = Arc::new(Sync::new(applier.clone(), arrived.clone()));
+        let applier = Arc::new(Applier::new(
+            store,
+            customers,
+            catalogue,
+            transport,
+            handling.shadow,
+            handling.meeting,
+        )?);
+        let sync = Arc::new(Sync::new(applier.clone(), arrived.clone(), outgoing));
         Ok(Self { applier, sync, arrived, usage_due, forwarder })
     }
 
     /// What reads everything again.
     pub fn sync(&self) -> Arc<Sync> {
         self.sync.clone()
+    }
+
+    /// What this node and others tell each other; it works while [`Facts::run`] does.
+    pub fn facts(&self) -> Option<Arc<Facts>> {
+        self.applier.facts.clone()
     }
 
     /// The shop beside it: what is bought there and what webhooks tell are put into force by the same hand.
@@ -183,6 +206,9 @@ impl Billing {
         for invoice in self.applier.store.due_invoices(WINDOW).await? {
             if let Err(error) = self.applier.adopt(&invoice, clock::now()).await {
                 tracing::warn!(%error, invoice, "an invoice could not be looked at again yet");
+                if error.is_passing() {
+                    break;
+                }
             }
         }
         Ok(())
@@ -203,7 +229,7 @@ impl Billing {
         for event in group.events {
             let outcome = match &away {
                 Some(reason) => postponed(&event, reason.clone(), clock::now()),
-                None => self.apply_one(&event, &mut read).await,
+                None => self.apply_once(&event, &mut read).await,
             };
             if let InboxOutcome::Postponed { reason, .. } = &outcome {
                 away.get_or_insert_with(|| reason.clone());
@@ -216,6 +242,17 @@ impl Billing {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         group.key
+    }
+
+    /// On one of the nodes.
+    async fn apply_once(&self, event: &InboxRow, read: &mut Read) -> InboxOutcome {
+        let Some(facts) = &self.applier.facts else { return self.apply_one(event, read).await };
+        if let Some(outcome) = facts.elsewhere(event).await {
+            return outcome;
+        }
+        let outcome = self.apply_one(event, read).await;
+        facts.applied(event, &outcome).await;
+        outcome
     }
 
     async fn apply_one(&self, event: &InboxRow, read: &mut Read) -> InboxOutcome {
@@ -240,7 +277,7 @@ impl Billing {
             }
         }
         tracing::info!(event = id, kind, "stripe_webhook_handled_successfully");
-        METRICS.webhook_lag_seconds.set((clock::now().seconds() - event.created).max(0));
+        METRICS.webhook_lag_seconds.set(clock::now().seconds().saturating_sub(event.created).max(0));
     }
 }
 
@@ -277,7 +314,8 @@ mod tests {
 
     fn outcome(tries: u32, error: CallError) -> InboxOutcome {
         let (event_id, kind) = ("evt_1".to_owned(), "invoice.paid".to_owned());
-        let event = InboxRow { event_id, kind, created: 0, facts: EventFacts::default(), tries };
+        let event =
+            InboxRow { event_id, kind, created: 0, facts: EventFacts::default(), tries, is_replayed: false };
         put_off(&event, &ApplyError::Stripe(error), Now::from_micros(100_500_000))
     }
 
@@ -290,6 +328,13 @@ mod tests {
         };
         assert_eq!((at(0), at(1), at(2)), (Some(101 + 1), Some(101 + 2), None));
         assert!(matches!(outcome(2, poison()), InboxOutcome::Failed { .. }));
+    }
+
+    #[test]
+    fn what_cannot_be_read_here_is_tried_as_often_as_what_cannot_be_read_there() {
+        let is_passing = |error: StoreError| ApplyError::Store(error).is_passing();
+        assert!(!is_passing(StoreError::Unreadable("a subscription".to_owned())));
+        assert!(is_passing(StoreError::Closed));
     }
 
     #[test]

@@ -35,7 +35,7 @@ impl Demo {
         runtime
             .block_on(sample_api::start(sample))
             .with_context(|| format!("the sample API cannot listen on {sample}; stop what uses the port"))?;
-        let server = Server::start(&config)?;
+        let mut server = Server::start(&config)?;
         let sandbox = server.sandbox().context("the demo runs the sandbox")?;
         print(&introduction(&config, sandbox, sample)?)?;
         server.wait_for_signal()?;

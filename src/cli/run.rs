@@ -9,7 +9,7 @@ use super::{Failure, load, logging};
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
     let config = load(path)?;
     logging::start(&config.log);
-    let server = Server::start(&config)?;
+    let mut server = Server::start(&config)?;
     server.wait_for_signal()?;
     server.stop();
     Ok(())

@@ -59,11 +59,13 @@ impl Customers {
 
     /// Erases a customer; nobody loads them meanwhile. A later token of that name stands for somebody new.
     pub async fn erase(&self, name: &str, now: Now) -> Result<Erasure, StoreError> {
+        // Others who share the lock do not wait for it.
+        let events = self.store.events_of_customer(name.to_owned(), now.seconds()).await?;
         let _one_at_a_time = self.stripe(name).lock().await;
         if !self.let_go(name, now) {
             return Ok(Erasure::Busy);
         }
-        Ok(Erasure::Asked(self.store.erase_customer(name.to_owned(), now.seconds()).await?))
+        Ok(Erasure::Asked(self.store.erase_customer(name.to_owned(), events, now.seconds()).await?))
     }
 
     /// Answers whether the entry is not in memory any more.

@@ -3,12 +3,17 @@
 //! A grant is the store's before it can be spent; what is taken away cannot be spent from before the store hears of it.
 //! Neither overlaps with a load or a refresh of the same customer.
 
+use std::sync::Arc;
+
+use crate::domain::account::Purpose;
 use crate::domain::credits::{self, Lot};
 use crate::domain::usage::Now;
+use crate::fleet;
 use crate::metrics::METRICS;
 use crate::store::{CreditAct, CreditGrant, StoreError};
 
 use super::Customers;
+use super::entry::{Denied, Entry};
 
 /// What became of taking credits away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,12 +51,29 @@ impl Customers {
         // Whoever is held cannot leave.
         let entry = self.load(name, None, now).await?;
         let _one_at_a_time = self.stripe(name).lock().await;
+        let code = fleet::lot_code(&act.cause);
         let grant = CreditGrant { customer: entry.number, units, expires_at, act };
         let Some(lot) = self.store.grant_credits(grant, now.seconds()).await? else { return Ok(None) };
         METRICS.credits.with_label_values(&["granted"]).inc_by(units);
         let mut account = entry.account();
         account.put_credits(lot);
-        Ok(Some(account.credits(now)))
+        if let Some(notes) = account.notes_mut() {
+            notes.lots.push((lot.grant, code));
+        }
+        let credits = account.credits(now);
+        drop(account);
+        self.stir(&entry);
+        Ok(Some(credits))
+    }
+
+    /// Units that nothing in flight holds, with what the fleet lends where they are not here; or how many there are.
+    async fn held_credits(&self, entry: &Arc<Entry>, units: u64, now: Now) -> Result<Vec<Lot>, u64> {
+        let take = |at| entry.account().take_credits(units, at).map_err(|_| Denied::Refill);
+        match take(now) {
+            Err(_) => self.obtain(entry, Purpose::Credits(units), now, take).await,
+            taken => taken,
+        }
+        .map_err(|_| entry.account().free_credits(now))
     }
 
     /// Takes credits away that nothing in flight holds: all of them, or none.
@@ -67,7 +89,7 @@ impl Customers {
         if self.store.credits_of_cause(act.cause.clone()).await?.is_some() {
             return Ok(Taken::Known);
         }
-        let taken: Vec<Lot> = match entry.account().take_credits(units, now) {
+        let taken = match self.held_credits(&entry, units, now).await {
             Ok(taken) => taken,
             Err(free) => return Ok(Taken::Short(free)),
         };
@@ -78,6 +100,9 @@ impl Customers {
             return Err(error);
         }
         METRICS.credits.with_label_values(&["taken"]).inc_by(credits::sum(&taken));
-        Ok(Taken::Left(account.credits(now)))
+        let left = account.credits(now);
+        drop(account);
+        self.stir(&entry);
+        Ok(Taken::Left(left))
     }
 }

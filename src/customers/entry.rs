@@ -37,6 +37,8 @@ pub enum Denied {
     Refused(Refusal),
     /// The token claims another Stripe customer than the entry knows. Load it.
     Stale,
+    /// One of several nodes holds less than this needs, or does not know: ask the fleet.
+    Refill,
 }
 
 impl Entry {
@@ -63,6 +65,11 @@ impl Entry {
             return Err(Denied::Stale);
         }
         self.last_seen.store(whole_seconds(now), Ordering::Relaxed);
+        if let Some(is_awake) = account.notes().map(|notes| notes.is_awake)
+            && (!is_awake || account.lacks(route, key, now))
+        {
+            return Err(Denied::Refill);
+        }
         let admitted = account.admit(route, key, now).map_err(Denied::Refused)?;
         drop(account);
         Ok(Reservation::new(self.clone(), admitted, route.cost.clone()))
@@ -88,9 +95,24 @@ impl Entry {
         self.account().terms().entitlement.standing == Standing::Blocked
     }
 
+    /// Whether a request with this key that comes now is the first of them on this node.
+    pub fn is_first(&self, key: Digest, now: Now) -> bool {
+        self.account().is_first(key, now)
+    }
+
+    /// Another node has charged the key at that instant.
+    pub fn note_charged(&self, key: Digest, at: Now) {
+        self.account().note_charged(key, at);
+    }
+
     /// Notes that a record of this customer has been appended.
     pub fn recorded(&self, number: u64) {
         self.next_record.fetch_max(number + 1, Ordering::Relaxed);
+    }
+
+    /// Nobody has asked for so long.
+    pub(super) fn is_quiet(&self, seconds: i64, now: Now) -> bool {
+        i64::from(self.last_seen.load(Ordering::Relaxed)) + seconds <= now.seconds()
     }
 
     /// Whether it can leave memory: nobody has asked for so many seconds, and the store knows all of it.

@@ -7,6 +7,7 @@ use smol_str::SmolStr;
 
 use crate::domain::account::{Account, Terms, Unbilled, Window};
 use crate::domain::catalogue::Catalogue;
+use crate::domain::credits::Lot;
 use crate::domain::idempotency::{Charged, Digest, REMEMBERED_SECONDS};
 use crate::domain::period::Period;
 use crate::domain::subscription::{Entitlement, Facts, Outline, Subscription};
@@ -15,8 +16,8 @@ use crate::domain::usage::Now;
 use crate::metrics::METRICS;
 use crate::store::{Adjustments, KeyRow, Loaded, StoreError, Total, Wanted};
 
-use super::Customers;
 use super::entry::Entry;
+use super::{Customers, fleet};
 
 /// What a customer's subscriptions mean under the catalogue.
 pub(super) struct Meaning {
@@ -58,9 +59,9 @@ impl Customers {
         self.get(name).filter(|entry| entry.account().terms().are_linked_as(claimed))
     }
 
-    /// The number under which a member is recorded.
-    pub async fn member_number(&self, member: &str) -> Result<u32, StoreError> {
-        self.store.number_member(member.to_owned()).await
+    /// The number under which a customer's member is recorded.
+    pub async fn member_number(&self, customer: u32, member: &str) -> Result<u32, StoreError> {
+        self.store.number_member(customer, member.to_owned()).await
     }
 
     /// Puts into force what the store now knows of a Stripe customer, for all of ours that it stands for.
@@ -83,6 +84,7 @@ impl Customers {
             let period = entry.account().window(now).period;
             let totals = self.store.totals(number, period.start).await?;
             entry.account().raise(&self.window(period, &totals));
+            self.stir(&entry);
         }
         Ok(())
     }
@@ -100,6 +102,7 @@ impl Customers {
             claimed: claimed.map(str::to_owned),
             keys_after: now.seconds().saturating_sub(REMEMBERED_SECONDS),
             most_keys: if with_keys { self.fallback.key_limits.keys as usize } else { 0 },
+            with_grants: self.fleet.is_some(),
         };
         let catalogue = self.catalogue.clone();
         let understand = move |facts: &[Facts], adjustments: &Adjustments| {
@@ -114,13 +117,27 @@ impl Customers {
         self.store.load(wanted, now.seconds(), understand).await
     }
 
-    fn entry(&self, loaded: Loaded<Meaning>, now: Now) -> Entry {
-        let Loaded { customer, understood, totals, keys, lots, .. } = loaded;
+    /// As it is loaded, for nobody else yet.
+    pub(super) fn entry(&self, loaded: Loaded<Meaning>, now: Now) -> Entry {
+        let Loaded { customer, understood, totals, keys, lots, grants, version, .. } = loaded;
         let window = self.window(understood.period, &totals);
         let charged = |row: &KeyRow| Charged { at: Now::from_seconds(row.at), repeats: row.repeats };
         let keys = keys.iter().map(|row| (Digest(row.key), charged(row)));
         let account = Account::new(self.terms(customer.stripe_customer, understood), window);
-        Entry::new(customer.name.into(), customer.number, account.with_keys(keys).with_credits(lots), now)
+        let mut account = account.with_keys(keys).with_credits(lots);
+        if self.fleet.is_some() {
+            let granted: Vec<_> = grants.iter().map(|grant| (grant.number, grant.units)).collect();
+            let grants_as_lots = grants.iter().map(|grant| Lot {
+                grant: grant.number,
+                units: grant.units,
+                expires_at: grant.expires_at,
+            });
+            account = account
+                .with_share(&granted)
+                .with_spent(grants_as_lots)
+                .with_notes(fleet::first_notes(&grants, version));
+        }
+        Entry::new(customer.name.into(), customer.number, account, now)
     }
 
     /// All who are unknown to Stripe share theirs.
@@ -144,8 +161,8 @@ impl Customers {
 
     /// The units of a period and of a grant that the account knows are the account's: the store may not have heard of
     /// all that was spent.
-    pub(super) fn renew(&self, entry: &Entry, loaded: Loaded<Meaning>, now: Now) {
-        let Loaded { customer, understood, totals, lots, .. } = loaded;
+    pub(super) fn renew(&self, entry: &Arc<Entry>, loaded: Loaded<Meaning>, now: Now) {
+        let Loaded { customer, understood, totals, lots, grants, version, .. } = loaded;
         let stored = self.window(understood.period, &totals);
         let after = self.terms(customer.stripe_customer, understood);
         let mut account = entry.account();
@@ -154,7 +171,12 @@ impl Customers {
         for lot in lots {
             account.put_credits(lot);
         }
+        if let Some(notes) = account.notes_mut() {
+            notes.lots = fleet::named(&grants);
+            notes.version = version;
+        }
         drop(account);
+        self.stir(entry);
         self.tell_marks(entry, now);
         if let (Some(before), Some(after)) = (&before.entitlement.tier, &after.entitlement.tier)
             && before.id != after.id

@@ -16,6 +16,7 @@
 mod adjust;
 mod credits;
 mod entry;
+pub mod fleet;
 mod load;
 mod position;
 mod reached;
@@ -44,6 +45,7 @@ pub use reached::{Reached, ReachedLimit};
 pub use reservation::{Reservation, Settled};
 pub use view::{MeterUsage, Snapshot};
 
+use fleet::Leases;
 use table::Table;
 
 /// Customers that share a lock while they are loaded or refreshed.
@@ -71,6 +73,8 @@ pub struct Customers {
     unknown: mpsc::UnboundedSender<String>,
     /// Told of limits that are reached.
     reached: Option<mpsc::UnboundedSender<Reached>>,
+    /// `None`: this node is the only one.
+    fleet: Option<Arc<Leases>>,
 }
 
 impl Customers {
@@ -97,6 +101,7 @@ impl Customers {
             stripes: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
             unknown,
             reached: None,
+            fleet: None,
         }
     }
 

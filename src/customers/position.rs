@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::subscription::Outline;
+use crate::domain::subscription::{Outline, Standing};
 use crate::domain::tier::Tier;
 use crate::domain::usage::Now;
 use crate::store::StoreError;
@@ -15,6 +15,8 @@ pub struct Position {
     pub number: u32,
     pub tier: Option<Arc<Tier>>,
     pub subscription: Option<Outline>,
+    /// A payment for what is sold here is late.
+    pub in_grace: bool,
 }
 
 impl Position {
@@ -25,13 +27,20 @@ impl Position {
 }
 
 impl Customers {
+    /// Of whoever has no other.
+    pub fn default_tier(&self) -> Option<&Tier> {
+        self.catalogue.default_tier.map(|id| &**self.catalogue.tier(id))
+    }
+
     /// Of a customer that the store knows, as it knows them.
     pub async fn position(&self, name: &str, now: Now) -> Result<Position, StoreError> {
         let loaded = self.read(name, None, false, now).await?;
+        let entitlement = loaded.understood.entitlement;
         Ok(Position {
             number: loaded.customer.number,
-            tier: loaded.understood.entitlement.tier_at(now.seconds()).cloned(),
+            tier: entitlement.tier_at(now.seconds()).cloned(),
             subscription: loaded.understood.subscription,
+            in_grace: matches!(entitlement.standing, Standing::Grace { .. }),
         })
     }
 }

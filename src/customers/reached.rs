@@ -72,14 +72,9 @@ impl Customers {
 
     /// After a load or a change of tier: tells of what has been reached so far.
     pub(super) fn tell_marks(&self, entry: &Entry, now: Now) {
-        let mut account = entry.account();
-        let marks = account.marks(now);
-        if marks.is_empty() {
-            return;
+        if let Some(told) = &self.reached {
+            tell_marks(told, entry, now);
         }
-        let period = account.window(now).period;
-        drop(account);
-        self.tell_reached(entry, period, marks.into_iter().map(ReachedLimit::Share), now);
     }
 
     fn tell_reached(
@@ -89,19 +84,42 @@ impl Customers {
         limits: impl IntoIterator<Item = ReachedLimit>,
         now: Now,
     ) {
-        let Some(told) = &self.reached else { return };
-        let terms = entry.account().terms().clone();
-        for limit in limits {
-            let reached = Reached {
-                customer: entry.number,
-                name: entry.name.clone(),
-                tier: terms.entitlement.tier_at(now.seconds()).cloned(),
-                status: Outline::word(terms.subscription),
-                period,
-                limit,
-            };
-            // Nobody listens only while everything is being shut down.
-            let _ = told.send(reached);
+        if let Some(told) = &self.reached {
+            tell_reached(told, entry, period, limits, now);
         }
+    }
+}
+
+/// What has been reached so far.
+pub(super) fn tell_marks(told: &mpsc::UnboundedSender<Reached>, entry: &Entry, now: Now) {
+    let mut account = entry.account();
+    let marks = account.marks(now);
+    if marks.is_empty() {
+        return;
+    }
+    let period = account.window(now).period;
+    drop(account);
+    tell_reached(told, entry, period, marks.into_iter().map(ReachedLimit::Share), now);
+}
+
+fn tell_reached(
+    told: &mpsc::UnboundedSender<Reached>,
+    entry: &Entry,
+    period: Period,
+    limits: impl IntoIterator<Item = ReachedLimit>,
+    now: Now,
+) {
+    let terms = entry.account().terms().clone();
+    for limit in limits {
+        let reached = Reached {
+            customer: entry.number,
+            name: entry.name.clone(),
+            tier: terms.entitlement.tier_at(now.seconds()).cloned(),
+            status: Outline::word(terms.subscription),
+            period,
+            limit,
+        };
+        // Nobody listens only while everything is being shut down.
+        let _ = told.send(reached);
     }
 }

@@ -50,6 +50,11 @@ impl Reservation {
         }
     }
 
+    /// The idempotency key that settling it would charge; none for a repeat.
+    pub fn key_to_charge(&self) -> Option<Digest> {
+        self.admitted.key.filter(|key| self.held && self.entry.account().would_charge(*key))
+    }
+
     /// Turns the reserved units into used ones; nothing for a repeat of what has been charged. A second call, or one
     /// after a release, charges nothing.
     pub fn settle(&mut self, now: Now) -> Option<Settled> {

@@ -30,7 +30,7 @@ pub struct Snapshot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MeterUsage {
     pub meter: MeterId,
-    /// Settled units of the period, whatever they were drawn on.
+    /// Settled units of the period, whatever they were drawn on; of all nodes, as last heard.
     pub current: u64,
     /// Those that count against the included ones: not what was drawn on credits.
     pub counted: u64,
@@ -49,7 +49,8 @@ impl Customers {
         let tier = terms.entitlement.tier_at(now.seconds()).cloned();
         let usage = self.catalogue.meter_ids().map(|meter| {
             let unbilled = window.unbilled(meter);
-            let current = window.used[meter.index()] + unbilled.extra + unbilled.credits;
+            let here = window.used[meter.index()] + unbilled.extra + unbilled.credits;
+            let current = here.saturating_add(account.units_of_others(meter));
             let Some(tier) = tier.as_deref() else { return MeterUsage::without_tier(meter, current) };
             let counted = account.settled(tier, meter);
             let included = tier.included(meter);

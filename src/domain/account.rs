@@ -14,6 +14,7 @@
 mod beyond;
 mod keyed;
 mod marks;
+mod notes;
 mod policies;
 mod share;
 mod terms;
@@ -35,6 +36,7 @@ use super::units::{Cost, MeterId};
 use super::usage::{Charge, Draw, Draws, Now};
 
 pub use marks::Mark;
+pub use notes::Notes;
 pub use policies::{Policies, Policy, PolicyName};
 pub use share::Purpose;
 use share::Share;
@@ -79,6 +81,7 @@ struct Rare {
     unbilled: SmallVec<[Unbilled; 1]>,
     /// The start of the window in which the spend cap was last seen to refuse.
     capped_in: Option<i64>,
+    notes: Option<Box<Notes>>,
     /// On a node of a fleet.
     share: Option<Box<Share>>,
 }
@@ -322,6 +325,7 @@ impl Account {
             purse: Purse::default(),
             unbilled: SmallVec::new(),
             capped_in: None,
+            notes: None,
             share: None,
         };
         self.rare.get_or_insert_with(|| Box::new(none()))

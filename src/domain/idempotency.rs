@@ -130,6 +130,21 @@ impl Keys {
         self.flights.remove(&key)?.held
     }
 
+    /// Whether a request of this key would be charged now: it holds units, and nobody has been.
+    pub fn holds(&self, key: Digest) -> bool {
+        self.flights.get(&key).is_some_and(|flight| flight.held.is_some())
+    }
+
+    /// A request of this key has been charged elsewhere, at that instant: all that are in flight here are repeats.
+    /// Answers what is no longer reserved.
+    pub fn yield_to(&mut self, key: Digest, at: Now) -> Option<Cost> {
+        if self.charged.get(&key).is_none_or(|known| known.at < at) {
+            self.remember(key, Charged { at, repeats: 0 });
+            self.make_room(at);
+        }
+        self.flights.get_mut(&key)?.held.take()
+    }
+
     /// Whether the charge that a key is remembered for is the one made at this instant.
     pub fn is_charged_at(&self, key: Digest, at: Now) -> bool {
         self.charged.get(&key).is_some_and(|charged| charged.at == at)

@@ -5,6 +5,7 @@ pub mod account;
 pub mod buying;
 pub mod catalogue;
 pub mod credits;
+pub mod facts;
 pub mod idempotency;
 pub mod lease;
 pub mod methods;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::catalogue::Catalogue;
 use super::period::{Interval, Period};
-use super::tier::{Allowance, Tier, TierId};
+use super::tier::{Allowance, Overage, Tier, TierId};
 use super::units::MeterId;
 
 /// The statuses of a Stripe subscription
@@ -153,7 +153,9 @@ impl Subscription {
             paid_until,
             silent_from: paid_until.filter(unheard).map(|end| end.saturating_add(catalogue.silence_grace)),
             cancel_at: facts.cancel_at,
-            cancel_at_period_end: facts.cancel_at_period_end,
+            // Of several intervals Stripe is told the instant.
+            cancel_at_period_end: facts.cancel_at_period_end
+                || facts.cancel_at.is_some() && facts.cancel_at == paid_until,
             past_due_since: facts.past_due_since,
         }
     }
@@ -341,7 +343,8 @@ impl Entitlement {
         let meters = (0..u16::try_from(base.included.len()).unwrap_or(u16::MAX)).map(MeterId);
         let in_force = Tier {
             included: meters.filter_map(largest).collect(),
-            overage: own.unwrap_or(base).overage.clone(),
+            // Nobody bills whoever has no tier of their own.
+            overage: own.map_or(Overage::Deny, |own| own.overage.clone()),
             ..base.clone()
         };
         let set = Override { tier: Arc::new(in_force), gives_tier: tier.is_some(), until };

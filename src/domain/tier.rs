@@ -119,6 +119,12 @@ impl Tier {
         self.included.get(meter.index()).copied().unwrap_or(Allowance::Units(0))
     }
 
+    /// What a unit beyond the included ones costs; none of a meter that costs nothing.
+    pub fn charges(&self, meter: MeterId) -> Option<Decimal> {
+        let one = self.price_of(meter, 1);
+        (!one.is_zero() && self.included(meter) != Allowance::Unlimited).then_some(one)
+    }
+
     /// Whether its customers spend credits in the first place: they are told of those when nothing is left.
     pub fn lives_on_credits(&self) -> bool {
         self.credits_per_cycle > 0 || self.included.iter().all(|included| *included == Allowance::Units(0))

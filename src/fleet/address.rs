@@ -12,6 +12,8 @@ pub struct Address {
     pub user: Option<String>,
     pub password: Option<String>,
     pub database: u8,
+    /// Certificates (PEM) of who signs the servers'; `None`: those that the machine trusts.
+    pub authorities: Option<Vec<u8>>,
 }
 
 /// What the servers are.

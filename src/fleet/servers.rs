@@ -9,19 +9,27 @@ use redis::io::tcp::TcpSettings;
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, Pipeline,
-    RedisConnectionInfo, RedisError, RedisFuture, RedisResult, TlsMode, Value,
+    RedisConnectionInfo, RedisError, RedisFuture, RedisResult, TlsCertificates, TlsMode, Value,
 };
 
 use super::address::{Address, Layout};
 
+/// Deadlines for a connection to one server: names, TLS and the account take a few round trips.
+const HANDSHAKE: u32 = 3;
+
 /// Connects to them anew each time.
 pub(super) enum Servers {
-    Single(Client),
-    Sentinel(Box<SentinelClient>),
+    Single(Box<Client>),
+    Sentinels {
+        /// One for each Sentinel: whether it answers shows.
+        sentinels: Vec<SentinelClient>,
+        next: usize,
+    },
     Cluster {
-        cluster: ClusterClient,
+        cluster: Box<ClusterClient>,
         /// What is published anywhere is heard at each of them.
         nodes: Vec<Client>,
+        next: usize,
     },
 }
 
@@ -39,46 +47,55 @@ impl Servers {
         match &redis.layout {
             Layout::Single => {
                 let (host, port) = redis.servers.first().ok_or_else(no_server)?;
-                Client::open(info(address(host, *port, redis.tls), redis)?).map(Self::Single)
+                client(redis, host, *port).map(|client| Self::Single(Box::new(client)))
             }
-            Layout::Sentinel { master } => sentinel(redis, master),
+            Layout::Sentinel { master } => {
+                let one = |(host, port): &(String, u16)| sentinel(redis, host, *port, master);
+                let sentinels: Vec<_> = redis.servers.iter().map(one).collect::<RedisResult<_>>()?;
+                if sentinels.is_empty() {
+                    Err(no_server())
+                } else {
+                    Ok(Self::Sentinels { sentinels, next: 0 })
+                }
+            }
             Layout::Cluster => cluster(redis, deadline),
         }
     }
 
-    /// A connection for commands; none takes longer than the deadline to be answered or to fail.
+    /// A connection for commands. One server is asked for the way at a time, another one the next time.
     pub(super) async fn connect(&mut self, deadline: Duration) -> RedisResult<Connection> {
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(deadline))
-            .set_response_timeout(Some(deadline));
+            .set_connection_timeout(Some(deadline * HANDSHAKE))
+            .set_response_timeout(None);
         match self {
             Self::Single(client) => {
                 client.get_multiplexed_async_connection_with_config(&config).await.map(Connection::Single)
             }
-            Self::Sentinel(client) => {
-                client.get_async_connection_with_config(&config).await.map(Connection::Single)
+            Self::Sentinels { sentinels, next } => {
+                let client = turn(sentinels, next)?.async_get_client().await?;
+                client.get_multiplexed_async_connection_with_config(&config).await.map(Connection::Single)
             }
             Self::Cluster { cluster, .. } => cluster.get_async_connection().await.map(Connection::Cluster),
         }
     }
 
-    /// A connection that hears what is published.
+    /// A connection that hears what is published; of another server each time.
     pub(super) async fn listen(&mut self) -> RedisResult<PubSub> {
         match self {
             Self::Single(client) => client.get_async_pubsub().await,
-            Self::Sentinel(client) => client.async_get_client().await?.get_async_pubsub().await,
-            Self::Cluster { nodes, .. } => {
-                let mut failed = no_server();
-                for node in nodes {
-                    match node.get_async_pubsub().await {
-                        Ok(connection) => return Ok(connection),
-                        Err(error) => failed = error,
-                    }
-                }
-                Err(failed)
+            Self::Sentinels { sentinels, next } => {
+                turn(sentinels, next)?.async_get_client().await?.get_async_pubsub().await
             }
+            Self::Cluster { nodes, next, .. } => turn(nodes, next)?.get_async_pubsub().await,
         }
     }
+}
+
+/// The next of some.
+fn turn<'a, T>(of: &'a mut [T], next: &mut usize) -> RedisResult<&'a mut T> {
+    let at = *next % of.len().max(1);
+    *next = at + 1;
+    of.get_mut(at).ok_or_else(no_server)
 }
 
 fn address(host: &str, port: u16, tls: bool) -> ConnectionAddr {
@@ -90,9 +107,23 @@ fn address(host: &str, port: u16, tls: bool) -> ConnectionAddr {
     }
 }
 
-fn sentinel(redis: &Address, master: &str) -> RedisResult<Servers> {
-    let addresses = redis.servers.iter().map(|(host, port)| address(host, *port, redis.tls));
+fn certificates(redis: &Address) -> Option<TlsCertificates> {
+    let root_cert = redis.authorities.clone().filter(|_| redis.tls)?;
+    Some(TlsCertificates { client_tls: None, root_cert: Some(root_cert) })
+}
+
+fn client(redis: &Address, host: &str, port: u16) -> RedisResult<Client> {
+    let info = info(address(host, port, redis.tls), redis)?;
+    match certificates(redis) {
+        Some(certificates) => Client::build_with_tls(info, certificates),
+        None => Client::open(info),
+    }
+}
+
+fn sentinel(redis: &Address, host: &str, port: u16, master: &str) -> RedisResult<SentinelClient> {
+    let addresses = [address(host, port, redis.tls)];
     let mut builder = SentinelClientBuilder::new(addresses, master, SentinelServerType::Master)?
+        .set_client_to_redis_db(redis.database.into())
         .set_client_to_redis_tcp_settings(tcp())
         .set_client_to_sentinel_tcp_settings(tcp());
     if redis.tls {
@@ -100,28 +131,39 @@ fn sentinel(redis: &Address, master: &str) -> RedisResult<Servers> {
             .set_client_to_redis_tls_mode(TlsMode::Secure)
             .set_client_to_sentinel_tls_mode(TlsMode::Secure);
     }
+    if let Some(certificates) = certificates(redis) {
+        builder = builder
+            .set_client_to_redis_certificates(certificates.clone())
+            .set_client_to_sentinel_certificates(certificates);
+    }
     if let Some(user) = &redis.user {
         builder = builder.set_client_to_redis_username(user);
     }
     if let Some(password) = &redis.password {
         builder = builder.set_client_to_redis_password(password);
     }
-    Ok(Servers::Sentinel(Box::new(builder.build()?)))
+    builder.build()
 }
 
 fn cluster(redis: &Address, deadline: Duration) -> RedisResult<Servers> {
     let infos = redis.servers.iter().map(|(host, port)| info(address(host, *port, redis.tls), redis));
     let infos: Vec<_> = infos.collect::<RedisResult<_>>()?;
-    let nodes = infos.iter().cloned().map(Client::open).collect::<RedisResult<_>>()?;
+    let nodes = redis.servers.iter().map(|(host, port)| client(redis, host, *port));
+    let nodes = nodes.collect::<RedisResult<_>>()?;
     let mut builder = ClusterClient::builder(infos)
-        .connection_timeout(deadline)
+        .connection_timeout(deadline * HANDSHAKE)
         .response_timeout(deadline)
         .tcp_settings(tcp())
-        .retries(1);
+        .retries(2)
+        .min_retry_wait(10)
+        .max_retry_wait(30);
     if redis.tls {
         builder = builder.tls(TlsMode::Secure);
     }
-    Ok(Servers::Cluster { cluster: builder.build()?, nodes })
+    if let Some(certificates) = certificates(redis) {
+        builder = builder.certs(certificates);
+    }
+    Ok(Servers::Cluster { cluster: Box::new(builder.build()?), nodes, next: 0 })
 }
 
 fn no_server() -> RedisError {
@@ -129,7 +171,7 @@ fn no_server() -> RedisError {
 }
 
 fn info(address: ConnectionAddr, redis: &Address) -> RedisResult<redis::ConnectionInfo> {
-    let mut who = RedisConnectionInfo::default().set_db(redis.database.into());
+    let mut who = RedisConnectionInfo::default().set_db(redis.database.into()).set_skip_set_lib_name();
     if let Some(user) = &redis.user {
         who = who.set_username(user);
     }

@@ -59,7 +59,11 @@ impl Parts {
         if let (Some(route), Some(identity)) = (context.route, context.identity.clone()) {
             let route = self.catalogue.routes.get(route);
             let key = self.idempotency_key(session, route, context).await?;
-            context.charge = Charge::Held(self.reserve(&identity, route, key, context).await?);
+            let reservation = self.reserve(&identity, route, key, context).await?;
+            if !route.cost.is_free() {
+                context.member = self.member_number(&identity, reservation.entry().number).await?;
+            }
+            context.charge = Charge::Held(reservation);
         }
         Ok(destination)
     }
@@ -89,11 +93,8 @@ impl Parts {
         }
         let identity = self.authenticator.identify(&request.headers, context.now.seconds()).await?;
         context.identity = Some(identity.clone());
-        if !route.cost.is_free() {
-            if !self.ledger.is_available() {
-                return Err(ledger_unavailable());
-            }
-            context.member = self.member_number(&identity).await?;
+        if !route.cost.is_free() && !self.ledger.is_available() {
+            return Err(ledger_unavailable());
         }
         Ok(Destination::Upstream)
     }
@@ -126,14 +127,19 @@ impl Parts {
         Problem::new(Code::BodyTooLarge, detail)
     }
 
-    /// Asked of the store once per verified token.
-    async fn member_number(&self, identity: &Identity) -> Result<u32, Problem> {
+    /// Asked of the store once per verified token, unless its name has come to stand for another customer since.
+    async fn member_number(&self, identity: &Identity, customer: u32) -> Result<u32, Problem> {
         let Some(member) = &identity.member else { return Ok(0) };
-        if let Some(number) = identity.member_number.get() {
+        if let Some((of, number)) = identity.member_number.get()
+            && *of == customer
+        {
             return Ok(*number);
         }
-        let number = self.customers.member_number(member).await.map_err(|error| store_problem(&error))?;
-        Ok(*identity.member_number.get_or_init(|| number))
+        let number =
+            self.customers.member_number(customer, member).await.map_err(|error| store_problem(&error))?;
+        // Another request with this token may have been quicker: it asked for the same.
+        let _ = identity.member_number.set((customer, number));
+        Ok(number)
     }
 
     async fn reserve(
@@ -156,10 +162,25 @@ impl Parts {
                     .await
                     .map_err(|error| store_problem(&error))?,
             };
+            if let (Some(fleet), Some(key)) = (&self.fleet, key) {
+                Box::pin(self.hear_of_key(fleet, &entry, key, now)).await;
+            }
             match entry.admit(claimed, route, key, now) {
                 Ok(reservation) => return Ok(reservation),
                 Err(Denied::Refused(refusal)) => return Err(self.refused(&entry, route, &refusal, context)),
                 Err(Denied::Stale) => {}
+                Err(Denied::Refill) => {
+                    // On the heap: where there is no fleet nothing of it is moved about.
+                    let waits = self.customers.admit_with_fleet(&entry, claimed, route, key, now);
+                    match Box::pin(waits).await {
+                        Ok(reservation) => return Ok(reservation),
+                        Err(Denied::Refused(refusal)) => {
+                            return Err(self.refused(&entry, route, &refusal, context));
+                        }
+                        Err(Denied::Stale) => {}
+                        Err(Denied::Refill) => return Err(fleet_unavailable()),
+                    }
+                }
             }
         }
         Err(Problem::new(Code::Internal, "try again"))
@@ -206,6 +227,13 @@ pub(super) fn with_query(path: &str, query: Option<&str>) -> String {
 fn store_problem(error: &StoreError) -> Problem {
     tracing::error!(%error, "a customer could not be loaded");
     ledger_unavailable()
+}
+
+fn fleet_unavailable() -> Problem {
+    Problem::new(
+        Code::FleetUnavailable,
+        "the limits that all gateways share cannot be asked now; nothing was charged, try again shortly",
+    )
 }
 
 pub(super) fn ledger_unavailable() -> Problem {

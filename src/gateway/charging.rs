@@ -74,6 +74,10 @@ impl Parts {
             reservation.release();
             return Ok(None);
         }
+        let told = match (&self.fleet, reservation.key_to_charge()) {
+            (Some(fleet), Some(key)) => Box::pin(self.tell_key(fleet, &reservation, key, now)).await,
+            _ => None,
+        };
         let currency = self.catalogue.currency;
         let Some((settled, policies)) = reservation.settle_showing(route, currency, now) else {
             return Ok(None);
@@ -83,6 +87,9 @@ impl Parts {
             reservation.undo(&settled, now);
             return Err(ledger_unavailable());
         };
+        if let Some(told) = told {
+            told.stand();
+        }
         reservation.entry().recorded(appended.0);
         self.counters.recorded(&settled.charge.draws, 1);
         let record = Record { number: appended.0, ..record };
@@ -105,6 +112,7 @@ impl Parts {
         if settled.charge.is_repeat() {
             return;
         }
+        self.take_key_back(reservation.entry(), &settled.charge);
         let now = context.settle_at();
         let period = reservation.undo(&settled, now);
         self.counters.recorded(&settled.charge.draws, -1);

@@ -9,7 +9,7 @@
 //! - The upstream hears of a customer only what a verified token says.
 //!
 //! A request's way, file by file: `connections` and `serving` (a connection's requests), `phases` (what all of them go
-//! through), `admission` (before the upstream), `idempotency` (which requests repeat one that was charged), then
+//! through), `admission` (before the upstream), `idempotency` and `fleet_keys` (which requests repeat one that was charged, here or on another node), then
 //! `exchange` to the upstream for plain requests and `proxy`, pingora's own way, for all others; `forwarding` (what the
 //! upstream gets), `charging` (at the response), `limits` (what the client is told of its limits), `answer` (what the
 //! gateway itself says).
@@ -21,6 +21,7 @@ mod connections;
 mod context;
 mod counters;
 mod exchange;
+mod fleet_keys;
 mod forwarding;
 mod headers;
 mod idempotency;
@@ -42,6 +43,7 @@ use crate::auth::Authenticator;
 use crate::config::Cidr;
 use crate::customers::Customers;
 use crate::domain::catalogue::Catalogue;
+use crate::fleet::Fleet;
 use crate::ledger::Ledger;
 use crate::sharded::Running;
 
@@ -113,6 +115,8 @@ pub struct Rooms {
     pub upstreams: Arc<Upstreams>,
     /// Answers `own_paths`.
     pub api: Router,
+    /// The other gateways; none where this is the only one.
+    pub fleet: Option<Arc<Fleet>>,
 }
 
 /// What every phase can reach.
@@ -123,6 +127,7 @@ pub struct Parts {
     ledger: Arc<Ledger>,
     upstreams: Arc<Upstreams>,
     api: Router,
+    fleet: Option<Arc<Fleet>>,
     numbers: RecordNumbers,
     settings: Settings,
     flow: Arc<Flow>,
@@ -133,7 +138,7 @@ pub struct Parts {
 
 impl Parts {
     pub fn new(rooms: Rooms, numbers: RecordNumbers, settings: Settings, flow: Arc<Flow>) -> Arc<Self> {
-        let Rooms { catalogue, authenticator, customers, ledger, upstreams, api } = rooms;
+        let Rooms { catalogue, authenticator, customers, ledger, upstreams, api, fleet } = rooms;
         Arc::new(Self {
             counters: Counters::new(&catalogue),
             tier_headers: TierHeaders::of(&catalogue),
@@ -144,6 +149,7 @@ impl Parts {
             ledger,
             upstreams,
             api,
+            fleet,
             numbers,
             settings,
             flow,

@@ -203,7 +203,13 @@ impl World {
     }
 
     fn stored(&self) -> Vec<Lot> {
-        let wanted = crate::store::Wanted { name: "acme".into(), claimed: None, keys_after: 0, most_keys: 0 };
+        let wanted = crate::store::Wanted {
+            name: "acme".into(),
+            claimed: None,
+            keys_after: 0,
+            most_keys: 0,
+            with_grants: false,
+        };
         let loaded = self.runtime.block_on(self.store.load(wanted, 0, |_, _| ((), PERIOD)));
         let loaded = loaded.expect("loads");
         assert_eq!(loaded.customer.number, CUSTOMER);

@@ -11,9 +11,15 @@
 //! So a crash at any point repeats work, and never a unit. Stripe forgets identifiers after 24 hours: a row that has
 //! been without an answer for 23 is first looked for in Stripe's sums ([`unanswered`]).
 //!
+//! In a fleet a row is in Redis before it is sent (`copy`), so that another machine can send it (`take_over`) under the
+//! same identifier; a machine that comes back reckons with what was sent for it (`fence`).
+//!
 //! [`reconcile`] compares the whole of it with what Stripe says it holds, and [`repair`] sends what is missing there.
 
+mod copy;
+mod fence;
 pub mod fold;
+mod lost_machine;
 mod narrow;
 pub mod reconcile;
 pub mod repair;
@@ -22,9 +28,15 @@ mod send;
 mod span;
 mod split;
 mod stripe_sums;
+mod take_over;
 pub mod unanswered;
 
+#[cfg(test)]
+mod fleet_tests;
+
+pub use copy::CopierOptions;
 pub use fold::{Folded, Folder};
+pub use lost_machine::LostMachines;
 pub use reconcile::{Difference, ReconcileError, ReconcileOptions, Reconciler, Repair, Report};
 pub use reporter::{Flushed, Reporter, ReporterOptions};
 pub use span::{SpanError, parse_period};

@@ -30,6 +30,8 @@ const CONCURRENCY: usize = 32;
 /// Times that an account which differs is looked at, until nothing has changed meanwhile.
 const LOOKS: usize = 3;
 
+const ONE_OF_A_FLEET: &str = "this is one node of a fleet: Stripe's sums hold the usage of all, and only this one's is \
+    compared; nothing is repaired";
 const TOO_MUCH_AT_STRIPE: &str = "Stripe holds more than the ledger: nothing takes that back by itself; for an event \
     that Stripe received less than 24 h ago, cancel it by its identifier: POST /v1/billing/meter_event_adjustments";
 
@@ -204,6 +206,7 @@ impl Reconciler {
     ) -> Result<Report, ReconcileError> {
         let span = self.kept(asked)?;
         let mut report = Report::new(asked, span);
+        let repair = self.allowed(repair, &mut report).await?;
         if repair == Repair::Here {
             self.send_repairs().await?;
         }
@@ -223,6 +226,18 @@ impl Reconciler {
         self.settle_repairs(&mut report, repair).await?;
         self.keep(&report).await?;
         Ok(report)
+    }
+
+    /// Other nodes' usage is in Stripe's sums, and not in this outbox: what is missing cannot be told.
+    async fn allowed(&self, repair: Repair, report: &mut Report) -> Result<Repair, ReconcileError> {
+        if !self.store.was_copied().await? {
+            return Ok(repair);
+        }
+        if !report.note.is_empty() {
+            report.note.push_str("; ");
+        }
+        report.note.push_str(ONE_OF_A_FLEET);
+        Ok(Repair::No)
     }
 
     /// What of a period the outbox still holds: settled rows go after their time.

@@ -18,9 +18,10 @@ use crate::domain::period::rfc3339;
 use crate::ledger::Ledger;
 use crate::metrics::METRICS;
 use crate::news;
-use crate::store::{OutboxCounts, SealPlan, SealScope, Spanning, Store, StoreError, UnitsByMeter};
+use crate::store::{Naming, OutboxCounts, SealPlan, SealScope, Spanning, Store, StoreError, UnitsByMeter};
 use crate::stripe::Transport;
 
+use super::copy::Copier;
 use super::fold::Folded;
 use super::send::{Sender, WINDOW};
 use super::split::split;
@@ -77,6 +78,8 @@ pub struct Reporter {
     due: Arc<Notify>,
     sender: Sender,
     options: ReporterOptions,
+    /// Other nodes may come to send what is sealed here.
+    in_fleet: bool,
     /// One pass at a time: no row is in flight twice.
     passing: Mutex<()>,
 }
@@ -98,7 +101,17 @@ impl Reporter {
         let settle = i64::try_from(options.reconcile_settle.as_secs()).unwrap_or(i64::MAX);
         let sender = Sender::new(store.clone(), transport, options.identifier_prefix.clone(), settle);
         let due = Arc::default();
-        Self { store, ledger, folded, hurry, due, sender, options, passing: Mutex::new(()) }
+        let in_fleet = false;
+        Self { store, ledger, folded, hurry, due, sender, options, in_fleet, passing: Mutex::new(()) }
+    }
+
+    /// The same on a node of a fleet. With a copier nothing is sent before others can take it over.
+    #[must_use]
+    pub fn in_fleet(mut self, copier: Option<Arc<Copier>>) -> Self {
+        self.in_fleet = true;
+        self.sender.copier = copier;
+        self.sender.comparer.in_fleet = true;
+        self
     }
 
     /// Flushes when notified: a subscription has ended, say.
@@ -235,11 +248,15 @@ impl Reporter {
     async fn seal(&self, scope: SealScope) -> Result<usize, StoreError> {
         let mut rows = 0;
         let mut after = None;
+        // What others have taken over of this node keeps its names, even where it has left the fleet since.
+        let by_total = self.in_fleet || self.store.was_copied().await?;
+        let naming = if by_total { Naming::ByTotal } else { Naming::BySequence };
         loop {
             let event_names =
                 self.options.meters.iter().map(|(number, _, event)| (*number, event.clone())).collect();
             let plan = SealPlan {
                 identifier_prefix: self.options.identifier_prefix.clone(),
+                naming,
                 event_names,
                 scope,
                 now: clock::now().seconds(),

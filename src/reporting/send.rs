@@ -11,9 +11,10 @@ use tokio::time::Instant;
 
 use crate::clock;
 use crate::metrics::METRICS;
-use crate::store::{Due, NeverArrived, OutboxRow, Outcome, Store, StoreError};
+use crate::store::{ARRIVED_BEFORE, Due, NeverArrived, OutboxRow, Outcome, Store, StoreError};
 use crate::stripe::{Backoff, MeterEvent, MeterEventAnswer, Transport, random, send_meter_event};
 
+use super::copy::Copier;
 use super::stripe_sums::StripeSums;
 use super::unanswered::Comparer;
 
@@ -27,7 +28,9 @@ const GROUP: usize = 256;
 /// Calls begin within this time of a pass. What is left is put back, behind what others have waiting: neither a slow
 /// Stripe nor one Stripe customer with thousands of rows keeps everybody's usage from being sealed and sent.
 const PASS_WITHIN: Duration = Duration::from_secs(10);
-const ARRIVED_BEFORE: &str = "known to Stripe: an earlier try arrived";
+/// A row that was never tried, of which Stripe says that it knows its name: another node may have sent it, and its fence
+/// is waited for through so many tries, some of them hours apart.
+const TRIES_WITHOUT_FENCE: u32 = 20;
 
 /// Rows of one pass.
 pub(super) struct Pass {
@@ -40,7 +43,9 @@ pub(super) struct Sender {
     pub transport: Arc<Transport>,
     /// Begins every identifier.
     identifier_prefix: String,
-    comparer: Comparer,
+    pub(super) comparer: Comparer,
+    /// In a fleet: nothing is sent before it is copied.
+    pub(super) copier: Option<Arc<Copier>>,
     pub(super) pass_within: Duration,
 }
 
@@ -52,17 +57,32 @@ impl Sender {
         identifier_prefix: String,
         settle_seconds: i64,
     ) -> Self {
-        let comparer =
-            Comparer { store: store.clone(), sums: StripeSums::new(transport.clone()), settle_seconds };
-        Self { store, transport, identifier_prefix, comparer, pass_within: PASS_WITHIN }
+        let comparer = Comparer {
+            store: store.clone(),
+            sums: StripeSums::new(transport.clone()),
+            settle_seconds,
+            in_fleet: false,
+        };
+        Self { store, transport, identifier_prefix, comparer, copier: None, pass_within: PASS_WITHIN }
     }
 
     /// Sends what is due.
     pub async fn pass(&self, now: i64) -> Result<Pass, StoreError> {
         // An open circuit lets one probe through: one row is enough for it.
         let window = if self.transport.circuit_open() { 1 } else { WINDOW };
-        let due = self.store.claim_due(now, window).await?;
+        let due = match &self.copier {
+            None => self.store.claim_due(now, window).await?,
+            Some(copier) => self.claim_copied(copier, now, window).await?,
+        };
         self.send_all(due, now).await
+    }
+
+    /// What is due and may be taken over; repairs are never.
+    async fn claim_copied(&self, copier: &Copier, now: i64, window: u32) -> Result<Due, StoreError> {
+        let copied = copier.cover(self.store.due(now, window).await?, now).await?;
+        let mut due = self.store.claim_these(copied, now).await?;
+        due.extend(self.store.claim_repairs(now, window).await?);
+        Ok(due)
     }
 
     /// Sends rows that have been marked as tried.
@@ -133,13 +153,19 @@ impl Sender {
         };
         // Stripe replays a stored answer under its key: after one, the same event goes under another key.
         let key = format!("{}-{}", row.identifier, row.answers);
-        match send_meter_event(&self.transport, &event, &key).await {
+        let answer = send_meter_event(&self.transport, &event, &key).await;
+        self.outcome(row, answer, now).await
+    }
+
+    /// What Stripe's answer makes of a row.
+    pub(super) async fn outcome(&self, row: &OutboxRow, answer: MeterEventAnswer, now: i64) -> Outcome {
+        match answer {
             MeterEventAnswer::Accepted { answer } => Outcome::Delivered { answer },
             MeterEventAnswer::Duplicate if row.rejected_at.is_some() => remembered(row),
             MeterEventAnswer::Duplicate if row.first_tried_at.is_some() => {
                 Outcome::Delivered { answer: ARRIVED_BEFORE.into() }
             }
-            MeterEventAnswer::Duplicate => self.reseal(row, now),
+            MeterEventAnswer::Duplicate => self.taken_name(row, now).await,
             MeterEventAnswer::Refused { reason } => {
                 tracing::error!(identifier = row.identifier, reason, "Stripe refused a meter event for good");
                 Outcome::Dead { reason, refused: true }
@@ -157,8 +183,22 @@ impl Sender {
         }
     }
 
-    /// Never tried before, and yet Stripe knows the identifier: somebody else used it, so that these units have not
-    /// arrived.
+    /// Never tried before, and yet Stripe knows the identifier. Where another node may have taken this one over that was
+    /// probably so, perhaps with fewer units: its fence tells.
+    async fn taken_name(&self, row: &OutboxRow, now: i64) -> Outcome {
+        if matches!(self.store.was_copied().await, Ok(false)) {
+            return self.reseal(row, now);
+        }
+        let reason = "another node has sent a meter event of this name: how many units is not known";
+        tracing::error!(identifier = row.identifier, reason, "a meter event was not taken");
+        if row.tries >= TRIES_WITHOUT_FENCE {
+            return Outcome::Dead { reason: reason.into(), refused: true };
+        }
+        let never_arrived = Some(NeverArrived { first_tried_at: None });
+        Outcome::Retry { at: next_try(row, now), answered: true, never_arrived, reason: reason.into() }
+    }
+
+    /// Somebody else used the identifier, so that these units have not arrived.
     fn reseal(&self, row: &OutboxRow, now: i64) -> Outcome {
         tracing::error!(
             identifier = row.identifier,

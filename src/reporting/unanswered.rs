@@ -18,16 +18,24 @@ use super::stripe_sums::StripeSums;
 const BETWEEN_READINGS_SECONDS: i64 = 60;
 /// Until Stripe, our store or a younger row may be further.
 const LATER_SECONDS: i64 = 30;
+/// In a fleet: until it is a person's, and between two looks.
+const GIVE_UP_SECONDS: i64 = 3 * 86_400;
+const BETWEEN_LOOKS_SECONDS: i64 = 3_600;
 
 pub(super) struct Comparer {
     pub store: Arc<Store>,
     pub sums: StripeSums,
     pub settle_seconds: i64,
+    /// Stripe's sums hold what other nodes have sent, too.
+    pub in_fleet: bool,
 }
 
 impl Comparer {
     /// What is to be done with a row that must not be sent again unseen.
     pub async fn look(&self, row: &OutboxRow, now: i64) -> Outcome {
+        if self.in_fleet {
+            return left_to_a_person(row, now);
+        }
         match self.try_to_look(row, now).await {
             Ok(outcome) => outcome,
             Err(reason) => {
@@ -56,6 +64,16 @@ impl Comparer {
         tracing::warn!(identifier = row.identifier, stripe = units, ?outcome, "an unanswered meter event");
         Ok(outcome)
     }
+}
+
+/// Stripe's sum does not tell one node's units from another's. The answer may still come from whoever has taken this row
+/// over, or from the node that it was taken over of.
+fn left_to_a_person(row: &OutboxRow, now: i64) -> Outcome {
+    let reason = "unanswered for over 23 h, and Stripe's sum holds other nodes' usage too";
+    if row.first_tried_at.is_some_and(|first| first < now - GIVE_UP_SECONDS) {
+        return Outcome::Dead { refused: false, reason: reason.into() };
+    }
+    wait(now + BETWEEN_LOOKS_SECONDS, reason.into())
 }
 
 fn wait(at: i64, reason: String) -> Outcome {

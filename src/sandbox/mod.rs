@@ -18,9 +18,10 @@
 //!
 //! - Only `proration_behavior=always_invoice` prorates, at once and for flat fees; `create_prorations`, the
 //!   default, is taken note of and bills nothing. There is no balance: what is given back is not paid out.
-//! - A backdated subscription is anchored at its start; intervals may be mixed freely; another interval ends all
-//!   periods at once and gives nothing back for the old ones.
-//! - The usage of a metered item that is deleted is never billed.
+//! - A backdated subscription is anchored at its start; another interval ends all periods at once and gives nothing
+//!   back for the old ones.
+//! - The usage of a metered item that is deleted is never billed. When a metered price is replaced, all of the period's
+//!   usage is billed under the new one; Stripe bills what was used before by itself, under the old one.
 //! - There are no taxes, coupons or promotion codes, and no pending updates. A first invoice has no line for
 //!   metered items.
 //!

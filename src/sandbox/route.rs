@@ -125,6 +125,7 @@ fn subscriptions<'a>(method: &str, rest: &[&'a str]) -> Option<Route<'a>> {
         ("GET", [id]) => route("subscriptions.retrieve", subscriptions::retrieve, id),
         ("POST", [id]) => route("subscriptions.update", subscriptions::update, id),
         ("DELETE", [id]) => route("subscriptions.cancel", subscriptions::cancel, id),
+        ("POST", [id, "migrate"]) => route("subscriptions.migrate", subscriptions::migrate, id),
         ("POST", [id, "resume"]) => route("subscriptions.resume", subscriptions::resume, id),
         _ => None,
     }

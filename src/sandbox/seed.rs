@@ -11,17 +11,19 @@ use super::{customers, meters, products};
 #[derive(Debug, Clone)]
 pub struct Catalogue {
     pub currency: String,
-    /// The meter's event name; also the last part of the metered prices' lookup keys.
+    /// The meter's event name.
     pub event_name: String,
+    /// The last part of the metered prices' lookup keys and ids.
+    pub meter: String,
     pub tiers: Vec<SeedTier>,
-    /// With `Some("demo")` prices are called `price_demo_<tier>_monthly`, `_yearly`, `_<event name>`.
+    /// With `Some("demo")` prices are called `price_demo_<tier>_monthly`, `_yearly`, `_<meter>`.
     pub id_prefix: Option<String>,
 }
 
 #[derive(Debug, Clone)]
 pub struct SeedTier {
     pub name: String,
-    pub monthly_cents: u64,
+    pub monthly_cents: Option<u64>,
     pub yearly_cents: Option<u64>,
     /// Units that cost nothing.
     pub included: u64,
@@ -34,7 +36,7 @@ pub struct SeedTier {
 pub struct SeededTier {
     pub name: String,
     pub product: String,
-    pub monthly: String,
+    pub monthly: Option<String>,
     pub yearly: Option<String>,
     pub metered: Option<String>,
 }
@@ -89,13 +91,14 @@ fn seed_tier(
         let id = wanted.id_prefix.as_ref().map(|prefix| format!("price_{prefix}_{}_{suffix}", tier.name));
         prices::insert(state, now, &Params::of(&pairs)?, id)
     };
-    let cents = tier.monthly_cents.to_string();
-    let monthly = price("monthly", &[("unit_amount", &cents), ("recurring[interval]", "month")])?;
-    let yearly = tier.yearly_cents.map(|cents| {
-        let cents = cents.to_string();
-        price("yearly", &[("unit_amount", &cents), ("recurring[interval]", "year")])
-    });
-    let yearly = yearly.transpose()?;
+    let mut flat = |suffix: &str, interval: &str, cents: Option<u64>| {
+        let cents = cents.map(|cents| cents.to_string());
+        cents
+            .map(|cents| price(suffix, &[("unit_amount", &cents), ("recurring[interval]", interval)]))
+            .transpose()
+    };
+    let monthly = flat("monthly", "month", tier.monthly_cents)?;
+    let yearly = flat("yearly", "year", tier.yearly_cents)?;
     let included = tier.included.to_string();
     let metered = tier.overage_cents.as_ref().map(|overage| {
         let mut details = vec![
@@ -109,7 +112,7 @@ fn seed_tier(
             details.extend([("tiers[0][up_to]", included.as_str()), ("tiers[0][unit_amount]", "0")]);
         }
         details.extend([("tiers[1][up_to]", "inf"), ("tiers[1][unit_amount_decimal]", overage)]);
-        price(&wanted.event_name, &details)
+        price(&wanted.meter, &details)
     });
     let metered = metered.transpose()?;
     Ok(SeededTier { name: tier.name.clone(), product, monthly, yearly, metered })

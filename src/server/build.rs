@@ -3,32 +3,29 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use sha2::{Digest, Sha256};
-use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, mpsc, watch};
 
-use crate::api::{
-    Admin, AdminState, BillingLimits, BillingSettings, Charges, Public, WebhookLimits, WebhookSettings,
-};
+use crate::api::{BillingLimits, BillingSettings, Public, WebhookLimits, WebhookSettings};
 use crate::auth::{self, Authenticator};
-use crate::billing::{self, Billing, ForwardTo, Handling, Notices, ShopSettings};
+use crate::billing::{self, Billing, ForwardTo, Handling, Notices, Outgoing, ShopSettings};
 use crate::clock;
 use crate::config::{self, Config};
 use crate::customers::{Customers, Reached};
 use crate::domain::catalogue::Catalogue;
-use crate::gateway::{Flow, RecordNumbers};
+use crate::gateway::RecordNumbers;
 use crate::ledger::{Disk, Durability, Ledger, LedgerId, Lost, Options, Position, Resume};
 use crate::metrics::METRICS;
 use crate::problem::Code;
-use crate::reporting::{Folded, Folder, Reconciler, Reporter, ReporterOptions};
+use crate::reporting::{Folded, Folder, LostMachines, Reconciler, Reporter, ReporterOptions};
 use crate::seal::Sealer;
 use crate::store::{LostRecords, NameKind, Store};
 use crate::stripe::{Secret, Transport, TransportOptions};
 
 use super::ServerError;
+use super::fleet::{Meets, Member};
 
 /// A segment is rolled at this size: small enough to hash and read whole.
 const SEGMENT_BYTES: u64 = 64 << 20;
@@ -139,43 +136,55 @@ pub(super) struct Rooms {
     pub reconciler: Arc<Reconciler>,
     pub public: Public,
     pub ledger: Arc<Ledger>,
-    ledger_id: LedgerId,
+    pub ledger_id: LedgerId,
     pub folded: watch::Receiver<Folded>,
-    billing: Billing,
-    notices: Notices,
+    pub billing: Billing,
+    pub notices: Notices,
     unknown: mpsc::UnboundedReceiver<String>,
     moved: mpsc::UnboundedReceiver<u32>,
     reached: mpsc::UnboundedReceiver<Reached>,
+    lost_machines: Option<LostMachines>,
 }
 
 impl Rooms {
-    pub fn new(config: &Config, state: &State, runtime: &Runtime) -> Result<Self, ServerError> {
+    pub fn new(
+        config: &Config,
+        state: &State,
+        member: Option<&Member>,
+        runtime: &Runtime,
+    ) -> Result<Self, ServerError> {
         preset_metrics(&config.catalogue);
         let catalogue = config.catalogue.clone();
         let authenticator = Authenticator::new(&auth_settings(config)?, runtime.handle())?;
         let transport = Arc::new(Transport::new(transport_options(config))?);
         let (ask, unknown) = mpsc::unbounded_channel();
         let (tell_reached, reached) = mpsc::unbounded_channel();
-        let customers = Arc::new(customers(config, state, ask).telling(tell_reached));
+        let customers = super::fleet::customers(config, state, member, (ask, tell_reached));
         let folded = state.folder.folded();
         let (tell, moved) = mpsc::unbounded_channel();
-        let reporter = Arc::new(Reporter::new(
+        let reporter = Reporter::new(
             state.store.clone(),
             state.ledger.clone(),
             (folded.clone(), state.folder.hurry()),
             transport.clone(),
             reporter_options(config, state, tell),
-        ));
-        let (arrived, webhook) = (Arc::new(Notify::new()), webhook_settings(config));
+        );
+        let lost_machines = super::fleet::lost_machines(config, state, member);
+        let reporter = Arc::new(match &lost_machines {
+            Some(lost) => reporter.in_fleet(Some(lost.copier())),
+            None => reporter,
+        });
+        let (arrived, handling) = (Arc::new(Notify::new()), handling(config, super::fleet::meeting(member))?);
+        let webhook = webhook_settings(config, &handling);
         let billing = Billing::new(
             state.store.clone(),
             customers.clone(),
             catalogue.clone(),
             transport.clone(),
             (arrived.clone(), reporter.due()),
-            handling(config, &webhook)?,
+            handling,
         )?;
-        let notices = super::notices::build(config, state, customers.clone())?;
+        let notices = super::notices::build(config, state, customers.clone())?.with_fleet(billing.facts());
         let reconciler = super::reconcile::build_reconciler(
             config,
             state.store.clone(),
@@ -194,6 +203,7 @@ impl Rooms {
             work: runtime.handle().clone(),
             webhook: Arc::new(webhook),
             arrived,
+            others: super::fleet::others(member),
         };
         let ledger = state.ledger.clone();
         let reconciler = Arc::new(reconciler);
@@ -212,58 +222,9 @@ impl Rooms {
             unknown,
             moved,
             reached,
+            lost_machines,
         })
     }
-}
-
-fn customers(config: &Config, state: &State, ask: mpsc::UnboundedSender<String>) -> Customers {
-    let (store, meters) = (state.store.clone(), state.numbers.meters.clone());
-    Customers::new(config.catalogue.clone(), store, meters, config.billing.idempotency, ask)
-}
-
-/// Serves the operator's port.
-pub(super) fn serve_admin(
-    config: &Config,
-    rooms: &Rooms,
-    flow: &Flow,
-    started: &Arc<AtomicBool>,
-    runtime: &Runtime,
-    stopping: &watch::Receiver<bool>,
-) -> Result<(), ServerError> {
-    let address = config.server.admin_listen;
-    let listener = listen(address)?;
-    listener.set_nonblocking(true)?;
-    let ledger_folder = config.server.data_dir.join("ledger");
-    let router = Admin::router(AdminState {
-        catalogue: config.catalogue.clone(),
-        charges: Arc::new(Charges::new(ledger_folder, rooms.ledger_id)),
-        customers: rooms.customers.clone(),
-        ledger: rooms.ledger.clone(),
-        store: rooms.public.store.clone(),
-        reporter: rooms.reporter.clone(),
-        reconciler: rooms.reconciler.clone(),
-        sync: rooms.billing.sync(),
-        transport: rooms.transport.clone(),
-        draining: flow.draining.clone(),
-        sealer: rooms.public.webhook.sealer.clone(),
-        arrived: rooms.public.arrived.clone(),
-        token_digest: config.server.admin_token.as_ref().map(|token| Admin::digest(token.expose())),
-        started: started.clone(),
-        stopping: stopping.clone(),
-    });
-    let mut stopping = stopping.clone();
-    let _guard = runtime.enter();
-    let listener = TcpListener::from_std(listener)?;
-    runtime.spawn(async move {
-        let served = axum::serve(listener, router).with_graceful_shutdown(async move {
-            // An error means that the server is gone, which ends this too.
-            let _ = stopping.wait_for(|stop| *stop).await;
-        });
-        if let Err(error) = served.await {
-            tracing::error!(%error, "the admin port failed");
-        }
-    });
-    Ok(())
 }
 
 /// Starts what works beside the requests.
@@ -274,7 +235,13 @@ pub(super) fn spawn_work(
     runtime: &Runtime,
     stopping: &watch::Receiver<bool>,
 ) {
-    let Rooms { billing, notices, unknown, moved, reached, reporter, customers, folded, .. } = rooms;
+    let Rooms {
+        billing, notices, unknown, moved, reached, lost_machines, reporter, customers, folded, ..
+    } = rooms;
+    if let Some(lost) = lost_machines {
+        runtime.block_on(lost.begin());
+        runtime.spawn(lost.run(reporter.due(), stopping.clone()));
+    }
     runtime.spawn(super::raise_moved(customers.clone(), moved));
     runtime.spawn(billing.sync().keep_up(config.selling.sync_at));
     let stop = stopping.clone();
@@ -284,12 +251,8 @@ pub(super) fn spawn_work(
     let stop = stopping.clone();
     runtime.spawn(async move { reporter.run(stop).await });
     runtime.spawn(billing::close_expired(state.store.clone(), state.ledger.clone()));
-    let kept = super::Kept {
-        records: config.ledger.retention,
-        settled: config.retention,
-        keys: config.billing.idempotency.keys,
-    };
-    runtime.spawn(super::keep_house(customers, state.ledger.clone(), state.store.clone(), folded, kept));
+    let (ledger, store) = (state.ledger.clone(), state.store.clone());
+    runtime.spawn(super::keep_house(customers, ledger, store, folded, super::Kept::of(config)));
 }
 
 /// Binds with an error that names the address.
@@ -348,30 +311,32 @@ fn shop_settings(config: &Config) -> ShopSettings {
     }
 }
 
-fn webhook_settings(config: &Config) -> WebhookSettings {
+fn webhook_settings(config: &Config, handling: &Handling) -> WebhookSettings {
     let stripe = &config.stripe;
     WebhookSettings {
         secrets: stripe.webhook_secrets.iter().map(|secret| Secret::new(secret.expose())).collect(),
         livemode: stripe.secret_key.expose().contains("_live_"),
         limits: WebhookLimits::new(config.billing.webhook_rate),
         sealer: Sealer::new(config.server.encryption_keys.iter().map(config::Secret::expose)).map(Arc::new),
-        forwards: config.selling.forward_webhooks_to.is_some().then(Arc::default),
+        outgoing: handling.outgoing(),
     }
 }
 
-fn handling(config: &Config, webhook: &WebhookSettings) -> Result<Handling, ServerError> {
-    let to = config.selling.forward_webhooks_to.clone();
-    let parts = to.zip(webhook.secrets.first().cloned()).zip(webhook.forwards.clone());
-    let forward = parts.map(|((url, secret), arrived)| {
-        let to = ForwardTo::new(url, secret, webhook.sealer.clone(), arrived);
-        to.map_err(|error| ServerError::Io(std::io::Error::other(error)))
-    });
-    Ok(Handling { shadow: in_shadow(config), forward: forward.transpose()? })
+/// Sealed by the key for that or, where there is none, by what the other handler must know anyway.
+fn outgoing(config: &Config) -> Option<Arc<Outgoing>> {
+    let secrets = config.server.encryption_keys.iter().chain(&config.stripe.webhook_secrets);
+    Outgoing::new(secrets.map(config::Secret::expose)).map(Arc::new)
 }
 
-/// Whether Stripe's events are compared only.
-pub(super) fn in_shadow(config: &Config) -> bool {
-    config.selling.webhook_mode == config::WebhookMode::Shadow
+pub(super) fn handling(config: &Config, meeting: Meets) -> Result<Handling, ServerError> {
+    let to = config.selling.forward_webhooks_to.clone();
+    let parts = to.zip(config.stripe.webhook_secrets.first()).zip(outgoing(config));
+    let forward = parts.map(|((url, secret), outgoing)| {
+        let to = ForwardTo::new(url, Secret::new(secret.expose()), outgoing);
+        to.map_err(|error| ServerError::Io(std::io::Error::other(error)))
+    });
+    let shadow = config.selling.webhook_mode == config::WebhookMode::Shadow;
+    Ok(Handling { shadow, forward: forward.transpose()?, meeting })
 }
 
 fn reporter_options(config: &Config, state: &State, moved: mpsc::UnboundedSender<u32>) -> ReporterOptions {

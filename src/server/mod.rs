@@ -4,7 +4,9 @@
 //! sees the totals that the last one left. On the way down requests end first, then the ledger is synced and folded,
 //! and what is left is sealed, and sent if Stripe answers; else it goes out after the next start.
 
+mod admin;
 mod build;
+mod fleet;
 mod lock;
 mod notices;
 mod proxy_service;
@@ -73,6 +75,10 @@ pub enum ServerError {
     Sandbox(String),
     #[error("the port did not open in time")]
     NotOpen,
+    #[error("fleet.redis: {0}; check the address")]
+    Redis(String),
+    #[error(transparent)]
+    Fleet(#[from] crate::fleet::JoinError),
     #[error("{0}")]
     Io(#[from] std::io::Error),
 }
@@ -91,8 +97,12 @@ pub struct Server {
     /// Closes the public port.
     close: watch::Sender<bool>,
     sandbox: Option<Sandbox>,
+    member: Option<Membership>,
     _lock: lock::Lock,
 }
+
+/// This node's place in a fleet, and who hears that it must leave it.
+type Membership = (fleet::Member, mpsc::Receiver<crate::fleet::JoinError>);
 
 impl Server {
     /// Starts everything, and returns once the public port answers.
@@ -104,10 +114,16 @@ impl Server {
         let state = build::State::open(config)?;
         let sandbox = sandbox::start(config, &runtime)?;
         let (stop, stopping) = watch::channel(false);
-        let rooms = build::Rooms::new(config, &state, &runtime)?;
+        let member = fleet::Member::join(config, &state, &runtime)?;
+        let rooms = build::Rooms::new(config, &state, member.as_ref(), &runtime)?;
         let flow = Arc::new(Flow::default());
         let started = Arc::new(AtomicBool::new(false));
-        build::serve_admin(config, &rooms, &flow, &started, &runtime, &stopping)?;
+        admin::serve(config, &rooms, member.as_ref(), &flow, &started, &runtime, &stopping)?;
+        let member = member.map(|member| {
+            let stops = member.spawn(&rooms.customers, rooms.billing.facts(), &runtime);
+            member.settle(&runtime);
+            (member, stops)
+        });
         let close = proxy_service::spawn(config, &state, &rooms, flow.clone(), &runtime)?;
         let reporter = rooms.reporter.clone();
         build::spawn_work(config, &state, rooms, &runtime, &stopping);
@@ -124,6 +140,7 @@ impl Server {
             stop,
             close,
             sandbox,
+            member,
             _lock: lock,
         };
         wait_until_open(&config.server.listen)?;
@@ -137,9 +154,10 @@ impl Server {
         self.sandbox.as_ref()
     }
 
-    /// Returns at SIGTERM or SIGINT.
-    pub fn wait_for_signal(&self) -> std::io::Result<()> {
+    /// Returns at SIGTERM or SIGINT. An error says why it must stop without.
+    pub fn wait_for_signal(&mut self) -> Result<(), ServerError> {
         let Some(runtime) = &self.runtime else { return Ok(()) };
+        let mut stops = self.member.as_mut().map(|(_, stops)| stops);
         runtime.block_on(async {
             let mut terminate = signal(SignalKind::terminate())?;
             let mut interrupt = signal(SignalKind::interrupt())?;
@@ -148,6 +166,7 @@ impl Server {
                 tokio::select! {
                     _ = terminate.recv() => return Ok(()),
                     _ = interrupt.recv() => return Ok(()),
+                    why = fleet::must_stop(stops.as_deref_mut()) => return Err(why.into()),
                     _ = hang_up.recv() => tracing::warn!("SIGHUP is ignored: restart to apply a configuration"),
                 }
             }
@@ -186,6 +205,10 @@ impl Server {
         if cut_off > 0 {
             tracing::warn!(cut_off, "requests were still running at the end of drain_timeout");
         }
+        let member = self.member.take().map(|(member, _)| member);
+        if let Some(member) = &member {
+            member.give_all_back(&runtime);
+        }
         // The last sync comes before the last fold.
         self.ledger.close();
         self.stop.send_replace(true);
@@ -194,6 +217,9 @@ impl Server {
         }
         if !hurried.load(Ordering::Relaxed) {
             runtime.block_on(self.reporter.flush_last());
+        }
+        if let Some(member) = &member {
+            member.leave(&runtime);
         }
         if let Some(sandbox) = self.sandbox.take() {
             runtime.block_on(sandbox.stop());
@@ -267,7 +293,6 @@ async fn keep_house(
     const EVERY: Duration = Duration::from_mins(1);
     tokio::spawn(tell_what_is_folded(customers.clone(), folded.clone()));
     loop {
-        tokio::time::sleep(EVERY).await;
         let now = clock::now();
         let reached = *folded.borrow();
         customers.evict(now);
@@ -281,6 +306,7 @@ async fn keep_house(
             Ok(removed) => tracing::info!(removed, "segments older than ledger.retention were removed"),
             Err(error) => tracing::warn!(%error, "old segments could not be removed"),
         }
+        tokio::time::sleep(EVERY).await;
     }
 }
 
@@ -294,6 +320,14 @@ pub(super) struct Kept {
 }
 
 impl Kept {
+    pub fn of(config: &Config) -> Self {
+        Self {
+            records: config.ledger.retention,
+            settled: config.retention,
+            keys: config.billing.idempotency.keys,
+        }
+    }
+
     fn cutoffs(&self, now: i64) -> Cutoffs {
         let records = i64::try_from(self.records.as_secs()).unwrap_or(i64::MAX);
         let Retention { financial, webhooks, logs } = self.settled;

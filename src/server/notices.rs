@@ -15,7 +15,9 @@ pub(super) fn build(
     state: &State,
     customers: Arc<Customers>,
 ) -> Result<Notices, ServerError> {
-    state.store.set_credits_low(config.selling.credits_low)?;
+    let catalogue = &config.catalogue;
+    let default_tier = catalogue.default_tier.map(|id| &*catalogue.tier(id).name);
+    state.store.set_credits_low(config.selling.credits_low, default_tier)?;
     // In the shadow of another handler nobody is told: that one does it.
     let in_shadow = config.selling.webhook_mode == WebhookMode::Shadow;
     let told = config.targets.iter().filter(|_| !in_shadow);

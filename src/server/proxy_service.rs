@@ -124,6 +124,7 @@ fn parts(
         ledger: rooms.ledger.clone(),
         upstreams,
         api: api::public(&public_paths, rooms.public.clone()),
+        fleet: rooms.public.others.fleet().cloned(),
     };
     Parts::new(rooms, state.numbers.clone(), settings, flow)
 }

@@ -1,17 +1,19 @@
 //! Sandbox mode: the local Stripe runs beside the gateway, sells the configured tiers and sends its webhooks here.
 
+use std::sync::Arc;
+
 use rust_decimal::Decimal;
 use tokio::runtime::Runtime;
 
 use crate::config::{Config, Mode};
 use crate::domain::catalogue::Catalogue;
-use crate::domain::tier::{Allowance, Overage, Tier};
+use crate::domain::tier::Tier;
 use crate::domain::units::MeterId;
 use crate::sandbox::{self, Options, Sandbox, SeedTier, WebhookEndpoint};
 
 use super::ServerError;
 
-/// Prices are called `price_demo_<tier>_monthly`, `_yearly` and `_<event name>`.
+/// Prices are called `price_demo_<tier>_monthly`, `_yearly` and `_<meter>`.
 const PRICE_PREFIX: &str = "demo";
 
 /// None in live mode.
@@ -42,31 +44,92 @@ pub(super) fn start(config: &Config, runtime: &Runtime) -> Result<Option<Sandbox
 
 /// What is sold by one meter. The flat prices come with the first one.
 fn catalogue(catalogue: &Catalogue, meter: MeterId) -> sandbox::Catalogue {
-    let paid = catalogue.tiers.iter().filter(|tier| meter.index() == 0 && tier.price.monthly.is_some());
+    let paid = |tier: &&Arc<Tier>| tier.price.monthly.is_some() || tier.price.yearly.is_some();
     sandbox::Catalogue {
         currency: catalogue.currency.code().to_owned(),
         event_name: catalogue.meter(meter).stripe_event_name.to_string(),
-        tiers: paid.map(|tier| seed_tier(catalogue, tier, meter)).collect(),
+        meter: catalogue.meter(meter).name.to_string(),
+        tiers: catalogue.tiers.iter().filter(paid).map(|tier| seed_tier(catalogue, tier, meter)).collect(),
         id_prefix: Some(PRICE_PREFIX.to_owned()),
     }
 }
 
 fn seed_tier(catalogue: &Catalogue, tier: &Tier, meter: MeterId) -> SeedTier {
     let minor = Decimal::from(10u32.pow(catalogue.currency.decimals()));
-    let whole = |amount: Decimal| u64::try_from((amount * minor).round()).unwrap_or(0);
+    let flat = |amount: Option<Decimal>| {
+        let amount = amount.filter(|_| meter.index() == 0)?;
+        u64::try_from((amount * minor).round()).ok()
+    };
     SeedTier {
         name: tier.name.to_string(),
-        monthly_cents: tier.price.monthly.map_or(0, whole),
-        yearly_cents: tier.price.yearly.map(whole),
-        included: match tier.included(meter) {
-            Allowance::Units(units) => units,
-            Allowance::Unlimited => 0,
-        },
-        overage_cents: match &tier.overage {
-            Overage::Deny => None,
-            Overage::Priced { unit_amounts, .. } => {
-                unit_amounts.get(meter.index()).map(|amount| (amount * minor).normalize().to_string())
+        monthly_cents: flat(tier.price.monthly),
+        yearly_cents: flat(tier.price.yearly),
+        included: tier.included(meter).units(),
+        overage_cents: tier.charges(meter).map(|amount| (amount * minor).normalize().to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config;
+
+    /// Two meters, one of them called otherwise at Stripe.
+    const SOLD: &str = r#"
+        [server]
+        listen = "127.0.0.1:8080"
+        data_dir = "data"
+        public_url = "http://127.0.0.1:8080"
+        [auth.jwt]
+        algorithms = ["HS256"]
+        secret = "only-for-tests-0123456789-0123456789"
+        [upstreams.api]
+        servers = ["127.0.0.1:9000"]
+        [meters.calls]
+        stripe_event_name = "api_calls"
+        [meters.bytes]
+        [[routes]]
+        path = "/"
+        cost = { calls = 1, bytes = 1 }
+        [tiers.pro]
+        price = { yearly = "990.00" }
+        included = { calls = 10, bytes = "unlimited" }
+        overage = { unit_amount = { calls = "0.02", bytes = "0.01" } }
+        [tiers.max]
+        price = { monthly = "99.00" }
+        included = { calls = 10 }
+        overage = { unit_amount = { calls = "0.02", bytes = "0.01" } }
+        [billing]
+        currency = "usd"
+        [stripe]
+        mode = "sandbox"
+    "#;
+
+    #[test]
+    fn every_cycle_and_meter_of_a_tier_has_its_price() {
+        let config = config::parse(SOLD, Path::new("sold.toml"), &|_| None).expect("a configuration");
+        let seeds = config.catalogue.meter_ids().map(|meter| catalogue(&config.catalogue, meter));
+        let mut prices = Vec::new();
+        for seed in seeds {
+            for tier in seed.tiers {
+                let sold = [
+                    tier.monthly_cents.map(|cents| format!("monthly {cents}")),
+                    tier.yearly_cents.map(|cents| format!("yearly {cents}")),
+                    tier.overage_cents.map(|cents| format!("{} {cents} above {}", seed.meter, tier.included)),
+                ];
+                prices.extend(sold.into_iter().flatten().map(|price| format!("{} {price}", tier.name)));
             }
-        },
+        }
+        prices.sort_unstable();
+        let all = [
+            "max bytes 1 above 0",
+            "max calls 2 above 10",
+            "max monthly 9900",
+            "pro calls 2 above 10",
+            "pro yearly 99000",
+        ];
+        assert_eq!(prices, all);
     }
 }

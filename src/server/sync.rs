@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc};
 
-use crate::billing::{Billing, Handling, Sync};
+use crate::billing::{Billing, Sync};
 use crate::config::Config;
 use crate::customers::Customers;
 use crate::store::{NameKind, Store};
@@ -30,7 +30,7 @@ pub fn syncer(config: &Config) -> Result<Option<(Arc<Sync>, Hold)>, ServerError>
     let customers = Customers::new(catalogue.clone(), store.clone(), meters, keys, ask);
     let signals = (Arc::<Notify>::default(), Arc::<Notify>::default());
     // Events that it finds are for the gateway to apply, and to hand on.
-    let handling = Handling { shadow: build::in_shadow(config), forward: None };
+    let handling = build::handling(config, None)?;
     let billing = Billing::new(store, Arc::new(customers), catalogue, transport, signals, handling)?;
     Ok(Some((billing.sync(), hold)))
 }

@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::audit::{self, Act};
-use super::{CustomerRow, Result, Store, StoreError};
+use super::{CustomerRow, Result, Store, StoreError, facts};
 use crate::domain::tier::Allowance;
+
+/// Whose change it is where another node has told of it, in the audit trail.
+const FLEET: &str = "fleet";
 
 /// An override as it was set. Names are kept: another configuration may know them or not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,6 +50,7 @@ impl Store {
                     db.prepare_cached("DELETE FROM overrides WHERE customer = ?1")?.execute([customer])?;
                 }
             }
+            facts::note_override(db, customer, row.as_ref(), now)?;
             let action = if row.is_some() { "override_set" } else { "override_removed" };
             let detail = row.as_ref().map(|row| row.reason.clone()).unwrap_or_default();
             let [before, after] = [before, row].map(|row| row.map(|row| row.to_string()));
@@ -106,6 +110,7 @@ impl Store {
                 db.prepare_cached("DELETE FROM blocks WHERE customer = ?1")?.execute([customer])?
             };
             if changed == 1 {
+                facts::note_block(db, customer, blocked.then_some(&*reason), now)?;
                 let action = if blocked { "customer_blocked" } else { "customer_unblocked" };
                 let act = Act { action, customer: Some(customer), detail: reason, actor, ..Act::default() };
                 audit::add_act(db, now, &act)?;
@@ -114,6 +119,58 @@ impl Store {
         })
         .await
     }
+}
+
+/// Another node has blocked a customer, or ended it. Answers whether that changed anything.
+pub(super) fn take_block(
+    db: &Connection,
+    customer: u32,
+    reason: Option<String>,
+    at: i64,
+    now: i64,
+) -> Result<bool> {
+    let changed = match &reason {
+        Some(reason) => db
+            .prepare_cached("INSERT OR REPLACE INTO blocks VALUES (?1, ?2, ?3)")?
+            .execute(params![customer, reason, at])?,
+        None => db.prepare_cached("DELETE FROM blocks WHERE customer = ?1")?.execute([customer])?,
+    };
+    if changed == 1 {
+        let action = if reason.is_some() { "customer_blocked" } else { "customer_unblocked" };
+        let detail = reason.unwrap_or_default();
+        audit::add_act(
+            db,
+            now,
+            &Act { action, customer: Some(customer), detail, actor: FLEET, ..Act::default() },
+        )?;
+    }
+    Ok(changed == 1)
+}
+
+/// The same for an override.
+pub(super) fn take_override(
+    db: &Connection,
+    customer: u32,
+    row: Option<OverrideRow>,
+    at: i64,
+    now: i64,
+) -> Result<bool> {
+    let before = of(db, customer)?.overridden;
+    if before == row {
+        return Ok(false);
+    }
+    match &row {
+        Some(row) => put(db, customer, row, at)?,
+        None => {
+            db.prepare_cached("DELETE FROM overrides WHERE customer = ?1")?.execute([customer])?;
+        }
+    }
+    let action = if row.is_some() { "override_set" } else { "override_removed" };
+    let detail = row.as_ref().map(|row| row.reason.clone()).unwrap_or_default();
+    let [before, after] = [before, row].map(|row| row.map(|row| row.to_string()));
+    let act = Act { action, customer: Some(customer), detail, actor: FLEET, before, after };
+    audit::add_act(db, now, &act)?;
+    Ok(true)
 }
 
 pub(super) fn of(db: &Connection, customer: u32) -> Result<Adjustments> {
@@ -145,7 +202,7 @@ pub(super) fn of(db: &Connection, customer: u32) -> Result<Adjustments> {
 }
 
 fn put(db: &Connection, customer: u32, row: &OverrideRow, now: i64) -> Result<()> {
-    let included = (!row.included.is_empty()).then(|| written(&row.included));
+    let included = row.included_as_text();
     db.prepare_cached("INSERT OR REPLACE INTO overrides VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
         .execute(params![customer, row.tier, included, row.until, row.reason, now])?;
     Ok(())
@@ -162,11 +219,18 @@ fn written(included: &BTreeMap<String, Allowance>) -> String {
     serde_json::Value::Object(object).to_string()
 }
 
-fn read(text: &str) -> Result<BTreeMap<String, Allowance>> {
+pub(super) fn read(text: &str) -> Result<BTreeMap<String, Allowance>> {
     let read: BTreeMap<String, Option<u64>> =
         serde_json::from_str(text).map_err(|error| StoreError::Unreadable(error.to_string()))?;
     let allowance = |units: Option<u64>| units.map_or(Allowance::Unlimited, Allowance::Units);
     Ok(read.into_iter().map(|(meter, units)| (meter, allowance(units))).collect())
+}
+
+impl OverrideRow {
+    /// `None`: it sets none.
+    pub(super) fn included_as_text(&self) -> Option<String> {
+        (!self.included.is_empty()).then(|| written(&self.included))
+    }
 }
 
 impl std::fmt::Display for OverrideRow {

@@ -12,8 +12,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::audit::{self, Act};
 use super::reading::folded;
-use super::{Result, Store, signed, unsigned};
-use crate::domain::credits::{Lot, Purse};
+use super::{Result, Store, facts, signed, unsigned};
+use crate::domain::credits::{HELD_SECONDS, Lot, Purse};
+use crate::domain::facts::Grant as ToldGrant;
 use crate::domain::usage::Now;
 
 const SECONDS_PER_HOUR: i64 = 3_600;
@@ -55,6 +56,15 @@ pub struct CreditGrant {
     pub act: CreditAct,
 }
 
+/// A grant as it was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    pub number: i64,
+    pub units: u64,
+    pub expires_at: Option<i64>,
+    pub cause: String,
+}
+
 /// One line of the history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreditRow {
@@ -82,6 +92,8 @@ impl Store {
             let number = book(db, customer, now, signed(units), &row)?;
             add_to_lot(db, CreditKey { customer, grant: number }, signed(units))?;
             note(db, customer, number, "credits_granted", &act)?;
+            let told = ToldGrant { units, expires_at, reason: act.reason };
+            facts::note_grant(db, customer, &act.cause, &told, now)?;
             Ok(Some(Lot { grant: number, units, expires_at }))
         })
         .await
@@ -171,6 +183,24 @@ pub(super) fn lots(db: &Connection, customer: u32) -> Result<Vec<Lot>> {
     Ok(purse.lots().to_vec())
 }
 
+/// What a customer was granted and has not expired, whatever is left of it.
+pub(super) fn grants(db: &Connection, customer: u32, now: i64) -> Result<Vec<Grant>> {
+    let mut query = db.prepare_cached(
+        "SELECT id, units, expires_at, cause FROM credits
+         WHERE customer = ?1 AND kind = 'granted' AND (expires_at IS NULL OR expires_at > ?2)",
+    )?;
+    let rows = query.query_map(params![customer, now.saturating_sub(HELD_SECONDS)], |row| {
+        let cause: Option<String> = row.get(3)?;
+        Ok(Grant {
+            number: row.get(0)?,
+            units: unsigned(row.get(1)?),
+            expires_at: row.get(2)?,
+            cause: cause.unwrap_or_default(),
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 /// Takes what records have drawn off the grants; they come in the order of the customers.
 pub(super) fn apply(db: &Connection, used: &[(&CreditKey, &CreditUse)]) -> Result<()> {
     for of_one in used.chunk_by(|(one, _), (next, _)| one.customer == next.customer) {
@@ -213,6 +243,43 @@ pub(super) fn forfeit(db: &Connection, customer: u32, now: i64) -> Result<()> {
         book(db, customer, now, 0, &Entry { kind: "taken", ..Entry::default() })?;
     }
     Ok(())
+}
+
+/// Another node has granted: the same cause is booked once. Answers whether that changed anything.
+pub(super) fn take_grant(
+    db: &Connection,
+    customer: u32,
+    cause: &str,
+    told: &ToldGrant,
+    at: i64,
+) -> Result<bool> {
+    let ToldGrant { units, expires_at, reason } = told;
+    if let Some(known) = find(db, cause)? {
+        return ends_otherwise(db, customer, &known, *expires_at);
+    }
+    let act = CreditAct { cause: cause.to_owned(), reason: reason.clone(), actor: "fleet" };
+    let row = Entry { kind: "granted", expires_at: *expires_at, ..Entry::of(&act) };
+    let number = book(db, customer, at, signed(*units), &row)?;
+    add_to_lot(db, CreditKey { customer, grant: number }, signed(*units))?;
+    note(db, customer, number, "credits_granted", &act)?;
+    Ok(true)
+}
+
+/// Two nodes have granted for the same while they did not hear of each other: one of their ends holds for both.
+fn ends_otherwise(
+    db: &Connection,
+    customer: u32,
+    known: &CreditRow,
+    expires_at: Option<i64>,
+) -> Result<bool> {
+    if known.kind != "granted" || known.expires_at == expires_at {
+        return Ok(false);
+    }
+    db.prepare_cached("UPDATE credits SET expires_at = ?2 WHERE id = ?1")?
+        .execute(params![known.id, expires_at])?;
+    db.prepare_cached("UPDATE credit_lots SET expires_at = ?3 WHERE customer = ?1 AND grant_id = ?2")?
+        .execute(params![customer, known.id, expires_at])?;
+    Ok(true)
 }
 
 fn add_to_lot(db: &Connection, key: CreditKey, units: i64) -> Result<()> {

@@ -165,7 +165,8 @@ async fn an_expired_grant_is_closed_behind_the_fold_and_again_when_something_com
 async fn a_load_knows_the_grants_of_those_who_have_any() {
     let store = Temporary::new();
     let number = store.customer("acme".into(), None, NOW).await.expect("a customer").number;
-    let wanted = || Wanted { name: "acme".into(), claimed: None, keys_after: 0, most_keys: 0 };
+    let wanted =
+        || Wanted { name: "acme".into(), claimed: None, keys_after: 0, most_keys: 0, with_grants: false };
     let period = crate::domain::period::Period { start: 0, end: 1 };
     let lots = async || store.load(wanted(), NOW, move |_, _| ((), period)).await.expect("loads").lots;
     assert_eq!(lots().await, []);
@@ -183,7 +184,13 @@ async fn the_history_does_not_change() {
     let lot = granted(&store, 5, None, "a").await;
     fold(&store, &[(lot.grant, 1, 0)], NOW);
     fold(&store, &[(lot.grant, 0, 1)], NOW);
-    for change in ["units = 9, balance = 9 WHERE kind = 'granted'", "units = -9 WHERE kind = 'spent'"] {
+    for change in [
+        "units = 9, balance = 9 WHERE kind = 'granted'",
+        "expires_at = 9 WHERE kind = 'granted'",
+        "units = -9 WHERE kind = 'spent'",
+        "kind = 'spent' WHERE kind = 'returned'",
+        "customer = 8 WHERE kind = 'spent'",
+    ] {
         let changed =
             store.write(move |db| Ok(db.execute(&format!("UPDATE credits SET {change}"), [])?)).await;
         assert!(changed.is_err(), "{change}");
@@ -207,7 +214,8 @@ async fn the_tables_of_version_3_keep_their_rows_and_have_no_credits() {
     .expect("rows");
     drop(db);
     let store = Store::open(folder.path()).expect("migrates");
-    let wanted = Wanted { name: "acme".into(), claimed: None, keys_after: 0, most_keys: 0 };
+    let wanted =
+        Wanted { name: "acme".into(), claimed: None, keys_after: 0, most_keys: 0, with_grants: false };
     let period = crate::domain::period::Period { start: 0, end: 9 };
     let loaded = store.load(wanted, NOW, move |_, _| ((), period)).await.expect("loads");
     assert_eq!((loaded.customer.number, loaded.customer.stripe_customer.as_deref()), (1, Some("cus_1")));

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{Result, Store, audit, totals};
+use super::{Result, Store, audit, facts, totals};
 
 /// Where a link to Stripe comes from. A claim beats what Stripe's objects say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +61,24 @@ impl Store {
             if row.stripe_customer.is_some() {
                 return Ok(None);
             }
-            set_link(db, &row, &link.stripe_customer, "stripe", now)?;
+            set_link(db, &row, &link.stripe_customer, LinkedBy::Stripe, now)?;
+            facts::note_link(db, &row.name, LinkedBy::Stripe, &link.stripe_customer, now)?;
             Ok(Some(row.number))
+        })
+        .await
+    }
+
+    /// Customers with use in periods that have not ended, or with credits: those behind a number, in the order of theirs.
+    pub async fn customers_with_use(&self, after: u32, limit: u32, now: i64) -> Result<Vec<CustomerRow>> {
+        self.scan(move |db| {
+            let mut query = db.prepare_cached(
+                "SELECT number, name, stripe_customer FROM customers c
+                 WHERE number > ?1 AND (EXISTS (SELECT 1 FROM totals WHERE customer = number AND period_end > ?3)
+                                        OR EXISTS (SELECT 1 FROM credit_lots WHERE customer = number))
+                 ORDER BY number LIMIT ?2",
+            )?;
+            let rows = query.query_map(params![after, limit, now], read_row)?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
         .await
     }
@@ -86,14 +102,36 @@ pub(super) fn register(db: &Connection, name: &str, claimed: Option<&str>, now: 
     let row = by_name(db, name)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
     match claimed {
         Some(claim) if row.stripe_customer.as_deref() != Some(claim) => {
-            set_link(db, &row, claim, "claim", now)?;
+            set_link(db, &row, claim, LinkedBy::Claim, now)?;
+            facts::note_link(db, name, LinkedBy::Claim, claim, now)?;
             Ok(CustomerRow { stripe_customer: Some(claim.to_owned()), ..row })
         }
         _ => Ok(row),
     }
 }
 
-fn set_link(db: &Connection, row: &CustomerRow, stripe_customer: &str, by: &str, now: i64) -> Result<()> {
+/// Another node has linked a customer. Answers whether that changed anything.
+pub(super) fn take_link(
+    db: &Connection,
+    name: &str,
+    stripe_customer: &str,
+    by: LinkedBy,
+    linked_at: i64,
+    now: i64,
+) -> Result<bool> {
+    let row = register(db, name, None, now)?;
+    let changed = row.stripe_customer.as_deref() != Some(stripe_customer);
+    if changed {
+        set_link(db, &row, stripe_customer, by, linked_at)?;
+    }
+    Ok(changed)
+}
+
+fn set_link(db: &Connection, row: &CustomerRow, stripe_customer: &str, by: LinkedBy, now: i64) -> Result<()> {
+    let by = match by {
+        LinkedBy::Claim => "claim",
+        LinkedBy::Stripe => "stripe",
+    };
     db.execute(
         "UPDATE customers SET stripe_customer = ?2, linked_by = ?3, linked_at = coalesce(linked_at, ?4)
          WHERE number = ?1",

@@ -2,13 +2,14 @@
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+use serde::{Deserialize, Serialize};
 
 use super::subscriptions::read_facts;
 use super::{Result, Store};
 use crate::domain::subscription::Facts;
 
 /// Which customers to show; what is left out holds for all.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CustomerFilter {
     /// How the name begins, or the Stripe customer.
     pub named: Option<String>,
@@ -17,7 +18,7 @@ pub struct CustomerFilter {
 }
 
 /// Whoever has a tier in force.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TierFilter {
     pub name: String,
     /// Those of whom no tier was ever noted have the default one.
@@ -25,7 +26,7 @@ pub struct TierFilter {
 }
 
 /// A customer as last noted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CustomerListing {
     pub number: u32,
     pub name: String,
@@ -65,7 +66,22 @@ impl Store {
         after: i64,
         limit: u32,
     ) -> Result<Vec<CustomerListing>> {
-        self.scan(move |db| list(db, filter, after, limit)).await
+        self.scan(move |db| {
+            // By name they are found in its index, and few enough to be put in order.
+            let behind = if filter.named.is_some() { "+number > ?" } else { "number > ?" };
+            list(db, filter, (behind, after.into()), ("number", limit))
+        })
+        .await
+    }
+
+    /// The same behind a name, in the order of their names.
+    pub async fn list_customers_by_name(
+        &self,
+        filter: CustomerFilter,
+        after: String,
+        limit: u32,
+    ) -> Result<Vec<CustomerListing>> {
+        self.scan(move |db| list(db, filter, ("name > ?", after.into()), ("name", limit))).await
     }
 
     /// What was last read of a Stripe customer's subscriptions, with the tier that each stands for.
@@ -84,10 +100,13 @@ impl Store {
     }
 }
 
-fn list(db: &Connection, filter: CustomerFilter, after: i64, limit: u32) -> Result<Vec<CustomerListing>> {
-    // By name they are found in its index, and few enough to be put in order.
-    let behind = if filter.named.is_some() { "+number > ?" } else { "number > ?" };
-    let (mut wanted, mut values) = (vec![behind], vec![Value::from(after)]);
+fn list(
+    db: &Connection,
+    filter: CustomerFilter,
+    (behind, after): (&str, Value),
+    (order, limit): (&str, u32),
+) -> Result<Vec<CustomerListing>> {
+    let (mut wanted, mut values) = (vec![behind], vec![after]);
     if let Some(named) = filter.named {
         wanted.push("(name >= ? AND name < ? OR stripe_customer = ?)");
         let end = format!("{named}{}", char::MAX);
@@ -103,8 +122,9 @@ fn list(db: &Connection, filter: CustomerFilter, after: i64, limit: u32) -> Resu
     }
     values.push(limit.into());
     let wanted = wanted.join(" AND ");
-    let mut query = db
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM customers WHERE {wanted} ORDER BY number LIMIT ?"))?;
+    let mut query = db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM customers WHERE {wanted} ORDER BY {order} LIMIT ?"
+    ))?;
     let rows = query.query_map(params_from_iter(values), read_row)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Result, Store, StoreError};
@@ -73,12 +74,21 @@ pub struct DeliveryRow {
     pub settled_at: Option<i64>,
 }
 
+/// What has become of a delivery so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeliveryState {
+    Pending,
+    Delivered,
+    Failed,
+}
+
 /// Which notices of the log.
 #[derive(Clone, Debug, Default)]
 pub struct NoticeFilter {
     pub kind: Option<String>,
     /// Those with a delivery in this state.
-    pub state: Option<String>,
+    pub state: Option<DeliveryState>,
     /// Before this one.
     pub before: Option<i64>,
     pub limit: u32,
@@ -90,6 +100,17 @@ pub enum Retry {
     Due,
     Delivered,
     Unknown,
+}
+
+/// A notice of which nobody has been told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Untold {
+    pub id: i64,
+    pub kind: String,
+    pub cause: String,
+    pub data: String,
+    /// Whom it is about.
+    pub customer: Option<u32>,
 }
 
 /// Notices that one transaction spreads, and rows that one removes.
@@ -105,6 +126,40 @@ impl Store {
             return Ok(0);
         }
         self.write(move |db| spread(db, &subscribers, now)).await
+    }
+
+    /// Some of the notices that have not been spread, the oldest first.
+    pub async fn new_notices(&self) -> Result<Vec<Untold>> {
+        self.scan(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT id, kind, cause, data, customer FROM notices WHERE NOT spread ORDER BY id LIMIT ?1",
+            )?;
+            let rows = query.query_map([SLICE], |row| {
+                let (id, kind, cause, data) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+                Ok(Untold { id, kind, cause, data, customer: row.get(4)? })
+            })?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+
+    /// Makes the deliveries of some; of others nobody is told from here. Answers how many there were.
+    pub async fn spread_only(
+        &self,
+        subscribers: Arc<[Subscriber]>,
+        told: Vec<(i64, String)>,
+        left: Vec<(i64, String)>,
+        now: i64,
+    ) -> Result<usize> {
+        if told.is_empty() && left.is_empty() {
+            return Ok(0);
+        }
+        self.write(move |db| {
+            deliver(db, &subscribers, &told, now)?;
+            deliver(db, &[], &left, now)?;
+            Ok(told.len() + left.len())
+        })
+        .await
     }
 
     /// What is due for one target, the longest due first.
@@ -156,9 +211,8 @@ impl Store {
     }
 
     /// Gives up what waits for targets that are none any more.
-    pub async fn give_up_other_targets(&self, known: Vec<String>, now: i64) -> Result<usize> {
-        let known =
-            serde_json::to_string(&known).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+    pub async fn give_up_other_targets(&self, known: &[String], now: i64) -> Result<usize> {
+        let known = Value::from(known).to_string();
         self.write(move |db| {
             Ok(db.execute(
                 "UPDATE deliveries SET state = 'failed', settled_at = ?2, answer = 'no such target is configured'
@@ -194,37 +248,49 @@ impl Store {
         .await
     }
 
-    /// Another row of tries for all that has failed at a target; answers how many they are.
+    /// Another row of tries for all that has failed at a target, a slice at a time; answers how many they are.
     pub async fn retry_deliveries(&self, target: String, now: i64) -> Result<usize> {
-        self.write(move |db| {
-            let failed = format!("{AGAIN} WHERE target = ?2 AND state = 'failed'");
-            Ok(db.prepare_cached(&failed)?.execute(params![now, target])?)
-        })
-        .await
+        let target: Arc<str> = target.into();
+        let mut retried = 0;
+        loop {
+            let target = target.clone();
+            let slice = move |db: &Connection| {
+                let failed =
+                    "(SELECT notice, target FROM deliveries WHERE target = ?2 AND state = 'failed' LIMIT ?3)";
+                let again = format!("{AGAIN} WHERE (notice, target) IN {failed}");
+                Ok(db.prepare_cached(&again)?.execute(params![now, target, SLICE])?)
+            };
+            let some = self.write(slice).await?;
+            retried += some;
+            if some < SLICE as usize {
+                return Ok(retried);
+            }
+        }
     }
 
-    /// Removes deliveries that were settled before an instant, and notices from before another that have none: their
-    /// causes are known until then. A slice at a time; answers whether more may be left.
+    /// Removes deliveries that were settled before an instant, and what such notices said; that they were told is known
+    /// until another instant. A slice at a time; answers whether more may be left.
     pub async fn prune_notices(&self, settled_before: i64, told_before: i64) -> Result<bool> {
         self.write(move |db| {
-            let deliveries = db
-                .prepare_cached(
-                    "DELETE FROM deliveries WHERE (notice, target) IN
-                     (SELECT notice, target FROM deliveries WHERE state <> 'pending' AND settled_at < ?1 LIMIT ?2)",
-                )?
-                .execute(params![settled_before, SLICE])?;
-            let notices = db
-                .prepare_cached(
-                    "DELETE FROM notices WHERE id IN
-                     (SELECT id FROM notices n WHERE at < ?1 AND spread
-                      AND NOT EXISTS (SELECT 1 FROM deliveries WHERE notice = n.id) LIMIT ?2)",
-                )?
-                .execute(params![told_before, SLICE])?;
-            Ok(deliveries.max(notices) == SLICE as usize)
+            let is_full = |prune: &str, before: i64| -> Result<bool> {
+                Ok(db.prepare_cached(prune)?.execute(params![before, SLICE])? == SLICE as usize)
+            };
+            let deliveries = is_full(OLD_DELIVERIES, settled_before)?;
+            let words = is_full(OLD_WORDS, settled_before)?;
+            Ok(is_full(OLD_CAUSES, told_before)? || deliveries || words)
         })
         .await
     }
 }
+
+const OLD_DELIVERIES: &str = "DELETE FROM deliveries WHERE (notice, target) IN
+    (SELECT notice, target FROM deliveries WHERE state <> 'pending' AND settled_at < ?1 LIMIT ?2)";
+const OLD_WORDS: &str = "UPDATE notices SET data = '' WHERE id IN
+    (SELECT id FROM notices n WHERE at < ?1 AND data <> '' AND spread
+     AND NOT EXISTS (SELECT 1 FROM deliveries WHERE notice = n.id) LIMIT ?2)";
+const OLD_CAUSES: &str = "DELETE FROM notices WHERE id IN
+    (SELECT id FROM notices n WHERE at < ?1 AND spread
+     AND NOT EXISTS (SELECT 1 FROM deliveries WHERE notice = n.id) LIMIT ?2)";
 
 const AGAIN: &str = "UPDATE deliveries SET state = 'pending', tries = 0, next_try_at = ?1, settled_at = NULL";
 
@@ -233,28 +299,28 @@ fn spread(db: &Connection, subscribers: &[Subscriber], now: i64) -> Result<usize
         .prepare_cached("SELECT id, kind FROM notices WHERE NOT spread ORDER BY id LIMIT ?1")?
         .query_map([SLICE], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<rusqlite::Result<_>>()?;
+    deliver(db, subscribers, &notices, now)?;
+    Ok(notices.len())
+}
+
+fn deliver(db: &Connection, subscribers: &[Subscriber], notices: &[(i64, String)], now: i64) -> Result<()> {
     let mut deliver = db.prepare_cached(
         "INSERT OR IGNORE INTO deliveries (notice, target, next_try_at) VALUES (?1, ?2, ?3)",
     )?;
     let mut done = db.prepare_cached("UPDATE notices SET spread = 1 WHERE id = ?1")?;
-    for (id, kind) in &notices {
+    for (id, kind) in notices {
         for subscriber in subscribers.iter().filter(|subscriber| subscriber.wants(kind)) {
             deliver.execute(params![id, subscriber.name, now])?;
         }
         done.execute([id])?;
     }
-    Ok(notices.len())
+    Ok(())
 }
 
 fn list(db: &Connection, filter: &NoticeFilter) -> Result<Vec<NoticeRow>> {
-    let NoticeFilter { kind, state, before, limit } = filter;
-    let mut query = db.prepare_cached(
-        "SELECT n.id, n.kind, c.name, n.data, n.at FROM notices n LEFT JOIN customers c ON c.number = n.customer
-         WHERE n.id < ?1 AND (?2 IS NULL OR n.kind = ?2)
-           AND (?3 IS NULL OR EXISTS (SELECT 1 FROM deliveries d WHERE d.notice = n.id AND d.state = ?3))
-         ORDER BY n.id DESC LIMIT ?4",
-    )?;
-    let mut rows = query.query(params![before.unwrap_or(i64::MAX), kind, state, limit])?;
+    let mut query = db.prepare_cached(&listing(filter))?;
+    let NoticeFilter { kind, before, limit, .. } = filter;
+    let mut rows = query.query(params![before.unwrap_or(i64::MAX), kind, limit])?;
     let mut deliveries = db.prepare_cached(
         "SELECT target, state, tries, next_try_at, answer, settled_at FROM deliveries WHERE notice = ?1
          ORDER BY target",
@@ -272,6 +338,23 @@ fn list(db: &Connection, filter: &NoticeFilter) -> Result<Vec<NoticeRow>> {
         });
     }
     Ok(found)
+}
+
+/// Most notices were delivered, long ago: what waits or has failed is found by its own index.
+pub(super) fn listing(filter: &NoticeFilter) -> String {
+    let kind = if filter.kind.is_some() { "n.kind = ?2" } else { "?2 IS NULL" };
+    let state = match filter.state {
+        None => "",
+        Some(DeliveryState::Pending) => "AND n.id IN (SELECT notice FROM deliveries WHERE state = 'pending')",
+        Some(DeliveryState::Failed) => "AND n.id IN (SELECT notice FROM deliveries WHERE state = 'failed')",
+        Some(DeliveryState::Delivered) => {
+            "AND EXISTS (SELECT 1 FROM deliveries d WHERE d.notice = n.id AND d.state = 'delivered')"
+        }
+    };
+    format!(
+        "SELECT n.id, n.kind, c.name, n.data, n.at FROM notices n LEFT JOIN customers c ON c.number = n.customer
+         WHERE n.id < ?1 AND n.data <> '' AND {kind} {state} ORDER BY n.id DESC LIMIT ?3"
+    )
 }
 
 fn read_delivery(row: &Row<'_>) -> rusqlite::Result<DeliveryRow> {

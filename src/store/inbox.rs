@@ -27,8 +27,9 @@ pub struct NewEvent {
     pub id: String,
     pub kind: String,
     pub created: i64,
-    /// None: it changes nothing here, and is stored as ignored.
-    pub facts: Option<EventFacts>,
+    /// Else it changes nothing here, and is stored as ignored.
+    pub means_something: bool,
+    pub facts: EventFacts,
     /// The whole of it, sealed.
     pub payload: Option<Vec<u8>>,
     /// `Stripe-Signature` and body for another handler.
@@ -49,6 +50,8 @@ pub struct InboxRow {
     pub created: i64,
     pub facts: EventFacts,
     pub tries: u32,
+    /// An operator wants it applied again.
+    pub is_replayed: bool,
 }
 
 /// What became of an event.
@@ -74,7 +77,7 @@ impl Store {
     pub async fn due_events(&self, now: i64, limit: u32) -> Result<Vec<InboxRow>> {
         self.read(move |db| {
             let mut query = db.prepare_cached(
-                "SELECT event_id, type, created, facts, tries FROM inbox
+                "SELECT event_id, type, created, facts, tries, replayed_at IS NOT NULL FROM inbox
                  WHERE state = 'pending' AND next_try_at <= ?1 ORDER BY next_try_at, received_at LIMIT ?2",
             )?;
             let rows = query.query_map(params![now, limit], |row| {
@@ -86,6 +89,7 @@ impl Store {
                     // Written by us; a row that cannot be read names nothing and is done.
                     facts: serde_json::from_str(&facts).unwrap_or_default(),
                     tries: row.get(4)?,
+                    is_replayed: row.get(5)?,
                 })
             })?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -127,9 +131,9 @@ impl Store {
 }
 
 fn receive(db: &Connection, event: &NewEvent, now: i64) -> Result<Stored> {
-    let state = if event.facts.is_some() { "pending" } else { "ignored" };
-    let facts = serde_json::to_string(&event.facts.clone().unwrap_or_default())
-        .map_err(|error| StoreError::Unreadable(error.to_string()))?;
+    let state = if event.means_something { "pending" } else { "ignored" };
+    let facts =
+        serde_json::to_string(&event.facts).map_err(|error| StoreError::Unreadable(error.to_string()))?;
     let new = db
         .prepare_cached(
             "INSERT OR IGNORE INTO inbox (event_id, type, created, received_at, facts, state, settled_at, payload)

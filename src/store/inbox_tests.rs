@@ -5,8 +5,8 @@ use crate::store::Cutoffs;
 use crate::store::tests::{NOW, Temporary};
 
 fn event(id: &str, means_something: bool) -> NewEvent {
-    let facts = means_something.then(EventFacts::default);
-    NewEvent { id: id.into(), kind: "invoice.paid".into(), created: NOW, facts, ..NewEvent::default() }
+    let (id, kind) = (id.into(), "invoice.paid".into());
+    NewEvent { id, kind, created: NOW, means_something, ..NewEvent::default() }
 }
 
 async fn settle(store: &Store, event: &str, outcome: InboxOutcome) {
@@ -21,6 +21,12 @@ async fn an_event_is_kept_for_its_time_whatever_became_of_it_but_not_while_it_wa
     }
     settle(&store, "done", InboxOutcome::Done { effects: vec!["linked".into()] }).await;
     settle(&store, "failed", InboxOutcome::Failed { reason: "poison".into() }).await;
+    for (state, id) in [("ignored", "ignored"), ("done", "done"), ("failed", "failed"), ("pending", "waits")]
+    {
+        let filter = EventFilter { state: Some(state), ..EventFilter::default() };
+        let rows = store.events(filter, 9).await.expect("reads");
+        assert_eq!(rows.iter().map(|row| &*row.event_id).collect::<Vec<_>>(), [id], "{state}");
+    }
     let ids = async || {
         let rows = store.events(EventFilter::default(), 9).await.expect("reads");
         rows.into_iter().map(|row| row.event_id).collect::<Vec<_>>()

@@ -27,7 +27,8 @@ pub struct EventRow {
 /// Which events are asked for.
 #[derive(Clone, Debug, Default)]
 pub struct EventFilter {
-    pub state: Option<String>,
+    /// pending, done, ignored or failed.
+    pub state: Option<&'static str>,
     pub kind: Option<String>,
     /// Behind this one: when it came, and its id.
     pub after: Option<(i64, String)>,
@@ -52,13 +53,16 @@ impl Store {
     /// The latest first.
     pub async fn events(&self, filter: EventFilter, limit: u32) -> Result<Vec<EventRow>> {
         self.scan(move |db| {
+            // As a word: only so is the index of those that have failed used, or that of those that wait.
+            let state = filter.state.map(|state| format!("AND state = '{state}'")).unwrap_or_default();
+            let by = if filter.state == Some("pending") { "INDEXED BY inbox_pending" } else { "" };
             let mut query = db.prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM inbox
-                 WHERE (received_at, event_id) < (?1, ?2) AND (?3 IS NULL OR state = ?3) AND (?4 IS NULL OR type = ?4)
-                 ORDER BY received_at DESC, event_id DESC LIMIT ?5"
+                "SELECT {COLUMNS} FROM inbox {by}
+                 WHERE (received_at, event_id) < (?1, ?2) {state} AND (?3 IS NULL OR type = ?3)
+                 ORDER BY received_at DESC, event_id DESC LIMIT ?4"
             ))?;
             let (at, id) = filter.after.unwrap_or((i64::MAX, String::new()));
-            let rows = query.query_map(params![at, id, filter.state, filter.kind, limit], read_row)?;
+            let rows = query.query_map(params![at, id, filter.kind, limit], read_row)?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
         .await

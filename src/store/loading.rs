@@ -3,10 +3,11 @@
 use rusqlite::{Connection, Row};
 
 use super::{
-    Adjustments, CustomerRow, KeyRow, Result, Store, Total, adjustments, credits, customers, idempotency,
-    subscriptions, totals,
+    Adjustments, CustomerRow, FactsVersion, Grant, KeyRow, Result, Store, Total, adjustments, credits,
+    customers, facts, idempotency, subscriptions, totals,
 };
 use crate::domain::credits::Lot;
+use crate::domain::facts::Holder;
 use crate::domain::period::Period;
 use crate::domain::subscription::Facts;
 
@@ -20,6 +21,8 @@ pub struct Wanted {
     pub keys_after: i64,
     /// The latest so many.
     pub most_keys: usize,
+    /// What their grants were at first, and the version of what is told of them: this node is one of several.
+    pub with_grants: bool,
 }
 
 /// A customer as the store knows them.
@@ -35,6 +38,10 @@ pub struct Loaded<U> {
     pub keys: Vec<KeyRow>,
     /// What is left of the customer's grants.
     pub lots: Vec<Lot>,
+    /// Those that have not expired, where they were asked for.
+    pub grants: Vec<Grant>,
+    /// Of the facts that all this follows from; zeros where it was not asked for or nothing was told.
+    pub version: FactsVersion,
 }
 
 impl Store {
@@ -51,7 +58,7 @@ impl Store {
             let known = find(db, &asked.name)?;
             let linked = known
                 .filter(|known| asked.claimed.is_none() || known.customer.stripe_customer == asked.claimed);
-            linked.map(|known| read(db, known, &asked, meaning)).transpose()
+            linked.map(|known| read(db, known, &asked, now, meaning)).transpose()
         });
         if let Some(loaded) = known.await? {
             return Ok(loaded);
@@ -59,7 +66,7 @@ impl Store {
         self.write(move |db| {
             customers::register(db, &wanted.name, wanted.claimed.as_deref(), now)?;
             let known = find(db, &wanted.name)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-            read(db, known, &wanted, understand)
+            read(db, known, &wanted, now, understand)
         })
         .await
     }
@@ -107,15 +114,20 @@ fn read<U>(
     db: &Connection,
     known: Known,
     wanted: &Wanted,
+    now: i64,
     understand: impl Fn(&[Facts], &Adjustments) -> (U, Period),
 ) -> Result<Loaded<U>> {
-    let Known { customer, is_listed, marks, facts } = known;
+    let Known { customer, is_listed, marks, facts: known } = known;
     let number = customer.number;
     let adjusted = marks & IS_ADJUSTED != 0;
     let adjustments = if adjusted { adjustments::of(db, number)? } else { Adjustments::default() };
-    let (understood, period) = understand(&facts, &adjustments);
+    let (understood, period) = understand(&known, &adjustments);
     let lots = if marks & HAS_CREDITS != 0 { credits::lots(db, number)? } else { Vec::new() };
     let totals = totals::of(db, number, period.start)?;
     let keys = idempotency::latest(db, number, wanted.keys_after, wanted.most_keys)?;
-    Ok(Loaded { customer, is_listed, understood, totals, keys, lots })
+    let grants = if wanted.with_grants { credits::grants(db, number, now)? } else { Vec::new() };
+    let holder = || Holder::Customer(customer.name.clone());
+    let version = if wanted.with_grants { facts::version_of(db, &holder())? } else { None };
+    let version = version.unwrap_or(facts::NOTHING_TOLD);
+    Ok(Loaded { customer, is_listed, understood, totals, keys, lots, grants, version })
 }

@@ -8,7 +8,13 @@ use crate::domain::period::Period;
 use crate::domain::subscription::{Facts, Status};
 
 fn wanted(name: &str, claimed: Option<&str>) -> Wanted {
-    Wanted { name: name.into(), claimed: claimed.map(Into::into), keys_after: 0, most_keys: 10 }
+    Wanted {
+        name: name.into(),
+        claimed: claimed.map(Into::into),
+        keys_after: 0,
+        most_keys: 10,
+        with_grants: false,
+    }
 }
 
 async fn load(store: &Store, wanted: Wanted) -> Loaded<usize> {

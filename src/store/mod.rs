@@ -23,6 +23,7 @@ mod customers;
 mod customers_list;
 mod deliveries;
 mod estimates;
+mod facts;
 mod forwards;
 mod idempotency;
 mod inbox;
@@ -55,11 +56,14 @@ pub use adjustments::{Adjustments, OverrideRow};
 pub use audit::{Act, AuditRow};
 pub use checkouts::{CheckoutKind, CheckoutRow, OpenCheckout};
 pub use closed_checkouts::{BegunCheckout, CheckoutEnd};
-pub use credits::{CreditAct, CreditGrant, CreditKey, CreditRow, CreditUse};
+pub use credits::{CreditAct, CreditGrant, CreditKey, CreditRow, CreditUse, Grant};
 pub use customers::{CustomerRow, LinkedBy, NewLink};
 pub use customers_list::{CustomerFilter, CustomerListing, TierFilter};
-pub use deliveries::{Delivery, DeliveryRow, NoticeFilter, NoticeRow, Retry, Subscriber, Tried};
+pub use deliveries::{
+    Delivery, DeliveryRow, DeliveryState, NoticeFilter, NoticeRow, Retry, Subscriber, Tried, Untold,
+};
 pub use estimates::Estimate;
+pub use facts::{FactsToPut, FactsVersion, Merged};
 pub use forwards::Forward;
 pub use idempotency::{KeyChange, KeyNews, KeyRow};
 pub use inbox::{EventFacts, InboxOutcome, InboxRow, NewEvent, Stored};
@@ -70,12 +74,14 @@ pub use names::NameKind;
 pub use notices::NewNotice;
 pub use operations::{Begun, Sha256Digest};
 pub use outbox::{
-    Account, Due, Holdings, MinuteHoldings, NeverArrived, OutboxCounts, OutboxFilter, OutboxRow, Outcome,
-    RESEND_WITHIN_SECONDS, Reading, Rejection, Repair, RepairRow, RepairState, Retried, RetryOutcome,
-    SealCursor, SealPlan, SealScope, Sealed, Unanswered, WaitingEvent, retry_dead_in,
+    ARRIVED_BEFORE, Account, Due, FenceRow, FencedRow, Holdings, MinuteHoldings, Naming, NeverArrived,
+    NewFence, OutboxCounts, OutboxFilter, OutboxRow, Outcome, RESEND_WITHIN_SECONDS, Reading, Rejection,
+    Repair, RepairRow, RepairState, Retried, RetryOutcome, SealCursor, SealPlan, SealScope, Sealed,
+    TakenAnswer, TakenEvent, TakenRow, Unanswered, Unsent, UnsentRow, UnsentTotal, WaitingEvent,
+    retry_dead_in, row_of_total,
 };
 pub use payments::{PaymentKind, PaymentRow};
-pub use people::{Erased, StillNeeded};
+pub use people::{Erased, EventsOf, StillNeeded};
 pub use reading::StoreReader;
 pub use receipts::{MeterEventReceipt, TotalReceipt};
 pub use retention::Cutoffs;
@@ -130,11 +136,13 @@ pub struct Store {
 }
 
 /// What leads from each version of the tables to the next, the first from none.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
     include_str!("schema/4.sql"),
+    include_str!("schema/5.sql"),
+    include_str!("schema/6.sql"),
 ];
 
 impl Store {
@@ -224,6 +232,8 @@ fn unsigned(value: i64) -> u64 {
 
 #[cfg(test)]
 mod credits_tests;
+#[cfg(test)]
+mod facts_tests;
 #[cfg(test)]
 mod idempotency_tests;
 #[cfg(test)]

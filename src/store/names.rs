@@ -1,8 +1,9 @@
-//! Names that usage records refer to by number.
+//! Names that usage records refer to by number. Those of members are numbered for each customer apart, so that they
+//! can be erased with theirs; a number never comes to stand for another name.
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension};
 
 use super::{Result, Store, StoreError};
 
@@ -11,7 +12,6 @@ pub enum NameKind {
     Route,
     Tier,
     Meter,
-    Member,
 }
 
 impl NameKind {
@@ -20,7 +20,6 @@ impl NameKind {
             Self::Route => "route",
             Self::Tier => "tier",
             Self::Meter => "meter",
-            Self::Member => "member",
         }
     }
 }
@@ -28,15 +27,15 @@ impl NameKind {
 impl Store {
     /// The durable numbers of names, in their order; new names get new numbers.
     pub fn number_names(&self, kind: NameKind, names: Vec<String>) -> Result<Vec<u32>> {
-        self.write_blocking(move |db| names.iter().map(|name| number(db, kind, name)).collect())
+        self.write_blocking(move |db| names.iter().map(|name| number(db, kind.as_str(), name)).collect())
     }
 
-    /// The durable number of a member.
-    pub async fn number_member(&self, name: String) -> Result<u32> {
+    /// The durable number of a customer's member.
+    pub async fn number_member(&self, customer: u32, name: String) -> Result<u32> {
         let asked = name.clone();
-        match self.read(move |db| find(db, NameKind::Member, &asked)).await? {
+        match self.read(move |db| find(db, &member_of(customer), &asked)).await? {
             Some(number) => Ok(number),
-            None => self.write(move |db| number(db, NameKind::Member, &name)).await,
+            None => self.write(move |db| number(db, &member_of(customer), &name)).await,
         }
     }
 
@@ -65,18 +64,29 @@ impl Store {
     }
 }
 
-fn find(db: &Connection, kind: NameKind, name: &str) -> Result<Option<u32>> {
+/// The kind of the names of a customer's members.
+pub(super) fn member_of(customer: u32) -> String {
+    format!("member of {customer}")
+}
+
+/// Forgets how a customer's members are called. No claim can spell a space.
+pub(super) fn forget_members(db: &Connection, customer: u32) -> Result<()> {
+    db.execute("UPDATE names SET name = 'erased ' || number WHERE kind = ?1", [member_of(customer)])?;
+    Ok(())
+}
+
+fn find(db: &Connection, kind: &str, name: &str) -> Result<Option<u32>> {
     let found = db
         .prepare_cached("SELECT number FROM names WHERE kind = ?1 AND name = ?2")?
-        .query_row(params![kind.as_str(), name], |row| row.get(0))
+        .query_row([kind, name], |row| row.get(0))
         .optional()?;
     Ok(found)
 }
 
-fn number(db: &Connection, kind: NameKind, name: &str) -> Result<u32> {
+fn number(db: &Connection, kind: &str, name: &str) -> Result<u32> {
     if let Some(number) = find(db, kind, name)? {
         return Ok(number);
     }
-    db.execute("INSERT INTO names (kind, name) VALUES (?1, ?2)", params![kind.as_str(), name])?;
+    db.execute("INSERT INTO names (kind, name) VALUES (?1, ?2)", [kind, name])?;
     u32::try_from(db.last_insert_rowid()).map_err(|_| StoreError::Unreadable("more than 2^32 names".into()))
 }

@@ -70,13 +70,20 @@ fn is_known(db: &Connection, cause: &str) -> Result<bool> {
 }
 
 impl Store {
-    /// Below so many credits a customer is told, once for each grant; never with 0. The tables do it.
-    pub fn set_credits_low(&self, units: u64) -> Result<()> {
+    /// Below so many credits a customer is told, once for each grant; never with 0. The tables do it, and name the
+    /// default tier where no other is in force.
+    pub fn set_credits_low(&self, units: u64, default_tier: Option<&str>) -> Result<()> {
+        let facts =
+            [("credits_low", Some(units.to_string())), ("default_tier", default_tier.map(str::to_owned))];
         self.write_blocking(move |db| {
-            db.execute(
-                "INSERT OR REPLACE INTO meta VALUES ('credits_low', ?1)",
-                [units.to_string().into_bytes()],
-            )?;
+            for (key, value) in facts {
+                match value {
+                    Some(value) => {
+                        db.execute("INSERT OR REPLACE INTO meta VALUES (?1, ?2)", (key, value.into_bytes()))?
+                    }
+                    None => db.execute("DELETE FROM meta WHERE key = ?1", [key])?,
+                };
+            }
             Ok(())
         })
     }

@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::super::{NoticeFilter, Retry, Subscriber, Tried};
+use super::super::deliveries::listing;
+use super::super::{DeliveryState, NoticeFilter, Retry, Subscriber, Tried};
 use super::*;
 
 const NOW: i64 = 1_795_174_000;
@@ -91,7 +92,10 @@ async fn the_log_tells_what_became_of_each_delivery() {
     };
     assert_eq!(list(NoticeFilter::default()).await, [3, 2, 1]);
     assert_eq!(list(NoticeFilter { before: Some(3), ..NoticeFilter::default() }).await, [2, 1]);
-    assert_eq!(list(NoticeFilter { state: Some("failed".to_owned()), ..NoticeFilter::default() }).await, [2]);
+    assert_eq!(
+        list(NoticeFilter { state: Some(DeliveryState::Failed), ..NoticeFilter::default() }).await,
+        [2]
+    );
     let kind = Some("quota.reached".to_owned());
     assert_eq!(list(NoticeFilter { kind, ..NoticeFilter::default() }).await, [0; 0]);
     let rows = store.notices(NoticeFilter { before: Some(3), limit: 1, ..NoticeFilter::default() });
@@ -119,17 +123,21 @@ async fn what_is_settled_goes_after_its_time_and_its_cause_later() {
     prune(NOW + 1, NOW + 1).await;
     assert_eq!(left().await, [1], "it is kept for what waits");
     let known = vec!["all".to_owned()];
-    assert_eq!(store.give_up_other_targets(known, NOW).await.expect("gives up"), 1);
+    assert_eq!(store.give_up_other_targets(&known, NOW).await.expect("gives up"), 1);
     prune(NOW + 1, NOW).await;
-    assert_eq!(left().await, [0], "it is not told again");
+    assert_eq!(left().await, [0; 0], "what it said is kept no longer");
+    assert!(
+        !store.notify(notice(NoticeKind::TierChanged, "a"), NOW).await.expect("writes"),
+        "but that it was"
+    );
     prune(NOW + 1, NOW + 1).await;
-    assert_eq!(left().await, [0; 0]);
+    assert!(store.notify(notice(NoticeKind::TierChanged, "a"), NOW).await.expect("writes"));
 }
 
 #[tokio::test]
 async fn low_credits_are_told_once_for_each_grant() {
     let Temporary { store, _folder } = store();
-    store.set_credits_low(10).expect("writes");
+    store.set_credits_low(10, Some("free")).expect("writes");
     store.customer("acme".to_owned(), None, NOW).await.expect("registers");
     let change = async |sql: &'static str| {
         store.write(move |db| Ok(db.execute(sql, [])?)).await.expect("writes");
@@ -149,11 +157,50 @@ async fn low_credits_are_told_once_for_each_grant() {
     let taken = "INSERT INTO credits (customer, at, kind, units, balance) VALUES (1, 8, 'taken', -9, 0)";
     assert_eq!(change(taken).await, [0, 9], "a new grant is told of anew");
     let rows = store.notices(NoticeFilter { limit: 1, ..NoticeFilter::default() }).await.expect("reads");
-    let data = json!({ "customer": "acme", "tier": null, "status": "no_subscription", "credits": 0 });
+    let data = json!({ "customer": "acme", "tier": "free", "status": "no_subscription", "credits": 0 });
     assert_eq!((rows[0].kind.as_str(), &rows[0].data), ("credits.low", &data));
-    store.set_credits_low(0).expect("writes");
+    store.set_credits_low(0, None).expect("writes");
     let last = "INSERT INTO credits (customer, at, kind, units, balance) VALUES (1, 9, 'granted', 1, 1)";
     assert_eq!(change(last).await, [0, 9]);
     let expired = "INSERT INTO credits (customer, at, kind, units, balance) VALUES (1, 9, 'expired', -1, 0)";
     assert_eq!(change(expired).await, [0, 9], "with 0 nobody is told");
+}
+
+#[tokio::test]
+async fn the_log_is_found_by_index_and_sorts_nothing() {
+    let Temporary { store, _folder } = store();
+    for kind in [None, Some("quota.reached".to_owned())] {
+        for state in [None, Some(DeliveryState::Pending), Some(DeliveryState::Failed)] {
+            let filter = NoticeFilter { kind: kind.clone(), state, ..NoticeFilter::default() };
+            let plan = plan(&store, listing(&filter)).await;
+            let sought =
+                if filter.kind.is_some() { "SEARCH n USING INDEX notices_by_kind" } else { "SEARCH n" };
+            assert!(plan[0].starts_with(sought), "{filter:?}: {plan:?}");
+            let all = plan.iter().filter(|step| step.starts_with("SCAN") || step.contains("TEMP"));
+            let of_the_state = all.clone().filter(|step| step.contains("deliveries_"));
+            assert_eq!(all.count(), of_the_state.count(), "{filter:?}: {plan:?}");
+        }
+    }
+}
+
+/// How the rows of a query are found.
+async fn plan(store: &Store, query: String) -> Vec<String> {
+    let steps = store.read(move |db| {
+        let mut query = db.prepare(&format!("EXPLAIN QUERY PLAN {query}"))?;
+        let steps = query.query_map(params![1, "quota.reached", 1], |row| row.get(3))?;
+        Ok(steps.collect::<rusqlite::Result<_>>()?)
+    });
+    steps.await.expect("explains")
+}
+
+#[tokio::test]
+async fn what_was_given_up_is_sent_again_however_much_it_is() {
+    let Temporary { store, _folder } = store();
+    let failed = "WITH RECURSIVE n (id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < 1234)
+        INSERT INTO deliveries (notice, target, state, tries, next_try_at, settled_at)
+        SELECT id, iif(id % 2, 'all', 'some'), 'failed', 8, 0, 0 FROM n";
+    store.write(move |db| Ok(db.execute(failed, [])?)).await.expect("writes");
+    assert_eq!(store.retry_deliveries("all".to_owned(), NOW).await.expect("writes"), 617);
+    assert_eq!(store.pending_deliveries().await.expect("counts"), 617);
+    assert_eq!(store.retry_deliveries("all".to_owned(), NOW).await.expect("writes"), 0);
 }

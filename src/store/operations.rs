@@ -9,8 +9,6 @@ use super::{Result, Store};
 
 /// How long a key stands for what was asked under it; as long as Stripe's own.
 const REMEMBERED_SECONDS: i64 = 86_400;
-/// How long closed checkouts are kept.
-const CHECKOUTS_KEPT_SECONDS: i64 = 90 * 86_400;
 const SLICE: u32 = 1_000;
 
 pub type Sha256Digest = [u8; 32];
@@ -72,18 +70,11 @@ impl Store {
         .await
     }
 
-    /// Removes what no key stands for any more, and checkouts closed long ago, a slice at a time. Answers whether more
-    /// may be left.
+    /// Removes what no key stands for any more, a slice at a time. Answers whether more may be left.
     pub async fn prune_operations(&self, now: i64) -> Result<bool> {
+        let before = now.saturating_sub(REMEMBERED_SECONDS);
         self.write(move |db| {
-            let mut more = false;
-            for (delete, kept) in
-                [(OLD_OPERATIONS, REMEMBERED_SECONDS), (OLD_CHECKOUTS, CHECKOUTS_KEPT_SECONDS)]
-            {
-                let removed = db.prepare_cached(delete)?.execute(params![now.saturating_sub(kept), SLICE])?;
-                more |= removed == SLICE as usize;
-            }
-            Ok(more)
+            Ok(db.prepare_cached(OLD_OPERATIONS)?.execute(params![before, SLICE])? == SLICE as usize)
         })
         .await
     }
@@ -91,8 +82,6 @@ impl Store {
 
 const OLD_OPERATIONS: &str = "DELETE FROM operations WHERE (customer, key) IN
     (SELECT customer, key FROM operations WHERE at < ?1 LIMIT ?2)";
-const OLD_CHECKOUTS: &str = "DELETE FROM checkouts WHERE session IN
-    (SELECT session FROM checkouts WHERE at < ?1 AND state <> 'open' LIMIT ?2)";
 
 fn begin(
     db: &Connection,

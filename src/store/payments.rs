@@ -83,11 +83,15 @@ fn is_news(db: &Connection, row: &PaymentRow) -> Result<bool> {
 fn note(db: &Connection, row: &PaymentRow) -> Result<bool> {
     let news = is_news(db, row)?;
     if news {
+        // The link may have come since the payer was looked for: then the invoice is due at once.
         db.prepare_cached(
-            "INSERT INTO payments (id, customer, stripe_customer, kind, outcome, attempts, amount_minor,
-                                   overage_minor, currency, at, reason)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+            "WITH payer AS (SELECT min(number) AS late FROM customers WHERE ?2 IS NULL AND stripe_customer = ?3)
+             INSERT INTO payments (id, customer, stripe_customer, kind, outcome, attempts, amount_minor,
+                                   overage_minor, currency, at, reason, due)
+             SELECT ?1, coalesce(?2, late), ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, late IS NOT NULL
+             FROM payer WHERE TRUE
              ON CONFLICT (id) DO UPDATE SET customer = coalesce(excluded.customer, customer),
+                due = max(due, excluded.due),
                 outcome = excluded.outcome, attempts = excluded.attempts, amount_minor = excluded.amount_minor,
                 overage_minor = excluded.overage_minor, at = excluded.at, reason = excluded.reason",
         )?
@@ -182,5 +186,22 @@ mod tests {
         assert_eq!(store.due_invoices(9).await.expect("reads"), ["in_1"]);
         store.invoice_is_done("in_1".to_owned()).await.expect("notes");
         assert_eq!(store.due_invoices(9).await.expect("reads"), [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn a_payment_whose_customer_was_linked_while_it_was_looked_at_is_due_at_once() {
+        let (_folder, store) = open();
+        for name in ["first", "second"] {
+            let link = NewLink { customer: name.to_owned(), stripe_customer: "cus_1".to_owned() };
+            store.link(link, 100).await.expect("links");
+        }
+        store.note_payment(row(true, 1)).await.expect("notes");
+        assert_eq!(store.due_invoices(9).await.expect("reads"), ["in_1"]);
+        let known = PaymentRow { id: "in_2".to_owned(), customer: Some(2), ..row(true, 1) };
+        store.note_payment(known).await.expect("notes");
+        assert_eq!(store.due_invoices(9).await.expect("reads"), ["in_1"], "whose payer is known is not");
+        let audited = store.audit_rows(None, None, 9).await.expect("reads");
+        let noted = audited.iter().filter(|row| row.action == "payment_succeeded").count();
+        assert_eq!(noted, 2);
     }
 }

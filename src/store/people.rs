@@ -3,9 +3,9 @@
 //! # What erasing promises
 //!
 //! - Nothing that is still owed or to be reported is lost: it is refused before.
-//! - Afterwards nothing in the store leads from the customer's name to what they used or paid, nor back: usage,
-//!   credits, payments and the audit trail stay under a number and a name that no token can spell. A payment keeps the
-//!   ids that Stripe gave it, as books must.
+//! - Afterwards nothing in the store leads from the names of the customer and of their members to what they used or
+//!   paid, nor back: usage, credits, payments and the audit trail stay under a number and a name that no token can
+//!   spell. A payment keeps the ids that Stripe gave it, as books must.
 //! - It is one transaction, with its audit row.
 
 use rusqlite::types::ValueRef;
@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::{Map, Value};
 
 use super::audit::{self, Act};
-use super::{Result, Store, credits, customers};
+use super::{Result, Store, credits, customers, facts, names};
 
 /// What became of the wish to erase somebody.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,10 +33,14 @@ pub enum StillNeeded {
     MeterEvents,
     #[error("usage of this customer is still to be reported: POST /admin/outbox/flush, then try again")]
     Usage,
+    #[error(
+        "the event {0} of this customer waits to be applied or handed on: see /admin/webhooks, and try again"
+    )]
+    Event(String),
 }
 
 /// What is exported, and how it is found by a customer's number and Stripe customer.
-const EXPORTED: [(&str, &str); 14] = [
+const EXPORTED: [(&str, &str); 16] = [
     (
         "customer",
         "SELECT number, name, stripe_customer, linked_by, strftime('%FT%TZ', linked_at, 'unixepoch') AS linked_at,
@@ -45,6 +49,7 @@ const EXPORTED: [(&str, &str); 14] = [
                 strftime('%FT%TZ', trial_at, 'unixepoch') AS trial_at
          FROM customers WHERE number = ?1",
     ),
+    ("members", "SELECT number, name FROM names WHERE kind = 'member of ' || ?1 ORDER BY number"),
     ("subscriptions", "SELECT id, status, tier, facts FROM subscriptions WHERE stripe_customer = ?2 ORDER BY id"),
     (
         "changes",
@@ -102,6 +107,11 @@ const EXPORTED: [(&str, &str); 14] = [
          FROM inbox WHERE facts ->> '$.stripe_customer' = ?2 ORDER BY received_at",
     ),
     (
+        "messages",
+        "SELECT id, kind, data, strftime('%FT%TZ', at, 'unixepoch') AS at
+         FROM notices WHERE customer = ?1 AND data <> '' ORDER BY id",
+    ),
+    (
         "audit",
         "SELECT strftime('%FT%TZ', at, 'unixepoch') AS at, action, actor, detail, before, after
          FROM audit WHERE customer = ?1 ORDER BY id",
@@ -117,16 +127,29 @@ const FORGOTTEN: [&str; 10] = [
     "DELETE FROM blocks WHERE customer = ?1",
     "DELETE FROM deliveries WHERE notice IN (SELECT id FROM notices WHERE customer = ?1)",
     "DELETE FROM notices WHERE customer = ?1",
-    "UPDATE credits SET reason = NULL WHERE customer = ?1",
+    // A cause of an operator's holds what they wrote; one of Stripe's keeps a payment from being granted again.
+    "UPDATE credits SET reason = NULL, cause = iif(cause LIKE 'operator:%', 'operator:' || id, cause)
+     WHERE customer = ?1",
     "UPDATE audit SET detail = '' WHERE customer = ?1",
     // What comes late is recorded, and no more reported: nobody at Stripe stands for them.
     "UPDATE totals SET sealable = 0 WHERE customer = ?1",
 ];
 
-/// Events are found by what they name. That looks at all that are kept.
+/// Events are found by what they name.
 const EVENTS: &str = "SELECT event_id FROM inbox
-    WHERE facts ->> '$.stripe_customer' = ?1 OR facts ->> '$.tollgate_customer' = ?2
-       OR facts ->> '$.client_reference_id' = ?2";
+    WHERE (facts ->> '$.stripe_customer' = ?1 OR facts ->> '$.tollgate_customer' = ?2
+       OR facts ->> '$.client_reference_id' = ?2)";
+
+/// Of these something is still to be done, which would name the customer again.
+const WAITING: &str = "event_id IN (SELECT event_id FROM inbox WHERE state = 'pending'
+    UNION ALL SELECT event_id FROM forwards)";
+
+/// The events of somebody who is to be erased, as far as they had come at an instant.
+#[derive(Clone, Debug)]
+pub struct EventsOf {
+    ids: Vec<String>,
+    at: i64,
+}
 
 impl Store {
     /// All that is kept of a customer, by what it is. Instants are in UTC.
@@ -141,11 +164,25 @@ impl Store {
         .await
     }
 
-    /// Erases the customer of that name.
-    pub async fn erase_customer(&self, name: String, now: i64) -> Result<Erased> {
-        let named = name.clone();
-        let events = self.scan(move |db| events_of(db, &named)).await?;
-        self.write(move |db| erase(db, &name, &events, now)).await
+    /// Looks for the events of the customer of that name among all that are kept, which takes its time.
+    pub async fn events_of_customer(&self, name: String, now: i64) -> Result<EventsOf> {
+        self.scan(move |db| {
+            let customer = customers::by_name(db, &name)?.and_then(|row| row.stripe_customer);
+            Ok(EventsOf { ids: events_of(db, &name, customer.as_deref(), "true")?, at: now })
+        })
+        .await
+    }
+
+    /// Erases the customer of that name, and what their events tell of them.
+    pub async fn erase_customer(&self, name: String, events: EventsOf, now: i64) -> Result<Erased> {
+        self.write(move |db| {
+            let erased = erase(db, &name, events, now)?;
+            if matches!(erased, Erased::As(_)) {
+                facts::note_erasure(db, &name, now)?;
+            }
+            Ok(erased)
+        })
+        .await
     }
 }
 
@@ -173,28 +210,32 @@ fn object(row: &Row<'_>, names: &[String]) -> rusqlite::Result<Value> {
     Ok(Value::Object(object))
 }
 
-fn events_of(db: &Connection, name: &str) -> Result<Vec<String>> {
-    let Some(row) = customers::by_name(db, name)? else { return Ok(Vec::new()) };
-    let mut query = db.prepare_cached(EVENTS)?;
-    let rows = query.query_map(params![row.stripe_customer, name], |row| row.get(0))?;
+/// Among `which` of the inbox.
+fn events_of(db: &Connection, name: &str, stripe_customer: Option<&str>, which: &str) -> Result<Vec<String>> {
+    let mut query = db.prepare(&format!("{EVENTS} AND {which}"))?;
+    let rows = query.query_map(params![stripe_customer, name], |row| row.get(0))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-fn erase(db: &Connection, name: &str, events: &[String], now: i64) -> Result<Erased> {
+fn erase(db: &Connection, name: &str, events: EventsOf, now: i64) -> Result<Erased> {
     let Some(row) = customers::by_name(db, name)? else { return Ok(Erased::Unknown) };
-    let number = row.number;
-    if let Some(needed) = still_needed(db, number, row.stripe_customer.as_deref())? {
+    let (number, stripe_customer) = (row.number, row.stripe_customer.as_deref());
+    if let Some(needed) = still_needed(db, number, stripe_customer)? {
         return Ok(Erased::Refused(needed));
     }
+    if let Some(waits) = events_of(db, name, stripe_customer, WAITING)?.pop() {
+        return Ok(Erased::Refused(StillNeeded::Event(waits)));
+    }
+    let EventsOf { mut ids, at } = events;
+    ids.extend(events_of(db, name, stripe_customer, &format!("received_at >= {at}"))?);
+    // First: it may be told as few credits are, and that goes with all messages.
+    credits::forfeit(db, number, now)?;
     for forget in FORGOTTEN {
         db.execute(forget, [number])?;
     }
-    credits::forfeit(db, number, now)?;
-    // Those that wait still have something to tell.
-    let mut forget = db.prepare(
-        "UPDATE inbox SET facts = '{}', payload = NULL WHERE event_id = ?1 AND state <> 'pending'",
-    )?;
-    for event in events {
+    names::forget_members(db, number)?;
+    let mut forget = db.prepare("UPDATE inbox SET facts = '{}', payload = NULL WHERE event_id = ?1")?;
+    for event in &ids {
         forget.execute([event])?;
     }
     // No claim can spell a space.
@@ -246,3 +287,7 @@ fn still_needed(db: &Connection, number: u32, stripe_customer: Option<&str>) -> 
         "SELECT EXISTS (SELECT 1 FROM totals WHERE customer = ?1 AND sealable AND reportable > sealed)";
     Ok(exists(unsealed)?.then_some(StillNeeded::Usage))
 }
+
+#[cfg(test)]
+#[path = "people_tests.rs"]
+mod tests;

@@ -86,6 +86,7 @@ impl StoreReader {
         let mut query = self.db.prepare_cached(
             "SELECT identifier, value, timestamp, state, coalesce(answer, reason), tries, settled_at FROM outbox
              WHERE customer = ?1 AND meter = ?2 AND period_start = ?3 AND next_record > ?4 AND kind = 'usage'
+               AND fence IS NULL
                AND timestamp >= ?5
              ORDER BY next_record, sequence LIMIT 1",
         )?;

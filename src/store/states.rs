@@ -27,17 +27,20 @@ pub struct StateChange {
 }
 
 impl Store {
-    /// Notes the state of a customer. What has changed is kept, with its audit row and the notices that tell of it, in
-    /// one transaction; `None` when nothing has.
+    /// Notes the state of a customer, who was on the default tier if nothing was noted before. What has changed is kept,
+    /// with its audit row and the notices that tell of it, in one transaction; `None` when nothing has.
     pub async fn note_state(
         &self,
         customer: u32,
         state: State,
+        default_tier: Option<String>,
         tell: impl FnOnce(&StateChange) -> Vec<NewNotice> + Send + 'static,
         now: i64,
     ) -> Result<Option<StateChange>> {
         self.write(move |db| {
-            let Some(change) = change(db, customer, state, now)? else { return Ok(None) };
+            let Some(change) = change(db, customer, state, default_tier.as_deref(), now)? else {
+                return Ok(None);
+            };
             for notice in tell(&change) {
                 notices::add(db, &notice, now)?;
             }
@@ -47,10 +50,16 @@ impl Store {
     }
 }
 
-fn change(db: &Connection, customer: u32, to: State, now: i64) -> Result<Option<StateChange>> {
+fn change(
+    db: &Connection,
+    customer: u32,
+    to: State,
+    default_tier: Option<&str>,
+    now: i64,
+) -> Result<Option<StateChange>> {
     let before: Option<(Option<String>, String)> = db
-        .prepare_cached("SELECT tier, status FROM customers WHERE number = ?1")?
-        .query_row([customer], |row| Ok((row.get(0)?, row.get(1)?)))
+        .prepare_cached("SELECT iif(state_since IS NULL, ?2, tier), status FROM customers WHERE number = ?1")?
+        .query_row(params![customer, default_tier], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     let Some((from_tier, from_status)) = before else { return Ok(None) };
     if from_tier == to.tier && from_status == to.status {

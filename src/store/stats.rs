@@ -4,6 +4,7 @@
 //! led to. Nothing here rounds: money is in minor units of one currency, and what has another one is counted apart.
 
 use rusqlite::{Connection, Params, Row, params};
+use serde::{Deserialize, Serialize};
 
 use super::{Result, Store, unsigned};
 
@@ -60,7 +61,7 @@ pub struct CustomerCount {
 }
 
 /// What became of invoices and payments in the span.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Takings {
     pub succeeded: u64,
     pub succeeded_minor: i64,
@@ -72,6 +73,19 @@ pub struct Takings {
     pub uncounted: u64,
 }
 
+impl Takings {
+    /// Those of another node.
+    pub fn add(&mut self, other: Self) {
+        let Self { succeeded, succeeded_minor, failed, failed_minor, overage_minor, uncounted } = other;
+        self.succeeded += succeeded;
+        self.succeeded_minor = self.succeeded_minor.saturating_add(succeeded_minor);
+        self.failed += failed;
+        self.failed_minor = self.failed_minor.saturating_add(failed_minor);
+        self.overage_minor = self.overage_minor.saturating_add(overage_minor);
+        self.uncounted += uncounted;
+    }
+}
+
 /// How often customers went from one tier to another in the span.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conversion {
@@ -81,7 +95,7 @@ pub struct Conversion {
 }
 
 /// What a customer used of all meters in the span.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopCustomer {
     pub customer: String,
     pub units: i64,
@@ -131,12 +145,12 @@ const CONVERSIONS: &str = "
     WHERE at >= ?1 AND at < ?2 AND coalesce(from_tier, ?3) IS NOT coalesce(to_tier, ?3)
     GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2";
 
-/// Usage is kept by the hour: an hour counts where it begins.
+/// Usage is kept by the hour: an hour counts where it begins. Hours are found customer by customer, so that those
+/// before the span, which may be years, are not read.
 const TOP: &str = "
-    SELECT c.name, h.units, h.requests
-    FROM (SELECT customer, sum(units) AS units, sum(requests) AS requests FROM hourly
-          WHERE hour >= ?1 AND hour < ?2 GROUP BY customer) h JOIN customers c ON c.number = h.customer
-    ORDER BY h.units DESC, h.customer LIMIT ?3";
+    SELECT c.name, sum(h.units) AS units, sum(h.requests)
+    FROM customers c CROSS JOIN hourly h ON h.customer = c.number AND h.hour >= ?1 AND h.hour < ?2
+    GROUP BY c.number ORDER BY units DESC, c.number LIMIT ?3";
 
 impl Store {
     /// Looks at all customers, subscriptions, changes, payments and hours: it may take its time.
@@ -204,4 +218,27 @@ fn read_takings(row: &Row<'_>) -> rusqlite::Result<Takings> {
         overage_minor: row.get(4)?,
         uncounted: unsigned(row.get(5)?),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_lies_before_the_span_is_not_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path()).expect("opens");
+        for (query, found_by) in [
+            (TOP, "SEARCH h USING PRIMARY KEY (customer=? AND hour>? AND hour<?)"),
+            (TAKINGS, "SEARCH payments USING INDEX payments_by_time (at>? AND at<?)"),
+            (CONVERSIONS, "SEARCH state_changes USING INDEX state_changes_by_time (at>? AND at<?)"),
+        ] {
+            let plan = store.scan(move |db| {
+                let plan = format!("EXPLAIN QUERY PLAN {query}");
+                list(db, &plan, params![1, 2, 3], |row| row.get::<_, String>(3))
+            });
+            let plan = plan.await.expect("explains");
+            assert!(plan.iter().any(|step| step == found_by), "{plan:?}");
+        }
+    }
 }

@@ -5,7 +5,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Result, Store, StoreError, audit, unsigned};
+use super::{Result, Store, StoreError, audit, facts, unsigned};
 use crate::domain::period::Period;
 use crate::domain::subscription::{Facts, Status};
 
@@ -131,33 +131,69 @@ impl Store {
 }
 
 fn upsert(db: &Connection, mut read: Upsert, now: i64) -> Result<bool> {
-    let known: Option<(String, u64)> = db
-        .prepare_cached("SELECT facts, version FROM subscriptions WHERE id = ?1")?
-        .query_row([&read.facts.id], |row| Ok((row.get(0)?, unsigned(row.get(1)?))))
+    let known: Option<(String, u64, Option<String>)> = db
+        .prepare_cached("SELECT facts, version, tier FROM subscriptions WHERE id = ?1")?
+        .query_row([&read.facts.id], |row| Ok((row.get(0)?, unsigned(row.get(1)?), row.get(2)?)))
         .optional()?;
-    if known.as_ref().is_some_and(|(_, version)| *version >= read.version) {
+    if known.as_ref().is_some_and(|(_, version, _)| *version >= read.version) {
         return Ok(false);
     }
-    let before = known.map(|(facts, _)| read_facts(&facts)).transpose()?;
+    let had_tier = known.as_ref().is_some_and(|(_, _, tier)| tier.is_some());
+    let before = known.map(|(facts, ..)| read_facts(&facts)).transpose()?;
     read.facts.past_due_since = match read.facts.status {
         Status::PastDue => Some(before.as_ref().and_then(|facts| facts.past_due_since).unwrap_or(now)),
         _ => None,
     };
     read.facts.read_at = Some(now);
-    put(db, &read)?;
+    in_force(db, &read, before.as_ref(), now)?;
+    if read.tier.is_none() && read.facts.status.is_live() {
+        note_unknown_prices(db, before.as_ref().filter(|_| !had_tier), &read.facts, now)?;
+    }
+    facts::note_subscription(db, &read.facts, read.version)?;
+    Ok(true)
+}
+
+/// Another node has read it; when, and since when it is past due, is told. Answers whether that changed anything.
+pub(super) fn take_in(db: &Connection, read: &Upsert, now: i64) -> Result<bool> {
+    let known: Option<String> = db
+        .prepare_cached("SELECT facts FROM subscriptions WHERE id = ?1")?
+        .query_row([&read.facts.id], |row| row.get(0))
+        .optional()?;
+    let before = known.map(|facts| read_facts(&facts)).transpose()?;
+    in_force(db, read, before.as_ref(), now)?;
+    // Whoever told of it has asked Stripe.
+    db.prepare_cached("INSERT OR IGNORE INTO listed VALUES (?1, ?2)")?
+        .execute(params![read.facts.stripe_customer, now])?;
+    Ok(before.as_ref() != Some(&read.facts))
+}
+
+fn in_force(db: &Connection, read: &Upsert, before: Option<&Facts>, now: i64) -> Result<()> {
+    put(db, read)?;
     if read.facts.trial_start.is_some() {
         db.prepare_cached(
             "UPDATE customers SET trial_at = ?2 WHERE stripe_customer = ?1 AND trial_at IS NULL",
         )?
         .execute(params![read.facts.stripe_customer, read.facts.trial_start])?;
     }
-    let status = before.as_ref().map(|facts| facts.status);
+    let status = before.map(|facts| facts.status);
     if status != Some(read.facts.status) {
         let from = status.map_or("unknown", Status::as_str);
         let detail = format!("{}: {from} -> {}", read.facts.id, read.facts.status.as_str());
         audit::add(db, now, "subscription_status", None, &detail)?;
     }
-    Ok(true)
+    Ok(())
+}
+
+/// A subscription to nothing that is sold here leaves the customer on the default tier: noted once for its prices.
+fn note_unknown_prices(db: &Connection, noted: Option<&Facts>, facts: &Facts, now: i64) -> Result<()> {
+    let prices =
+        |facts: &Facts| facts.items.iter().map(|item| item.price.clone()).collect::<Vec<_>>().join(", ");
+    if noted.is_some_and(|noted| prices(noted) == prices(facts)) {
+        return Ok(());
+    }
+    let detail = format!("{}: no tier names {}", facts.id, prices(facts));
+    tracing::warn!(detail, "a subscription has no tier");
+    audit::add(db, now, "price_unknown", None, &detail)
 }
 
 fn put(db: &Connection, read: &Upsert) -> Result<()> {

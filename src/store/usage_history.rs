@@ -1,11 +1,12 @@
 //! What a customer has used, by route, day or hour. Hours are the finest there are.
 
 use rusqlite::{Row, params};
+use serde::{Deserialize, Serialize};
 
 use super::{Result, Store};
 
 /// What the rows are sums of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum UsageBy {
     Route,
     Day,
@@ -13,7 +14,7 @@ pub enum UsageBy {
 }
 
 /// Units of one meter. Taken back charges have been taken off.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UsageRow {
     pub of: UsageOf,
     pub meter: String,
@@ -21,7 +22,7 @@ pub struct UsageRow {
     pub requests: i64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum UsageOf {
     /// The route's pattern.
     Route(String),

@@ -1,6 +1,7 @@
 //! What has happened at Stripe, as it lists it for 30 days: for events that no webhook has brought.
 
 use serde::Serialize;
+use serde_json::Value;
 use stripe_client_core::{RequestBuilder, StripeMethod};
 
 use super::error::CallError;
@@ -20,9 +21,16 @@ const PAGE: i64 = 100;
 /// A part of the events, the newest first.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EventPage {
-    pub events: Vec<Event>,
+    pub events: Vec<ListedEvent>,
     /// The event behind which the next page begins; none on the last page.
     pub next: Option<String>,
+}
+
+/// What is understood of an event, and all of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedEvent {
+    pub event: Event,
+    pub object: Value,
 }
 
 /// In the order in which Stripe's SDKs write a query.
@@ -53,11 +61,13 @@ pub async fn event_page(
 ) -> Result<EventPage, CallError> {
     let asked = Asked { created: Created { gte: since }, limit: PAGE, starting_after: after, types: kinds };
     let request = RequestBuilder::new(StripeMethod::Get, "/events").query(&asked);
-    let page = transport.once("event_list", Lane::Sync, request, None).await?.json()?;
+    let page: Value = transport.once("event_list", Lane::Sync, request, None).await?.json()?;
     let next = loose::next_page(&page, after)?;
-    let read = |object: &serde_json::Value| {
+    let read = |object: &Value| {
         let event = Event::of(object);
-        event.inspect_err(|error| tracing::warn!(%error, "an event in Stripe's list was passed over")).ok()
+        let event =
+            event.inspect_err(|error| tracing::warn!(%error, "an event in Stripe's list was passed over"));
+        Some(ListedEvent { event: event.ok()?, object: object.clone() })
     };
     Ok(EventPage { events: loose::elements(&page, "/data").iter().filter_map(read).collect(), next })
 }
@@ -80,7 +90,8 @@ mod tests {
         let kinds = [kind, "invoice.paid"];
         let page = event_page(&server.transport(), &kinds, 5, Some("evt_10")).await.expect("a page");
         assert_eq!(page.events.len(), 1);
-        assert_eq!(page.events[0], Event::read(event.to_string().as_bytes()).expect("an event"));
+        let read = Event::read(event.to_string().as_bytes()).expect("an event");
+        assert_eq!(page.events[0], ListedEvent { event: read, object: event });
         assert_eq!(page.next.as_deref(), Some("evt_8"));
         let target = "/v1/events?created[gte]=5&limit=100&starting_after=evt_10\
                       &types[0]=customer.subscription.updated&types[1]=invoice.paid";

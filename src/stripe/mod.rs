@@ -43,14 +43,14 @@ pub use backoff::{Backoff, random};
 pub use buying::{
     CheckoutPage, CheckoutStatus, ItemOrder, Listed, ListedInvoice, ListedPaymentMethod, NewCheckout,
     NewSubscription, PriceObject, Sale, attach_payment_method, cancel_subscription, create_checkout,
-    create_customer, create_portal, create_subscription, expire_checkout, find_customer, list_invoices,
-    list_payment_methods, list_prices, resume_subscription, retrieve_checkout, retrieve_price,
-    update_subscription,
+    create_customer, create_portal, create_subscription, expire_checkout, find_customer, has_payment_method,
+    list_invoices, list_payment_methods, list_prices, make_flexible, resume_subscription, retrieve_checkout,
+    retrieve_price, update_subscription,
 };
 pub use calls::Calls;
 pub use error::{CallError, StatusError};
 pub use event::{Event, EventError};
-pub use events::{EVENTS_KEPT_SECONDS, EventPage, MOST_KINDS, event_page};
+pub use events::{EVENTS_KEPT_SECONDS, EventPage, ListedEvent, MOST_KINDS, event_page};
 pub use invoice::{Invoice, InvoiceLine, retrieve_invoice, retrieve_lookup_key};
 pub use limiter::Lane;
 pub use marks::Marks;

@@ -29,6 +29,8 @@ pub struct SubscriptionObject {
     /// The currency of all its prices, in lower case.
     pub currency: Option<String>,
     pub billing_cycle_anchor: Option<i64>,
+    /// Of Stripe's older billing mode, which [`super::make_flexible`] ends.
+    pub is_classic: bool,
     pub created: Option<i64>,
     pub livemode: Option<bool>,
 }
@@ -78,9 +80,16 @@ impl SubscriptionObject {
             trial_end: integer(object, "/trial_end"),
             currency: text(object, "/currency"),
             billing_cycle_anchor: integer(object, "/billing_cycle_anchor"),
+            is_classic: text(object, "/billing_mode/type").as_deref() == Some("classic"),
             created: integer(object, "/created"),
             livemode: boolean(object, "/livemode"),
         })
+    }
+
+    /// Its prices recur at different intervals.
+    pub(super) fn is_mixed(&self) -> bool {
+        let interval = |item: &SubscriptionItem| (item.interval.clone(), item.interval_count);
+        self.items.windows(2).any(|pair| interval(&pair[0]) != interval(&pair[1]))
     }
 }
 

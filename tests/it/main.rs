@@ -8,6 +8,7 @@
 //! - [`credits`] prepaid units: spent once, in order, never below nothing
 //! - [`events`] what each event changes, once: payments, credits, messages; at rest, in the shadow, replayed
 //! - [`faults`] everything that a disk, a machine or Stripe can do to us
+//! - [`fleet`] several gateways that share a Redis
 //! - [`http`] routes, tokens, headers, refusals, our own endpoints
 //! - [`admin`] what operators see and correct
 //! - [`billing`] what customers see, buy, change and cancel by themselves
@@ -24,6 +25,7 @@ mod cli;
 mod credits;
 mod events;
 mod faults;
+mod fleet;
 mod harness;
 mod http;
 mod money;

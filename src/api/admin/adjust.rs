@@ -22,7 +22,7 @@ use crate::api::json::Body;
 use crate::api::{Failed, instant};
 
 /// Whose change it is, in the audit trail.
-const OPERATOR: &str = "operator";
+pub(super) const OPERATOR: &str = "operator";
 const LONGEST_REASON: usize = 500;
 
 #[derive(Default, Deserialize)]
@@ -170,11 +170,8 @@ fn checked(
     for tier in [named, billed].into_iter().flatten() {
         no_less_than(tier, named, &included, catalogue)?;
     }
-    let until = wanted.until.as_deref().map(|until| instant_after(until, now)).transpose()?;
-    let reason = checked_reason(wanted.reason.as_deref())?;
-    if reason.is_empty() {
-        return Err(refused("give a reason"));
-    }
+    let until = wanted.until.as_deref().map(|until| instant_after("until", until, now)).transpose()?;
+    let reason = stated_reason(wanted.reason.as_deref())?;
     Ok(OverrideRow { tier: wanted.tier, included, until, reason })
 }
 
@@ -218,10 +215,17 @@ fn allowance(units: Units) -> Result<Allowance, Failed> {
     }
 }
 
-fn instant_after(text: &str, now: i64) -> Result<i64, Failed> {
-    let at = instant::parse(text)
-        .ok_or_else(|| refused("until is an instant: 2026-11-20T13:00:00Z or 2026-11-20"))?;
-    if at > now { Ok(at) } else { Err(refused("until has passed")) }
+/// An instant to come.
+pub(super) fn instant_after(name: &str, text: &str, now: i64) -> Result<i64, Failed> {
+    let wrong = || refused(format!("{name} is an instant: 2026-11-20T13:00:00Z or 2026-11-20"));
+    let at = instant::parse(text).ok_or_else(wrong)?;
+    if at > now { Ok(at) } else { Err(refused(format!("{name} has passed"))) }
+}
+
+/// Why an operator does what needs a reason.
+pub(super) fn stated_reason(reason: Option<&str>) -> Result<String, Failed> {
+    let reason = checked_reason(reason)?;
+    if reason.is_empty() { Err(refused("give a reason")) } else { Ok(reason) }
 }
 
 fn checked_reason(reason: Option<&str>) -> Result<String, Failed> {
@@ -232,6 +236,6 @@ fn checked_reason(reason: Option<&str>) -> Result<String, Failed> {
     Ok(reason.to_owned())
 }
 
-fn refused(detail: impl Into<String>) -> Failed {
+pub(super) fn refused(detail: impl Into<String>) -> Failed {
     Failed(Problem::new(Code::Unprocessable, detail.into()))
 }

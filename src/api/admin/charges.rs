@@ -10,6 +10,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio::sync::{Mutex, oneshot};
 use uuid::Uuid;
@@ -23,6 +24,7 @@ use crate::problem::{Code, Problem};
 use super::AdminState;
 use super::customer::Named;
 use crate::api::Failed;
+use crate::api::fleet::{Question, Told, of_node, with_missing};
 use crate::api::json::{Asked, Page};
 
 /// Four segments, or some two million charges.
@@ -69,14 +71,61 @@ pub(super) async fn list(
             "charges have no cursor: ask for more with limit",
         )));
     }
-    let limit = usize::try_from(page.limit()?).unwrap_or(usize::MAX);
-    let latest = state.charges.latest(customer.number, limit).await.map_err(|error| {
+    let limit = page.limit()?;
+    let (own, told) = tokio::join!(
+        latest(&state, customer.number, limit, state.others.node()),
+        state.others.ask::<Shown>(Question::Charges { customer: customer.name.clone(), limit }),
+    );
+    let missing = told.as_ref().map(|told| told.missing.clone());
+    let Shown { rows, complete } = merge(own?, told.into_iter().flat_map(Told::into_answers), limit);
+    let list = json!({ "data": rows, "has_more": !complete, "next_cursor": null });
+    Ok(Json(with_missing(list, missing.as_deref())))
+}
+
+/// The latest charges of one node or of several, as they are shown, the latest first.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Shown {
+    rows: Vec<Value>,
+    /// False: there may be earlier ones, which were not looked for.
+    complete: bool,
+}
+
+/// Nobody was charged.
+impl Default for Shown {
+    fn default() -> Self {
+        Self { rows: Vec::new(), complete: true }
+    }
+}
+
+/// This node's. `node` is its name in a fleet.
+pub(super) async fn latest(
+    state: &AdminState,
+    customer: u32,
+    limit: u32,
+    node: Option<&str>,
+) -> Result<Shown, Failed> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let latest = state.charges.latest(customer, limit).await.map_err(|error| {
         tracing::error!(%error, "the ledger could not be read");
         Problem::new(Code::Internal, "the ledger could not be read")
     })?;
     let names = state.store.numbered_names(numbers(&latest)).await?;
-    let data: Vec<_> = latest.charges.iter().map(|charged| shown(charged, &names)).collect();
-    Ok(Json(json!({ "data": data, "has_more": !latest.complete, "next_cursor": null })))
+    let rows = latest.charges.iter().map(|charged| of_node(shown(charged, &names), node)).collect();
+    Ok(Shown { rows, complete: latest.complete })
+}
+
+fn merge(own: Shown, others: impl Iterator<Item = Shown>, limit: u32) -> Shown {
+    let all = others.fold(own, |mut all, other| {
+        all.rows.extend(other.rows);
+        Shown { complete: all.complete && other.complete, ..all }
+    });
+    let Shown { mut rows, complete } = all;
+    // Instants of one form compare as texts.
+    rows.sort_by(|one, other| other["at"].as_str().cmp(&one["at"].as_str()));
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let complete = complete && rows.len() <= limit;
+    rows.truncate(limit);
+    Shown { rows, complete }
 }
 
 /// Of all names that are shown.

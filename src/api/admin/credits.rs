@@ -1,8 +1,7 @@
 //! `/admin/customers/{id}/credits`: an operator grants credits, takes them away, and reads their history.
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -12,21 +11,22 @@ use crate::customers::{Customers, Taken};
 use crate::domain::period::rfc3339;
 use crate::domain::usage::Now;
 use crate::problem::{Code, Problem};
-use crate::store::{CreditAct, CreditRow, CustomerRow};
+use crate::store::{CreditAct, CreditRow};
 
-use super::super::json::{Body, Page, list};
+use super::adjust::{OPERATOR, instant_after, refused, stated_reason};
+use super::customer::{Named, Present};
 use super::{AdminState, Failed};
+use crate::api::json::{Asked, Body, Page, list};
 
 const MOST_UNITS: u64 = 1_000_000_000_000;
-const LONGEST_TEXT: usize = 500;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Asked {
+pub(super) struct Wanted {
     /// Negative takes away.
     amount: i64,
     reason: String,
-    /// RFC 3339; left out: they never expire.
+    /// Left out: they never expire.
     expires_at: Option<String>,
 }
 
@@ -40,12 +40,9 @@ struct Change {
 /// `GET`: the history, the latest first.
 pub(super) async fn history(
     State(state): State<AdminState>,
-    Path(name): Path<String>,
-    page: Result<Query<Page>, QueryRejection>,
+    Named(customer): Named,
+    Asked(page): Asked<Page>,
 ) -> Result<Json<Value>, Failed> {
-    let bad = |_| Problem::new(Code::BadRequest, "ask with limit=1 to 1000, and cursor");
-    let Query(page) = page.map_err(bad)?;
-    let customer = customer(&state, name).await?;
     let limit = page.limit()?;
     // One more than is shown tells whether there are more.
     let rows = state.store.credit_history(customer.number, page.after()?, limit + 1).await?;
@@ -55,30 +52,20 @@ pub(super) async fn history(
 /// `POST`: with an `Idempotency-Key`, once.
 pub(super) async fn change(
     State(state): State<AdminState>,
-    Path(name): Path<String>,
+    Present(customer): Present,
     headers: HeaderMap,
-    Body(asked): Body<Asked>,
+    Body(wanted): Body<Wanted>,
 ) -> Result<Json<Value>, Failed> {
     let now = clock::now();
-    let customer = customer(&state, name.clone()).await?;
-    let change = understand(asked, &key(&headers)?, customer.number, now)?;
-    if let Some(row) = state.store.credits_of_cause(change.act.cause.clone()).await? {
+    let change = understand(wanted, &key(&headers)?, customer.number, now)?;
+    let cause = change.act.cause.clone();
+    if let Some(row) = state.store.credits_of_cause(cause.clone()).await? {
         return repeated(&change, &row);
     }
-    let cause = change.act.cause.clone();
-    // Whoever asks may go away; what has begun is done whole.
-    let customers = state.customers.clone();
-    let done = tokio::spawn(async move { apply(&customers, &name, change, now).await });
-    let balance =
-        done.await.map_err(|_| Problem::new(Code::Internal, "something went wrong here; try again"))??;
+    let balance = apply(&state.customers, &customer.name, change, now).await?;
     let row = state.store.credits_of_cause(cause).await?;
     let row = row.ok_or_else(|| Problem::new(Code::Internal, "something went wrong here; try again"))?;
     Ok(shown(&row, balance))
-}
-
-async fn customer(state: &AdminState, name: String) -> Result<CustomerRow, Failed> {
-    let unknown = || Problem::new(Code::NotFound, "there is no customer of this name");
-    Ok(state.store.find_customer(name).await?.ok_or_else(unknown)?)
 }
 
 /// The idempotency key, or one of its own.
@@ -89,25 +76,19 @@ fn key(headers: &HeaderMap) -> Result<String, Problem> {
     Ok(key.ok_or_else(wrong)?.to_owned())
 }
 
-fn understand(asked: Asked, key: &str, customer: u32, now: Now) -> Result<Change, Problem> {
-    let refuse = |detail: &'static str| Err(Problem::new(Code::Unprocessable, detail));
-    if asked.amount == 0 || asked.amount.unsigned_abs() > MOST_UNITS {
-        return refuse("amount is a number of units, up to 10^12; a negative one takes credits away");
+fn understand(wanted: Wanted, key: &str, customer: u32, now: Now) -> Result<Change, Failed> {
+    let Wanted { amount, reason, expires_at } = wanted;
+    if amount == 0 || amount.unsigned_abs() > MOST_UNITS {
+        return Err(refused("amount is a number of units, up to 10^12; a negative one takes credits away"));
     }
-    if asked.reason.trim().is_empty() || asked.reason.len() > LONGEST_TEXT {
-        return refuse("reason says why, in 1 to 500 bytes");
+    let reason = stated_reason(Some(&reason))?;
+    let until = |text: &str| instant_after("expires_at", text, now.seconds());
+    let expires_at = expires_at.as_deref().map(until).transpose()?;
+    if expires_at.is_some() && amount < 0 {
+        return Err(refused("expires_at is of units that are granted"));
     }
-    let expires_at = asked.expires_at.as_deref().map(str::parse::<jiff::Timestamp>);
-    let expires_at = match expires_at.transpose() {
-        Ok(instant) => instant.map(jiff::Timestamp::as_second),
-        Err(_) => return refuse("expires_at is an instant as 2027-01-31T00:00:00Z"),
-    };
-    if expires_at.is_some_and(|at| asked.amount < 0 || at <= now.seconds()) {
-        return refuse("expires_at is an instant to come, of units that are granted");
-    }
-    let act =
-        CreditAct { cause: format!("operator:{customer}:{key}"), reason: asked.reason, actor: "operator" };
-    Ok(Change { amount: asked.amount, expires_at, act })
+    let act = CreditAct { cause: format!("operator:{customer}:{key}"), reason, actor: OPERATOR };
+    Ok(Change { amount, expires_at, act })
 }
 
 /// Answers how many credits can be spent now.

@@ -15,7 +15,8 @@ use crate::store::{CustomerListing, OverrideRow};
 use super::AdminState;
 use crate::api::{Failed, status};
 
-/// The customer that the path names. Nobody is made by being asked for.
+/// The customer that the path names. Nobody is made by being asked for: who is known to another node of the fleet is
+/// taken in here.
 pub(super) struct Named(pub CustomerListing);
 
 impl FromRequestParts<AdminState> for Named {
@@ -24,6 +25,13 @@ impl FromRequestParts<AdminState> for Named {
     async fn from_request_parts(parts: &mut Parts, state: &AdminState) -> Result<Self, Failed> {
         let unknown = || Failed(Problem::new(Code::NotFound, "there is no customer of this name"));
         let Path(name) = Path::<String>::from_request_parts(parts, state).await.map_err(|_| unknown())?;
+        if let Some(known) = state.store.find_listing(name.clone()).await? {
+            return Ok(Self(known));
+        }
+        if !state.others.know(&name).await {
+            return Err(unknown());
+        }
+        state.customers.load(&name, None, clock::now()).await?;
         state.store.find_listing(name).await?.map(Self).ok_or_else(unknown)
     }
 }
@@ -56,6 +64,7 @@ pub(super) async fn shown(state: &AdminState, name: &str) -> Result<Json<Value>,
     let gone = || Failed(Problem::new(Code::NotFound, "there is no customer of this name"));
     let customer = state.store.find_listing(name.to_owned()).await?.ok_or_else(gone)?;
     let entry = state.customers.load(name, None, now).await?;
+    state.customers.hear(&entry, now).await;
     let mut shown = status::shown(&state.catalogue, name, &state.customers.snapshot(&entry, now));
     let adjustments = state.store.adjustments(customer.number).await?;
     let subscriptions = match &customer.stripe_customer {

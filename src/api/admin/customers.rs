@@ -1,5 +1,7 @@
 //! `GET /admin/customers`: who is known, by name, tier and status.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
@@ -12,6 +14,7 @@ use crate::store::{CustomerFilter, CustomerListing, TierFilter};
 
 use super::AdminState;
 use crate::api::Failed;
+use crate::api::fleet::{Question, Told, with_missing};
 use crate::api::json::{Asked, Page, list as page_of};
 
 #[derive(Deserialize)]
@@ -30,7 +33,7 @@ pub(super) async fn list(
     Asked(which): Asked<Which>,
 ) -> Result<Json<Value>, Failed> {
     let page = Page { limit: which.limit, cursor: which.cursor };
-    let (limit, after) = (page.limit()?, page.after()?);
+    let limit = page.limit()?;
     let default = state.catalogue.default_tier.map(|id| state.catalogue.tier(id).name.clone());
     let is_default = |name: &str| default.as_deref() == Some(name);
     let filter = CustomerFilter {
@@ -38,8 +41,51 @@ pub(super) async fn list(
         tier: which.tier.map(|name| TierFilter { is_default: is_default(&name), name }),
         status: which.status.map(known_status).transpose()?,
     };
-    let rows = state.store.list_customers(filter, after.unwrap_or(0), limit + 1).await?;
-    Ok(page_of(rows, limit, |row| row.number.to_string(), |row| shown(row, default.as_deref())))
+    let show = |row: &CustomerListing| shown(row, default.as_deref());
+    if state.others.node().is_none() {
+        let rows = state.store.list_customers(filter, page.after()?.unwrap_or(0), limit + 1).await?;
+        return Ok(page_of(rows, limit, |row| row.number.to_string(), show));
+    }
+    let (rows, missing) = of_all(&state, filter, page.cursor.unwrap_or_default(), limit + 1).await?;
+    let Json(list) = page_of(rows, limit, |row| row.name.clone(), show);
+    Ok(Json(with_missing(list, Some(&missing))))
+}
+
+/// Those that any node knows behind a name: numbers are each node's own.
+async fn of_all(
+    state: &AdminState,
+    filter: CustomerFilter,
+    after: String,
+    limit: u32,
+) -> Result<(Vec<CustomerListing>, Vec<String>), Failed> {
+    let question = Question::Customers { filter: filter.clone(), after: after.clone(), limit };
+    let (own, told) = tokio::join!(
+        state.store.list_customers_by_name(filter, after, limit),
+        state.others.ask::<Vec<CustomerListing>>(question),
+    );
+    let missing = told.as_ref().map(|told| told.missing.clone()).unwrap_or_default();
+    Ok((merge(own?, told.into_iter().flat_map(Told::into_answers), limit), missing))
+}
+
+/// Of one name what was noted last, first seen when anybody saw them first.
+fn merge(
+    own: Vec<CustomerListing>,
+    others: impl Iterator<Item = Vec<CustomerListing>>,
+    limit: u32,
+) -> Vec<CustomerListing> {
+    let mut by_name: BTreeMap<String, CustomerListing> = BTreeMap::new();
+    for mut row in others.chain([own]).flatten() {
+        if let Some(known) = by_name.get_mut(&row.name) {
+            let first_seen = known.first_seen.min(row.first_seen);
+            if row.state_since >= known.state_since {
+                std::mem::swap(known, &mut row);
+            }
+            known.first_seen = first_seen;
+        } else {
+            by_name.insert(row.name.clone(), row);
+        }
+    }
+    by_name.into_values().take(usize::try_from(limit).unwrap_or(usize::MAX)).collect()
 }
 
 /// Stripe's words and our own; a tier may be one that the file has no more.

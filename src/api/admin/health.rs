@@ -8,6 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use crate::fleet::LinkState;
 use crate::metrics::METRICS;
 use crate::problem::{Code, Problem};
 use crate::stripe::api_version;
@@ -27,7 +28,8 @@ pub(super) async fn metrics() -> Response {
     }
 }
 
-/// Ready to serve: usage can be recorded, and no shutdown is under way. Waits for neither Stripe nor the issuer.
+/// Ready to serve: usage can be recorded, and no shutdown is under way. Waits for neither Stripe nor the
+/// issuer, and for Redis only where nothing is served without it.
 pub(super) async fn ready(State(state): State<AdminState>) -> Response {
     let (status, text) = if !state.started.load(Ordering::Relaxed) {
         (StatusCode::SERVICE_UNAVAILABLE, "starting\n")
@@ -35,6 +37,8 @@ pub(super) async fn ready(State(state): State<AdminState>) -> Response {
         (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
     } else if !state.ledger.is_available() {
         (StatusCode::SERVICE_UNAVAILABLE, "ledger unavailable\n")
+    } else if state.needed.as_ref().is_some_and(|fleet| *fleet.states().borrow() != LinkState::Here) {
+        (StatusCode::SERVICE_UNAVAILABLE, "redis unavailable\n")
     } else {
         (StatusCode::OK, "ready\n")
     };
@@ -60,6 +64,8 @@ pub(super) async fn billing(State(state): State<AdminState>) -> Response {
         "outbox_pending": pending,
         "outbox_oldest_seconds": oldest,
         "outbox_dead": dead,
+        "webhooks_pending": METRICS.inbox_pending.get(),
+        "webhooks_failed": METRICS.inbox_failed.get(),
     });
     (status, Json(body)).into_response()
 }

@@ -1,9 +1,11 @@
 //! The operator's port: metrics, health, and what an operator can see and correct.
 //!
 //! A customer in a path is named as tokens name them; one that nobody has heard of is 404, and never made. What
-//! changes a customer leaves an audit row, and is in force when it has been answered.
+//! changes a customer leaves an audit row, and is in force when it has been answered; it is done whole, even if nobody
+//! waits for the answer any more.
 
 mod adjust;
+mod answers;
 mod audit;
 mod charges;
 mod credits;
@@ -35,6 +37,7 @@ use tokio::sync::{Notify, watch};
 use crate::billing::Sync;
 use crate::customers::Customers;
 use crate::domain::catalogue::Catalogue;
+use crate::fleet::Fleet;
 use crate::ledger::Ledger;
 use crate::problem::{Code, Problem};
 use crate::reporting::{Reconciler, Reporter};
@@ -42,8 +45,9 @@ use crate::seal::Sealer;
 use crate::store::Store;
 use crate::stripe::Transport;
 
-use super::{Failed, not_found, only};
+use super::{Failed, Others, not_found, only};
 
+pub use answers::answer_others;
 pub use charges::Charges;
 pub use outbox::waiting_event_json;
 
@@ -60,8 +64,13 @@ pub struct AdminState {
     pub sync: Arc<Sync>,
     pub transport: Arc<Transport>,
     pub draining: Arc<AtomicBool>,
+    /// The fleet, where nothing is served without it.
+    pub needed: Option<Arc<Fleet>>,
+    pub others: Others,
     /// Opens the payloads of webhooks.
     pub sealer: Option<Arc<Sealer>>,
+    /// The names of those who are told what happens.
+    pub targets: Arc<[String]>,
     /// Told when a webhook is to be applied again.
     pub arrived: Arc<Notify>,
     /// SHA-256 of the admin token; without one `/admin/*` is closed.
@@ -149,7 +158,9 @@ async fn authorize(State(state): State<AdminState>, request: Request, next: Next
     let expected = state.token_digest;
     match token {
         Some((_, token)) if expected.is_some_and(|digest| digest == Admin::digest(token.trim())) => {
-            next.run(request).await
+            let is_act = !request.method().is_safe();
+            let answer = next.run(request);
+            if is_act { whole(answer).await } else { answer.await }
         }
         Some(_) => Failed(Problem::new(Code::TokenInvalid, "send the admin token of the configuration"))
             .into_response(),
@@ -157,6 +168,14 @@ async fn authorize(State(state): State<AdminState>, request: Request, next: Next
             Failed(Problem::new(Code::TokenMissing, "send the admin token as a bearer token")).into_response()
         }
     }
+}
+
+/// Carries an act out to its end, even if whoever asked for it goes: what is stored is put into force.
+async fn whole(act: impl Future<Output = Response> + Send + 'static) -> Response {
+    tokio::spawn(act).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "an operator's act broke off");
+        Failed(Problem::new(Code::Internal, "something went wrong here; try again")).into_response()
+    })
 }
 
 /// Writes out the problems of handlers.
@@ -177,4 +196,28 @@ async fn render(response: Response) -> Response {
         }
     }
     rendered
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_act_is_carried_out_whole_when_whoever_asked_goes() {
+        let (began, go, done) = (Arc::new(Notify::new()), Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let steps = (began.clone(), go.clone(), done.clone());
+        let asked = tokio::spawn(whole(async move {
+            steps.0.notify_one();
+            steps.1.notified().await;
+            steps.2.notify_one();
+            Response::default()
+        }));
+        began.notified().await;
+        asked.abort();
+        assert!(asked.await.is_err_and(|error| error.is_cancelled()));
+        go.notify_one();
+        tokio::time::timeout(Duration::from_secs(10), done.notified()).await.expect("it is carried out");
+    }
 }

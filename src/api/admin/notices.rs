@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::clock;
 use crate::domain::period::rfc3339;
 use crate::problem::{Code, Problem};
-use crate::store::{DeliveryRow, NoticeFilter, NoticeRow, Retry};
+use crate::store::{DeliveryRow, DeliveryState, NoticeFilter, NoticeRow, Retry};
 
 use super::AdminState;
 use crate::api::Failed;
@@ -20,12 +20,10 @@ use crate::api::json::{Asked, Body, Page, list};
 pub(super) struct Which {
     #[serde(rename = "type")]
     kind: Option<String>,
-    state: Option<String>,
+    state: Option<DeliveryState>,
     limit: Option<u32>,
     cursor: Option<String>,
 }
-
-const STATES: [&str; 3] = ["pending", "delivered", "failed"];
 
 /// `GET /admin/notices?type&state&limit&cursor`, the latest first.
 pub(super) async fn log(
@@ -33,9 +31,6 @@ pub(super) async fn log(
     Asked(which): Asked<Which>,
 ) -> Result<Json<Value>, Failed> {
     let Which { kind, state: wanted, limit, cursor } = which;
-    if wanted.as_ref().is_some_and(|wanted| !STATES.contains(&wanted.as_str())) {
-        return Err(Failed(Problem::new(Code::BadRequest, "state is pending, delivered or failed")));
-    }
     let page = Page { limit, cursor };
     let (limit, before) = (page.limit()?, page.after()?);
     let rows = state.store.notices(NoticeFilter { kind, state: wanted, before, limit: limit + 1 }).await?;
@@ -50,6 +45,7 @@ pub(super) async fn retry(
     let refuse = |code, detail| Err(Failed(Problem::new(code, detail)));
     let unknown = "there is no such message to that target; GET /admin/notices lists them";
     let Ok(id) = id.parse() else { return refuse(Code::NotFound, unknown) };
+    told(&state, &target)?;
     match state.store.retry_delivery(id, target, clock::now().seconds()).await? {
         Retry::Due => Ok(Json(json!({ "retried": 1 }))),
         Retry::Delivered => refuse(Code::Conflict, "the target has taken this message"),
@@ -63,13 +59,23 @@ pub(super) struct RetryAll {
     target: String,
 }
 
-/// `POST /admin/notices/retry`: all that a target has not taken.
+/// `POST /admin/notices/retry`: all that was given up for a target.
 pub(super) async fn retry_all(
     State(state): State<AdminState>,
     Body(RetryAll { target }): Body<RetryAll>,
 ) -> Result<Json<Value>, Failed> {
+    told(&state, &target)?;
     let retried = state.store.retry_deliveries(target, clock::now().seconds()).await?;
     Ok(Json(json!({ "retried": retried })))
+}
+
+/// Nobody would send what waits for another one.
+fn told(state: &AdminState, target: &str) -> Result<(), Failed> {
+    if state.targets.iter().any(|known| known == target) {
+        return Ok(());
+    }
+    let detail = "no target of this name is told of anything; [[webhooks]] of the configuration names them";
+    Err(Failed(Problem::new(Code::NotFound, detail)))
 }
 
 fn notice_json(row: &NoticeRow) -> Value {

@@ -1,7 +1,7 @@
 //! The outbox for operators: what Stripe has not accepted, another try, and all of it now.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -9,49 +9,78 @@ use crate::clock;
 use crate::domain::period::rfc3339;
 use crate::problem::{Code, Problem};
 use crate::reporting::Flushed;
-use crate::store::{OutboxFilter, RetryOutcome, WaitingEvent};
+use crate::store::{OutboxFilter, RetryOutcome, Store, WaitingEvent};
 
 use super::AdminState;
 use crate::api::Failed;
-
-const DEFAULT_LIMIT: u32 = 100;
-const MAX_LIMIT: u32 = 1_000;
+use crate::api::fleet::{Behind, Question, Told, of_node, with_missing};
+use crate::api::json::{Asked, Page, list as page_of};
 
 /// What a list may be asked for.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Asked {
+pub(super) struct Which {
     state: Option<String>,
     limit: Option<u32>,
-    /// The `next_cursor` of the page before.
-    cursor: Option<i64>,
+    cursor: Option<String>,
 }
 
 /// `GET /admin/outbox`.
 pub(super) async fn list(
     State(state): State<AdminState>,
-    asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
+    Asked(Which { state: wanted, limit, cursor }): Asked<Which>,
 ) -> Result<Json<Value>, Failed> {
-    let bad =
-        || Problem::new(Code::BadRequest, "ask with state=pending, dead or all, limit=1 to 1000, and cursor");
-    let Query(asked) = asked.map_err(|_| bad())?;
-    let filter = match asked.state.as_deref() {
-        None | Some("all") => OutboxFilter::Unaccepted,
-        Some("pending") => OutboxFilter::Pending,
-        Some("dead") => OutboxFilter::Dead,
-        Some(_) => return Err(bad().into()),
-    };
-    let limit = asked.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(bad().into());
+    if filter(wanted.as_deref()).is_none() {
+        return Err(Problem::new(Code::BadRequest, "state is pending, dead or all").into());
     }
-    // One more than is shown tells whether there are more.
-    let mut rows = state.store.waiting_events(filter, asked.cursor.unwrap_or(0), limit + 1).await?;
-    let has_more = rows.len() > limit as usize;
-    rows.truncate(limit as usize);
-    let next_cursor = rows.last().filter(|_| has_more).map(|row| row.sequence.to_string());
-    let data: Vec<_> = rows.iter().map(waiting_event_json).collect();
-    Ok(Json(json!({ "data": data, "has_more": has_more, "next_cursor": next_cursor })))
+    let node = state.others.node();
+    let page = Page { limit, cursor };
+    let (limit, after) = (page.limit()?, place(&page, node)?);
+    let question = Question::Outbox { state: wanted.clone(), after: after.clone(), limit: limit + 1 };
+    let (own, told) = tokio::join!(
+        rows(&state.store, wanted.as_deref(), after.as_ref(), limit + 1, node),
+        state.others.ask::<Vec<(Behind, Value)>>(question),
+    );
+    let missing = told.as_ref().map(|told| told.missing.clone());
+    let mut rows = own?;
+    rows.extend(told.into_iter().flat_map(Told::into_answers).flatten());
+    rows.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let cursor = |(at, _): &(Behind, Value)| node.map_or_else(|| at.number.to_string(), |_| at.cursor());
+    let Json(list) = page_of(rows, limit, cursor, |(_, row)| row.clone());
+    Ok(Json(with_missing(list, missing.as_deref())))
+}
+
+fn filter(state: Option<&str>) -> Option<OutboxFilter> {
+    match state {
+        None | Some("all") => Some(OutboxFilter::Unaccepted),
+        Some("pending") => Some(OutboxFilter::Pending),
+        Some("dead") => Some(OutboxFilter::Dead),
+        Some(_) => None,
+    }
+}
+
+/// Where the page begins. In a fleet a cursor names the node.
+fn place(page: &Page, node: Option<&str>) -> Result<Option<Behind>, Failed> {
+    if node.is_none() {
+        return Ok(page.after()?.map(|number| Behind { node: String::new(), number }));
+    }
+    let wrong = || Problem::new(Code::BadRequest, "cursor is the next_cursor of a list").into();
+    page.cursor().map(|cursor| Behind::parse(cursor).ok_or_else(wrong)).transpose()
+}
+
+/// This node's rows behind a place, as they are shown. `node` is its name in a fleet.
+pub(super) async fn rows(
+    store: &Store,
+    state: Option<&str>,
+    after: Option<&Behind>,
+    limit: u32,
+    node: Option<&str>,
+) -> Result<Vec<(Behind, Value)>, Failed> {
+    let name = node.unwrap_or_default();
+    let (Some(filter), Some(after)) = (filter(state), Behind::of(after, name)) else { return Ok(Vec::new()) };
+    let events = store.waiting_events(filter, after, limit).await?;
+    let place = |event: &WaitingEvent| Behind { node: name.to_owned(), number: event.sequence };
+    Ok(events.iter().map(|event| (place(event), of_node(waiting_event_json(event), node))).collect())
 }
 
 /// `POST /admin/outbox/{identifier}/retry`.

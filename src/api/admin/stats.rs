@@ -1,9 +1,11 @@
 //! `GET /admin/stats`: revenue, customers, churn. README says what each number is.
 
+use std::collections::HashMap;
+
 use axum::Json;
 use axum::extract::State;
 use rust_decimal::Decimal;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::clock;
@@ -11,17 +13,20 @@ use crate::domain::catalogue::Catalogue;
 use crate::domain::money::Currency;
 use crate::domain::period::rfc3339;
 use crate::domain::revenue::{monthly_churn, per_month};
-use crate::store::{Paid, Question, Stats, Takings};
+use crate::store::{Paid, Question, Stats, Takings, TopCustomer};
 use crate::stripe::api_version;
 
 use super::AdminState;
 use crate::api::Failed;
+use crate::api::fleet::{Question as Asking, Told, with_missing};
 use crate::api::instant::Span;
 use crate::api::json::Asked;
 
 /// The span that is looked at unless another is asked for.
 const USUAL_SECONDS: i64 = 30 * 86_400;
-const TOP_CUSTOMERS: u32 = 10;
+const TOP_CUSTOMERS: usize = 10;
+/// So many of each node are added up; who used little on each of many nodes may be missed.
+const TOP_OF_EACH: u32 = 100;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,11 +43,50 @@ pub(super) async fn stats(
     let to = clock::now().seconds() + 1;
     let usual = Span { from: to - USUAL_SECONDS, to };
     let span = Span::parse(when.from.as_deref(), when.to.as_deref(), usual)?;
-    let found = state.store.stats(question(&state.catalogue, span)).await?;
-    Ok(Json(shown(&found, span, state.catalogue.currency)))
+    let (own, told) = tokio::join!(
+        state.store.stats(question(&state.catalogue, span, TOP_OF_EACH)),
+        state.others.ask::<Part>(Asking::Stats { span: (span.from, span.to), top: TOP_OF_EACH }),
+    );
+    let missing = told.as_ref().map(|told| told.missing.clone());
+    let found = merge(own?, told.into_iter().flat_map(Told::into_answers));
+    Ok(Json(with_missing(shown(&found, span, state.catalogue.currency), missing.as_deref())))
 }
 
-fn question(catalogue: &Catalogue, span: Span) -> Question {
+/// What each node has for itself: payments are booked by whoever was told of them, units by whoever counted them. All
+/// else every node knows.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Part {
+    takings: Takings,
+    top: Vec<TopCustomer>,
+}
+
+/// This node's.
+pub(super) async fn part(state: &AdminState, (from, to): (i64, i64), top: u32) -> Result<Part, Failed> {
+    let found = state.store.stats(question(&state.catalogue, Span { from, to }, top)).await?;
+    Ok(Part { takings: found.takings, top: found.top })
+}
+
+fn merge(own: Stats, others: impl Iterator<Item = Part>) -> Stats {
+    let (mut takings, mut units) = (own.takings, HashMap::<String, (i64, i64)>::new());
+    let mut count = |top: Vec<TopCustomer>| {
+        for TopCustomer { customer, units: used, requests } in top {
+            let sum = units.entry(customer).or_default();
+            *sum = (sum.0.saturating_add(used), sum.1.saturating_add(requests));
+        }
+    };
+    count(own.top);
+    for Part { takings: more, top } in others {
+        takings.add(more);
+        count(top);
+    }
+    let row = |(customer, (units, requests))| TopCustomer { customer, units, requests };
+    let mut top: Vec<_> = units.into_iter().map(row).collect();
+    top.sort_by(|one, other| (other.units, &one.customer).cmp(&(one.units, &other.customer)));
+    top.truncate(TOP_CUSTOMERS);
+    Stats { takings, top, ..own }
+}
+
+fn question(catalogue: &Catalogue, span: Span, top: u32) -> Question {
     let default_tier = catalogue.default_tier.map(|id| catalogue.tier(id).name.to_string());
     let paid = catalogue.tiers.iter().filter(|tier| Some(tier.id) != catalogue.default_tier);
     let paid: Vec<&str> = paid.map(|tier| &*tier.name).collect();
@@ -52,7 +96,7 @@ fn question(catalogue: &Catalogue, span: Span) -> Question {
         currency: catalogue.currency.code().to_owned(),
         default_tier,
         paid_tiers: json!(paid).to_string(),
-        top: TOP_CUSTOMERS,
+        top,
     }
 }
 

@@ -50,12 +50,13 @@ async fn list(
     };
     let Query(Asked { status, kind, limit, cursor }) = asked.map_err(|_| bad())?;
     let limit = limit.unwrap_or(USUAL_ROWS);
-    let known = status.as_deref().is_none_or(|status| STATES.contains(&status));
+    let state_of = |status: String| STATES.into_iter().find(|state| *state == status).ok_or_else(bad);
+    let found = status.map(state_of).transpose()?;
     let after = cursor.map(|cursor| place(&cursor).ok_or_else(bad)).transpose()?;
-    if !known || !(1..=MOST_ROWS).contains(&limit) {
+    if !(1..=MOST_ROWS).contains(&limit) {
         return Err(bad().into());
     }
-    let filter = EventFilter { state: status, kind, after };
+    let filter = EventFilter { state: found, kind, after };
     // One more than is shown tells whether there are more.
     let mut rows = state.store.events(filter, limit + 1).await?;
     let has_more = rows.len() > limit as usize;

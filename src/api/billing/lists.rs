@@ -1,12 +1,11 @@
 //! Invoices and payment methods as Stripe has them, and the history of credits.
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use serde_json::{Value, json};
 
 use crate::api::caller::Caller;
-use crate::api::json::{Page, list};
+use crate::api::json::{Asked, Page, list};
 use crate::api::{Failed, Public};
 use crate::billing::ShopError;
 use crate::domain::money::Currency;
@@ -22,14 +21,11 @@ use super::orders::beside;
 /// Stripe's most.
 const STRIPES_PAGE: u32 = 100;
 
-type Asked = Result<Query<Page>, QueryRejection>;
-
 pub(super) async fn credits(
     State(public): State<Public>,
     caller: Caller,
-    asked: Asked,
+    Asked(page): Asked<Page>,
 ) -> Result<Json<Value>, Failed> {
-    let page = page(asked)?;
     let limit = page.limit()?;
     let rows = public.store.credit_history(caller.entry.number, page.after()?, limit + 1).await?;
     let show = |row: &CreditRow| {
@@ -42,9 +38,8 @@ pub(super) async fn credits(
 pub(super) async fn invoices(
     State(public): State<Public>,
     caller: Caller,
-    asked: Asked,
+    Asked(page): Asked<Page>,
 ) -> Result<Json<Value>, Failed> {
-    let page = page(asked)?;
     let limit = page.limit()?.min(STRIPES_PAGE);
     let Some(customer) = caller.entry.stripe_customer() else { return Ok(nothing()) };
     let (transport, after) = (public.transport.clone(), page.cursor().map(str::to_owned));
@@ -57,9 +52,8 @@ pub(super) async fn invoices(
 pub(super) async fn payment_methods(
     State(public): State<Public>,
     caller: Caller,
-    asked: Asked,
+    Asked(page): Asked<Page>,
 ) -> Result<Json<Value>, Failed> {
-    let page = page(asked)?;
     let limit = page.limit()?.min(STRIPES_PAGE);
     let Some(customer) = caller.entry.stripe_customer() else { return Ok(nothing()) };
     let (transport, after) = (public.transport.clone(), page.cursor().map(str::to_owned));
@@ -67,10 +61,6 @@ pub(super) async fn payment_methods(
         list_payment_methods(&transport, &customer, limit, after.as_deref()).await.map_err(of_stripe)
     });
     Ok(shown(&listed.await?, |method| method.id.clone(), payment_method))
-}
-
-fn page(asked: Asked) -> Result<Page, Problem> {
-    asked.map(|Query(page)| page).map_err(|_| Problem::new(Code::BadRequest, "ask with limit and cursor"))
 }
 
 /// Of whom Stripe does not know.

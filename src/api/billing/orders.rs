@@ -2,20 +2,22 @@
 //!
 //! An order runs beside the request, to its end even if the client has gone.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::api::caller::Caller;
-use crate::api::json::Body;
+use crate::api::json::{Asked, Body};
 use crate::api::{Failed, Public, status};
 use crate::billing::{Buyer, Done, Goods, Order, ShopError, Wanted};
 use crate::domain::buying::Cycle;
 use crate::domain::catalogue::Catalogue;
+use crate::domain::tier::Tier;
 use crate::problem::{Code, Problem};
 
 use super::return_url;
@@ -94,8 +96,9 @@ pub(super) async fn upgrade(
     headers: HeaderMap,
     Body(asked): Body<Upgrade>,
 ) -> Result<Json<Value>, Failed> {
-    let wanted = wanted(&public.catalogue, &asked.tier, asked.cycle.as_deref())?;
-    carry_out(public, caller, &headers, Order::Change { wanted }).await
+    let tier = sold(&public.catalogue, &asked.tier)?;
+    let cycle = asked.cycle.as_deref().map(cycle).transpose()?;
+    carry_out(public, caller, &headers, Order::Change { tier, cycle }).await
 }
 
 #[derive(Deserialize)]
@@ -147,9 +150,8 @@ pub(super) async fn portal(
 pub(super) async fn portal_by_link(
     State(public): State<Public>,
     caller: Caller,
-    asked: Result<Query<Portal>, axum::extract::rejection::QueryRejection>,
+    Asked(asked): Asked<Portal>,
 ) -> Result<Json<Value>, Failed> {
-    let Query(asked) = asked.map_err(|_| Problem::new(Code::BadRequest, "ask with return_url or nothing"))?;
     let order = portal_order(&public, asked)?;
     carry_out(public, caller, &HeaderMap::new(), order).await
 }
@@ -172,21 +174,26 @@ pub(super) async fn sync(
     let buyer = Buyer { entry: caller.entry, now: caller.now, key: None };
     let (shop, of) = (public.shop.clone(), buyer.clone());
     beside(&public, async move { shop.sync(&of).await.map_err(told) }).await?;
+    public.customers.hear(&buyer.entry, buyer.now).await;
     Ok(Json(status::now(&public, &buyer.entry)))
 }
 
-fn wanted(catalogue: &Catalogue, tier: &str, cycle: Option<&str>) -> Result<Wanted, Problem> {
+fn wanted(catalogue: &Catalogue, tier: &str, asked: Option<&str>) -> Result<Wanted, Problem> {
+    Ok(Wanted { tier: sold(catalogue, tier)?, cycle: asked.map_or(Ok(Cycle::Monthly), cycle)? })
+}
+
+fn sold(catalogue: &Catalogue, tier: &str) -> Result<Arc<Tier>, Problem> {
     let found = catalogue.tiers.iter().find(|known| *known.name == *tier);
     let sold = found.filter(|tier| {
         let price = &tier.price;
         price.monthly.is_some() || price.yearly.is_some() || !tier.stripe_prices.is_empty()
     });
-    let sold = sold.ok_or_else(|| {
-        unprocessable(format!("tier `{tier}` is not for sale; GET the pricing endpoint to see what is"))
-    })?;
-    let cycle = cycle.map_or(Some(Cycle::Monthly), Cycle::parse);
-    let cycle = cycle.ok_or_else(|| unprocessable("cycle is monthly or yearly"))?;
-    Ok(Wanted { tier: sold.id, cycle })
+    sold.cloned()
+        .ok_or_else(|| unprocessable("this tier is not for sale; GET the pricing endpoint to see what is"))
+}
+
+fn cycle(asked: &str) -> Result<Cycle, Problem> {
+    Cycle::parse(asked).ok_or_else(|| unprocessable("cycle is monthly or yearly"))
 }
 
 async fn carry_out(
@@ -201,6 +208,7 @@ async fn carry_out(
         if changes_prices(&order) {
             flush(&served, buyer.entry.number).await;
         }
+        served.customers.hear(&buyer.entry, buyer.now).await;
         let show = |done: &Done| shown(&served, &buyer, done);
         served.shop.carry_out(&buyer, &order, &show).await.map_err(told)
     });

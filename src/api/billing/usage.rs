@@ -1,95 +1,19 @@
-//! `GET /billing/usage`: what the caller has used, by route, day or hour, as JSON or CSV.
+//! `GET /billing/usage`: what the caller has used.
 
-use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use axum::extract::State;
+use axum::response::Response;
 
 use crate::api::caller::Caller;
+use crate::api::json::Asked;
+use crate::api::usage::{Question, answer};
 use crate::api::{Failed, Public};
-use crate::csv;
-use crate::domain::period::{parse_instant, rfc3339};
-use crate::problem::{Code, Problem};
-use crate::store::{UsageBy, UsageOf, UsageRow};
-
-/// More rows are no answer to a person: a year of hours on ten meters.
-const MOST_ROWS: u32 = 100_000;
-const SECONDS_PER_HOUR: i64 = 3_600;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Asked {
-    /// RFC 3339 instants or dates, UTC; the current period where left out. The last is not in the span.
-    from: Option<String>,
-    to: Option<String>,
-    by: Option<String>,
-    format: Option<String>,
-}
 
 pub(super) async fn usage(
     State(public): State<Public>,
     caller: Caller,
-    asked: Result<Query<Asked>, QueryRejection>,
+    Asked(question): Asked<Question>,
 ) -> Result<Response, Failed> {
-    let Query(asked) = asked.map_err(|_| bad("ask with from, to, by and format"))?;
-    let (by, unit) = match asked.by.as_deref().unwrap_or("day") {
-        "route" => (UsageBy::Route, "route"),
-        "day" => (UsageBy::Day, "day"),
-        "hour" => (UsageBy::Hour, "hour"),
-        _ => return Err(bad("by is route, day or hour").into()),
-    };
-    let as_csv = match asked.format.as_deref().unwrap_or("json") {
-        "json" => false,
-        "csv" => true,
-        _ => return Err(bad("format is json or csv").into()),
-    };
     let period = public.customers.snapshot(&caller.entry, caller.now).period;
-    let edge = |name, given: Option<&str>, usual| given.map_or(Ok(usual), |text| instant(name, text));
-    // An hour is the finest there is: the one that `from` lies in counts whole.
-    let from = edge("from", asked.from.as_deref(), period.start)?;
-    let span = (from - from.rem_euclid(SECONDS_PER_HOUR), edge("to", asked.to.as_deref(), period.end)?);
-    let rows = public.store.usage(caller.entry.number, span, by, MOST_ROWS + 1).await?;
-    if rows.len() > MOST_ROWS as usize {
-        let detail = format!("these are more than {MOST_ROWS} rows; narrow the span, or ask by day");
-        return Err(Problem::new(Code::Unprocessable, detail).into());
-    }
-    Ok(if as_csv { table(unit, by, &rows).into_response() } else { list(unit, by, &rows).into_response() })
-}
-
-fn list(unit: &str, by: UsageBy, rows: &[UsageRow]) -> Json<Value> {
-    let show = |row: &UsageRow| {
-        let UsageRow { of, meter, units, requests } = row;
-        json!({ unit: name(of, by), "meter": meter, "units": units, "requests": requests })
-    };
-    Json(json!({ "data": rows.iter().map(show).collect::<Vec<_>>(), "has_more": false, "next_cursor": null }))
-}
-
-fn table(unit: &str, by: UsageBy, rows: &[UsageRow]) -> impl IntoResponse {
-    let mut text = csv::line(&[unit, "meter", "units", "requests"]);
-    for row in rows {
-        let (units, requests) = (row.units.to_string(), row.requests.to_string());
-        text.push_str(&csv::line(&[&name(&row.of, by), &row.meter, &units, &requests]));
-    }
-    ([(header::CONTENT_TYPE, "text/csv; charset=utf-8")], text)
-}
-
-fn name(of: &UsageOf, by: UsageBy) -> String {
-    match of {
-        UsageOf::Route(pattern) => pattern.clone(),
-        UsageOf::Instant(at) if by == UsageBy::Day => rfc3339(*at)[..10].to_owned(),
-        UsageOf::Instant(at) => rfc3339(*at),
-    }
-}
-
-fn instant(name: &str, text: &str) -> Result<i64, Problem> {
-    parse_instant(text)
-        .map(|micros| micros.div_euclid(1_000_000))
-        .ok_or_else(|| bad(format!("{name} is an instant such as 2026-11-20T10:00:00Z, or a date")))
-}
-
-fn bad(detail: impl Into<std::borrow::Cow<'static, str>>) -> Problem {
-    Problem::new(Code::BadRequest, detail)
+    let customer = (caller.entry.number, caller.entry.name.as_str());
+    answer((&public.store, &public.others), customer, period, question).await
 }

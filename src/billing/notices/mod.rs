@@ -26,6 +26,7 @@ use crate::store::{Store, Subscriber};
 use crate::stripe::Secret;
 
 use super::daily::Daily;
+use super::fleet::Facts;
 use courier::Courier;
 
 /// New notices and due deliveries are looked for this often.
@@ -60,6 +61,8 @@ pub struct Notices {
     daily: Daily,
     /// Notices have been spread.
     spread: Notify,
+    /// `None`: this node is the only one.
+    facts: Option<Arc<Facts>>,
 }
 
 impl Notices {
@@ -80,7 +83,18 @@ impl Notices {
             courier::preset_metrics(kind.as_str());
         }
         let daily = Daily::new(store.clone(), customers, catalogue.clone(), options.kept_seconds);
-        Ok(Self { store, catalogue, subscribers, couriers, daily, spread: Notify::new() })
+        Ok(Self { store, catalogue, subscribers, couriers, daily, spread: Notify::new(), facts: None })
+    }
+
+    /// The same on one of several nodes: what more of them know of is told by one.
+    #[must_use]
+    pub fn with_fleet(self, facts: Option<Arc<Facts>>) -> Self {
+        Self { facts, ..self }
+    }
+
+    /// The names of those who are told.
+    pub fn targets(&self) -> Arc<[String]> {
+        self.subscribers.iter().map(|subscriber| subscriber.name.clone()).collect()
     }
 
     /// Works until told to stop. `reached` brings limits that customers have reached.
@@ -96,8 +110,7 @@ impl Notices {
 
     /// Makes deliveries of new notices, as soon as they are seen.
     async fn spread_new(&self) {
-        let known: Vec<_> = self.subscribers.iter().map(|subscriber| subscriber.name.clone()).collect();
-        match self.store.give_up_other_targets(known, clock::now().seconds()).await {
+        match self.store.give_up_other_targets(&self.targets(), clock::now().seconds()).await {
             Ok(0) => {}
             Ok(given_up) => {
                 tracing::warn!(given_up, "messages waited for targets that are configured no more");
@@ -105,7 +118,11 @@ impl Notices {
             Err(error) => tracing::error!(%error, "messages for other targets could not be given up"),
         }
         loop {
-            let spread = self.store.spread_notices(self.subscribers.clone(), clock::now().seconds()).await;
+            let subscribers = self.subscribers.clone();
+            let spread = match &self.facts {
+                Some(facts) => facts.spread(subscribers).await,
+                None => self.store.spread_notices(subscribers, clock::now().seconds()).await,
+            };
             match spread {
                 Ok(0) => tokio::time::sleep(LOOK).await,
                 Ok(_) => self.spread.notify_waiters(),

@@ -1,16 +1,17 @@
 //! Changing a subscription: another tier, its end, its going on.
 
 use crate::clock;
-use crate::domain::buying::{HeldItem, ItemChange, item_changes};
+use crate::domain::buying::{Cycle, HeldItem, ItemChange, item_changes};
 use crate::domain::subscription::{Status, Subscription};
+use crate::domain::tier::Tier;
 use crate::store::Act;
 use crate::stripe::{
-    ItemOrder, SubscriptionItem, SubscriptionObject, cancel_subscription, resume_subscription,
+    ItemOrder, SubscriptionItem, SubscriptionObject, cancel_subscription, make_flexible, resume_subscription,
     update_subscription,
 };
 
 use super::operation::Operation;
-use super::{Buyer, Done, Shop, ShopError, Wanted, conflict};
+use super::{Buyer, Done, Shop, ShopError, conflict, not_sold};
 use crate::billing::apply::ApplyError;
 use crate::billing::read::facts;
 
@@ -24,7 +25,8 @@ impl Shop {
     pub(super) async fn change(
         &self,
         buyer: &Buyer,
-        wanted: Wanted,
+        tier: &Tier,
+        cycle: Option<Cycle>,
         operation: &Operation,
     ) -> Result<Done, ShopError> {
         let live = self.live(buyer).await?.ok_or_else(nothing_live)?;
@@ -34,8 +36,9 @@ impl Shop {
                 "the subscription is {status}; settle that before changing its tier"
             )));
         }
-        let prices = self.prices.of(wanted.tier).await?;
-        let flat = prices.flat(wanted.cycle).ok_or_else(|| self.not_sold(wanted))?;
+        let cycle = cycle.unwrap_or_else(|| self.cycle(&live.object));
+        let prices = self.prices.of(tier).await?;
+        let flat = prices.flat(cycle).ok_or_else(|| not_sold(tier, cycle))?;
         let held: Vec<HeldItem> = live.object.items.iter().filter_map(|item| self.held(item)).collect();
         let orders: Vec<_> = item_changes(&held, flat, &prices.metered).into_iter().map(order).collect();
         // Also where an earlier try was carried out, and its answer lost.
@@ -43,14 +46,18 @@ impl Shop {
             return Ok(Done::Changed);
         }
         let (id, key) = (&live.object.id, operation.key("items")?);
+        let flexible_key = operation.key("flexible")?;
         let change = async {
+            // A classic subscription takes no second interval, and forgets what a replaced price has metered.
+            if live.object.is_classic {
+                make_flexible(&self.transport, id, &flexible_key).await?;
+            }
             let changed =
                 update_subscription(&self.transport, id, &orders, self.settings.proration, &key).await;
             changed.inspect_err(|error| self.forget_prices_after(error))
         };
         self.applier.change(&live.object.customer, change).await?;
-        let tier = &self.catalogue.tier(wanted.tier).name;
-        let after = format!("{tier} {}", wanted.cycle.as_str());
+        let after = format!("{} {}", tier.name, cycle.as_str());
         self.note(buyer, "subscription_changed", &live, Some(after)).await?;
         Ok(Done::Changed)
     }
@@ -69,8 +76,8 @@ impl Shop {
         };
         // What has not begun has no period to end with.
         let at_period_end = at_period_end && live.read.status != Status::Incomplete;
-        let (id, key) = (&live.object.id, operation.key("cancel")?);
-        let change = cancel_subscription(&self.transport, id, at_period_end, &key);
+        let key = operation.key("cancel")?;
+        let change = cancel_subscription(&self.transport, &live.object, at_period_end, &key);
         match self.applier.change(&live.object.customer, change).await {
             // An attempt whose answer was lost has ended it.
             Err(ApplyError::Stripe(error)) if error.is_missing() && self.live(buyer).await?.is_none() => {}
@@ -108,6 +115,13 @@ impl Shop {
             (read.tier.is_some() && read.status.is_live()).then_some(Live { object, read })
         });
         Ok(live.max_by_key(|live| (live.read.status.entitles(), live.read.tier)))
+    }
+
+    /// How often its tier is paid.
+    fn cycle(&self, subscription: &SubscriptionObject) -> Cycle {
+        let flat = subscription.items.iter().filter(|item| !item.metered && self.held(item).is_some());
+        let yearly = flat.into_iter().any(|item| item.interval.as_deref() == Some("year"));
+        if yearly { Cycle::Yearly } else { Cycle::Monthly }
     }
 
     /// An item that stands for a tier. What an operator has added beside it stays.

@@ -1,16 +1,20 @@
 //! Buying on Stripe's page: a tier, or a pack of credits.
 
+use sha2::{Digest, Sha256};
+
 use crate::clock;
 use crate::domain::catalogue::CreditPack;
+use crate::domain::tier::Tier;
 use crate::metrics::METRICS;
 use crate::problem::{Code, Problem};
-use crate::store::{CheckoutEnd, CheckoutKind, CheckoutRow, OpenCheckout};
+use crate::store::{CheckoutEnd, CheckoutKind, CheckoutRow, Sha256Digest};
 use crate::stripe::{
-    CallError, CheckoutStatus, NewCheckout, Sale, create_checkout, expire_checkout, retrieve_checkout,
+    CallError, CheckoutPage, CheckoutStatus, NewCheckout, Sale, create_checkout, expire_checkout,
+    retrieve_checkout,
 };
 
 use super::operation::Operation;
-use super::{Buyer, Done, Goods, Shop, ShopError, Wanted, refuse_subscribers};
+use super::{Buyer, Done, Goods, Shop, ShopError, Wanted, not_sold, refuse_subscribers};
 
 /// Where the customer is sent back to.
 #[derive(Clone, Copy)]
@@ -37,7 +41,7 @@ impl Shop {
         operation: &Operation,
     ) -> Result<Done, ShopError> {
         match goods {
-            Goods::Tier(wanted) => self.checkout_tier(buyer, *wanted, urls, operation).await,
+            Goods::Tier(wanted) => self.checkout_tier(buyer, wanted, urls, operation).await,
             Goods::Credits(name) => self.checkout_credits(buyer, name, urls, operation).await,
         }
     }
@@ -45,27 +49,27 @@ impl Shop {
     async fn checkout_tier(
         &self,
         buyer: &Buyer,
-        wanted: Wanted,
+        wanted: &Wanted,
         urls: Urls<'_>,
         operation: &Operation,
     ) -> Result<Done, ShopError> {
         refuse_subscribers(buyer)?;
-        let prices = self.prices.of(wanted.tier).await?;
-        let flat = prices.flat(wanted.cycle).ok_or_else(|| self.not_sold(wanted))?;
+        let Wanted { tier, cycle } = wanted;
+        let prices = self.prices.of(tier).await?;
+        let flat = prices.flat(*cycle).ok_or_else(|| not_sold(tier, *cycle))?;
         // A webhook may still be under way: Stripe knows who has subscribed.
         self.sync(buyer).await?;
         refuse_subscribers(buyer)?;
-        let tier = self.catalogue.tier(wanted.tier);
         let metered: Vec<&str> = prices.metered.iter().map(|price| price.price.as_str()).collect();
         let sold = Sold {
             kind: CheckoutKind::Tier,
-            what: format!("{} {}", tier.name, wanted.cycle.as_str()),
+            what: format!("{} {}", tier.name, cycle.as_str()),
             units: None,
             sale: Sale::Subscription {
                 flat,
                 metered: &metered,
-                trial_days: self.trial_days(buyer, wanted).await?,
-                mixed: prices.are_mixed(wanted.cycle),
+                trial_days: self.trial_days(buyer, tier).await?,
+                mixed: prices.are_mixed(*cycle),
             },
             metadata: Vec::new(),
         };
@@ -80,7 +84,7 @@ impl Shop {
         operation: &Operation,
     ) -> Result<Done, ShopError> {
         let pack = self.catalogue.credit_packs.iter().find(|pack| *pack.name == *name);
-        let pack = pack.ok_or_else(|| no_such_pack(name))?;
+        let pack = pack.ok_or_else(no_such_pack)?;
         let title = format!("{} credits", pack.units);
         let sold = Sold {
             kind: CheckoutKind::Credits,
@@ -107,8 +111,8 @@ impl Shop {
     }
 
     /// A trial is given once.
-    pub(super) async fn trial_days(&self, buyer: &Buyer, wanted: Wanted) -> Result<Option<u32>, ShopError> {
-        match self.catalogue.tier(wanted.tier).trial_days {
+    pub(super) async fn trial_days(&self, buyer: &Buyer, tier: &Tier) -> Result<Option<u32>, ShopError> {
+        match tier.trial_days {
             Some(days) if !self.store.had_trial(buyer.entry.number).await? => Ok(Some(days)),
             _ => Ok(None),
         }
@@ -123,11 +127,6 @@ impl Shop {
         operation: &Operation,
     ) -> Result<Done, ShopError> {
         let customer = self.stripe_customer(buyer).await?;
-        if let Some(open) = self.store.open_checkout(buyer.entry.number, sold.kind).await?
-            && let Some(done) = self.take_up(buyer, open, &sold, operation).await?
-        {
-            return Ok(done);
-        }
         let mut metadata = vec![("tollgate_customer", buyer.entry.name.to_string())];
         metadata.extend(sold.metadata);
         let new = NewCheckout {
@@ -139,6 +138,10 @@ impl Shop {
             allow_promotion_codes: self.settings.allow_promotion_codes,
             metadata: &metadata,
         };
+        let request = digest(&new)?;
+        if let Some(done) = self.take_up(buyer, sold.kind, request, operation).await? {
+            return Ok(done);
+        }
         let made = create_checkout(&self.transport, &new, &operation.key("session")?).await;
         let session = made.inspect_err(|error| self.forget_prices_after(error))?;
         let Some(url) = session.url else { return Err(no_page()) };
@@ -148,7 +151,7 @@ impl Shop {
             kind: sold.kind,
             what: sold.what,
             units: sold.units,
-            request: operation.request,
+            request,
             url: url.clone(),
             expires_at: session.expires_at,
         };
@@ -157,39 +160,58 @@ impl Shop {
         Ok(Done::Session { id: session.id, url })
     }
 
-    /// What is to be done about a session that is open as far as is known here: it is the one that was asked for, or
-    /// it is closed. So nobody pays for two tiers.
+    /// The session that is open as far as is known here, if it is just the one that is asked for; else it is closed,
+    /// so that nobody pays for two.
     async fn take_up(
         &self,
         buyer: &Buyer,
-        open: OpenCheckout,
-        sold: &Sold<'_>,
+        kind: CheckoutKind,
+        request: Sha256Digest,
         operation: &Operation,
     ) -> Result<Option<Done>, ShopError> {
-        let mut at_stripe = retrieve_checkout(&self.transport, &open.session).await?;
-        let is_open = at_stripe.as_ref().is_some_and(|session| session.status == CheckoutStatus::Open);
-        if is_open && open.request == operation.request {
+        let Some(open) = self.store.open_checkout(buyer.entry.number, kind).await? else { return Ok(None) };
+        let at_stripe = retrieve_checkout(&self.transport, &open.session).await?;
+        if is_open(at_stripe.as_ref()) && open.request == request {
             return Ok(Some(Done::Session { id: open.session, url: open.url }));
         }
-        if is_open {
-            let key = operation.key(&format!("expire-{}", open.session))?;
-            match expire_checkout(&self.transport, &open.session, &key).await {
-                Ok(()) => at_stripe = None,
-                // It was paid or expired in this moment.
-                Err(CallError::Status(error)) if error.status == 400 => {
-                    at_stripe = retrieve_checkout(&self.transport, &open.session).await?;
-                }
-                Err(error) => return Err(error.into()),
+        self.end(buyer, kind, open.session, at_stripe, operation).await?;
+        Ok(None)
+    }
+
+    /// Before a tier is bought without a page: what is left open could be paid as well.
+    pub(super) async fn close_checkout(&self, buyer: &Buyer, operation: &Operation) -> Result<(), ShopError> {
+        let kind = CheckoutKind::Tier;
+        let Some(open) = self.store.open_checkout(buyer.entry.number, kind).await? else { return Ok(()) };
+        let at_stripe = retrieve_checkout(&self.transport, &open.session).await?;
+        self.end(buyer, kind, open.session, at_stripe, operation).await
+    }
+
+    /// Closes a session, here as well as there. If it has sold a tier in this moment, nothing else is to be sold.
+    async fn end(
+        &self,
+        buyer: &Buyer,
+        kind: CheckoutKind,
+        session: String,
+        mut at_stripe: Option<CheckoutPage>,
+        operation: &Operation,
+    ) -> Result<(), ShopError> {
+        if is_open(at_stripe.as_ref()) {
+            let key = operation.key(&format!("expire-{session}"))?;
+            let expired = expire_checkout(&self.transport, &session, &key).await;
+            at_stripe = retrieve_checkout(&self.transport, &session).await?;
+            if is_open(at_stripe.as_ref()) {
+                expired?;
             }
         }
         let paid = at_stripe.is_some_and(|session| session.status == CheckoutStatus::Complete);
         let end = if paid { CheckoutEnd::Completed } else { CheckoutEnd::Expired };
-        self.store.end_checkout(open.session, end).await?;
-        if paid && sold.kind == CheckoutKind::Tier {
+        let new = self.store.end_checkout(session, end).await?;
+        METRICS.checkouts.with_label_values(&[end.as_str()]).inc_by(u64::from(new));
+        if paid && kind == CheckoutKind::Tier {
             self.sync(buyer).await?;
             refuse_subscribers(buyer)?;
         }
-        Ok(None)
+        Ok(())
     }
 
     /// A price that Stripe does not take may have been replaced there.
@@ -200,8 +222,19 @@ impl Shop {
     }
 }
 
-fn no_such_pack(name: &str) -> ShopError {
-    ShopError::Refused(Problem::new(Code::Unprocessable, format!("there is no credit pack `{name}`")))
+fn is_open(page: Option<&CheckoutPage>) -> bool {
+    page.is_some_and(|page| page.status == CheckoutStatus::Open)
+}
+
+/// Of all that a session is made from: one with another price, trial or address is another session.
+fn digest(new: &NewCheckout<'_>) -> Result<Sha256Digest, ShopError> {
+    let parts = serde_json::to_vec(new).map_err(|_| ShopError::Unreadable)?;
+    Ok(Sha256::digest(parts).into())
+}
+
+fn no_such_pack() -> ShopError {
+    let detail = "there is no such credit pack; GET the pricing endpoint to see what is sold";
+    ShopError::Refused(Problem::new(Code::Unprocessable, detail))
 }
 
 fn no_page() -> ShopError {

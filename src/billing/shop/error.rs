@@ -7,8 +7,12 @@ use crate::stripe::{CallError, StatusError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ShopError {
+    /// Before anything was asked of Stripe that it remembers.
     #[error("{}", .0.detail)]
     Refused(Problem),
+    /// Under a key that Stripe keeps the refusal for.
+    #[error("{}", .0.detail)]
+    RefusedByStripe(Problem),
     #[error(transparent)]
     Stripe(#[from] CallError),
     #[error(transparent)]
@@ -32,14 +36,19 @@ impl ShopError {
     /// Under the same key Stripe would only say it again: it keeps what it has answered, a refusal for good above all,
     /// which had no effect.
     pub(super) fn wants_another_key(&self) -> bool {
-        let Self::Stripe(CallError::Status(error)) = self else { return false };
-        error.is_from_stripe() && (error.replayed || !error.is_transient())
+        match self {
+            Self::RefusedByStripe(_) => true,
+            Self::Stripe(CallError::Status(error)) => {
+                error.is_from_stripe() && (error.replayed || !error.is_transient())
+            }
+            _ => false,
+        }
     }
 
     /// In words for the customer. What is not theirs to know is logged.
     pub fn problem(self) -> Problem {
         match self {
-            Self::Refused(problem) => problem,
+            Self::Refused(problem) | Self::RefusedByStripe(problem) => problem,
             Self::Stripe(error) => of_call(&error),
             Self::Store(_) | Self::Unreadable => {
                 tracing::error!(error = %self, "an order failed");

@@ -28,7 +28,7 @@ use crate::customers::Entry;
 use crate::domain::buying::Cycle;
 use crate::domain::catalogue::Catalogue;
 use crate::domain::subscription::Outline;
-use crate::domain::tier::TierId;
+use crate::domain::tier::Tier;
 use crate::domain::usage::Now;
 use crate::problem::{Code, Problem};
 use crate::store::Store;
@@ -63,10 +63,10 @@ pub struct Buyer {
 }
 
 /// A tier, and how often it is paid.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Wanted {
-    #[serde(serialize_with = "as_number")]
-    pub tier: TierId,
+    #[serde(serialize_with = "by_name")]
+    pub tier: Arc<Tier>,
     pub cycle: Cycle,
 }
 
@@ -74,12 +74,28 @@ pub struct Wanted {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
-    Checkout { goods: Goods, success_url: String, cancel_url: Option<String> },
-    Subscribe { wanted: Wanted, payment_method: String },
-    Change { wanted: Wanted },
-    Cancel { at_period_end: bool },
+    Checkout {
+        goods: Goods,
+        success_url: String,
+        cancel_url: Option<String>,
+    },
+    Subscribe {
+        wanted: Wanted,
+        payment_method: String,
+    },
+    /// As often as it is paid now, where no cycle is named.
+    Change {
+        #[serde(serialize_with = "by_name")]
+        tier: Arc<Tier>,
+        cycle: Option<Cycle>,
+    },
+    Cancel {
+        at_period_end: bool,
+    },
     Resume,
-    Portal { return_url: String },
+    Portal {
+        return_url: String,
+    },
 }
 
 /// What a checkout sells.
@@ -152,16 +168,19 @@ impl Shop {
     }
 
     async fn execute(&self, buyer: &Buyer, order: &Order, operation: &Operation) -> Result<Done, ShopError> {
-        refuse_blocked(buyer)?;
+        // Who is blocked can stop paying all the same.
+        if !matches!(order, Order::Cancel { .. } | Order::Portal { .. }) {
+            refuse_blocked(buyer)?;
+        }
         match order {
             Order::Checkout { goods, success_url, cancel_url } => {
                 let urls = checkout::Urls { success: success_url, cancel: cancel_url.as_deref() };
                 self.checkout(buyer, goods, urls, operation).await
             }
             Order::Subscribe { wanted, payment_method } => {
-                self.subscribe(buyer, *wanted, payment_method, operation).await
+                self.subscribe(buyer, wanted, payment_method, operation).await
             }
-            Order::Change { wanted } => self.change(buyer, *wanted, operation).await,
+            Order::Change { tier, cycle } => self.change(buyer, tier, *cycle, operation).await,
             Order::Cancel { at_period_end } => self.cancel(buyer, *at_period_end, operation).await,
             Order::Resume => self.resume(buyer, operation).await,
             Order::Portal { return_url } => self.portal(buyer, return_url, operation).await,
@@ -175,16 +194,14 @@ impl Shop {
         tokio::time::timeout(WITHIN, reading).await.map_err(|_| ShopError::Late)??;
         Ok(())
     }
+}
 
-    /// A tier costs something here and has a price at Stripe, or it cannot be bought.
-    fn not_sold(&self, wanted: Wanted) -> ShopError {
-        let tier = &self.catalogue.tier(wanted.tier).name;
-        let cycle = wanted.cycle.as_str();
-        tracing::warn!(tier = &**tier, cycle, "Stripe has no price for what was asked for");
-        let detail =
-            format!("tier `{tier}` cannot be bought {cycle}; GET the pricing endpoint to see what can");
-        ShopError::Refused(Problem::new(Code::Unprocessable, detail))
-    }
+/// A tier costs something here and has a price at Stripe, or it cannot be bought.
+fn not_sold(tier: &Tier, cycle: Cycle) -> ShopError {
+    let (tier, cycle) = (&*tier.name, cycle.as_str());
+    tracing::warn!(tier, cycle, "Stripe has no price for what was asked for");
+    let detail = format!("tier `{tier}` cannot be bought {cycle}; GET the pricing endpoint to see what can");
+    ShopError::Refused(Problem::new(Code::Unprocessable, detail))
 }
 
 fn refuse_blocked(buyer: &Buyer) -> Result<(), ShopError> {
@@ -215,7 +232,7 @@ fn conflict(detail: impl Into<std::borrow::Cow<'static, str>>) -> ShopError {
     ShopError::Refused(Problem::new(Code::Conflict, detail))
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
-fn as_number<S: serde::Serializer>(tier: &TierId, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u16(tier.0)
+/// Its number is another one once the file has another order.
+fn by_name<S: serde::Serializer>(tier: &Arc<Tier>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&tier.name)
 }

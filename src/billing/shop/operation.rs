@@ -22,7 +22,6 @@ pub(super) struct Operation {
     client_key: String,
     /// Of the row; none where the client sent no key.
     row: Option<Sha256Digest>,
-    pub request: Sha256Digest,
     attempt: u32,
     /// It was begun before, and may have had an effect.
     pub goes_on: bool,
@@ -74,7 +73,6 @@ impl Shop {
             endpoint: endpoint(order),
             client_key: buyer.key.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
             row,
-            request,
             attempt,
             goes_on,
         }))

@@ -4,7 +4,7 @@ use crate::problem::{Code, Problem};
 use crate::stripe::{CallError, create_portal};
 
 use super::operation::Operation;
-use super::{Buyer, Done, Shop, ShopError, conflict};
+use super::{Buyer, Done, Shop, ShopError};
 
 impl Shop {
     pub(super) async fn portal(
@@ -20,9 +20,11 @@ impl Shop {
         let key = operation.key("session")?;
         match create_portal(&self.transport, &customer, return_url, &key).await {
             Ok(url) => Ok(Done::Page { url }),
-            Err(CallError::Status(error)) if is_not_set_up(error.message.as_deref()) => Err(conflict(
-                "the portal is not set up: its settings must be saved once in Stripe's dashboard",
-            )),
+            Err(CallError::Status(error)) if is_not_set_up(error.message.as_deref()) => {
+                let detail =
+                    "the portal is not set up: its settings must be saved once in Stripe's dashboard";
+                Err(ShopError::RefusedByStripe(Problem::new(Code::Conflict, detail)))
+            }
             Err(error) => Err(error.into()),
         }
     }

@@ -4,14 +4,15 @@
 use futures_util::StreamExt;
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Notify, watch};
 
 use crate::clock;
 use crate::metrics::METRICS;
-use crate::store::{Store, StoreError, Stored};
-use crate::stripe::{CallError, EVENTS_KEPT_SECONDS, Event, EventPage, MOST_KINDS, Transport, event_page};
+use crate::store::{NewEvent, StoreError, Stored};
+use crate::stripe::{
+    CallError, EVENTS_KEPT_SECONDS, EventPage, ListedEvent, MOST_KINDS, Transport, event_page,
+};
 
-use super::{Progress, pause_after};
+use super::{Sync, pause_after};
 use crate::billing::apply::{Applier, ApplyError};
 use crate::billing::kinds::{arrival, listed};
 
@@ -30,38 +31,79 @@ struct Mark {
     read_to: i64,
 }
 
-/// Takes in what has happened since the last run, as far as Stripe still tells.
-pub(super) async fn take_in(
-    applier: &Applier,
-    progress: &watch::Sender<Progress>,
-    arrived: &Notify,
-) -> Result<(), ApplyError> {
-    let now = clock::now().seconds();
-    let known = applier.store.mark::<Mark>(MARK).await?;
-    let mark = known.unwrap_or(Mark { first: now, read_to: now });
-    if known.is_none() {
-        // It must stand, however this run ends.
-        applier.store.set_mark(MARK, Some(&mark)).await?;
-    }
-    let since = (mark.read_to - MARGIN_SECONDS).max(mark.first).max(now - EVENTS_KEPT_SECONDS);
-    let listed: Vec<_> = listed().collect();
-    for kinds in listed.chunks(MOST_KINDS) {
-        let mut after = None;
-        loop {
-            let page = ask(&applier.transport, kinds, since, after.as_deref()).await?;
-            let new = store_all(&applier.store, page.events, now).await?;
-            if new > 0 {
-                progress.send_modify(|progress| progress.events += new);
-                arrived.notify_one();
-            }
-            after = page.next;
-            if after.is_none() {
-                break;
+impl Sync {
+    /// Takes in what has happened since the last run, as far as Stripe still tells.
+    pub(super) async fn take_in_events(&self) -> Result<(), ApplyError> {
+        let Applier { store, transport, .. } = &*self.applier;
+        let now = clock::now().seconds();
+        let known = store.mark::<Mark>(MARK).await?;
+        let mark = known.unwrap_or(Mark { first: now, read_to: now });
+        if known.is_none() {
+            // It must stand, however this run ends.
+            store.set_mark(MARK, Some(&mark)).await?;
+        }
+        let since = (mark.read_to - MARGIN_SECONDS).max(mark.first).max(now - EVENTS_KEPT_SECONDS);
+        let listed: Vec<_> = listed().collect();
+        for kinds in listed.chunks(MOST_KINDS) {
+            let mut after = None;
+            loop {
+                let page = ask(transport, kinds, since, after.as_deref()).await?;
+                let new = self.store_all(page.events, now).await?;
+                if new > 0 {
+                    self.progress.send_modify(|progress| progress.events += new);
+                    self.arrived.notify_one();
+                }
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
             }
         }
+        store.set_mark(MARK, Some(&Mark { read_to: now, ..mark })).await?;
+        Ok(())
     }
-    applier.store.set_mark(MARK, Some(&Mark { read_to: now, ..mark })).await?;
-    Ok(())
+
+    /// Answers how many were new.
+    async fn store_all(&self, events: Vec<ListedEvent>, now: i64) -> Result<u64, StoreError> {
+        let mut storing = stream::iter(events)
+            .map(|listed| async move { self.store_one(&listed, now).await })
+            .buffer_unordered(CONCURRENCY);
+        let mut new = 0;
+        while let Some(stored) = storing.next().await {
+            if stored? == Stored::New {
+                new += 1;
+            }
+        }
+        Ok(new)
+    }
+
+    async fn store_one(
+        &self,
+        ListedEvent { event, object }: &ListedEvent,
+        now: i64,
+    ) -> Result<Stored, StoreError> {
+        let forward = self.outgoing.as_ref().map(|outgoing| {
+            // Nothing of Stripe's signs it: what hands it on does.
+            let body = outgoing.packed(&event.id, object.to_string().as_bytes()).ok_or_else(no_randomness)?;
+            Ok::<_, StoreError>((String::new(), body))
+        });
+        // A list is of the key's own mode.
+        let arrival = arrival(event, event.livemode.unwrap_or_default(), now);
+        let stored =
+            self.applier.store.receive(NewEvent { forward: forward.transpose()?, ..arrival }, now).await?;
+        if stored == Stored::New {
+            METRICS.webhooks.with_label_values(&[event.kind.as_str(), "backfilled"]).inc();
+            tracing::info!(event = event.id, kind = event.kind, "an event that no webhook has brought");
+            if let Some(outgoing) = &self.outgoing {
+                outgoing.has_arrived();
+            }
+        }
+        Ok(stored)
+    }
+}
+
+fn no_randomness() -> StoreError {
+    StoreError::Commit("the system has no randomness: an event could not be sealed".to_owned())
 }
 
 async fn ask(
@@ -77,28 +119,4 @@ async fn ask(
         let Some(pause) = pause_after(&page, tries) else { return page };
         tokio::time::sleep(pause).await;
     }
-}
-
-/// Answers how many were new.
-async fn store_all(store: &Store, events: Vec<Event>, now: i64) -> Result<u64, StoreError> {
-    let mut storing = stream::iter(events)
-        .map(|event| async move { store_one(store, &event, now).await })
-        .buffer_unordered(CONCURRENCY);
-    let mut new = 0;
-    while let Some(stored) = storing.next().await {
-        if stored? == Stored::New {
-            new += 1;
-        }
-    }
-    Ok(new)
-}
-
-async fn store_one(store: &Store, event: &Event, now: i64) -> Result<Stored, StoreError> {
-    // A list is of the key's own mode.
-    let stored = store.receive(arrival(event, event.livemode.unwrap_or_default(), now), now).await?;
-    if stored == Stored::New {
-        METRICS.webhooks.with_label_values(&[event.kind.as_str(), "backfilled"]).inc();
-        tracing::info!(event = event.id, kind = event.kind, "an event that no webhook has brought");
-    }
-    Ok(stored)
 }

@@ -5,8 +5,8 @@
 //! - Subscriptions are read by pages of 100, and only those that no page has brought one by one. All of it takes a
 //!   quarter of the rate towards Stripe, so that webhooks are applied meanwhile.
 //! - A run that ends early, by a crash or because Stripe is away, goes on where it was if it goes on within the hour.
-//! - Events that no webhook has brought are taken in as if one had, each once. The first run of all begins with
-//!   itself: what happened before is in the subscriptions.
+//! - Events that no webhook has brought are taken in as if one had, each once, and handed on to the handler that was
+//!   there before. The first run of all begins with itself: what happened before is in the subscriptions.
 //! - There is one run at a time: whoever asks for another one joins it.
 
 mod events;
@@ -25,6 +25,7 @@ use crate::store::StoreError;
 use crate::stripe::{Backoff, CallError, random};
 
 use super::apply::{Applier, ApplyError, Taken};
+use super::forward::Outgoing;
 
 /// Tries of one page while Stripe fails.
 const TRIES: u32 = 4;
@@ -34,6 +35,8 @@ pub struct Sync {
     applier: Arc<Applier>,
     /// Told when events have been taken in.
     arrived: Arc<Notify>,
+    /// Another handler gets what has been taken in.
+    outgoing: Option<Arc<Outgoing>>,
     progress: watch::Sender<Progress>,
 }
 
@@ -101,8 +104,8 @@ impl Progress {
 }
 
 impl Sync {
-    pub(super) fn new(applier: Arc<Applier>, arrived: Arc<Notify>) -> Self {
-        Self { applier, arrived, progress: watch::Sender::default() }
+    pub(super) fn new(applier: Arc<Applier>, arrived: Arc<Notify>, outgoing: Option<Arc<Outgoing>>) -> Self {
+        Self { applier, arrived, outgoing, progress: watch::Sender::default() }
     }
 
     /// How far it is, and every change of that.
@@ -146,7 +149,7 @@ impl Sync {
     }
 
     async fn read_everything(&self) {
-        let events = events::take_in(&self.applier, &self.progress, &self.arrived).await;
+        let events = self.take_in_events().await;
         let subscriptions = pages::read(&self.applier, &self.progress).await;
         let error = events.and(subscriptions).err().map(SyncError::from);
         METRICS.sync_runs.with_label_values(&[if error.is_none() { "completed" } else { "failed" }]).inc();

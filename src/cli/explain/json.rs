@@ -49,6 +49,7 @@ pub(super) fn render(receipt: &Receipt) -> Value {
             Ok(found) => event(found),
             Err(reason) => json!({ "none": reason.to_string() }),
         }),
+        "node": receipt.node,
         "record": { "number": receipt.record, "segment": segment_file(receipt.segment) },
         "earlier_requests": receipt.others.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })

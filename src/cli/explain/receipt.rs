@@ -65,6 +65,8 @@ pub(super) struct Receipt {
     /// Instants of the records that changed it later.
     pub corrected_at: Vec<i64>,
     pub totals_complete: bool,
+    /// The node of a fleet that charged it.
+    pub node: Option<String>,
     pub others: Vec<Uuid>,
 }
 
@@ -114,6 +116,7 @@ impl Receipt {
         });
         Ok(Self {
             charges: charges.collect::<Result<_, _>>()?,
+            node: books.config.fleet.as_ref().map(|fleet| fleet.node.clone()),
             request: Uuid::from_bytes(record.request),
             foreign_request: record
                 .foreign_request

@@ -34,6 +34,7 @@ pub(super) fn render(receipt: &Receipt) -> String {
         ("idempotency key", if receipt.has_key { "yes" } else { "no" }.to_owned()),
         ("record", format!("{} in {}", receipt.record, segment_file(receipt.segment))),
     ]);
+    rows.extend(receipt.node.clone().map(|node| ("node", node)));
     rows.extend(receipt.others.iter().map(|other| ("earlier request", other.to_string())));
     facts(&rows)
 }

@@ -61,7 +61,8 @@ pub(crate) fn check(written: &written::Root, found: &mut Findings) -> Option<Con
     let targets = outgoing::check(&written.webhooks.value, found);
     let catalogue = catalogue::check(written, found);
     let stripe = written.stripe.get().and_then(|stripe| stripe::check(stripe, found));
-    let fleet = written.fleet.get().and_then(|fleet| fleet::check(fleet, found));
+    let tiers = written.tiers.get();
+    let fleet = written.fleet.get().and_then(|fleet| fleet::check(fleet, tiers, stripe.as_ref(), found));
     Some(Config {
         server: server?,
         log: log::check(&written.log.value),

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use super::{Config, Diagnostics, parse};
 
+mod deployed;
+mod fleet;
 mod garbage;
 mod mistakes;
 mod references;

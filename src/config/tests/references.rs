@@ -226,3 +226,12 @@ fn stripe_needs_its_secrets_in_live_mode() {
     t.toml:3:12: error: stripe.api_base: in sandbox mode Stripe is always the local one
     "#);
 }
+
+#[test]
+fn own_paths_have_no_parameters_in_any_spelling() {
+    for path in ["/{id}", "/:id", "/pay/*rest"] {
+        let billing = format!("[billing]\ncurrency = \"usd\"\npaths = {{ prefix = \"{path}\" }}\n");
+        let found = headlines(&with(&["billing"], &billing));
+        assert!(found.contains("billing.paths.prefix: there are no parameters here"), "{path}: {found}");
+    }
+}

@@ -13,8 +13,23 @@ use crate::domain::units::MeterId;
 
 const REFERENCE: &str = include_str!("../../../config/tollgate.toml");
 
+/// The reference with its last section, which stands in comments.
+fn reference() -> String {
+    let (before, fleet) = REFERENCE.split_once("\n# [fleet]\n").expect("it ends with [fleet]");
+    let fleet: Vec<_> =
+        fleet.lines().map(|line| line.strip_prefix("# ").expect("all is in comments")).collect();
+    format!("{before}\n[fleet]\n{}\n", fleet.join("\n"))
+}
+
 fn environment(name: &str) -> Option<String> {
-    let known = ["TOLLGATE_ADMIN_TOKEN", "STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "JWT_SECRET"];
+    let known = [
+        "TOLLGATE_ADMIN_TOKEN",
+        "STRIPE_SECRET_KEY",
+        "STRIPE_WEBHOOK_SECRET",
+        "JWT_SECRET",
+        "REDIS_PASSWORD",
+        "TOLLGATE_NODE",
+    ];
     known.contains(&name).then(|| format!("{name}-0123456789abcdef0123456789abcdef"))
 }
 
@@ -30,6 +45,22 @@ fn both_files_load_without_a_warning() {
     for text in [DEMO, REFERENCE] {
         assert_eq!(load(text).warnings, []);
     }
+}
+
+#[test]
+fn the_reference_of_a_fleet_says_what_it_needs() {
+    // The one file that it names is not shipped.
+    let text = reference().replace("redis_ca = ", "# redis_ca = ");
+    let config = load(&text);
+    assert_eq!(config.warnings, []);
+    let fleet = config.fleet.expect("a section");
+    assert!(fleet.redis.tls && fleet.redis.password.is_some());
+    assert_eq!(fleet.redis.user.as_deref(), Some("tollgate"));
+    assert_eq!(
+        load(REFERENCE).fleet.map(|fleet| fleet.node),
+        None,
+        "one gateway alone, unless it is taken in"
+    );
 }
 
 #[test]
@@ -79,10 +110,10 @@ fn the_demo_stays_on_this_machine() {
     assert!(addresses.into_iter().all(|address| address.ip().is_loopback()));
     let catalogue = &config.catalogue;
     for tier in catalogue.tiers.iter().skip(1) {
-        let flat = format!("price_demo_{}_monthly", tier.name);
-        let metered = format!("price_demo_{}_api_calls", tier.name);
-        assert_eq!(tier.stripe_prices, [flat, metered]);
+        let sold = ["monthly", "yearly", "api_calls"].map(|what| format!("price_demo_{}_{what}", tier.name));
+        assert_eq!(tier.stripe_prices, sold);
     }
+    assert!(!catalogue.credit_packs.is_empty());
     assert_eq!(catalogue.tiers[0].rate.map(crate::domain::rate::Rate::burst), Some(200));
 }
 
@@ -110,7 +141,7 @@ fn the_reference_shows_every_key() {
 
 #[test]
 fn the_reference_shows_the_defaults_that_hold_when_left_out() {
-    let reference: Json = toml::from_str(REFERENCE).expect("valid TOML");
+    let reference: Json = toml::from_str(&reference()).expect("valid TOML");
     let mut checked = 0;
     each_key(&schema(), "", &mut |key, _, default| {
         let key = key.replace("/upstreams/*", "/upstreams/api");

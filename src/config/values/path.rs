@@ -40,7 +40,8 @@ impl Read for FixedPath {
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
         reader.parse(node, "write a path without parameters, such as \"/billing\"", |text| {
-            if text.contains(['{', '}']) {
+            // The router takes a colon or a star at the front for a parameter as well.
+            if text.contains(['{', '}']) || text.contains("/:") || text.contains("/*") {
                 return Err("there are no parameters here".into());
             }
             let normal = normal(text)?;

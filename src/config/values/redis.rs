@@ -1,6 +1,7 @@
 //! Addresses of Redis: one server, a Cluster, or what Sentinels watch.
 
 use std::borrow::Cow;
+use std::net::Ipv6Addr;
 
 use percent_encoding::percent_decode_str;
 use serde_json::Value as Json;
@@ -89,8 +90,12 @@ fn server(text: &str, default_port: u16) -> Option<(String, u16)> {
         _ => (text, default_port),
     };
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:%".contains(&byte);
-    (!bare.is_empty() && bare.bytes().all(is_name)).then(|| (bare.to_owned(), port))
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    // An address of IPv6 may name its link behind "%".
+    let (address, link) = bare.split_once('%').unwrap_or((bare, "any"));
+    let is_v6 = address.parse::<Ipv6Addr>().is_ok() && link.bytes().all(is_name);
+    let is_host = !bare.is_empty() && bare.bytes().all(is_name);
+    (is_host || is_v6).then(|| (bare.to_owned(), port))
 }
 
 fn database(path: &str) -> Result<u8, &'static str> {
@@ -143,6 +148,7 @@ mod tests {
             ("redis://a/main", "a number"),
             ("redis://", "a host"),
             ("redis://a:70000", "a host"),
+            ("redis://a:b", "a host"),
             ("redis+cluster://a/1", "no databases"),
             ("redis+sentinel://a", "master is missing"),
             ("redis://u:%ff@a", "not UTF-8"),

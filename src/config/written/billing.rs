@@ -88,8 +88,8 @@ const RECONCILE_SETTLE: &str =
 const IDEMPOTENCY_KEYS: &str = "How many charged Idempotency-Keys are remembered per customer, for 24 hours.";
 const RETURN_ORIGINS: &str =
     "Where customers may be sent back to after paying; left out: public_url's origin.";
-const PRORATION: &str =
-    "What a change of tier in mid-period does: \"create_prorations\", \"always_invoice\" or \"none\".";
+const PRORATION: &str = "What a change of tier in mid-period does: \"create_prorations\", \"always_invoice\"; \
+     or \"none\": then Stripe bills nothing, not even what was used before.";
 const WEBHOOK_MODE: &str =
     "\"primary\": Stripe's events take effect; \"shadow\": they are compared, and change nothing.";
 

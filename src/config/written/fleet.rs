@@ -6,6 +6,7 @@ use crate::config::findings::At;
 use crate::config::read::{Given, Keys, Read, Reader, Section};
 use crate::config::tree::Node;
 use crate::config::values::redis::Redis;
+use crate::config::values::secret::Content;
 use crate::config::values::span::Span;
 use crate::config::values::text::Name;
 use crate::config::values::{choose, one_of};
@@ -13,6 +14,7 @@ use crate::config::values::{choose, one_of};
 #[derive(Debug)]
 pub(crate) struct Fleet {
     pub redis: Given<Redis>,
+    pub redis_ca: Given<Content>,
     pub node: Given<Name>,
     pub on_redis_loss: At<OnRedisLoss>,
     pub redis_timeout: At<Span<5>>,
@@ -36,7 +38,11 @@ impl Section for Fleet {
 
     fn read_keys(keys: &mut Keys<'_, '_, '_>) -> Self {
         Self {
-            redis: keys.required("redis", "Its address: one server, a Cluster or Sentinels."),
+            redis: keys.required("redis", "Its address: one server, a Cluster or Sentinels; rediss is with TLS."),
+            redis_ca: keys.optional(
+                "redis_ca",
+                "With rediss: certificates (PEM) of who signs the servers'; left out: those that this machine trusts.",
+            ),
             node: keys.required("node", "This gateway's own name; no two may be alive with the same."),
             on_redis_loss: keys.or(
                 "on_redis_loss",

@@ -38,6 +38,23 @@ impl Account {
         true
     }
 
+    /// Whether a request of this key that comes now is the first of them here.
+    pub fn is_first(&self, key: Digest, now: Now) -> bool {
+        self.role(key, now) == Role::First
+    }
+
+    /// Whether the next of this key that settles is charged.
+    pub fn would_charge(&self, key: Digest) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.keys.holds(key))
+    }
+
+    /// Another node has charged the key at that instant: here are repeats only, which hold nothing.
+    pub fn note_charged(&mut self, key: Digest, at: Now) {
+        if let Some(reserved) = self.rare().keys.yield_to(key, at) {
+            self.give_back(&reserved);
+        }
+    }
+
     pub(super) fn hold(&mut self, cost: &Cost, key: Option<Digest>, role: Role) {
         match (key, role) {
             (Some(key), Role::Repeat) => return self.rare().keys.join(key),

@@ -230,3 +230,36 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_charged_elsewhere_is_a_repeat_that_gives_its_units_back() {
+    let mut account = keyed(2 * COST);
+    admit(&mut account, 1).expect("fits");
+    admit(&mut account, 1).expect("a twin");
+    assert!(account.would_charge(key(1)) && account.taken(API) == COST);
+    account.note_charged(key(1), at(1));
+    assert!(!account.would_charge(key(1)) && account.taken(API) == 0);
+    assert!((0..2).all(|_| settle(&mut account, 1, 2).is_repeat()));
+    assert_eq!(account.window(at(2)).used[0], 0);
+    account.note_charged(key(2), at(1));
+    assert!(!account.is_first(key(2), at(2)));
+    admit(&mut account, 2).expect("a repeat needs nothing");
+    assert_eq!(account.taken(API), 0);
+    assert!(settle(&mut account, 2, 2).is_repeat());
+}
+
+#[test]
+fn repeats_of_what_is_charged_elsewhere_are_counted_and_forgotten_with_time() {
+    let mut account = keyed(10 * COST);
+    account.note_charged(key(1), at(1));
+    for _ in 0..REPEATS {
+        admit(&mut account, 1).expect("a repeat");
+        assert!(settle(&mut account, 1, 2).is_repeat());
+        // Told again what is known: nothing begins anew.
+        account.note_charged(key(1), at(1));
+    }
+    assert_eq!(admit(&mut account, 1), Ok(None), "a request of its own");
+    let mut account = keyed(10 * COST);
+    account.note_charged(key(1), at(1));
+    assert!(account.is_first(key(1), at(1 + REMEMBERED_SECONDS)));
+}

@@ -23,6 +23,7 @@
 
 mod alone;
 mod calls;
+mod grants;
 mod need;
 mod permits;
 mod scale;

@@ -3,7 +3,7 @@
 use rust_decimal::Decimal;
 
 use super::*;
-use crate::domain::tier::{FeatureSet, Overage, Price};
+use crate::domain::tier::{FeatureSet, Price};
 
 const NOW: i64 = 1_800_000_000;
 const API: MeterId = MeterId(0);
@@ -91,5 +91,7 @@ fn without_a_tier_of_their_own_a_customer_gets_that_which_is_set_and_units_alone
     let given = none().with_override(Some(&set), &[], None);
     assert_eq!(given.tier_at(NOW), Some(&set));
     assert!(given.admits(NOW));
+    let priced = none().with_override(Some(&tier(2, [units(20), units(60)], priced())), &[], None);
+    assert_eq!(priced.tier_at(NOW), Some(&set), "overage that nobody bills is denied");
     assert_eq!(none().with_override(None, &[Some(units(5))], None), none());
 }

@@ -34,6 +34,7 @@ pub struct Order {
     /// The card it is paid by, before the customer's default.
     pub card: Option<String>,
     pub behavior: PaymentBehavior,
+    pub is_classic: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -82,7 +83,12 @@ fn read(state: &State, call: &Call<'_>) -> Result<Order, ApiError> {
         cancel_at: cancel_at(params, call.now)?,
         card: payment_methods::chosen(state, params, "default_payment_method", customer)?,
         behavior: PaymentBehavior::read(params)?,
+        is_classic: billing_mode(params) == Some("classic"),
     })
+}
+
+pub fn billing_mode(params: &Params) -> Option<&str> {
+    params.group("billing_mode")?.filled("type")
 }
 
 /// A price and quantity, as items and checkout lines name them.
@@ -199,6 +205,7 @@ fn build(state: &mut State, now: i64, order: Order) -> Result<Subscription, ApiE
         });
     }
     refuse_duplicates(&items)?;
+    refuse_mixed(state, order.is_classic, &items)?;
     Ok(Subscription {
         id: state.ids.make("sub"),
         customer: order.customer,
@@ -216,6 +223,7 @@ fn build(state: &mut State, now: i64, order: Order) -> Result<Subscription, ApiE
         ended_at: None,
         trial,
         pause_collection: None,
+        is_classic: order.is_classic,
         latest_invoice: None,
         edge: None,
     })
@@ -238,6 +246,20 @@ pub fn refuse_duplicates(items: &[Item]) -> Result<(), ApiError> {
     prices.sort();
     if prices.windows(2).any(|pair| pair[0] == pair[1]) {
         let message = "Cannot add multiple subscription items with the same plan.";
+        return Err(ApiError::refused(message).about("items"));
+    }
+    Ok(())
+}
+
+/// A classic subscription has one interval.
+pub fn refuse_mixed(state: &State, is_classic: bool, items: &[Item]) -> Result<(), ApiError> {
+    let mut cadences = Vec::new();
+    for item in items.iter().filter(|_| is_classic) {
+        cadences.push(cadence(state, &item.price)?);
+    }
+    if cadences.windows(2).any(|pair| pair[0] != pair[1]) {
+        let message =
+            "All prices on a subscription must have the same interval, unless its billing_mode is flexible.";
         return Err(ApiError::refused(message).about("items"));
     }
     Ok(())

@@ -1,9 +1,9 @@
 //! Subscriptions: what a customer pays for, item by item, each item with its own current period.
 //!
 //! Differences from Stripe, on purpose: only `proration_behavior=always_invoice` prorates; a new interval on any
-//! item ends all periods at once and starts new ones now, and gives nothing back for the old ones; with mixed
-//! intervals `cancel_at_period_end` means the end of the longest period; the usage of a metered item that is
-//! deleted is never billed.
+//! item ends all periods at once and starts new ones now, and gives nothing back for the old ones; the usage of a
+//! metered item that is deleted is never billed, and that of one whose price is replaced is billed with the rest of
+//! the period, under the new price.
 
 mod create;
 mod due;
@@ -30,7 +30,7 @@ pub use end::{cancel, cancel_all};
 pub use force::{fail_payment, force_period, force_status};
 pub use json::json;
 pub use renewal::turn_first;
-pub use update::{resume, update};
+pub use update::{migrate, resume, update};
 
 #[derive(Debug, Clone)]
 pub struct Subscription {
@@ -50,6 +50,8 @@ pub struct Subscription {
     pub ended_at: Option<i64>,
     pub trial: Option<Period>,
     pub pause_collection: Option<Pause>,
+    /// Of the billing mode before `flexible`: all its prices recur at one interval.
+    pub is_classic: bool,
     pub latest_invoice: Option<String>,
     /// The card it is paid by, before the customer's default.
     pub default_payment_method: Option<String>,
@@ -139,10 +141,10 @@ impl Row for Subscription {
 }
 
 impl Subscription {
-    /// When a cancellation takes effect: at a moment of its own, or once everything paid for has been had.
+    /// When a cancellation takes effect: at a moment of its own, or, as at Stripe, with the first period that ends.
     pub fn cancels_at(&self) -> Option<i64> {
         let ends = self.items.iter().map(|item| item.period.end);
-        self.cancel_at.or_else(|| ends.max().filter(|_| self.cancel_at_period_end))
+        self.cancel_at.or_else(|| ends.min().filter(|_| self.cancel_at_period_end))
     }
 
     /// When the next period ends, or everything does.

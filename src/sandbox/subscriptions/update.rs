@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::create::{cadence, cancel_at, order_item, refuse_duplicates};
+use super::create::{billing_mode, cadence, cancel_at, order_item, refuse_duplicates, refuse_mixed};
 use super::due::tell_of_trial;
 use super::payment::PaymentBehavior;
 use super::proration::Proration;
@@ -94,7 +94,8 @@ fn change_items(
     if new.items.is_empty() {
         return Err(ApiError::refused("A subscription must have at least one active plan.").about("items"));
     }
-    refuse_duplicates(&new.items)
+    refuse_duplicates(&new.items)?;
+    refuse_mixed(state, new.is_classic, &new.items)
 }
 
 fn change_item(state: &State, new: &mut Subscription, id: &str, group: &Params) -> Result<(), ApiError> {
@@ -150,8 +151,13 @@ fn change_cancellation(new: &mut Subscription, params: &Params, now: i64) -> Res
         new.cancel_at_period_end = at_end;
         new.cancel_at = None;
     }
-    if params.text("cancel_at").is_some() {
-        new.cancel_at = cancel_at(params, now)?;
+    if let Some(at) = params.text("cancel_at") {
+        let ends = || new.items.iter().map(|item| item.period.end);
+        new.cancel_at = match at {
+            "min_period_end" => ends().min(),
+            "max_period_end" => ends().max(),
+            _ => cancel_at(params, now)?,
+        };
         new.cancel_at_period_end = false;
     }
     let is = new.cancels_at().is_some();
@@ -186,6 +192,18 @@ fn cadences_changed(state: &State, old: &Subscription, new: &Subscription) -> Re
         }
     }
     Ok(false)
+}
+
+/// `POST /v1/subscriptions/:id/migrate`: to the flexible billing mode, from which there is no way back.
+pub fn migrate(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
+    if billing_mode(call.params) != Some("flexible") {
+        let message = "Invalid billing_mode[type]: must be flexible.";
+        return Err(ApiError::parameter("billing_mode[type]", "parameter_invalid", message));
+    }
+    let before = json(state, state.subscriptions.find(call.id)?);
+    state.subscriptions.find_mut(call.id)?.is_classic = false;
+    announce(state, call.now, call.id, &before);
+    Ok(json(state, state.subscriptions.find(call.id)?))
 }
 
 /// `POST /v1/subscriptions/:id/resume`: a paused subscription is active again.

@@ -268,7 +268,14 @@ async fn a_yearly_fee_and_monthly_usage_have_periods_of_their_own() {
         subscription["items"]["data"][index]["current_period_end"].as_i64().expect("it is there")
     };
     assert!(end(0) - end(1) > 300 * DAY);
-    assert_eq!(subscription["cancel_at"], end(0), "what was paid for is had to its end");
+    assert_eq!(subscription["cancel_at"], end(1), "as at Stripe, it ends with the first period");
+    let path = format!("/v1/subscriptions/{}", subscription["id"].as_str().expect("an id"));
+    let ended = harness.post(&path, "cancel_at=max_period_end").await.json;
+    assert_eq!(
+        (&ended["cancel_at"], &ended["cancel_at_period_end"]),
+        (&json!(end(0)), &json!(false)),
+        "what was paid for is had to its end"
+    );
     let preview = harness.post("/v1/invoices/create_preview", &format!("customer={customer}")).await.json;
     assert_eq!(preview["total"], 0, "the next invoice is the month's usage alone");
 }

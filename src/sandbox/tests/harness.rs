@@ -69,7 +69,7 @@ impl Harness {
     pub fn seed_pro(&self) {
         let pro = SeedTier {
             name: "pro".into(),
-            monthly_cents: 9_900,
+            monthly_cents: Some(9_900),
             yearly_cents: Some(99_000),
             included: 10_000,
             overage_cents: Some("2".into()),
@@ -77,6 +77,7 @@ impl Harness {
         let catalogue = Catalogue {
             currency: "usd".into(),
             event_name: "api_calls".into(),
+            meter: "api_calls".into(),
             tiers: vec![pro],
             id_prefix: Some("demo".into()),
         };

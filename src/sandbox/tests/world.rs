@@ -47,7 +47,7 @@ impl World {
         let mut state = State::new("http://sandbox".into(), options, 1);
         let pro = SeedTier {
             name: "pro".into(),
-            monthly_cents: 9_900,
+            monthly_cents: Some(9_900),
             yearly_cents: None,
             included: 100,
             overage_cents: Some("2".into()),
@@ -55,6 +55,7 @@ impl World {
         let wanted = Catalogue {
             currency: "usd".into(),
             event_name: "api_calls".into(),
+            meter: "api_calls".into(),
             tiers: vec![pro],
             id_prefix: None,
         };

@@ -41,6 +41,7 @@ impl Outbox {
         self.store.fold(batch).expect("folds");
         self.folded = to;
         let plan = SealPlan {
+            naming: crate::store::Naming::BySequence,
             identifier_prefix: "tg-x".into(),
             event_names: vec![(1, "api_calls".into())],
             scope: SealScope::All,

@@ -10,6 +10,12 @@ use crate::store::{Result, Store, unsigned};
 /// may have arrived: sending it again could bill it twice.
 pub const RESEND_WITHIN_SECONDS: i64 = 23 * 3600;
 
+/// The answer to a row whose identifier Stripe knew.
+pub const ARRIVED_BEFORE: &str = "known to Stripe: an earlier try arrived";
+
+/// The answer to a row that was taken over, where another node found it known.
+pub const KNOWN_THERE: &str = "known to Stripe when another node tried";
+
 /// A row to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxRow {
@@ -144,7 +150,7 @@ pub(super) fn claim(db: &Connection, only: &str, now: i64, limit: u32) -> Result
 }
 
 /// Notes a try before it is made. What has been unanswered for too long is compared, not sent.
-fn mark_tried(db: &Connection, due: &[OutboxRow], now: i64) -> Result<()> {
+pub(super) fn mark_tried(db: &Connection, due: &[OutboxRow], now: i64) -> Result<()> {
     let mut mark = db.prepare_cached(
         "UPDATE outbox SET tries = tries + 1, first_tried_at = coalesce(first_tried_at, ?2),
                 last_tried_at = iif(?3, last_tried_at, ?2)
@@ -210,7 +216,7 @@ fn settle(db: &Connection, row: i64, outcome: &Outcome, now: i64) -> Result<()> 
     Ok(())
 }
 
-fn read_row(row: &Row<'_>) -> rusqlite::Result<OutboxRow> {
+pub(super) fn read_row(row: &Row<'_>) -> rusqlite::Result<OutboxRow> {
     let compared: (Option<i64>, Option<i64>) = (row.get(11)?, row.get(12)?);
     Ok(OutboxRow {
         sequence: row.get(0)?,

@@ -16,6 +16,7 @@ use crate::store::{Result, Store, unsigned};
 pub struct SealPlan {
     /// Begins every identifier: the ledger's id.
     pub identifier_prefix: String,
+    pub naming: Naming,
     /// Meter number and the name of its events at Stripe.
     pub event_names: Vec<(u32, String)>,
     pub scope: SealScope,
@@ -24,6 +25,16 @@ pub struct SealPlan {
     pub limit: u32,
     /// Where the slice before has ended.
     pub after: Option<SealCursor>,
+}
+
+/// How the rows' identifiers go on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Naming {
+    /// With the row's own number.
+    #[default]
+    BySequence,
+    /// With the total's numbers, and which of its rows it is: another node of the fleet gives it the same one.
+    ByTotal,
 }
 
 /// Which totals are sealed.
@@ -173,7 +184,7 @@ fn question(plan: &SealPlan) -> String {
     format!(
         "SELECT t.customer, t.meter, t.period_start, t.period_end, c.stripe_customer,
                 t.reportable - t.sealed - t.open, t.last_at_micros,
-                EXISTS (SELECT 1 FROM outbox o WHERE o.state = 'pending' AND o.kind = 'usage'
+                EXISTS (SELECT 1 FROM outbox o WHERE o.state = 'pending' AND o.kind = 'usage' AND o.fence IS NULL
                         AND o.customer = t.customer AND o.meter = t.meter AND o.period_start = t.period_start),
                 EXISTS (SELECT 1 FROM subscriptions s WHERE {EDGE})
          FROM totals t JOIN customers c ON c.number = t.customer
@@ -237,7 +248,7 @@ fn insert(
     )?
     .execute(params![
         sequence,
-        format!("{}-{sequence}", plan.identifier_prefix),
+        identifier(db, plan, total, sequence)?,
         total.customer,
         total.meter,
         total.period_start,
@@ -251,6 +262,27 @@ fn insert(
     Ok(())
 }
 
+fn identifier(db: &Connection, plan: &SealPlan, total: &SealCursor, sequence: i64) -> Result<String> {
+    let prefix = &plan.identifier_prefix;
+    let SealCursor { customer, meter, period_start, .. } = *total;
+    if plan.naming == Naming::BySequence {
+        return Ok(format!("{prefix}-{sequence}"));
+    }
+    let row: i64 = db
+        .prepare_cached(
+            "UPDATE totals SET sealed_rows = sealed_rows + 1
+             WHERE customer = ?1 AND meter = ?2 AND period_start = ?3 RETURNING sealed_rows",
+        )?
+        .query_row(params![customer, meter, period_start], |row| row.get(0))?;
+    Ok(row_of_total(prefix, TotalKey { customer, meter, period_start }, row))
+}
+
+/// The identifier of a total's n-th row, on every machine.
+pub fn row_of_total(prefix: &str, total: TotalKey, row: i64) -> String {
+    let TotalKey { customer, meter, period_start } = total;
+    format!("{prefix}-{customer}-{meter}-{period_start}-{row}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -261,6 +293,7 @@ mod tests {
         let store = Store::open(folder.path()).expect("opens");
         let plan = SealPlan {
             identifier_prefix: String::new(),
+            naming: Naming::BySequence,
             event_names: vec![],
             scope,
             now: 0,

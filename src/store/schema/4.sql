@@ -16,7 +16,7 @@ CREATE TABLE credits (
     expires_at INTEGER
 ) STRICT;
 CREATE INDEX credits_by_customer ON credits (customer, id);
-CREATE TRIGGER credits_stay BEFORE UPDATE OF customer, at, kind, units, balance ON credits
+CREATE TRIGGER credits_stay BEFORE UPDATE OF customer, at, kind, units, balance, expires_at ON credits
 WHEN OLD.kind <> 'spent' OR NEW.kind <> 'spent' OR NEW.customer <> OLD.customer
     OR EXISTS (SELECT 1 FROM credits WHERE customer = OLD.customer AND id > OLD.id)
 BEGIN SELECT raise(ABORT, 'the history of credits does not change'); END;
@@ -56,6 +56,9 @@ ALTER TABLE audit ADD COLUMN before TEXT;
 ALTER TABLE audit ADD COLUMN after TEXT;
 CREATE INDEX audit_by_customer ON audit (customer, id);
 CREATE INDEX audit_by_age ON audit (at);
+
+-- Members are numbered for each customer apart, to be erased with them. Whose the earlier ones are is not known.
+UPDATE names SET name = 'member ' || number WHERE kind = 'member';
 
 -- Units on an override, which Stripe never hears of.
 ALTER TABLE totals ADD COLUMN extra INTEGER NOT NULL DEFAULT 0;
@@ -183,13 +186,17 @@ CREATE TABLE notices (
     kind     TEXT NOT NULL,
     customer INTEGER,
     cause    TEXT NOT NULL UNIQUE,
+    -- Empty once only its cause is kept: what was told is not told again.
     data     TEXT NOT NULL,
     at       INTEGER NOT NULL,
     -- 1 once there is a delivery for each target that wants it.
     spread   INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX notices_by_age ON notices (at);
+CREATE INDEX notices_by_customer ON notices (customer) WHERE customer IS NOT NULL;
 CREATE INDEX notices_to_spread ON notices (id) WHERE NOT spread;
+CREATE INDEX notices_with_data ON notices (at) WHERE data <> '';
+CREATE INDEX notices_by_kind ON notices (kind, id);
 CREATE TABLE deliveries (
     notice      INTEGER NOT NULL,
     target      TEXT NOT NULL,
@@ -203,9 +210,11 @@ CREATE TABLE deliveries (
 ) STRICT, WITHOUT ROWID;
 -- By target: one that is dead holds up no other.
 CREATE INDEX deliveries_due ON deliveries (target, next_try_at) WHERE state = 'pending';
+CREATE INDEX deliveries_failed ON deliveries (target, notice) WHERE state = 'failed';
 CREATE INDEX deliveries_settled ON deliveries (settled_at) WHERE state <> 'pending';
 
--- Few credits are told, once for each grant. How few is a row of `meta`; without it nobody is told.
+-- Few credits are told, once for each grant. How few is a row of `meta`; without it nobody is told. Another one is the
+-- tier of those of whom none was noted.
 CREATE TRIGGER credits_low AFTER INSERT ON credits
 WHEN NEW.units < 0
     AND NEW.balance < (SELECT CAST(CAST(value AS TEXT) AS INTEGER) FROM meta WHERE key = 'credits_low')
@@ -214,7 +223,11 @@ BEGIN
     SELECT 'credits.low', number,
            'credits_low:' || number || ':' || coalesce((SELECT id FROM credits
                WHERE customer = NEW.customer AND kind = 'granted' ORDER BY id DESC LIMIT 1), 0),
-           json_object('customer', name, 'tier', tier, 'status', status, 'credits', NEW.balance), NEW.at
+           json_object(
+               'customer', name,
+               'tier', coalesce(tier, (SELECT CAST(value AS TEXT) FROM meta WHERE key = 'default_tier')),
+               'status', status, 'credits', NEW.balance
+           ), NEW.at
     FROM customers WHERE number = NEW.customer;
 END;
 CREATE TRIGGER credits_low_again AFTER UPDATE OF balance ON credits
@@ -225,7 +238,11 @@ BEGIN
     SELECT 'credits.low', number,
            'credits_low:' || number || ':' || coalesce((SELECT id FROM credits
                WHERE customer = NEW.customer AND kind = 'granted' ORDER BY id DESC LIMIT 1), 0),
-           json_object('customer', name, 'tier', tier, 'status', status, 'credits', NEW.balance), NEW.at
+           json_object(
+               'customer', name,
+               'tier', coalesce(tier, (SELECT CAST(value AS TEXT) FROM meta WHERE key = 'default_tier')),
+               'status', status, 'credits', NEW.balance
+           ), NEW.at
     FROM customers WHERE number = NEW.customer;
 END;
 
@@ -237,3 +254,4 @@ CREATE TABLE forwards (
     next_try_at INTEGER NOT NULL,
     tries       INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX forwards_due ON forwards (next_try_at);

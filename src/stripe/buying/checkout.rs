@@ -1,5 +1,6 @@
 //! Checkout sessions: pages at Stripe on which a customer pays.
 
+use serde::Serialize;
 use serde_json::Value;
 use stripe_client_core::IdempotencyKey;
 
@@ -13,7 +14,7 @@ use crate::stripe::transport::Transport;
 const LONGEST_REFERENCE: usize = 200;
 
 /// What is asked for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct NewCheckout<'a> {
     /// `cus_…`.
     pub customer: &'a str,
@@ -28,7 +29,7 @@ pub struct NewCheckout<'a> {
 }
 
 /// What is sold.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub enum Sale<'a> {
     Subscription {
         flat: &'a str,

@@ -18,11 +18,13 @@ pub use checkout::{
 };
 pub use customers::{create_customer, find_customer};
 pub use invoices::{ListedInvoice, list_invoices};
-pub use payment_methods::{ListedPaymentMethod, attach_payment_method, list_payment_methods};
+pub use payment_methods::{
+    ListedPaymentMethod, attach_payment_method, has_payment_method, list_payment_methods,
+};
 pub use portal::create_portal;
 pub use prices::{PriceObject, list_prices, retrieve_price};
 pub use subscriptions::{
-    ItemOrder, NewSubscription, cancel_subscription, create_subscription, resume_subscription,
+    ItemOrder, NewSubscription, cancel_subscription, create_subscription, make_flexible, resume_subscription,
     update_subscription,
 };
 
@@ -114,6 +116,7 @@ mod tests {
             "mode=subscription",
             "line_items%5B1%5D%5Bprice%5D=price_2",
             "subscription_data%5Btrial_period_days%5D=14",
+            "allow_promotion_codes=true",
             "subscription_data%5Bbilling_mode%5D%5Btype%5D=flexible",
             "subscription_data%5Bmetadata%5D%5Btollgate_customer%5D=acme",
             "success_url=https%3A%2F%2Fapp.example%2F%3Fs%3D%7BCHECKOUT_SESSION_ID%7D",

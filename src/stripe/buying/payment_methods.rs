@@ -4,7 +4,7 @@ use serde_json::Value;
 use stripe_client_core::IdempotencyKey;
 
 use super::form::Form;
-use super::{Listed, change, not_a};
+use super::{Listed, change, find, not_a};
 use crate::stripe::error::CallError;
 use crate::stripe::loose::{integer, text};
 use crate::stripe::transport::Transport;
@@ -51,6 +51,15 @@ pub async fn list_payment_methods(
     let request = form.get(format!("/customers/{customer}/payment_methods"));
     let page = transport.calls("payment_method_list").read(request).await?.json()?;
     Ok(Listed::read(&page, ListedPaymentMethod::read))
+}
+
+/// Whether a payment method is a customer's already.
+///
+/// # Errors
+/// See [`CallError`].
+pub async fn has_payment_method(transport: &Transport, customer: &str, id: &str) -> Result<bool, CallError> {
+    let request = Form::default().get(format!("/customers/{customer}/payment_methods/{id}"));
+    Ok(find(transport, "payment_method_retrieve", request).await?.is_some())
 }
 
 /// Gives a payment method to a customer; answers its id, which is another one for Stripe's test cards. Stripe refuses

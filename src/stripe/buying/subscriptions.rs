@@ -75,19 +75,39 @@ pub async fn update_subscription(
     read(&change(transport, "subscription_update", form.post(format!("/subscriptions/{id}")), key).await?)
 }
 
-/// Ends it with the period, or at once; then what was used is billed, and nothing is given back.
+/// Lets prices of several intervals stand on a subscription, and bills what was used under a price that is replaced.
+///
+/// # Errors
+/// See [`CallError`].
+pub async fn make_flexible(
+    transport: &Transport,
+    id: &str,
+    key: &IdempotencyKey,
+) -> Result<SubscriptionObject, CallError> {
+    let form = Form::default().with("billing_mode[type]", "flexible");
+    let request = form.post(format!("/subscriptions/{id}/migrate"));
+    read(&change(transport, "subscription_update", request, key).await?)
+}
+
+/// Ends it with the period that is paid for, or at once; then what was used is billed, and nothing is given back.
 ///
 /// # Errors
 /// See [`CallError`].
 pub async fn cancel_subscription(
     transport: &Transport,
-    id: &str,
+    subscription: &SubscriptionObject,
     at_period_end: bool,
     key: &IdempotencyKey,
 ) -> Result<SubscriptionObject, CallError> {
-    let path = format!("/subscriptions/{id}");
+    let path = format!("/subscriptions/{}", subscription.id);
     let (operation, request) = if at_period_end {
-        ("subscription_update", Form::default().with("cancel_at_period_end", true).post(path))
+        // Of several periods Stripe's `cancel_at_period_end` is the end of the first: a month of a paid year.
+        let form = if subscription.is_mixed() {
+            Form::default().with("cancel_at", "max_period_end")
+        } else {
+            Form::default().with("cancel_at_period_end", true)
+        };
+        ("subscription_update", form.post(path))
     } else {
         let form = Form::default().with("invoice_now", true).with("prorate", false);
         ("subscription_cancel", form.delete(path))

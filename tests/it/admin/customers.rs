@@ -100,11 +100,17 @@ async fn usage_is_shown_by_route_day_and_hour() {
     })
     .await;
     assert_eq!(
-        rows(&world.shown(path).await),
+        rows(&world.shown(&format!("{path}?by=route")).await),
         &[
             json!({ "route": "/export/pdf", "meter": "api_calls", "units": 5, "requests": 1 }),
             json!({ "route": "/signals", "meter": "api_calls", "units": 2, "requests": 2 }),
         ]
+    );
+    let csv = world.admin(Method::GET, &format!("{path}?by=route&format=csv"), Some(ADMIN_TOKEN)).await;
+    assert_eq!((csv.status, csv.header("content-type")), (200, Some("text/csv; charset=utf-8")));
+    assert_eq!(
+        csv.text(),
+        "route,meter,units,requests\r\n/export/pdf,api_calls,5,1\r\n/signals,api_calls,2,2\r\n"
     );
     for (by, length) in [("day", 10), ("hour", 20)] {
         let list = world.shown(&format!("{path}?by={by}")).await;
@@ -114,7 +120,7 @@ async fn usage_is_shown_by_route_day_and_hour() {
     }
     let before = world.shown(&format!("{path}?from=2020-01-01&to=2020-02-01T00:00:00Z")).await;
     assert!(rows(&before).is_empty());
-    for wrong in ["by=month", "from=soon", "from=2020-02-01&to=2020-01-01", "form=2020-01-01"] {
+    for wrong in ["by=month", "format=xml", "from=soon", "from=2020-02-01&to=2020-01-01", "form=2020-01-01"] {
         let reply = world.admin(Method::GET, &format!("{path}?{wrong}"), Some(ADMIN_TOKEN)).await;
         assert_eq!(reply.refusal(), (400, "bad_request".to_owned()), "{wrong}");
     }

@@ -6,7 +6,7 @@ use rusqlite::types::ValueRef;
 use serde_json::{Value, json};
 
 use super::{delete, each, rows};
-use crate::harness::{ADMIN_TOKEN, PATIENCE, World, until};
+use crate::harness::{ADMIN_TOKEN, Customer, PATIENCE, World, token, unix_now, until};
 
 /// Erases a customer as soon as that can be; answers the name that is left.
 async fn erase(world: &World, name: &str) -> String {
@@ -150,7 +150,8 @@ async fn after_an_erasure_nothing_leads_from_the_name_to_the_books_and_the_books
     let trail = world.shown(&format!("/admin/audit?customer={}", left.replace(' ', "%20"))).await;
     assert!(each(&trail, "action").contains(&"customer_erased"));
     assert!(each(&trail, "detail").iter().all(|detail| detail.is_empty()), "{trail}");
-    for (path, body) in [("block", json!({})), ("cache/clear", json!({}))] {
+    let grant = json!({ "amount": 5, "reason": "too late" });
+    for (path, body) in [("block", json!({})), ("cache/clear", json!({})), ("credits", grant)] {
         let reply = world.operate(&format!("{kept}/{path}"), &body).await;
         assert_eq!(reply.refusal(), (409, "conflict".to_owned()), "{path}");
     }
@@ -164,5 +165,74 @@ async fn after_an_erasure_nothing_leads_from_the_name_to_the_books_and_the_books
     let names = world.shown("/admin/customers").await;
     assert_eq!(each(&names, "customer"), [left.as_str(), "jane-doe"]);
     assert_eq!(rows(&names).len(), 2);
+    world.finish().await;
+}
+
+/// A customer for whom somebody calls.
+fn calling(world: &World, customer: &str, member: &str) -> Customer {
+    let claims = json!({ "sub": customer, "member": member, "exp": unix_now() + 3_600 });
+    let mut customer = world.customer(customer);
+    customer.token = token(&claims);
+    customer
+}
+
+/// Who called, of the latest charges.
+async fn members(world: &World, customer: &str) -> Vec<String> {
+    let charges = world.shown(&format!("/admin/customers/{}/charges", customer.replace(' ', "%20"))).await;
+    each(&charges, "member").into_iter().map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_called_for_an_erased_customer_is_known_to_others_alone() {
+    let world = World::start().await;
+    let (acme, other) = (calling(&world, "acme", "jane-doe"), calling(&world, "other", "jane-doe"));
+    for _ in 0..2 {
+        assert_eq!((acme.get("/signals").await.charged(), other.get("/signals").await.charged()), (1, 1));
+    }
+    assert_eq!(members(&world, "acme").await, ["jane-doe", "jane-doe"]);
+    let exported = world.shown("/admin/customers/acme/export").await;
+    assert_eq!(each(&json!({ "data": exported["members"] }), "name"), ["jane-doe"]);
+    let left = erase(&world, "acme").await;
+    let erased = members(&world, &left).await;
+    assert!(erased.iter().all(|name| name.starts_with("erased ")), "{erased:?}");
+    assert_eq!(members(&world, "other").await, ["jane-doe", "jane-doe"]);
+    // The same token, which has not been forgotten.
+    assert_eq!(acme.get("/signals").await.charged(), 1);
+    assert_eq!(members(&world, "acme").await, ["jane-doe"]);
+    assert_eq!(members(&world, &left).await, erased);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stripe_still_has_brings_nobody_back_who_was_erased() {
+    let world = World::builder().without_webhooks().start().await;
+    let (person, subscribed) = world.subscriber("jane-doe", "pro").await;
+    let path = format!("/v1/subscriptions/{}", subscribed.subscription);
+    world.stripe.delete(&path).await;
+    world.operate("/admin/customers/jane-doe/sync", &json!({})).await;
+    person.until_status("status", "canceled").await;
+    let sync = async || {
+        assert_eq!(world.operate("/admin/sync", &json!({})).await.status, 200);
+        until("its events are applied", PATIENCE, async || (world.waiting_events() == 0).then_some(())).await;
+    };
+    sync().await;
+    erase(&world, "jane-doe").await;
+    sync().await;
+    assert_eq!(found_in(&world.store(), "jane-doe"), [""; 0], "after a sync");
+    // News that comes late: an invoice, the end, and that the customer was deleted at Stripe as well.
+    world.stripe.delete(&format!("/v1/customers/{}", subscribed.customer)).await;
+    let late = world.stripe.events().await.into_iter().filter(|event| {
+        let kind = event["type"].as_str().expect("a type");
+        kind == "invoice.paid" || kind.ends_with(".deleted")
+    });
+    let late: Vec<_> = late.collect();
+    assert_eq!(late.len(), 3, "{late:?}");
+    for (at, mut event) in late.into_iter().enumerate() {
+        event["id"] = json!(format!("evt_late_{at}"));
+        assert!(event.to_string().contains("jane-doe"), "{event}");
+        assert_eq!(world.deliver(&event).await.status, 200, "{event}");
+    }
+    sync().await;
+    assert_eq!(found_in(&world.store(), "jane-doe"), [""; 0], "after late news");
     world.finish().await;
 }

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::{done, made_for, post, rows, shop, text};
+use super::{SELLING, done, made_for, order, post, rows, shop, text};
+use crate::harness::World;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_card_buys_a_tier_that_is_in_force_with_the_answer() {
@@ -51,5 +52,34 @@ async fn what_is_no_payment_method_of_the_customers_is_refused() {
         assert_eq!(reply.refusal(), (422, "unprocessable".to_owned()), "{method}");
     }
     assert_eq!(thief.status().await["tier"], "free");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_was_left_open_cannot_be_paid_any_more() {
+    let world = World::builder().config(SELLING).without_webhooks().start().await;
+    let customer = world.customer("impatient");
+    let session = done(&post(&customer, "/billing/checkout", &order("starter")).await);
+    let body = json!({ "tier": "pro", "payment_method": "pm_card_visa" });
+    done(&post(&customer, "/billing/subscribe", &body).await);
+    let path = format!("/v1/checkout/sessions/{}", text(&session["session_id"]));
+    assert_eq!(world.stripe.get(&path).await["status"], "expired");
+    let expired = r#"tollgate_checkouts_total{outcome="expired"}"#;
+    assert_eq!(world.metric(expired).await, Some(1));
+    assert_eq!(rows(&world, "/v1/subscriptions?status=all").await.len(), 1);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_card_that_is_kept_pays_again_even_if_it_is_not_attached_twice() {
+    let world = shop().await;
+    let customer = world.customer("returning");
+    let body = json!({ "tier": "pro", "payment_method": "pm_card_visa" });
+    done(&post(&customer, "/billing/subscribe", &body).await);
+    done(&post(&customer, "/billing/cancel", &json!({ "at_period_end": false })).await);
+    let listed = done(&customer.get("/billing/payment-methods").await);
+    world.stripe.hook("faults", json!({ "operation": "payment_methods.attach", "status": 400 })).await;
+    let body = json!({ "tier": "pro", "payment_method": listed["data"][0]["id"] });
+    assert_eq!(done(&post(&customer, "/billing/subscribe", &body).await)["tier"], "pro");
     world.finish().await;
 }

@@ -90,3 +90,57 @@ async fn only_a_running_subscription_changes_its_tier() {
     }
     world.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_cycle_it_is_paid_as_often_as_before() {
+    let world = shop().await;
+    let customer = world.customer("planner");
+    let year = json!({ "tier": "pro", "cycle": "yearly", "payment_method": "pm_card_visa" });
+    done(&post(&customer, "/billing/subscribe", &year).await);
+    let subscription = text(&rows(&world, "/v1/subscriptions").await[0]["id"]).to_owned();
+    done(&post(&customer, "/billing/upgrade", &json!({ "tier": "pro" })).await);
+    let yearly = ["price_it_pro_api_calls", "price_it_pro_yearly"];
+    assert_eq!(prices(&world, &subscription).await, yearly);
+    let reply = post(&customer, "/billing/upgrade", &json!({ "tier": "starter" })).await;
+    assert_eq!(reply.refusal(), (422, "unprocessable".to_owned()), "starter has no yearly price");
+    done(&post(&customer, "/billing/upgrade", &json!({ "tier": "pro", "cycle": "monthly" })).await);
+    assert_eq!(prices(&world, &subscription).await, ["price_it_pro_api_calls", "price_it_pro_monthly"]);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_classic_subscription_becomes_flexible_before_it_changes() {
+    let world = shop().await;
+    let customer = world.customer("veteran");
+    let made = world.stripe.post("/v1/customers", &[("metadata[tollgate_customer]", "veteran")]).await;
+    let classic = [
+        ("customer", text(&made["id"])),
+        ("items[0][price]", "price_it_starter_monthly"),
+        ("items[1][price]", "price_it_starter_api_calls"),
+        ("billing_mode[type]", "classic"),
+        ("metadata[tollgate_customer]", "veteran"),
+    ];
+    let subscription = world.stripe.post("/v1/subscriptions", &classic).await;
+    customer.until_status("tier", "starter").await;
+    let year = json!({ "tier": "pro", "cycle": "yearly" });
+    assert_eq!(done(&post(&customer, "/billing/upgrade", &year).await)["tier"], "pro");
+    let id = text(&subscription["id"]);
+    assert_eq!(prices(&world, id).await, ["price_it_pro_api_calls", "price_it_pro_yearly"]);
+    let path = format!("/v1/subscriptions/{id}");
+    assert_eq!(world.stripe.get(&path).await["billing_mode"]["type"], "flexible");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tier_whose_usage_could_not_be_billed_is_not_sold() {
+    let world = shop().await;
+    world.stripe.post("/v1/prices/price_it_pro_api_calls", &[("active", "false")]).await;
+    let (customer, subscribed) = world.subscriber("mover", "starter").await;
+    let reply = post(&customer, "/billing/upgrade", &json!({ "tier": "pro" })).await;
+    assert_eq!(reply.refusal(), (422, "unprocessable".to_owned()));
+    let starter = ["price_it_starter_api_calls", "price_it_starter_monthly"];
+    assert_eq!(prices(&world, &subscribed.subscription).await, starter, "its usage is still billed");
+    let reply = post(&world.customer("buyer"), "/billing/checkout", &super::order("pro")).await;
+    assert_eq!(reply.refusal(), (422, "unprocessable".to_owned()));
+    world.finish().await;
+}

@@ -1,9 +1,11 @@
 //! Payloads lie sealed, or not at all.
 
+use axum::http::StatusCode;
 use serde_json::{Value, json};
 
+use super::old_handler::OldHandler;
 use super::{applied, event, shown};
-use crate::harness::World;
+use crate::harness::{PATIENCE, World, until};
 
 const MAIL: &str = "jane.doe@example.com";
 const OLD: &str = "old-0123456789-0123456789-0123456789";
@@ -70,6 +72,18 @@ async fn without_a_key_no_payload_is_kept() {
     assert!(lies_there(&world, "evt_1") && !lies_there(&world, MAIL));
     let kept = shown(&world, "evt_1").await;
     assert_eq!((&kept["sealed"], &kept["payload"]), (&json!(false), &json!(null)));
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_the_old_handler_lies_sealed_without_a_key_too() {
+    let old = OldHandler::start(&[StatusCode::INTERNAL_SERVER_ERROR; 64]).await;
+    let config = format!("[billing]\nforward_webhooks_to = \"{}\"", old.url);
+    let world = World::builder().without_webhooks().config(&config).start().await;
+    assert_eq!(world.deliver(&of_jane("evt_1")).await.status, 200);
+    until("it was refused", PATIENCE, async || (!old.received().is_empty()).then_some(())).await;
+    assert_eq!(super::books::count(&world, "SELECT count(*) FROM forwards"), 1);
+    assert!(lies_there(&world, "evt_1") && !lies_there(&world, MAIL));
     world.finish().await;
 }
 

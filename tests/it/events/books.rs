@@ -1,5 +1,6 @@
 //! What the store holds of events, payments and credits.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use rusqlite::{Connection, OpenFlags};
@@ -41,20 +42,23 @@ pub fn told(world: &World, kind: &str) -> i64 {
     count(world, &format!("SELECT count(*) FROM notices WHERE kind = '{kind}'"))
 }
 
-/// Everything in some tables.
-pub fn digest(world: &World, tables: &[&str]) -> String {
+/// What all tables hold, but for some: a digest of each.
+pub fn digests(world: &World, but: &[&str]) -> BTreeMap<String, String> {
     let db = open(world);
+    let tables = texts(world, "SELECT name FROM sqlite_master WHERE type = 'table'").into_iter();
+    let tables = tables.filter(|table| !but.contains(&&**table));
+    tables.map(|table| (table.clone(), digest(&db, &table))).collect()
+}
+
+fn digest(db: &Connection, table: &str) -> String {
+    let mut query = db.prepare(&format!("SELECT * FROM {table} ORDER BY 1, 2")).expect("a table");
+    let columns = query.column_count();
+    let mut rows = query.query([]).expect("rows");
     let mut digest = Sha256::new();
-    for table in tables {
-        let mut query = db.prepare(&format!("SELECT * FROM {table} ORDER BY 1, 2")).expect("a table");
-        let columns = query.column_count();
-        let mut rows = query.query([]).expect("rows");
-        while let Some(row) = rows.next().expect("a row") {
-            for at in 0..columns {
-                digest.update(format!("{:?}\n", row.get_ref(at).expect("a value")));
-            }
+    while let Some(row) = rows.next().expect("a row") {
+        for at in 0..columns {
+            digest.update(format!("{:?}\n", row.get_ref(at).expect("a value")));
         }
-        digest.update(format!("-- {table}\n"));
     }
     digest.finalize().iter().fold(String::new(), |mut text, byte| {
         // Writing to a string cannot fail.

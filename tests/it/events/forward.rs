@@ -2,11 +2,12 @@
 
 use axum::http::StatusCode;
 use rusqlite::Connection;
-use serde_json::json;
+use serde_json::{Value, json};
+use tollgate::billing::Outgoing;
 
 use super::old_handler::OldHandler;
 use super::{applied, event};
-use crate::harness::{PATIENCE, WEBHOOK_SECRET, World, signature, unix_now, until};
+use crate::harness::{PATIENCE, WEBHOOK_SECRET, World, signature, tollgate, unix_now, until};
 
 /// When a signature says that it was made; it must be right.
 fn signed_at(signed: &str, body: &[u8]) -> i64 {
@@ -80,8 +81,9 @@ async fn a_signature_that_has_aged_is_made_anew() {
     let body = event("evt_1", "customer.updated", &json!({})).to_string();
     let aged = signature(WEBHOOK_SECRET, unix_now() - 1_000, body.as_bytes());
     let db = Connection::open(world.gateway.data_dir.join("tollgate.db")).expect("a store");
-    // As it lies without a key.
-    let lies = [&[0_u8][..], body.as_bytes()].concat();
+    // As it lies without a key of its own.
+    let outgoing = Outgoing::new([WEBHOOK_SECRET]).expect("a secret");
+    let lies = outgoing.packed("evt_1", body.as_bytes()).expect("seals");
     let row = "INSERT INTO forwards (event_id, signature, body, next_try_at) VALUES ('evt_1', ?1, ?2, ?3)";
     db.execute(row, rusqlite::params![aged, lies, unix_now()]).expect("a row");
     drop(db);
@@ -90,5 +92,43 @@ async fn a_signature_that_has_aged_is_made_anew() {
     let (signed, received) = old.received().remove(0);
     assert_eq!(received, body.as_bytes());
     assert!(unix_now() - signed_at(&signed, &received) < 240);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_webhook_has_brought_is_handed_on_too_and_not_again_when_it_comes_after_all() {
+    let old = OldHandler::start(&[]).await;
+    let mut world = world_beside(&old).await;
+    let prices = ["price_it_pro_monthly", "price_it_pro_api_calls"];
+    world.gateway.stop().await;
+    world.stripe.buy("away", &prices).await;
+    let config = world.gateway.config.display().to_string();
+    let ended = tollgate(&world.gateway.data_dir, &["sync", "--config", &config], &[]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let found = super::books::count(&world, "SELECT count(*) FROM forwards");
+    assert!(found > 0, "the command leaves them to the gateway");
+    world.gateway.restart().await;
+    world.customer("away").until_status("tier", "pro").await;
+    world.stripe.buy("here", &prices).await;
+    assert_eq!(world.operate("/admin/sync", &json!({})).await.status, 200);
+    let events = world.stripe.events().await;
+    let kept = super::books::texts(&world, "SELECT event_id FROM inbox ORDER BY event_id");
+    until_received(&old, kept.len()).await;
+    let id = |event: &Value| event["id"].as_str().expect("an id").to_owned();
+    let mut received = Vec::new();
+    for (signed, body) in old.received() {
+        signed_at(&signed, &body);
+        let event: Value = serde_json::from_slice(&body).expect("JSON");
+        assert!(events.contains(&event), "{event} is none of Stripe's");
+        received.push(id(&event));
+    }
+    received.sort();
+    assert!(i64::try_from(received.len()).is_ok_and(|count| count > found), "some by the gateway itself");
+    assert_eq!(received, kept);
+    let known = |event: &&Value| kept.contains(&id(event));
+    super::deliver_all(&world, &events.iter().filter(known).cloned().collect::<Vec<_>>()).await;
+    assert_eq!(world.deliver(&event("evt_last", "customer.updated", &json!({}))).await.status, 200);
+    until_received(&old, kept.len() + 1).await;
+    assert_eq!(old.received().len(), kept.len() + 1, "each once");
     world.finish().await;
 }

@@ -22,6 +22,21 @@ async fn a_customer_who_is_named_at_stripe_is_linked_and_a_link_is_never_replace
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_is_named_later_is_known_at_once_by_what_was_bought_before() {
+    let world = World::builder().without_webhooks().start().await;
+    let subscribed = world.stripe.subscribe("pro", None);
+    deliver_all(&world, &world.stripe.events().await).await;
+    assert!(books::texts(&world, "SELECT name FROM customers").is_empty());
+    let path = format!("/v1/customers/{}", subscribed.customer);
+    world.stripe.post(&path, &[("metadata[tollgate_customer]", "named")]).await;
+    deliver_all(&world, &of_kind(&world, "customer.updated").await).await;
+    let known = books::texts(&world, "SELECT name || ' ' || tier || ' ' || status FROM customers");
+    assert_eq!(known, ["named pro active"]);
+    assert_eq!(books::told(&world, "tier.changed"), 1);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_customer_who_is_deleted_at_stripe_keeps_the_link_and_loses_the_tier() {
     let world = World::builder().without_webhooks().start().await;
     let (customer, subscribed) = world.subscriber("leaver", "pro").await;
@@ -63,6 +78,36 @@ async fn a_trial_that_will_end_is_told_once() {
     let told = books::texts(&world, "SELECT data FROM notices WHERE kind = 'trial.ending'");
     let told: serde_json::Value = serde_json::from_str(&told[0]).expect("JSON");
     assert_eq!((&told["customer"], &told["status"]), (&json!("trier"), &json!("trialing")));
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_what_is_sold_elsewhere_is_told_to_nobody() {
+    let world = World::builder().without_webhooks().start().await;
+    let product = world.stripe.post("/v1/products", &[("name", "Something else")]).await;
+    let price = [
+        ("currency", "usd"),
+        ("product", product["id"].as_str().expect("an id")),
+        ("recurring[interval]", "month"),
+        ("unit_amount", "100"),
+    ];
+    let price = world.stripe.post("/v1/prices", &price).await;
+    let customer = world.stripe.post("/v1/customers", &[("metadata[tollgate_customer]", "elsewhere")]).await;
+    let order = [
+        ("customer", customer["id"].as_str().expect("an id")),
+        ("items[0][price]", price["id"].as_str().expect("an id")),
+        ("trial_period_days", "2"),
+    ];
+    let subscription = world.stripe.post("/v1/subscriptions", &order).await;
+    let id = subscription["id"].as_str().expect("an id");
+    world.stripe.post(&format!("/v1/subscriptions/{id}"), &[("cancel_at_period_end", "true")]).await;
+    world.stripe.hook(&format!("subscriptions/{id}/upcoming"), json!({})).await;
+    world.stripe.hook(&format!("subscriptions/{id}/trial_will_end"), json!({})).await;
+    deliver_all(&world, &world.stripe.events().await).await;
+    let known = books::texts(&world, "SELECT name || ' ' || status FROM customers");
+    assert_eq!(known, ["elsewhere trialing"]);
+    let told = "SELECT kind FROM notices WHERE kind IN ('trial.ending', 'subscription.expiring')";
+    assert_eq!(books::texts(&world, told), [""; 0]);
     world.finish().await;
 }
 

@@ -1,4 +1,5 @@
-//! The books: what clients saw, what the ledger holds, what the store made of it, what Stripe counted.
+//! The books: what clients saw, what the ledger holds, what the store made of it, what Stripe counted; of one gateway,
+//! or of several together.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -224,23 +225,36 @@ pub fn in_segments(data_dir: &Path) -> i64 {
     units
 }
 
-/// Panics unless every unit is where it belongs: what clients saw is what the ledger holds; what was sealed
-/// of it is in the outbox; what was delivered from there is what Stripe counted.
-pub fn assert_balanced(seen: &Seen, data_dir: &Path, metered: &Metered) {
-    let kept = kept(data_dir);
-    assert_ledger_is_what_clients_saw(seen, &kept);
-    let folded: i64 = kept.values().map(|account| account.units).sum();
-    assert_eq!(in_segments(data_dir), folded, "the segments (left) and the store's totals (right) differ");
-    for (account, kept) in &kept {
+/// Panics unless every unit is where it belongs: what clients saw is what the ledgers hold; what was sealed
+/// of it is in the outboxes; what was delivered from there is what Stripe counted. Of all nodes together.
+pub fn assert_balanced(seen: &Seen, data_dirs: &[&Path], metered: &Metered) {
+    let mut all = BTreeMap::<Account, Kept>::new();
+    let mut delivered_by_all = Metered::new();
+    for data_dir in data_dirs {
+        let kept = kept(data_dir);
+        let folded: i64 = kept.values().map(|account| account.units).sum();
         assert_eq!(
-            kept.sealed, kept.outbox,
-            "{account:?}: sealed (left) is not what is in the outbox (right)"
+            in_segments(data_dir),
+            folded,
+            "the segments (left) and the store's totals (right) differ"
         );
-        // Who has been erased was linked before.
-        let linked = kept.stripe_customer.is_some() || account.0.starts_with("erased ");
-        assert!(linked || kept.sealed == 0, "{account:?} has no link, and yet was sealed");
+        for (account, kept) in kept {
+            assert_sealed(&account, &kept);
+            all.entry(account).or_default().units += kept.units;
+        }
+        for (account, units) in delivered(data_dir) {
+            *delivered_by_all.entry(account).or_default() += units;
+        }
     }
-    assert_eq!(delivered(data_dir), *metered, "what was delivered (left) is not what Stripe counted (right)");
+    assert_ledger_is_what_clients_saw(seen, &all);
+    assert_eq!(delivered_by_all, *metered, "what was delivered (left) is not what Stripe counted (right)");
+}
+
+fn assert_sealed(account: &Account, kept: &Kept) {
+    assert_eq!(kept.sealed, kept.outbox, "{account:?}: sealed (left) is not what is in the outbox (right)");
+    // Who has been erased was linked before.
+    let linked = kept.stripe_customer.is_some() || account.0.starts_with("erased ");
+    assert!(linked || kept.sealed == 0, "{account:?} has no link, and yet was sealed");
 }
 
 fn assert_ledger_is_what_clients_saw(seen: &Seen, kept: &BTreeMap<Account, Kept>) {

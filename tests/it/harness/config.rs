@@ -118,7 +118,7 @@ pub fn cost_of(path: &str) -> u64 {
 pub fn sold() -> Catalogue {
     let tier = |name: &str, monthly_cents, yearly_cents, included, overage: &str| SeedTier {
         name: name.to_owned(),
-        monthly_cents,
+        monthly_cents: Some(monthly_cents),
         yearly_cents,
         included,
         overage_cents: Some(overage.to_owned()),
@@ -126,6 +126,7 @@ pub fn sold() -> Catalogue {
     Catalogue {
         currency: "usd".to_owned(),
         event_name: "api_calls".to_owned(),
+        meter: "api_calls".to_owned(),
         tiers: vec![tier("starter", 2_900, None, 1_000, "3"), tier("pro", 9_900, Some(99_000), 10_000, "2")],
         id_prefix: Some("it".to_owned()),
     }

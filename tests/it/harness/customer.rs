@@ -37,7 +37,8 @@ pub struct Reply {
 pub struct Lost;
 
 impl Customer {
-    pub(super) fn new(
+    /// One who asks at a base URL.
+    pub fn new(
         name: &str,
         stripe_customer: Option<&str>,
         base: &str,

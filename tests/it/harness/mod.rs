@@ -4,9 +4,9 @@
 //! the outbox flushed and then compares what clients saw, the ledger, the store and Stripe's meters. A world
 //! that is dropped without it fails the test.
 
-mod books;
+pub mod books;
 mod command;
-mod config;
+pub mod config;
 mod customer;
 mod dice;
 mod gateway;
@@ -37,8 +37,8 @@ pub use page::CheckoutPage;
 pub use room::{Room, Sizes, fill, make_room};
 pub use stripe::{Stripe, signature, unix_now};
 pub use tollgate::domain::period::rfc3339;
-pub use upstream::Behaviour;
-pub use world::World;
+pub use upstream::{Behaviour, Upstream};
+pub use world::{World, send};
 
 /// A test that panicked elsewhere has failed already: its data is still good to read.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -290,7 +290,7 @@ impl World {
     /// Compares all books. What has been used must have been flushed.
     pub async fn balance(&self) {
         self.flush_all().await;
-        books::assert_balanced(&self.seen, &self.gateway.data_dir, &self.stripe.metered().await);
+        books::assert_balanced(&self.seen, &[&self.gateway.data_dir], &self.stripe.metered().await);
     }
 
     /// The end of every test: the books balance, and the gateway stops in order.
@@ -310,7 +310,8 @@ impl Drop for World {
     }
 }
 
-async fn send(request: RequestBuilder) -> Reply {
+/// Sends a request that must have its whole answer.
+pub async fn send(request: RequestBuilder) -> Reply {
     let answer = request.send().await.expect("an answer");
     let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
     let body = answer.bytes().await.expect("a whole answer");

@@ -49,11 +49,16 @@ async fn billing_is_for_the_customer_of_the_token_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_price_list_needs_no_token_and_says_everything_that_is_sold() {
-    let world = World::start().await;
+    let packs = "credit_packs = [{ name = \"small\", units = 1000, price = \"10.00\", expire = \"1d\" }]";
+    let world = World::builder().config(packs).start().await;
     let reply = world.ask(Method::GET, "/pricing", |request| request).await;
     assert_eq!(reply.status, 200);
     let pricing = reply.json();
     assert_eq!(pricing["currency"], "usd");
+    assert_eq!(
+        pricing["credit_packs"],
+        json!([{ "name": "small", "units": 1_000, "price": "10.00", "expires_after_seconds": 86_400 }])
+    );
     let tier = |name: &str| {
         let tiers = pricing["tiers"].as_array().expect("tiers");
         tiers.iter().find(|tier| tier["name"] == name).expect("the tier").clone()

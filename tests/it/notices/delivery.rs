@@ -46,6 +46,26 @@ async fn a_change_of_tier_is_told_once_and_signed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_was_on_the_default_tier_from_the_start_has_changed_from_it_and_not_to_it() {
+    let (world, listener) = told("").await;
+    let created = world.stripe.post("/v1/customers", &[("email", "acme@example.com")]).await;
+    let stripe_customer = created["id"].as_str().expect("an id");
+    assert_eq!(world.claiming("acme", Some(stripe_customer)).get("/signals").await.status, 200);
+    let read = world.operate("/admin/customers/acme/sync", &json!({})).await;
+    assert_eq!(read.json(), json!({ "synced": 0, "failed": 0 }));
+    for table in ["notices", "state_changes"] {
+        let count = format!("SELECT count(*) FROM {table}");
+        let rows: i64 = store(&world).query_row(&count, [], |row| row.get(0)).expect("a count");
+        assert_eq!(rows, 0, "{table}: nothing has changed");
+    }
+    let order = [("customer", stripe_customer), ("items[0][price]", "price_it_pro_monthly")];
+    world.stripe.post("/v1/subscriptions", &order).await;
+    let told = listener.data_of("tier.changed").await;
+    assert_eq!((&told["previous_tier"], &told["tier"]), (&json!("free"), &json!("pro")));
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_target_gets_the_types_that_it_wants() {
     let (all, graces, none) = (Listener::start().await, Listener::start().await, Listener::start().await);
     let config = [
@@ -106,6 +126,14 @@ async fn what_is_never_taken_is_given_up_and_sent_again_when_an_operator_asks() 
     }
     let all = world.operate("/admin/notices/retry", &json!({ "target": "crm" })).await;
     assert_eq!(all.json(), json!({ "retried": 0 }), "what was taken is not sent again");
+    let of_nobody = "INSERT INTO deliveries (notice, target, state, next_try_at, settled_at)
+                     VALUES (?1, 'nobody', 'failed', 0, 0)";
+    store(&world).execute(of_nobody, [id.as_i64()]).expect("a delivery");
+    let path = format!("/admin/notices/{id}/nobody/retry");
+    for (path, body) in [(&*path, json!({})), ("/admin/notices/retry", json!({ "target": "nobody" }))] {
+        let reply = world.operate(path, &body).await;
+        assert_eq!(reply.refusal(), (404, "not_found".to_owned()), "{path}: it would wait for ever");
+    }
     let unknown = world.operate("/admin/notices/retry", &json!({ "name": "crm" })).await;
     assert_eq!(unknown.refusal(), (400, "bad_request".to_owned()));
     for query in ["?state=lost", "?limit=0", "?cursor=x"] {

@@ -1,9 +1,9 @@
-//! Quotas and caps: each limit that is reached is told once.
+//! Quotas, caps and credits: each limit that is reached is told once.
 
 use serde_json::json;
 
 use super::{store, told, until_settled};
-use crate::harness::Customer;
+use crate::harness::{Customer, PATIENCE, World, until};
 
 /// Spends `units`, a multiple of five.
 async fn spend(customer: &Customer, units: u64) {
@@ -74,5 +74,39 @@ async fn a_spend_cap_is_told_at_its_first_refusal() {
     let told = listener.data_of("spend_cap.reached").await;
     assert_eq!((&told["customer"], &told["tier"]), (&json!("acme"), &json!("starter")));
     assert_eq!((&told["cap"], &told["currency"]), (&json!("2.50"), &json!("usd")));
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn few_credits_are_told_once_for_each_grant() {
+    let (mut world, listener) = told("billing.credits_low = 10\ntiers.free.included.api_calls = 0").await;
+    let customer = world.customer("acme");
+    customer.status().await;
+    let grant = async |world: &World, units: u64| {
+        let wanted = json!({ "amount": units, "reason": "a test" });
+        let granted = world.operate("/admin/customers/acme/credits", &wanted).await;
+        assert_eq!(granted.status, 200, "{}", granted.text());
+    };
+    grant(&world, 25).await;
+    spend(&customer, 15).await;
+    until("what was spent is in the history", PATIENCE, async || {
+        let history = world.shown("/admin/customers/acme/credits").await;
+        (history["data"][0]["balance"] == 10).then_some(())
+    })
+    .await;
+    until_settled(&world).await;
+    assert_eq!(listener.of("credits.low").len(), 0, "ten are not below ten");
+    spend(&customer, 5).await;
+    let low = listener.data_of("credits.low").await;
+    assert_eq!((&low["customer"], &low["credits"]), (&json!("acme"), &json!(5)));
+    assert_eq!((&low["tier"], &low["status"]), (&json!("free"), &json!("no_subscription")));
+    until_settled(&world).await;
+    world.gateway.kill9();
+    world.gateway.restart().await;
+    spend(&customer, 5).await;
+    grant(&world, 12).await;
+    spend(&customer, 5).await;
+    let told = listener.hears("credits.low", 2).await;
+    assert_eq!(told[1].json["data"]["credits"], 7, "of the next grant");
     world.finish().await;
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{WEBHOOK_SECRET, World, signature, unix_now};
+use crate::harness::{PATIENCE, WEBHOOK_SECRET, World, signature, unix_now, until};
 
 fn event(id: &str, kind: &str) -> Value {
     json!({
@@ -54,6 +54,46 @@ async fn each_of_several_secrets_is_good_while_one_is_being_rolled() {
         let body = event(&format!("evt_{at}"), "customer.created").to_string();
         let signature = signature(secret, unix_now(), body.as_bytes());
         assert_eq!(world.deliver_signed(body, &signature).await.status, 200, "{secret}");
+    }
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_many_at_once_are_told_to_come_again_and_forged_ones_are_not_counted() {
+    let world = World::builder().without_webhooks().config("[billing]\nwebhook_rate = \"2/h\"").start().await;
+    let send = async |number: u8, secret: &str| {
+        let body = event(&format!("evt_{number}"), "customer.created").to_string();
+        let signature = signature(secret, unix_now(), body.as_bytes());
+        world.deliver_signed(body, &signature).await
+    };
+    for number in 0..3 {
+        assert_eq!(send(number, "whsec_forged").await.status, 400);
+    }
+    assert_eq!((send(0, WEBHOOK_SECRET).await.status, send(1, WEBHOOK_SECRET).await.status), (200, 200));
+    let refused = send(2, WEBHOOK_SECRET).await;
+    assert_eq!(refused.refusal(), (429, "rate_limited".to_owned()));
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(world.received_events(), 2, "Stripe sends the third again");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_has_the_events_that_operators_look_for() {
+    let world = World::start().await;
+    let (_, subscribed) = world.subscriber("acme", "pro").await;
+    world.stripe.set_status(&subscribed.subscription, "past_due").await;
+    let body = event("evt_forged", "customer.created").to_string();
+    assert_eq!(world.deliver_signed(body, "t=1,v1=00").await.status, 400);
+    for name in [
+        "stripe_webhook_verified",
+        "stripe_webhook_handled_successfully",
+        "stripe_webhook_invalid_signature",
+        "subscription_activated",
+        "subscription_updated",
+        "payment_succeeded",
+    ] {
+        let line = format!(": {name}");
+        until(name, PATIENCE, async || world.gateway.log().contains(&line).then_some(())).await;
     }
     world.finish().await;
 }

@@ -1,0 +1,156 @@
+-- Settles what one node holds of its customers' limits. One bucket: KEYS[1] its marker, the others customers.
+-- ARGV: slot, live slots with commas, marker id and count last seen, ms that lend nothing, ms after which absent
+-- nodes are not waited for; then one text for each customer.
+local slot, live = ARGV[1], ARGV[2]
+local marker = redis.call('HMGET', KEYS[1], 'i', 'b', 'c')
+if not marker[1] or (marker[1] == ARGV[3] and tonumber(marker[3]) < tonumber(ARGV[4])) then
+  marker = { num(time[1] * 1000000 + time[2]) .. slot, now, 0 }
+  redis.call('DEL', KEYS[1])
+  redis.call('HSET', KEYS[1], 'i', marker[1], 'b', num(now))
+  redis.call('PUBLISH', 'tg:lost', KEYS[1])
+end
+local count = redis.call('HINCRBY', KEYS[1], 'c', 1)
+redis.call('PEXPIRE', KEYS[1], 7776000000)
+local age = now - tonumber(marker[2])
+local lends, others_live, nodes = age >= tonumber(ARGV[5]), {}, 0
+for s in string.gmatch(live, '[^,]+') do
+  nodes = nodes + 1
+  others_live[s] = true
+  if age < tonumber(ARGV[6]) and redis.call('HEXISTS', KEYS[1], 'd' .. s) == 0 then lends = false end
+end
+
+-- seq, tag of the terms, then triples: pool, held, used; for a rate: pool, tokens held, until
+local function entry(text)
+  local parts, pools = split(text, ','), {}
+  for i = 3, #parts, 3 do pools[parts[i]] = { tonumber(parts[i + 1]), tonumber(parts[i + 2]) } end
+  return { seq = parts[1], tag = parts[2], pools = pools }
+end
+
+-- Of the window that a pool is of, whose start in minutes its last four digits are; nil for a grant and a rate.
+local function minutes_since(id)
+  local kind = string.sub(id, 1, 1)
+  if kind == '#' or kind == 'r' then return nil end
+  return (math.floor(now / 60000) - (tonumber(string.sub(id, -4), 36) or 0)) % 1679616
+end
+
+local function settle(key, text)
+  local lines = split(text, ';')
+  local head = split(lines[1], ' ')                       -- seq, version, expires at (ms), wants the others' entries
+  local seq, version, expires, wants = head[1], head[2], tonumber(head[3]), head[4] == '1'
+  local stored, others, facts, fields = '0', {}, {}, redis.call('HGETALL', key)
+  local mine, rates = nil, {}
+  for i = 1, #fields, 2 do
+    local name, value = fields[i], fields[i + 1]
+    local kind = string.sub(name, 1, 1)
+    if name == 'v' then stored = value
+    elseif name == 'n' .. slot then mine = entry(value)
+    elseif kind == 'n' then others[string.sub(name, 2)] = entry(value)
+    elseif kind == 'q' then rates[string.sub(name, 2)] = split(value, ',')
+    elseif kind == 'f' then facts[tonumber(string.sub(name, 2))] = value end
+  end
+  if mine and mine.seq >= seq then return { 'old', stored } end
+  if stored > version then return { 'behind', stored, table.concat(facts, '', 1) } end
+  local tag = string.sub(version, -3)
+  local asks, named = {}, {}
+  for i = 2, #lines do
+    local ask = split(lines[i], ' ')
+    if ask[1] == 'x' then named[ask[2]] = true             -- x POOL: its window has ended, forget it
+    elseif ask[1] == 'o' then                              -- o SLOT ENTRY: what was last seen of another node
+      local seen = entry(ask[3])
+      if ask[2] ~= slot and (not others[ask[2]] or others[ask[2]].seq < seen.seq) then
+        others[ask[2]] = seen
+        redis.call('HSET', key, 'n' .. ask[2], ask[3])
+      end
+    else
+      asks[#asks + 1] = ask
+      named[ask[1]] = true
+    end
+  end
+  local waits = false
+  for s, other in pairs(others) do
+    if other.tag ~= tag and others_live[s] then            -- it may admit more as the terms were before
+      for id, pool in pairs(other.pools) do
+        if string.sub(id, 1, 1) == 'r' then waits = waits or (pool[1] > 0 and pool[2] > now)
+        else waits = waits or pool[1] > pool[2] end
+      end
+    end
+  end
+  local may = lends and not waits
+  local kept, answers, recalled, excess = { seq, tag }, {}, waits, 0
+  for _, ask in ipairs(asks) do
+    local id = ask[1]
+    if string.sub(id, 1, 1) == 'r' then                    -- id left want least interval_us burst lease_ms
+      local left, want, least = tonumber(ask[2]), tonumber(ask[3]), tonumber(ask[4])
+      local interval, burst = tonumber(ask[5]), tonumber(ask[6])
+      local level, at = 0, tonumber(marker[2])             -- full, unless Redis has just been lost
+      if rates[id] then level, at = tonumber(rates[id][1]) / 1000, tonumber(rates[id][2]) end
+      local held = 0
+      for _, other in pairs(others) do
+        local pool = other.pools[id]
+        if pool and pool[2] > now then held = held + pool[1] end
+      end
+      level = math.min(level + math.max(now - at, 0) * 1000 / interval, burst - held - left)
+      if want < left then level, left = math.min(level + left - want, burst - held - want), want end
+      local most = math.max(least - left, math.floor(level / (2 * nodes)))
+      local more = 0
+      if may then more = math.max(0, math.min(want - left, most, math.floor(level))) end
+      level, left = level - more, left + more
+      local wait = 0
+      if left < least then wait = math.ceil((least - left - level) * interval / 1000) end
+      if level + left >= burst and held == 0 and left == 0 then redis.call('HDEL', key, 'q' .. id)
+      else redis.call('HSET', key, 'q' .. id, num(level * 1000) .. ',' .. num(now)) end
+      if left > 0 then
+        kept[#kept + 1] = id
+        kept[#kept + 1] = num(left)
+        kept[#kept + 1] = num(now + tonumber(ask[7]))
+      end
+      -- 0 first: there is a -0, which is no number elsewhere.
+      local free = math.max(0, math.floor(level))
+      answers[#answers + 1] = table.concat({ id, num(left), num(more), num(free), num(math.max(0, wait)) }, ' ')
+    else                                                   -- id used keep least want limit price
+      local used, keep, least, want = tonumber(ask[2]), tonumber(ask[3]), tonumber(ask[4]), tonumber(ask[5])
+      local limit, price = tonumber(ask[6]), tonumber(ask[7])
+      local held, spent = 0, used
+      for _, other in pairs(others) do
+        local pool = other.pools[id]
+        if pool then held, spent = held + math.max(pool[1], pool[2]), spent + pool[2] end
+      end
+      if string.sub(id, 1, 1) == '$' then limit = math.max(0, limit - excess) end
+      local free = math.max(0, limit - held - keep)
+      local now_held = keep
+      if may and want > keep then
+        now_held = keep + math.min(free, want - keep, math.max(least - keep, math.floor(free / (2 * nodes))))
+      end
+      if now_held < least and held + used > spent then recalled = true end
+      excess = excess + math.max(0, held + now_held - limit) * price
+      kept[#kept + 1] = id
+      kept[#kept + 1] = num(now_held)
+      kept[#kept + 1] = num(used)
+      answers[#answers + 1] = table.concat({ id, num(now_held), num(spent), num(math.max(0, limit - held - now_held)),
+        num(held + used - spent) }, ' ')
+    end
+  end
+  for id, pool in pairs(mine and mine.pools or {}) do     -- not named: what was used stays used
+    local since = minutes_since(id)
+    local is_old = since and since >= 532800              -- 370 days
+    if not named[id] and pool[2] > 0 and string.sub(id, 1, 1) ~= 'r' and not is_old then
+      kept[#kept + 1] = id
+      kept[#kept + 1] = num(pool[2])
+      kept[#kept + 1] = num(pool[2])
+    end
+  end
+  redis.call('HSET', key, 'n' .. slot, table.concat(kept, ','))
+  redis.call('PEXPIREAT', key, num(math.max(expires, now + 86400000, redis.call('PEXPIRETIME', key))))
+  if recalled then redis.call('PUBLISH', 'tg:recall', slot .. ' ' .. key) end
+  local seen = {}
+  if wants then
+    for s, other in pairs(others) do seen[#seen + 1] = s .. ' ' .. redis.call('HGET', key, 'n' .. s) end
+  end
+  local state = may and 'ok' or (lends and 'waits' or 'rests')
+  return { state, stored, table.concat(answers, ';'), seen }
+end
+
+local done = redis.call('HEXISTS', KEYS[1], 'd' .. slot)
+local answer = { marker[1], num(count), num(now), done }
+for i = 2, #KEYS do answer[#answer + 1] = settle(KEYS[i], ARGV[i + 5]) end
+return answer

@@ -1,0 +1,67 @@
+//! The operator's port.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use crate::api::{Admin, AdminState, Charges};
+use crate::config::Config;
+use crate::gateway::Flow;
+
+use super::ServerError;
+use super::build::{Rooms, listen};
+use super::fleet::{self, Member};
+
+/// Serves it until the server stops.
+pub(super) fn serve(
+    config: &Config,
+    rooms: &Rooms,
+    member: Option<&Member>,
+    flow: &Flow,
+    started: &Arc<AtomicBool>,
+    runtime: &Runtime,
+    stopping: &watch::Receiver<bool>,
+) -> Result<(), ServerError> {
+    let address = config.server.admin_listen;
+    let listener = listen(address)?;
+    listener.set_nonblocking(true)?;
+    let ledger_folder = config.server.data_dir.join("ledger");
+    let state = AdminState {
+        catalogue: config.catalogue.clone(),
+        charges: Arc::new(Charges::new(ledger_folder, rooms.ledger_id)),
+        customers: rooms.customers.clone(),
+        ledger: rooms.ledger.clone(),
+        store: rooms.public.store.clone(),
+        reporter: rooms.reporter.clone(),
+        reconciler: rooms.reconciler.clone(),
+        sync: rooms.billing.sync(),
+        transport: rooms.transport.clone(),
+        draining: flow.draining.clone(),
+        needed: member.filter(|member| !member.degrades).map(|member| member.fleet.clone()),
+        others: rooms.public.others.clone(),
+        sealer: rooms.public.webhook.sealer.clone(),
+        targets: rooms.notices.targets(),
+        arrived: rooms.public.arrived.clone(),
+        token_digest: config.server.admin_token.as_ref().map(|token| Admin::digest(token.expose())),
+        started: started.clone(),
+        stopping: stopping.clone(),
+    };
+    fleet::answer(member, &state, runtime);
+    let router = Admin::router(state);
+    let mut stopping = stopping.clone();
+    let _guard = runtime.enter();
+    let listener = TcpListener::from_std(listener)?;
+    runtime.spawn(async move {
+        let served = axum::serve(listener, router).with_graceful_shutdown(async move {
+            // An error means that the server is gone, which ends this too.
+            let _ = stopping.wait_for(|stop| *stop).await;
+        });
+        if let Err(error) = served.await {
+            tracing::error!(%error, "the admin port failed");
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,187 @@
+//! What one node is lent, others are not; what Redis loses is put back before anything is lent.
+
+use std::time::Duration;
+
+use tollgate::domain::lease::Settled;
+use tollgate::fleet::{FactsKey, Lender, LinkState, Put, Version};
+
+use super::node::{Node, named, options, seq};
+use super::redis::Redis;
+use crate::harness::{PATIENCE, until};
+
+async fn fails_within<T>(within: Duration, wait: impl Future<Output = T>) {
+    assert!(tokio::time::timeout(within, wait).await.is_err(), "it must not happen");
+}
+
+async fn in_time<T>(what: &str, wait: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("{what}: not in time"))
+}
+
+#[tokio::test]
+async fn what_is_lent_to_one_is_not_lent_to_another() {
+    let redis = Redis::start().await;
+    let (one, two) = (Node::join(redis.address(), "one").await, Node::join(redis.address(), "two").await);
+    let first = one.lent("acme", [0, 0, 60, 60, 100]).await;
+    assert_eq!((first.held, first.free), (60, 40));
+    let second = two.lent("acme", [0, 0, 60, 60, 100]).await;
+    assert_eq!((second.held, second.free, second.unused_by_others), (40, 0, 60));
+    assert_eq!(in_time("a recall", one.fleet.next_recall()).await, "acme");
+
+    let returned = one.lent("acme", [10, 10, 10, 10, 100]).await;
+    assert_eq!((returned.held, returned.used_by_all), (10, 10));
+    let second = two.lent("acme", [0, 40, 60, 60, 100]).await;
+    assert_eq!((second.held, second.used_by_all, second.free), (60, 10, 30));
+}
+
+#[tokio::test]
+async fn a_call_that_was_overtaken_changes_nothing() {
+    let redis = Redis::start().await;
+    let node = Node::join(redis.address(), "one").await;
+    node.lent("acme", [0, 0, 5, 5, 100]).await;
+    let (early, late) = (seq(), seq());
+    node.call("acme", late, [5, 5, 9, 9, 100]).await.expect("an answer");
+    let overtaken = node.call("acme", early, [0, 0, 0, 0, 100]).await.expect("an answer");
+    assert_eq!(overtaken.settled, Settled::Old);
+    assert_eq!(node.lent("acme", [5, 9, 9, 9, 100]).await.used_by_all, 5);
+}
+
+#[tokio::test]
+async fn many_customers_are_answered_in_the_order_of_their_calls() {
+    let redis = Redis::start().await;
+    let node = Node::join(redis.address(), "one").await;
+    node.lent("first", [0, 0, 1, 1, 100]).await;
+    // More of one bucket than a script takes.
+    let calls: Vec<_> =
+        (0..3_000).map(|n| named(&format!("customer {n}"), seq(), [n, n, n, n, 10_000])).collect();
+    let settle = async || node.fleet.settle(calls.clone()).await.ok();
+    let answers = until("all are answered", PATIENCE, settle).await;
+    for (n, answer) in (0..).zip(&answers) {
+        let Settled::Lent { asks, .. } = &answer.settled else {
+            assert_eq!(answer.settled, Settled::Old, "customer {n}: asked twice");
+            continue;
+        };
+        assert_eq!(asks[0].used_by_all, n, "customer {n}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_lent_until_all_have_put_back_what_redis_lost() {
+    let redis = Redis::start().await;
+    let at_once = |name| {
+        // It is not for the time that nothing is lent.
+        let publish_interval = std::time::Duration::ZERO;
+        tollgate::fleet::Options { publish_interval, ..options(redis.address(), name) }
+    };
+    let one = Node::alone(&at_once("one")).await.expect("a member");
+    let two = Node::alone(&at_once("two")).await.expect("a member");
+    until("both are known", PATIENCE, async || (one.fleet.nodes() == 2).then_some(())).await;
+    for node in [&one, &two] {
+        for _ in 0..16 {
+            let lost = in_time("a new bucket", node.fleet.next_loss()).await;
+            assert!(node.fleet.put_back(&lost).await.expect("Redis is there"));
+        }
+    }
+    let before = two.lent("acme", [70, 70, 80, 80, 100]).await;
+    assert_eq!(before.held, 80);
+    let seen = one.call("acme", seq(), [0, 0, 5, 5, 100]).await.expect("an answer");
+    assert!(seen.others.contains(",80,70"), "{}", seen.others);
+
+    let () = redis.ask(&["FLUSHALL"]).await;
+    let refused = one.call("acme", seq(), [0, 5, 30, 30, 100]).await.expect("an answer");
+    assert!(matches!(refused.settled, Settled::Lent { lends: false, .. }), "{refused:?}");
+    let bucket = tollgate::fleet::Fleet::bucket("acme");
+    let mut losses = Vec::new();
+    for node in [&one, &two] {
+        let lost = async {
+            loop {
+                let lost = node.fleet.next_loss().await;
+                if lost.bucket == bucket {
+                    return lost;
+                }
+            }
+        };
+        losses.push(in_time("the other one hears of it", lost).await);
+    }
+    assert_eq!(losses[0], losses[1]);
+    assert!(one.fleet.put_back(&losses[0]).await.expect("Redis is there"));
+    let refused = one.call("acme", seq(), [0, 5, 30, 30, 100]).await.expect("an answer");
+    assert!(matches!(refused.settled, Settled::Lent { lends: false, .. }), "the other has not: {refused:?}");
+
+    two.call("acme", seq(), [70, 80, 80, 80, 100]).await.expect("an answer");
+    assert!(two.fleet.put_back(&losses[1]).await.expect("Redis is there"));
+    let lent = one.lent("acme", [0, 5, 30, 30, 100]).await;
+    assert_eq!((lent.held, lent.used_by_all), (20, 70), "what the other holds is counted");
+}
+
+#[tokio::test]
+async fn what_an_absent_node_held_is_put_back_by_who_last_saw_it() {
+    let redis = Redis::start().await;
+    let one = Node::join(redis.address(), "one").await;
+    let two = Node::join(redis.address(), "two").await;
+    two.lent("acme", [70, 70, 80, 80, 100]).await;
+    let seen = one.call("acme", seq(), [0, 0, 0, 0, 100]).await.expect("an answer").others;
+    two.fleet.leave().await.expect("Redis is there");
+    two.crash();
+    let () = redis.ask(&["FLUSHALL"]).await;
+    let mut call = named("acme", seq(), [0, 0, 50, 50, 100]);
+    call.others = seen;
+    one.fleet.settle(vec![call]).await.expect("an answer");
+    assert_eq!(one.lent("acme", [0, 0, 50, 50, 100]).await.held, 20);
+}
+
+#[tokio::test]
+async fn who_is_behind_is_told_the_facts_and_lent_nothing() {
+    let redis = Redis::start().await;
+    let node = Node::join(redis.address(), "one").await;
+    node.lent("acme", [0, 0, 5, 5, 100]).await;
+    let facts: Vec<u8> = (0..=255).cycle().take(500).collect();
+    let key = FactsKey::Customer("acme".into());
+    let put = node.fleet.put_facts(&key, Version::NONE, 0, &facts).await.expect("Redis is there");
+    let Put::Done(version) = put else { panic!("{put:?}") };
+
+    let behind = node.call("acme", seq(), [0, 5, 50, 50, 100]).await.expect("an answer");
+    assert_eq!((behind.settled, behind.version), (Settled::Behind, version));
+    assert_eq!(behind.facts.as_deref(), Some(facts.as_slice()));
+    let mut call = named("acme", seq(), [0, 5, 50, 50, 100]);
+    call.version = version;
+    let answer = node.fleet.settle(vec![call]).await.expect("an answer").remove(0);
+    assert!(matches!(answer.settled, Settled::Lent { lends: true, .. }), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_claim_under_older_terms_stops_lending_until_its_node_has_called() {
+    let redis = Redis::start().await;
+    let (one, two) = (Node::join(redis.address(), "one").await, Node::join(redis.address(), "two").await);
+    until("both are known", PATIENCE, async || (one.fleet.nodes() == 2).then_some(())).await;
+    two.lent("acme", [3, 3, 9, 9, 100]).await;
+    two.lent("idle", [3, 3, 3, 3, 100]).await;
+    let mut with_facts = Vec::new();
+    for customer in ["acme", "idle"] {
+        let key = FactsKey::Customer(customer.into());
+        let put = one.fleet.put_facts(&key, Version::NONE, 0, b"new").await.expect("Redis is there");
+        let Put::Done(version) = put else { panic!("{put:?}") };
+        let mut call = named(customer, seq(), [0, 0, 5, 5, 100]);
+        call.version = version;
+        with_facts.push(call);
+    }
+    let answers = one.fleet.settle(with_facts.clone()).await.expect("an answer");
+    assert!(matches!(answers[0].settled, Settled::Lent { lends: false, .. }), "{answers:?}");
+    assert!(matches!(answers[1].settled, Settled::Lent { lends: true, .. }), "it holds nothing: {answers:?}");
+    assert_eq!(in_time("a recall", two.fleet.next_recall()).await, "acme");
+    let mut call = named("acme", seq(), [3, 3, 3, 3, 100]);
+    call.version = with_facts[0].version;
+    two.fleet.settle(vec![call]).await.expect("an answer");
+    with_facts[0].call.seq = seq();
+    let answer = one.fleet.settle(with_facts[..1].to_vec()).await.expect("an answer").remove(0);
+    assert!(matches!(answer.settled, Settled::Lent { lends: true, .. }), "{answer:?}");
+}
+
+#[tokio::test]
+async fn nobody_is_lent_anything_who_is_no_member() {
+    let redis = Redis::start().await;
+    let fleet = tollgate::fleet::Fleet::new(&options(redis.address(), "one")).expect("an address");
+    assert_eq!(fleet.state(), LinkState::Unknown);
+    let answer = fleet.settle(vec![named("acme", seq(), [0, 0, 5, 5, 100])]).await;
+    assert!(answer.is_err());
+    fails_within(Duration::from_millis(50), fleet.next_recall()).await;
+}
