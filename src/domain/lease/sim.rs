@@ -8,6 +8,8 @@
 //! `SEEDS=100000 cargo test --lib lease::sim` runs more of them, `SEED=7` one.
 
 mod node;
+mod traffic;
+mod wire;
 mod world;
 
 use world::{Faults, Guarded, World};
@@ -24,12 +26,8 @@ fn seeds() -> std::ops::Range<u64> {
 }
 
 fn run(seed: u64, guarded: Guarded) -> Result<World, String> {
-    let began = std::time::Instant::now();
     let mut world = World::new(seed, Faults::of(seed), guarded);
     world.run().and_then(|()| world.use_up()).map_err(|what| format!("SEED={seed}: {what}"))?;
-    if began.elapsed().as_millis() > 500 {
-        eprintln!("SLOW {seed} {:?}", began.elapsed());
-    }
     Ok(world)
 }
 
