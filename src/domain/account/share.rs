@@ -102,8 +102,8 @@ struct Claim {
     pledge: u64,
     /// Of `lent`: what was allowed without the fleet.
     allowed: u64,
-    /// Units drawn since they were last published, and between the two times before.
-    drawn: u64,
+    /// What had been used when it was last published, and how much of that since the time before.
+    published: u64,
     recent: u64,
     /// An answer has been heard since the window or the terms began.
     heard: bool,
@@ -122,7 +122,7 @@ impl Claim {
             dry_until: 0,
             pledge: 0,
             allowed: 0,
-            drawn: 0,
+            published: used,
             recent: 0,
             heard: false,
         }
@@ -282,11 +282,6 @@ impl Account {
         if draw.included > 0 {
             let claim = share.claim_mut(Pool::Included(draw.meter), window);
             claim.used = claim.used.saturating_add(draw.included);
-            claim.drawn = claim.drawn.saturating_add(draw.included);
-        }
-        if draw.extra > 0 {
-            let claim = share.claim_mut(Pool::Extra(draw.meter), window);
-            claim.drawn = claim.drawn.saturating_add(draw.extra);
         }
     }
 
@@ -320,9 +315,15 @@ impl Account {
     }
 
     /// Nothing is lent that has not been used, and the fleet knows all of it.
-    pub(super) fn is_share_at_rest(&self) -> bool {
+    pub(super) fn is_share_at_rest(&self, now: Now) -> bool {
         let Some(share) = self.share() else { return true };
-        let is_used = |claim: &Claim| is_told(claim.pool) || claim.lent == self.used_here(share, claim);
+        let has_expired = |pool| match pool {
+            Pool::Lot(grant) => share.grant(grant).is_none_or(|lot| !lot.is_there(now)),
+            _ => false,
+        };
+        let is_used = |claim: &Claim| {
+            is_told(claim.pool) || has_expired(claim.pool) || claim.lent == self.used_here(share, claim)
+        };
         !share.stirred && share.calling.is_none() && share.claims.iter().all(is_used)
     }
 }

@@ -80,6 +80,7 @@ impl Account {
     /// Other terms are in force than those before: all that was billed counts against the included units first, and
     /// what is in flight keeps what it holds of them. The rest goes back, and what is under way means other terms.
     pub(in super::super) fn rebase(&mut self, before: &Entitlement, now: Now) {
+        self.stir();
         if self.share().is_none() || *before == self.terms.entitlement {
             return;
         }

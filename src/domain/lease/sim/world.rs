@@ -352,7 +352,7 @@ impl World {
         let (burst, interval) = (u64::from(rate.burst()), rate.interval().as_nanos() as u64 / 1_000_000);
         for (first, from) in self.times.iter().enumerate() {
             for (count, to) in (1..).zip(&self.times[first..]) {
-                if count > burst + (to - from) / interval + 1 {
+                if count > burst + (to - from) / interval {
                     return Err(format!("{count} requests from {from} to {to}"));
                 }
             }
