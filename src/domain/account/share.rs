@@ -19,7 +19,8 @@
 //! all of it against the included units first. Where that is more than these, the fleet takes the rest off the cap.
 //!
 //! What is asked for is in `need`, calls and answers in `calls`, what the fleet's absence allows in `alone`, what is
-//! shown of all nodes in `shown`, what begins and ends with a period or with terms in `windows`, rates in `permits`, the cap's units in `scale`.
+//! shown of all nodes in `shown`, what begins and ends with a period or with terms in `windows`, rates in `permits`,
+//! the cap's units in `scale`.
 
 mod alone;
 mod calls;
