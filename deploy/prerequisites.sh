@@ -73,3 +73,12 @@ need_rust() {
 need_python() {
     python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3 python3-venv
 }
+
+# The tests of a fleet start their own servers, some with TLS.
+need_redis() {
+    missing=""
+    has redis-server || missing="redis-server"
+    has openssl || missing="$missing openssl"
+    # shellcheck disable=SC2086 # a list of names
+    [ -z "$missing" ] || install_packages $missing
+}

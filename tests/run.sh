@@ -6,7 +6,8 @@
 # TOLLGATE_TEST_OUTAGE_SECONDS=600 keeps Stripe away for ten minutes; 4 seconds else.
 # TOLLGATE_TEST_STRIKES=500 lets each of Stripe's faults strike so often; 12 times else.
 # TOLLGATE_TEST_CUSTOMERS=10000 looks for one lost unit among so many customers; among 500 else.
-# TOLLGATE_TEST_ROUNDS=50 plays so many rounds of the model, of kills at every change and of losses of power; 2 to 20 else.
+# TOLLGATE_TEST_ROUNDS=50 plays so many rounds of the model, of kills at every change, of losses of power and of everything
+# that can happen to a fleet; 2 to 20 else.
 # TOLLGATE_TEST_EVENTS=10000 delivers so many events in any order; 2,000 else.
 # TOLLGATE_TEST_SEED=N repeats a random test with the seed that it printed.
 set -eu
@@ -46,6 +47,8 @@ start_sandbox() {
 say "looking for a C compiler, cmake and Rust"
 need_build_tools
 need_rust
+say "looking for redis-server"
+need_redis
 say "cargo test"
 cargo test --locked
 if [ "${TOLLGATE_SKIP_SDK:-}" = 1 ]; then

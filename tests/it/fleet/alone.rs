@@ -67,6 +67,8 @@ async fn what_is_free_at_last_is_shared_without_redis_too() {
     }
     for customer in &at {
         assert_eq!(customer.get("/signals").await.charged(), 1);
+    }
+    for customer in &at {
         customer.until_used(LIMIT - 7).await;
     }
     redis.pause();
@@ -124,7 +126,8 @@ async fn a_node_that_starts_without_redis_serves_what_is_free_and_joins_later() 
     redis.kill();
     world.nodes[2].gateway.kill9();
     world.nodes[2].gateway.restart().await;
-    assert_eq!(at[2].get("/free").await.status, 200);
+    let free = at[2].get("/free").await;
+    assert_eq!(free.status, 200, "{}", free.text());
     assert_eq!(until_unavailable(&at[2]).await, 0, "it knows nothing of what the others have used");
     redis.restart().await;
     for node in &world.nodes {

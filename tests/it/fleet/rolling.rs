@@ -7,7 +7,7 @@ use crate::harness::{Customer, Dice, Load};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_restart_loses_no_unit_and_counts_none_twice() {
-    const LIMIT: u64 = 20_000;
+    const LIMIT: u64 = 6_000;
     let redis = Redis::start().await;
     let config = format!("tiers.free.included.api_calls = {LIMIT}");
     let mut world = World::on(&redis.url()).config(&config).start().await;

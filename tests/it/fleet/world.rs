@@ -231,7 +231,7 @@ impl Node {
     }
 
     /// Asks the operator's port.
-    pub async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Reply {
+    async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Reply {
         let request = self.http.request(method, format!("http://{}{path}", self.gateway.admin));
         let request = request.bearer_auth(ADMIN_TOKEN);
         send(body.into_iter().fold(request, |request, body| request.json(body))).await

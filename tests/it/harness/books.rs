@@ -108,7 +108,7 @@ pub fn kept(data_dir: &Path) -> BTreeMap<Account, Kept> {
 const KEPT: &str = "
     SELECT c.name, m.name, c.stripe_customer, sum(t.included + t.extra + t.credits + t.overage), sum(t.sealed),
            (SELECT coalesce(sum(value), 0) FROM outbox o WHERE o.customer = t.customer AND o.meter = t.meter
-                                                                AND o.kind = 'usage')
+                                                                AND o.kind = 'usage' AND o.fence IS NULL)
     FROM totals t JOIN customers c ON c.number = t.customer JOIN names m ON m.number = t.meter
     GROUP BY t.customer, t.meter";
 
@@ -125,12 +125,13 @@ pub fn nothing_waits(data_dir: &Path) -> bool {
     open(data_dir).query_row(nothing, [], |row| row.get(0)).expect("an answer")
 }
 
-/// What Stripe has accepted, by the store. Repairs stand in for what it lost of that.
+/// What Stripe has accepted, by the store. Repairs stand in for what it lost of that, and what was taken over of a lost
+/// machine is in that one's own store.
 fn delivered(data_dir: &Path) -> Metered {
     let store = open(data_dir);
     let mut query = store
         .prepare(
-            "SELECT stripe_customer, event_name, sum(value) FROM outbox WHERE state = 'delivered' AND kind = 'usage'
+            "SELECT stripe_customer, event_name, sum(value) FROM outbox WHERE state = 'delivered' AND kind = 'usage' AND fence IS NULL
              GROUP BY stripe_customer, event_name",
         )
         .expect("the store's tables");
