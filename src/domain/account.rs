@@ -264,7 +264,7 @@ impl Account {
     pub fn is_at_rest(&self, now: Now) -> bool {
         self.counts.iter().all(|count| count.reserved == 0)
             && self.rate.is_full(now.nanos())
-            && self.is_share_at_rest()
+            && self.is_share_at_rest(now)
             && self.rare.as_ref().is_none_or(|rare| {
                 let mut rates = rare.route_rates.iter();
                 rare.keys.is_at_rest() && rates.all(|(_, bucket)| bucket.is_full(now.nanos()))

@@ -1,9 +1,9 @@
 //! Leases: units of a limit that all nodes of a fleet share, lent to one of them.
 //!
-//! A *pool* is what a limit has in its life: the included units of one period, a grant of credits, a spend cap. A node's
-//! *claim* is how many units of a pool it may have used at most, since the pool began. A node states what it has used
-//! and keeps in a *call*; what comes back is its new claim. All of it is absolute, so that a call that is lost, late or
-//! doubled changes nothing that the next one does not put right.
+//! A *pool* is what a limit has in its life: the included units of one period, a grant of credits, a spend cap. A
+//! node's *claim* is how many units of a pool it may have used at most, since the pool began. A node states what it has
+//! used and keeps in a *call*; what comes back is its new claim. All of it is absolute, so that a call that is lost,
+//! late or doubled changes nothing that the next one does not put right.
 //!
 //! Two things hold for every pool: what a node has used and has in flight is within its claim, and all claims together
 //! are within the limit. So the first cannot pass the second, whoever asks when.

@@ -162,18 +162,8 @@ impl Rooms {
         let customers = super::fleet::customers(config, state, member, (ask, tell_reached));
         let folded = state.folder.folded();
         let (tell, moved) = mpsc::unbounded_channel();
-        let reporter = Reporter::new(
-            state.store.clone(),
-            state.ledger.clone(),
-            (folded.clone(), state.folder.hurry()),
-            transport.clone(),
-            reporter_options(config, state, tell),
-        );
         let lost_machines = super::fleet::lost_machines(config, state, member);
-        let reporter = Arc::new(match &lost_machines {
-            Some(lost) => reporter.in_fleet(Some(lost.copier())),
-            None => reporter,
-        });
+        let reporter = Arc::new(reporter(config, state, &transport, tell, lost_machines.as_ref()));
         let (arrived, handling) = (Arc::new(Notify::new()), handling(config, super::fleet::meeting(member))?);
         let webhook = webhook_settings(config, &handling);
         let billing = Billing::new(
@@ -222,6 +212,26 @@ impl Rooms {
             reached,
             lost_machines,
         })
+    }
+}
+
+fn reporter(
+    config: &Config,
+    state: &State,
+    transport: &Arc<Transport>,
+    moved: mpsc::UnboundedSender<u32>,
+    lost_machines: Option<&LostMachines>,
+) -> Reporter {
+    let reporter = Reporter::new(
+        state.store.clone(),
+        state.ledger.clone(),
+        (state.folder.folded(), state.folder.hurry()),
+        transport.clone(),
+        reporter_options(config, state, moved),
+    );
+    match lost_machines {
+        Some(lost) => reporter.in_fleet(Some(lost.copier())),
+        None => reporter,
     }
 }
 

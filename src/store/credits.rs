@@ -265,21 +265,24 @@ pub(super) fn take_grant(
     Ok(true)
 }
 
-/// Two nodes have granted for the same while they did not hear of each other: one of their ends holds for both.
+/// Two nodes have granted for the same while they did not hear of each other: one of their ends holds for both. The
+/// history says what was said then.
 fn ends_otherwise(
     db: &Connection,
     customer: u32,
     known: &CreditRow,
     expires_at: Option<i64>,
 ) -> Result<bool> {
-    if known.kind != "granted" || known.expires_at == expires_at {
+    if known.kind != "granted" {
         return Ok(false);
     }
-    db.prepare_cached("UPDATE credits SET expires_at = ?2 WHERE id = ?1")?
-        .execute(params![known.id, expires_at])?;
-    db.prepare_cached("UPDATE credit_lots SET expires_at = ?3 WHERE customer = ?1 AND grant_id = ?2")?
+    let changed = db
+        .prepare_cached(
+            "UPDATE credit_lots SET expires_at = ?3
+             WHERE customer = ?1 AND grant_id = ?2 AND expires_at IS NOT ?3",
+        )?
         .execute(params![customer, known.id, expires_at])?;
-    Ok(true)
+    Ok(changed > 0)
 }
 
 fn add_to_lot(db: &Connection, key: CreditKey, units: i64) -> Result<()> {

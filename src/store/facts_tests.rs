@@ -115,7 +115,12 @@ async fn a_grant_of_another_node_is_booked_once_and_its_end_is_agreed_on() {
         told(&store, *version, &theirs).await;
     }
     let history = store.credit_history(number, None, 9).await.expect("reads");
-    assert_eq!((history.len(), history[0].balance, history[0].expires_at), (1, 10, Some(NOW + 900)));
+    assert_eq!((history.len(), history[0].balance, history[0].expires_at), (1, 10, Some(NOW + 100)));
+    let wanted =
+        Wanted { name: "acme".into(), claimed: None, keys_after: 0, most_keys: 0, with_grants: false };
+    let period = crate::domain::period::Period { start: 0, end: 1 };
+    let loaded = store.load(wanted, NOW, move |_, _| ((), period)).await.expect("loads");
+    assert_eq!(loaded.lots[0].expires_at, Some(NOW + 900));
     let other = of(Kind::GRANT, "invoice:in_2", at, body.write());
     let merged = told(&store, *b"00000003", &other).await;
     assert!(merged.changed && !to_put(&store).await.is_empty(), "the first is not in what was told");

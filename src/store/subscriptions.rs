@@ -149,7 +149,7 @@ fn upsert(db: &Connection, mut read: Upsert, now: i64) -> Result<bool> {
     if read.tier.is_none() && read.facts.status.is_live() {
         note_unknown_prices(db, before.as_ref().filter(|_| !had_tier), &read.facts, now)?;
     }
-    facts::note_subscription(db, &read.facts, read.version)?;
+    facts::note_subscription(db, &read.facts)?;
     Ok(true)
 }
 
@@ -181,6 +181,14 @@ fn in_force(db: &Connection, read: &Upsert, before: Option<&Facts>, now: i64) ->
         let detail = format!("{}: {from} -> {}", read.facts.id, read.facts.status.as_str());
         audit::add(db, now, "subscription_status", None, &detail)?;
     }
+    Ok(())
+}
+
+/// The same as they were understood, but for an instant.
+pub(super) fn write_facts(db: &Connection, facts: &Facts) -> Result<()> {
+    let text = serde_json::to_string(facts).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+    db.prepare_cached("UPDATE subscriptions SET facts = ?2 WHERE id = ?1")?
+        .execute(params![facts.id, text])?;
     Ok(())
 }
 

@@ -2,8 +2,9 @@
 //!
 //! # What it promises
 //!
-//! - Every node has all of it in its own store, and goes on with that where Redis is away. What changes here is noted in
-//!   the transaction that changes it, and put until Redis has it; nothing that another node has put meanwhile is lost.
+//! - Every node has all of it in its own store, and goes on with that where Redis is away. What changes here is noted
+//!   in the transaction that changes it, and put until Redis has it; nothing that another node has put meanwhile is
+//!   lost.
 //! - What another node has put is heard of at once; who does not hear reads it within a second, or with the next call
 //!   for a customer's limits, which names the version that they follow from.
 //! - What Redis has lost is put there again by whoever has it.

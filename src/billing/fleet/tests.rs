@@ -97,7 +97,10 @@ impl Node {
         let pick = dice.below(3);
         match dice.below(6) {
             0 => {
-                _ = store.set_block(number, coin, format!("why {pick}"), "operator", now).await.expect("sets")
+                _ = store
+                    .set_block(number, coin, format!("why {pick}"), "operator", now)
+                    .await
+                    .expect("sets");
             }
             1 => {
                 let row =

@@ -98,12 +98,13 @@ impl Account {
     /// Where the tier lives on credits alone, or there are any.
     fn credit_policy(&self, tier: &Tier, now: Now) -> Option<Policy> {
         let credits = self.credits(now);
+        let in_flight = self.held_beyond(tier, |_| 0);
         let nothing_else = tier.lives_on_credits() && tier.overage == Overage::Deny;
         (credits > 0 || nothing_else).then(|| Policy {
             name: PolicyName::Credits,
             quota: credits,
             window_seconds: self.period.length_seconds(),
-            remaining: self.free_credits(now),
+            remaining: credits.saturating_sub(in_flight),
             resets_in: self.period.seconds_left(now.seconds()),
         })
     }

@@ -19,7 +19,8 @@
 //! all of it against the included units first. Where that is more than these, the fleet takes the rest off the cap.
 //!
 //! What is asked for is in `need`, calls and answers in `calls`, what the fleet's absence allows in `alone`, what is
-//! shown of all nodes in `shown`, rates in `permits`, the cap's units in `scale`.
+//! shown of all nodes in `shown`, what begins and ends with a period or with terms in `windows`, rates in `permits`,
+//! the cap's units in `scale`.
 
 mod alone;
 mod calls;
@@ -28,6 +29,7 @@ mod need;
 mod permits;
 mod scale;
 mod shown;
+mod windows;
 
 use smallvec::SmallVec;
 
@@ -35,7 +37,6 @@ use super::{Account, Rare};
 use crate::domain::credits::Lot;
 use crate::domain::lease::{Pool, UNLIMITED};
 use crate::domain::route::Route;
-use crate::domain::subscription::Entitlement;
 use crate::domain::tier::Overage;
 use crate::domain::units::MeterId;
 use crate::domain::usage::{Draw, Now};
@@ -102,8 +103,8 @@ struct Claim {
     pledge: u64,
     /// Of `lent`: what was allowed without the fleet.
     allowed: u64,
-    /// Units drawn since they were last published, and between the two times before.
-    drawn: u64,
+    /// What had been used when it was last published, and how much of that since the time before.
+    published: u64,
     recent: u64,
     /// An answer has been heard since the window or the terms began.
     heard: bool,
@@ -122,7 +123,7 @@ impl Claim {
             dry_until: 0,
             pledge: 0,
             allowed: 0,
-            drawn: 0,
+            published: used,
             recent: 0,
             heard: false,
         }
@@ -282,11 +283,6 @@ impl Account {
         if draw.included > 0 {
             let claim = share.claim_mut(Pool::Included(draw.meter), window);
             claim.used = claim.used.saturating_add(draw.included);
-            claim.drawn = claim.drawn.saturating_add(draw.included);
-        }
-        if draw.extra > 0 {
-            let claim = share.claim_mut(Pool::Extra(draw.meter), window);
-            claim.drawn = claim.drawn.saturating_add(draw.extra);
         }
     }
 
@@ -312,105 +308,6 @@ impl Account {
         }
     }
 
-    /// Another window has become current, or what was beside it has ended: nothing is lent of those.
-    pub(super) fn turn_share(&mut self, now: Now) {
-        if self.share().is_none() {
-            return;
-        }
-        let Some(mut share) = self.rare.as_deref_mut().and_then(|rare| rare.share.take()) else { return };
-        for place in 0..share.claims.len() {
-            let claim = &share.claims[place];
-            if claim.window != self.period.start && !matches!(claim.pool, Pool::Lot(_)) {
-                let used = self.used_here(&share, claim);
-                share.claims[place].lent = used;
-                share.claims[place].forget_answers();
-            }
-        }
-        let rare = self.rare();
-        let others: SmallVec<[i64; 2]> = rare.others.iter().map(|window| window.period.start).collect();
-        let current = self.period.start;
-        share.stirred = true;
-        if share.window != current {
-            // What is under way was said of another window.
-            (share.window, share.turned, share.calling) = (current, true, None);
-        }
-        let Share { claims, ended, .. } = &mut *share;
-        claims.retain(|claim| {
-            let known = claim.window == current || others.contains(&claim.window);
-            let stays = known || matches!(claim.pool, Pool::Lot(_));
-            if !stays {
-                ended.push((claim.pool, claim.window, now.seconds()));
-            }
-            stays
-        });
-        self.rare().share = Some(share);
-        self.open_window();
-    }
-
-    /// What has been billed of the current window counts against the included units, where it is not counted yet.
-    fn open_window(&mut self) {
-        let window = self.period.start;
-        let used: SmallVec<[u64; 2]> = self.counts.iter().map(|count| count.used).collect();
-        let (prices, is_capped) = match self.overage_terms() {
-            None | Some(Overage::Deny) => (false, false),
-            Some(Overage::Priced { cap, .. }) => (true, cap.is_some()),
-        };
-        let extras: SmallVec<[u64; 2]> = self.meters().map(|meter| self.unbilled(meter).extra).collect();
-        let Some(share) = self.share_mut() else { return };
-        for (meter, used) in (0..).map(MeterId).zip(used).filter(|(_, used)| *used > 0) {
-            if share.claim(Pool::Included(meter), window).is_none() {
-                share.claims.push(Claim::new(Pool::Included(meter), window, used));
-            }
-            if prices {
-                share.claim_mut(Pool::Overage(meter), window);
-            }
-        }
-        for (meter, extra) in (0..).map(MeterId).zip(extras).filter(|(_, extra)| *extra > 0) {
-            let claim = share.claim_mut(Pool::Extra(meter), window);
-            claim.lent = claim.lent.max(extra);
-        }
-        if is_capped {
-            share.claim_mut(Pool::Cap, window);
-        }
-    }
-
-    /// Other terms are in force than those before: all that was billed counts against the included units first, and
-    /// what is in flight keeps what it holds of them. The rest goes back, and what is under way means other terms.
-    pub(super) fn rebase(&mut self, before: &Entitlement, now: Now) {
-        if self.share().is_none() || *before == self.terms.entitlement {
-            return;
-        }
-        let window = self.period.start;
-        let counts = self.counts.clone();
-        let extras: SmallVec<[u64; 2]> = self.meters().map(|meter| self.unbilled(meter).extra).collect();
-        let Some(share) = self.share_mut() else { return };
-        for claim in share.claims.iter_mut().filter(|claim| claim.window == window) {
-            let (used, counted) = match claim.pool {
-                Pool::Included(meter) => (counts[meter.index()].used, claim.used),
-                Pool::Extra(meter) => (extras[meter.index()], extras[meter.index()]),
-                _ => continue,
-            };
-            let (Pool::Included(meter) | Pool::Extra(meter)) = claim.pool else { continue };
-            let left = claim.lent.saturating_sub(claim.allowed.saturating_add(counted));
-            claim.lent = used.saturating_add(left.min(counts[meter.index()].reserved));
-            claim.used = used;
-            claim.forget_answers();
-        }
-        share.calling = None;
-        share.stirred = true;
-        share.permits.clear();
-        self.open_window();
-        let in_flight = self.cap_held(now);
-        if let Some(share) = self.share_mut() {
-            for claim in
-                share.claims.iter_mut().filter(|claim| claim.pool == Pool::Cap && claim.window == window)
-            {
-                claim.lent = in_flight;
-                claim.forget_answers();
-            }
-        }
-    }
-
     /// What happens beyond the included units, whether an override is in force or not.
     fn overage_terms(&self) -> Option<&Overage> {
         let entitlement = &self.terms.entitlement;
@@ -419,9 +316,15 @@ impl Account {
     }
 
     /// Nothing is lent that has not been used, and the fleet knows all of it.
-    pub(super) fn is_share_at_rest(&self) -> bool {
+    pub(super) fn is_share_at_rest(&self, now: Now) -> bool {
         let Some(share) = self.share() else { return true };
-        let is_used = |claim: &Claim| is_told(claim.pool) || claim.lent == self.used_here(share, claim);
+        let has_expired = |pool| match pool {
+            Pool::Lot(grant) => share.grant(grant).is_none_or(|lot| !lot.is_there(now)),
+            _ => false,
+        };
+        let is_used = |claim: &Claim| {
+            is_told(claim.pool) || has_expired(claim.pool) || claim.lent == self.used_here(share, claim)
+        };
         !share.stirred && share.calling.is_none() && share.claims.iter().all(is_used)
     }
 }

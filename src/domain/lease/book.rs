@@ -189,7 +189,8 @@ impl Book {
             counts_others: guards.others,
             nodes: caller.live.len() as u64,
             now: caller.at_millis,
-            recalls: waits,
+            recalls: false,
+            waits,
             excess: 0,
         };
         let mut kept = Entry { seq: call.seq, tag, pools: HashMap::new(), rates: HashMap::new() };
@@ -204,7 +205,8 @@ impl Book {
         for (key, (_, used)) in
             mine.into_iter().flat_map(|mine| mine.pools).filter(|(_, (_, used))| *used > 0)
         {
-            if !call.ended.contains(&key) {
+            let is_named = call.asks.iter().any(|ask| (ask.pool, ask.window) == key);
+            if !is_named && !call.ended.contains(&key) {
                 kept.pools.entry(key).or_insert((used, used));
             }
         }
@@ -239,6 +241,8 @@ struct Desk<'a> {
     nodes: u64,
     now: u64,
     recalls: bool,
+    /// Others may admit on other terms, until they have learned these.
+    waits: bool,
     /// What lies beyond the pools, in parts of the cap.
     excess: u64,
 }
@@ -259,9 +263,11 @@ impl Desk<'_> {
             now_held += free.min(ask.want - ask.keep).min(most);
         }
         let unused_by_others = held.saturating_sub(others_used);
-        self.recalls |= now_held < ask.least && unused_by_others > 0;
+        self.recalls |= now_held < ask.least && (unused_by_others > 0 || self.waits);
         self.excess += (held + now_held).saturating_sub(limit) * ask.price;
-        kept.pools.insert(key, (now_held, ask.used));
+        if now_held > 0 || ask.used > 0 {
+            kept.pools.insert(key, (now_held, ask.used));
+        }
         Lent {
             held: now_held,
             used_by_all: ask.used + others_used,
@@ -291,6 +297,7 @@ impl Desk<'_> {
         let most = (least - left).max((level / (2.0 * self.nodes as f64)).floor());
         let more = if self.may { (want - left).min(most).min(level.floor()).max(0.0) } else { 0.0 };
         (level, left) = (level - more, left + more);
+        self.recalls |= left < least && self.waits;
         let wait = if left < least { ((least - left - level) * micros / 1_000.0).ceil() } else { 0.0 };
         levels.insert(ask.route, ((level * 1_000.0).round_ties_even(), self.now));
         if level + left >= burst && held == 0.0 && left == 0.0 {

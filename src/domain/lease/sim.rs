@@ -8,6 +8,8 @@
 //! `SEEDS=100000 cargo test --lib lease::sim` runs more of them, `SEED=7` one.
 
 mod node;
+mod traffic;
+mod wire;
 mod world;
 
 use world::{Faults, Guarded, World};
@@ -31,20 +33,14 @@ fn run(seed: u64, guarded: Guarded) -> Result<World, String> {
 
 #[test]
 fn whatever_happens_the_limit_holds_and_all_of_it_can_be_used() {
-    let mut admitted = 0;
-    for seed in seeds() {
-        let began = std::time::Instant::now();
-        match run(seed, Guarded::default()) {
-            Ok(world) => {
-                admitted += world.admitted();
-                if began.elapsed().as_millis() > 300 {
-                    eprintln!("{seed} {:?}", began.elapsed());
-                }
-            }
-            Err(what) => panic!("{what}"),
-        }
-    }
-    assert!(admitted > 0, "something was admitted");
+    let runs = seeds().map(|seed| run(seed, Guarded::default()));
+    let (fine, broken): (Vec<_>, Vec<_>) = runs.partition(Result::is_ok);
+    let broken: Vec<_> = broken.into_iter().filter_map(Result::err).take(20).collect();
+    assert!(broken.is_empty(), "{broken:#?}");
+    assert!(
+        fine.into_iter().flatten().map(|world| world.admitted()).sum::<usize>() > 0,
+        "something was admitted"
+    );
 }
 
 /// Each protection is needed: without it some seed ends badly.

@@ -76,7 +76,7 @@ local function settle(key, text)
     end
   end
   local may = lends and not waits
-  local kept, answers, recalled, excess = { seq, tag }, {}, waits, 0
+  local kept, answers, recalled, excess = { seq, tag }, {}, false, 0
   for _, ask in ipairs(asks) do
     local id = ask[1]
     if string.sub(id, 1, 1) == 'r' then                    -- id left want least interval_us burst lease_ms
@@ -96,7 +96,10 @@ local function settle(key, text)
       if may then more = math.max(0, math.min(want - left, most, math.floor(level))) end
       level, left = level - more, left + more
       local wait = 0
-      if left < least then wait = math.ceil((least - left - level) * interval / 1000) end
+      if left < least then
+        wait = math.ceil((least - left - level) * interval / 1000)
+        recalled = recalled or waits
+      end
       if level + left >= burst and held == 0 and left == 0 then redis.call('HDEL', key, 'q' .. id)
       else redis.call('HSET', key, 'q' .. id, num(level * 1000) .. ',' .. num(now)) end
       if left > 0 then
@@ -121,11 +124,13 @@ local function settle(key, text)
       if may and want > keep then
         now_held = keep + math.min(free, want - keep, math.max(least - keep, math.floor(free / (2 * nodes))))
       end
-      if now_held < least and held + used > spent then recalled = true end
+      if now_held < least and (waits or held + used > spent) then recalled = true end
       excess = excess + math.max(0, held + now_held - limit) * price
-      kept[#kept + 1] = id
-      kept[#kept + 1] = num(now_held)
-      kept[#kept + 1] = num(used)
+      if now_held > 0 or used > 0 then
+        kept[#kept + 1] = id
+        kept[#kept + 1] = num(now_held)
+        kept[#kept + 1] = num(used)
+      end
       answers[#answers + 1] = table.concat({ id, num(now_held), num(spent), num(math.max(0, limit - held - now_held)),
         num(held + used - spent) }, ' ')
     end

@@ -140,15 +140,15 @@ impl World {
             self.start(*node);
         }
         for _ in 0..12 {
-            if self.is_settled(nodes) {
-                return;
-            }
             for work in [Work::TakeOver, Work::Copy, Work::Seal, Work::Send] {
                 for node in nodes {
                     assert!(self.work(*node, work, None));
                 }
             }
             self.pass_time(11);
+            if self.is_settled(nodes) {
+                return;
+            }
         }
     }
 

@@ -66,6 +66,10 @@ impl Merging<'_> {
         for (key, entry) in row.entries.iter().filter(|(key, entry)| before.get(key) != Some(entry)) {
             changed |= self.apply(key, entry)?;
         }
+        let subscriptions = row.entries.iter().filter(|((kind, _), _)| *kind == Kind::SUBSCRIPTION);
+        for id in subscriptions.map(|((_, id), _)| id.clone()).collect::<Vec<_>>() {
+            notes::level(self.db, &id, &mut row.entries)?;
+        }
         if let Holder::Customer(name) = self.holder {
             notes::first_link(self.db, name, &mut row.entries)?;
         }
@@ -146,10 +150,11 @@ impl Merging<'_> {
             .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         if let Some((version, known)) = known {
-            if super::super::unsigned(version) > entry.at {
+            let version = super::super::unsigned(version);
+            if version > entry.at {
                 return Ok(false);
             }
-            let since = subscriptions::read_facts(&known)?.past_due_since;
+            let since = subscriptions::read_facts(&known)?.past_due_since.filter(|_| version == entry.at);
             facts.past_due_since = facts.past_due_since.map(|at| since.map_or(at, |since| at.min(since)));
         }
         subscriptions::take_in(self.db, &(self.understand)(facts, entry.at), self.now)

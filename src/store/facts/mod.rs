@@ -3,8 +3,8 @@
 //! # What it promises
 //!
 //! - What changes here is noted in the transaction that changes it, so nothing is told that is not so, and all is told.
-//! - What others tell is merged and put into force in one transaction. Coming twice, late or in another order, it changes
-//!   nothing more: a grant's cause is booked once.
+//! - What others tell is merged and put into force in one transaction. Coming twice, late or in another order, it
+//!   changes nothing more: a grant's cause is booked once.
 //! - Only what has been told since is taken as told. On a node that has never been one of several nothing is noted.
 
 mod merging;

@@ -3,7 +3,9 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{FactsToPut, NOTHING_TOLD, row_of, write_row};
-use crate::domain::facts::{Entries, Entry, Grant, Holder, Key, Kind, Link, Override, of_subscription};
+use crate::domain::facts::{
+    Entries, Entry, Grant, Holder, Key, Kind, Link, Override, of_subscription, read_subscription,
+};
 use crate::domain::subscription::Facts;
 use crate::store::adjustments::{self, OverrideRow};
 use crate::store::{LinkedBy, Result, subscriptions};
@@ -23,20 +25,12 @@ pub fn note_link(db: &Connection, name: &str, by: LinkedBy, stripe_customer: &st
 }
 
 /// A subscription has been read and is another one than it was.
-pub fn note_subscription(db: &Connection, facts: &Facts, version: u64) -> Result<()> {
+pub fn note_subscription(db: &Connection, facts: &Facts) -> Result<()> {
     if !is_shared(db)? {
         return Ok(());
     }
-    let body = of_subscription(facts);
     for holder in holders(db, &facts.stripe_customer)? {
-        change(db, &holder, |_, known| {
-            let key = (Kind::SUBSCRIPTION, facts.id.clone());
-            let same = known.get(&key).is_some_and(|entry| entry.body.as_deref() == Some(&*body));
-            if !same {
-                known.put(key, Entry { at: version, body: Some(body.clone()) });
-            }
-            Ok(())
-        })?;
+        change(db, &holder, |db, known| level(db, &facts.id, known))?;
     }
     Ok(())
 }
@@ -229,6 +223,30 @@ fn subscriptions_of(db: &Connection, stripe_customer: &str, known: &mut Entries)
         let at = super::super::unsigned(row.get(1)?).max(micros(facts.read_at.unwrap_or(0)));
         let body = Some(of_subscription(&facts));
         known.put((Kind::SUBSCRIPTION, facts.id), Entry { at, body });
+    }
+    Ok(())
+}
+
+/// What is told of a subscription and what is known of it here become the same: the later reading, if it says something
+/// else, and the first instant at which it was past due. A subscription may be told of to several holders.
+pub(super) fn level(db: &Connection, id: &str, told: &mut Entries) -> Result<()> {
+    let known: Option<(String, i64)> = db
+        .prepare_cached("SELECT facts, version FROM subscriptions WHERE id = ?1")?
+        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((facts, version)) = known else { return Ok(()) };
+    let (mut facts, version) = (subscriptions::read_facts(&facts)?, super::super::unsigned(version));
+    let (key, body) = ((Kind::SUBSCRIPTION, id.to_owned()), of_subscription(&facts));
+    if told.get(&key).is_none_or(|entry| entry.at <= version && entry.body.as_ref() != Some(&body)) {
+        told.put(key.clone(), Entry { at: version, body: Some(body) });
+    }
+    let merged = told.get(&key).and_then(|entry| read_subscription(id, entry.at, entry.body.as_deref()?));
+    let since = merged.and_then(|merged| merged.past_due_since);
+    if let (Some(known), Some(since)) = (facts.past_due_since, since)
+        && since < known
+    {
+        facts.past_due_since = Some(since);
+        subscriptions::write_facts(db, &facts)?;
     }
     Ok(())
 }

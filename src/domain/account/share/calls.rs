@@ -41,18 +41,23 @@ impl Account {
             self.give_back_unheld(now);
         }
         let mut asks = self.asks(now);
-        let expires = self.expires(now);
+        let (expires, window) = (self.expires(now), self.period.start);
         let share = self.share_mut()?;
         for (ask, claim) in asks.iter_mut().zip(&mut share.claims) {
+            let needed = ask.want;
+            let drawn = ask.used.saturating_sub(claim.published);
+            let recent = claim.recent.max(drawn);
             let need =
-                needs.iter().find(|need| need.0 == ask.pool && window_of(need.0, ask.window) == ask.window);
-            let recent = claim.recent.max(claim.drawn);
-            if let Some((_, least)) = need.filter(|_| claim.window == ask.window) {
+                needs.iter().find(|need| need.0 == ask.pool && window_of(need.0, window) == ask.window);
+            ask.want = ask.keep;
+            if let Some((_, least)) = need {
                 ask.least = (*least).max(ask.keep);
                 ask.want = ask.least.saturating_add(ahead(ask.least - ask.keep, recent, ask.limit));
             } else if matches!(purpose, Purpose::Publish) {
-                ask.want = ask.want.max(top_up(ask.want, ask.keep, recent, ask.limit));
-                claim.recent = std::mem::take(&mut claim.drawn);
+                if ask.limit < UNLIMITED {
+                    ask.want = top_up(needed, ask.keep, recent, ask.limit);
+                }
+                (claim.recent, claim.published) = (drawn, ask.used);
             }
         }
         let millis = now.nanos() / 1_000_000;
@@ -121,7 +126,7 @@ impl Account {
         let before = claim.lent;
         if lends {
             (claim.heard, claim.free) = (true, lent.free);
-            (claim.lent, claim.allowed) = (lent.held.max(claim.lent - claim.allowed), 0);
+            (claim.lent, claim.allowed) = (lent.held.max(claim.lent.saturating_sub(claim.allowed)), 0);
         } else {
             claim.lent = claim.lent.max(lent.held);
             claim.allowed = claim.allowed.min(claim.lent - lent.held.min(claim.lent));
@@ -196,10 +201,10 @@ impl Account {
             };
             let needed = used.saturating_add(*held);
             let is_lent = !is_told(pool) && limit < UNLIMITED;
-            let keep = if is_lent { needed.max(claim.lent - claim.allowed) } else { used };
+            let keep = if is_lent { needed.max(claim.lent.saturating_sub(claim.allowed)) } else { used };
             let want = if is_lent { needed } else { used };
             let limit = limit.min(UNLIMITED);
-            Ask { pool, window: claim.window, used, keep, least: keep, want: want.max(keep), limit, price }
+            Ask { pool, window: claim.window, used, keep, least: keep, want, limit, price }
         };
         share.claims.iter().zip(&holds).map(ask).collect()
     }
@@ -210,9 +215,11 @@ impl Account {
         let tier = self.terms.entitlement.tier_at(now.seconds());
         let mut credits = tier.map_or(0, |tier| self.held_beyond(tier, |_| 0)).min(self.credits_here(now));
         let mut by_lot: SmallVec<[(i64, u64); 2]> = SmallVec::new();
-        for lot in self.credit_lots().iter().filter(|lot| lot.is_there(now)) {
-            by_lot.push((lot.grant, lot.units.min(credits)));
-            credits -= lot.units.min(credits);
+        for lot in self.credit_lots() {
+            // What has expired can be spent by what was in flight then, and is nobody else's.
+            let held = if lot.is_there(now) { lot.units.min(credits) } else { lot.units };
+            by_lot.push((lot.grant, held));
+            credits -= if lot.is_there(now) { held } else { 0 };
         }
         let held = |claim: &Claim| {
             let Some(tier) = tier.filter(|_| claim.window == window_of(claim.pool, self.period.start)) else {

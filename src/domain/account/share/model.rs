@@ -149,7 +149,10 @@ impl Beside {
                 let (shared, alone) = self.charges.swap_remove(which % self.charges.len());
                 prop_assert_eq!(self.shared.undo(&shared, now), self.alone.undo(&alone, now));
             }
-            Action::Grant { units, expires_in } => {
+            // What is in flight as overage is not asked for anew: on one node it would get the new units.
+            Action::Grant { units, expires_in }
+                if self.flying.is_empty() || self.overage == Overage::Deny =>
+            {
                 let grant = i64::try_from(self.granted.len()).expect("few") + 1;
                 let lot = lot(grant, units, expires_in.map(|span| self.second + span));
                 self.granted.push((grant, units));
@@ -162,7 +165,7 @@ impl Beside {
                 let taken = self.shared.take_credits(units, now);
                 prop_assert_eq!(taken, self.alone.take_credits(units, now));
             }
-            Action::Override(units) => {
+            Action::Override(units) if self.flying.is_empty() => {
                 let set = units.map_or_else(|| self.base.clone(), |n| overridden(self.base.clone(), n, None));
                 self.entitle(&set, now);
             }
@@ -173,7 +176,10 @@ impl Beside {
             Action::Wait(seconds) => self.second += seconds,
             Action::Publish => drop(self.lender.call(&mut self.shared, Purpose::Publish, now)),
             Action::Return => drop(self.lender.call(&mut self.shared, Purpose::Return, now)),
-            Action::Reload if self.flying.is_empty() => self.reload(now),
+            Action::Reload if self.flying.is_empty() => {
+                self.reload(now);
+                self.second += 1;
+            }
             _ => {}
         }
         self.compare(now)

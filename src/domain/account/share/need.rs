@@ -167,7 +167,7 @@ impl Account {
         claim.map_or(0, |claim| claim.lent.max(self.used_here(share, claim)))
     }
 
-    /// The claim that has so many units more, if it may be had.
+    /// The claim that has so many units more, or as many as may be had; `None`: no more than there are.
     fn to_be_had(&self, share: &Share, pool: Pool, short: u64, limit: u64, now: Now) -> Option<u64> {
         let base = self.base(share, pool);
         if base >= limit || limit >= UNLIMITED {
@@ -175,10 +175,12 @@ impl Account {
         }
         let least = base.saturating_add(short);
         let Some(claim) = share.claim(pool, window_of(pool, self.period.start)) else { return Some(least) };
-        let is_dry = now.nanos() < claim.dry_until && least > claim.reach;
         // Nobody can be asked: it counts as used up if it was when last heard.
-        let was_used_up = share.alone.is_some() && claim.heard && claim.free == 0;
-        (!is_dry && !was_used_up).then_some(least)
+        if share.alone.is_some() && claim.heard && claim.free == 0 {
+            return None;
+        }
+        let reach = if now.nanos() < claim.dry_until { claim.reach } else { u64::MAX };
+        (reach > base).then(|| least.min(reach))
     }
 }
 

@@ -46,6 +46,8 @@ pub(super) struct Node {
     pub(super) lost_at: Option<u64>,
     pub(super) quiet_since: u64,
     pub(super) charges: Vec<Charge>,
+    /// Units taken back that have not been used again, since the terms changed.
+    pub(super) undone: u64,
     /// On its disk.
     billed: u64,
     credits: u64,
@@ -68,6 +70,7 @@ impl Node {
             lost_at: None,
             quiet_since: 0,
             charges: Vec::new(),
+            undone: 0,
             billed: 0,
             credits: 0,
             spent: BTreeMap::new(),
@@ -118,6 +121,7 @@ impl Node {
         let charge = self.charges.swap_remove(place);
         let Some(account) = &mut self.account else { return };
         account.undo(&charge, now);
+        self.undone += charge.draws.iter().map(|draw| draw.units()).sum::<u64>();
         for draw in &charge.draws {
             self.billed -= draw.billed();
             self.credits -= draw.credits;
