@@ -118,8 +118,10 @@ impl Connection {
             if std::mem::take(&mut is_first) {
                 assert!(self.line.starts_with("HTTP/1.1 200"), "{}", self.line);
             }
-            if let Some(bytes) = self.line.strip_prefix("content-length: ") {
-                length = bytes.trim().parse().expect("a length");
+            if let Some((name, value)) = self.line.split_once(':')
+                && name.eq_ignore_ascii_case("content-length")
+            {
+                length = value.trim().parse().expect("a length");
             }
             if self.line == "\r\n" {
                 break;
