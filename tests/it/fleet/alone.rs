@@ -167,9 +167,9 @@ async fn one_node_that_is_cut_off_takes_no_more_than_its_part() {
             trial
                 .round(async |load| {
                     if stalls {
-                        proxy.stall()
+                        proxy.stall();
                     } else {
-                        proxy.cut()
+                        proxy.cut();
                     }
                     load.refusals(3).await;
                     proxy.open();

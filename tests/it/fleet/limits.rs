@@ -97,8 +97,7 @@ async fn three_nodes_never_pass_a_rate() {
         clients.spawn(hurry(at[client % at.len()].clone(), admitted.clone()));
     }
     clients.join_all().await;
-    let admitted = admitted.lock().expect("no client panics here");
-    assert_within(&admitted, BURST, RATE);
+    assert_within(&admitted.lock().expect("no client panics here"), BURST, RATE);
     world.finish().await;
 }
 
