@@ -135,6 +135,8 @@ pub(super) struct World {
     /// Something was admitted under terms when others had been lent something under later ones.
     pub(super) mixed: bool,
     pub(super) settled_down: bool,
+    /// No node is idle: what it holds comes back only when others ask.
+    pub(super) busy: bool,
 }
 
 impl World {
@@ -169,6 +171,7 @@ impl World {
             lent_under: None,
             mixed: false,
             settled_down: false,
+            busy: false,
         };
         world.most = world.room();
         for of in 0..nodes {
@@ -302,6 +305,7 @@ impl World {
     /// Nothing goes wrong any more: all that is left can be used, by whoever comes, but for what the lost ones hold.
     pub(super) fn use_up(&mut self) -> Result<(), String> {
         self.settled_down = true;
+        self.busy = !self.faults.losses;
         self.faults = Faults { flushes: false, losses: false, crashes: false, terms: false, ..self.faults };
         let now = self.now;
         for node in self.nodes.iter_mut().filter(|node| node.is_up(now)) {
@@ -337,6 +341,42 @@ impl World {
         }
         let left = self.room().saturating_sub(self.taken());
         if left > lost {
+            if std::env::var("SEED").is_ok() {
+                for (slot, entry) in
+                    self.book.entries(NAME).filter(|(_, e)| e.pools.values().any(|(h, u)| h > u))
+                {
+                    eprintln!(
+                        "KEEPS {slot} {:?} {entry:?} {:?}",
+                        self.nodes[slot as usize].taken(),
+                        self.nodes[slot as usize]
+                            .account
+                            .as_ref()
+                            .map(|a| format!("{:?}", a).split("share:").nth(1).map(str::to_owned))
+                    );
+                }
+                eprintln!(
+                    "TO {to} {:?} {:?} {:?}",
+                    self.nodes[to].waiting,
+                    self.nodes[to]
+                        .account
+                        .as_ref()
+                        .map(|a| format!("{:?}", a).split("share:").nth(1).map(str::to_owned)),
+                    self.terms
+                );
+                eprintln!(
+                    "LIFE {:?} {:?}",
+                    self.book,
+                    self.nodes.iter().map(|n| (n.seen, n.owes)).collect::<Vec<_>>()
+                );
+                eprintln!("TAKEN {:?}", self.nodes.iter().map(Node::taken).collect::<Vec<_>>());
+                eprintln!(
+                    "BOOK {:?}",
+                    self.book
+                        .entries(NAME)
+                        .map(|(s, e)| (s, e.pools.iter().map(|(k, v)| (k.0, *v)).collect::<Vec<_>>()))
+                        .collect::<Vec<_>>()
+                );
+            }
             return Err(format!(
                 "{left} of {} cannot be used, {lost} are lost ({} nodes)",
                 self.room(),
