@@ -328,55 +328,22 @@ impl World {
                 entry.map_or(0, |(_, entry)| kept(entry)).saturating_sub(node.taken())
             })
             .sum();
-        for _ in 0..2_000 {
-            if self.taken() >= self.room() {
-                break;
-            }
+        let mut since_any = 0;
+        while self.taken() < self.room() && since_any < 4_000 {
+            let taken = self.taken();
+            let before = self.now;
             self.request(to, 1);
             self.pass(if self.terms.rate.is_some() { 30 } else { 8 })?;
-            while !self.nodes[to].in_flight.is_empty() {
-                let clock = self.clock();
-                self.nodes[to].settle(0, clock);
+            let now = self.clock();
+            for node in self.nodes.iter_mut().filter(|node| node.is_up(before)) {
+                while !node.in_flight.is_empty() {
+                    node.settle(0, now);
+                }
             }
+            since_any = if self.taken() > taken { 0 } else { since_any + self.now - before };
         }
         let left = self.room().saturating_sub(self.taken());
         if left > lost {
-            if std::env::var("SEED").is_ok() {
-                for (slot, entry) in
-                    self.book.entries(NAME).filter(|(_, e)| e.pools.values().any(|(h, u)| h > u))
-                {
-                    eprintln!(
-                        "KEEPS {slot} {:?} {entry:?} {:?}",
-                        self.nodes[slot as usize].taken(),
-                        self.nodes[slot as usize]
-                            .account
-                            .as_ref()
-                            .map(|a| format!("{:?}", a).split("share:").nth(1).map(str::to_owned))
-                    );
-                }
-                eprintln!(
-                    "TO {to} {:?} {:?} {:?}",
-                    self.nodes[to].waiting,
-                    self.nodes[to]
-                        .account
-                        .as_ref()
-                        .map(|a| format!("{:?}", a).split("share:").nth(1).map(str::to_owned)),
-                    self.terms
-                );
-                eprintln!(
-                    "LIFE {:?} {:?}",
-                    self.book,
-                    self.nodes.iter().map(|n| (n.seen, n.owes)).collect::<Vec<_>>()
-                );
-                eprintln!("TAKEN {:?}", self.nodes.iter().map(Node::taken).collect::<Vec<_>>());
-                eprintln!(
-                    "BOOK {:?}",
-                    self.book
-                        .entries(NAME)
-                        .map(|(s, e)| (s, e.pools.iter().map(|(k, v)| (k.0, *v)).collect::<Vec<_>>()))
-                        .collect::<Vec<_>>()
-                );
-            }
             return Err(format!(
                 "{left} of {} cannot be used, {lost} are lost ({} nodes)",
                 self.room(),
