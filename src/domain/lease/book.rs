@@ -121,6 +121,11 @@ impl Book {
         (marker.id, marker.calls)
     }
 
+    /// The marker: nodes hear of another one.
+    pub(crate) fn life(&self) -> Option<u64> {
+        self.marker.as_ref().map(|marker| marker.id)
+    }
+
     /// A node has put back all that it knows.
     pub(crate) fn put_back(&mut self, slot: u32, id: u64) {
         if let Some(marker) = self.marker.as_mut().filter(|marker| marker.id == id) {

@@ -131,6 +131,7 @@ impl Account {
             claim.lent = claim.lent.max(lent.held);
             claim.allowed = claim.allowed.min(claim.lent - lent.held.min(claim.lent));
         }
+        claim.awaited = lends && lent.held < ask.least && lent.unused_by_others > 0;
         if ask.least > ask.keep && lent.held >= ask.least {
             (claim.dry_until, claim.pledge) = (0, ask.least);
             share.pledged_until = now.nanos().saturating_add(PLEDGED);

@@ -135,6 +135,8 @@ pub(super) struct World {
     /// Something was admitted under terms when others had been lent something under later ones.
     pub(super) mixed: bool,
     pub(super) settled_down: bool,
+    /// No node is idle: what it holds comes back only when others ask.
+    pub(super) busy: bool,
 }
 
 impl World {
@@ -169,6 +171,7 @@ impl World {
             lent_under: None,
             mixed: false,
             settled_down: false,
+            busy: false,
         };
         world.most = world.room();
         for of in 0..nodes {
@@ -302,6 +305,7 @@ impl World {
     /// Nothing goes wrong any more: all that is left can be used, by whoever comes, but for what the lost ones hold.
     pub(super) fn use_up(&mut self) -> Result<(), String> {
         self.settled_down = true;
+        self.busy = !self.faults.losses;
         self.faults = Faults { flushes: false, losses: false, crashes: false, terms: false, ..self.faults };
         let now = self.now;
         for node in self.nodes.iter_mut().filter(|node| node.is_up(now)) {
@@ -324,16 +328,19 @@ impl World {
                 entry.map_or(0, |(_, entry)| kept(entry)).saturating_sub(node.taken())
             })
             .sum();
-        for _ in 0..2_000 {
-            if self.taken() >= self.room() {
-                break;
-            }
+        let mut since_any = 0;
+        while self.taken() < self.room() && since_any < 4_000 {
+            let taken = self.taken();
+            let before = self.now;
             self.request(to, 1);
             self.pass(if self.terms.rate.is_some() { 30 } else { 8 })?;
-            while !self.nodes[to].in_flight.is_empty() {
-                let clock = self.clock();
-                self.nodes[to].settle(0, clock);
+            let now = self.clock();
+            for node in self.nodes.iter_mut().filter(|node| node.is_up(before)) {
+                while !node.in_flight.is_empty() {
+                    node.settle(0, now);
+                }
             }
+            since_any = if self.taken() > taken { 0 } else { since_any + self.now - before };
         }
         let left = self.room().saturating_sub(self.taken());
         if left > lost {
