@@ -79,7 +79,7 @@ async fn what_is_free_at_last_is_shared_without_redis_too() {
     for customer in &at {
         granted += until_unavailable(customer).await;
     }
-    println!("{granted} of {LIMIT} units, the last of them without Redis");
+    eprintln!("{granted} of {LIMIT} units, the last of them without Redis");
     // Each node rounds its part up.
     assert!(granted <= LIMIT + 2, "{granted}");
     redis.resume();
@@ -167,9 +167,9 @@ async fn one_node_that_is_cut_off_takes_no_more_than_its_part() {
             trial
                 .round(async |load| {
                     if stalls {
-                        proxy.stall()
+                        proxy.stall();
                     } else {
-                        proxy.cut()
+                        proxy.cut();
                     }
                     load.refusals(3).await;
                     proxy.open();

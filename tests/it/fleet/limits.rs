@@ -36,7 +36,7 @@ async fn three_nodes_grant_all_of_a_hard_limit_and_never_more() {
         let at = world.customer(&format!("acme-{round}"));
         least = least.min(use_up(&at, LIMIT, (429, "quota_exceeded"), &mut dice).await);
     }
-    println!("{rounds} rounds: at least {least} of {LIMIT} units before the first refusal, and never more");
+    eprintln!("{rounds} rounds: at least {least} of {LIMIT} units before the first refusal, and never more");
     world.finish().await;
 }
 
@@ -97,8 +97,7 @@ async fn three_nodes_never_pass_a_rate() {
         clients.spawn(hurry(at[client % at.len()].clone(), admitted.clone()));
     }
     clients.join_all().await;
-    let admitted = admitted.lock().expect("no client panics here");
-    assert_within(&admitted, BURST, RATE);
+    assert_within(&admitted.lock().expect("no client panics here"), BURST, RATE);
     world.finish().await;
 }
 
@@ -134,6 +133,6 @@ fn assert_within(admitted: &[Span], burst: f64, rate: f64) {
     let first = admitted.iter().map(|(sent, _)| sent).min().expect("some were admitted");
     let last = admitted.iter().map(|(_, answered)| answered).max().expect("some were admitted");
     let possible = burst + rate * last.duration_since(*first).as_secs_f64();
-    println!("{} of {possible:.0} possible requests; {:.1} below the rate at least", admitted.len(), -worst);
+    eprintln!("{} of {possible:.0} possible requests; {:.1} below the rate at least", admitted.len(), -worst);
     assert!(worst <= 0.0, "{worst} requests beyond the rate");
 }

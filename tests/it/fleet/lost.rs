@@ -77,7 +77,7 @@ async fn what_a_lost_machine_has_not_reported_is_reported_once_even_when_it_is_b
     assert_eq!(at[2].get("/signals").await.charged(), 1);
     world.drain().await;
     assert_eq!(world.stripe.units_of(&subscribed.customer).await, 88, "each unit once");
-    println!("87 units of a lost machine: each reported once, and once still when it is back");
+    eprintln!("87 units of a lost machine: each reported once, and once still when it is back");
     world.finish().await;
 }
 
@@ -117,7 +117,7 @@ async fn machines_that_die_under_load_and_come_back_are_billed_once() {
         })
         .await;
         let (charged, doubtful) = world.seen_of(name);
-        println!("{name}: {} units billed; {charged} charged, {doubtful} in doubt", world.kept(name));
+        eprintln!("{name}: {} units billed; {charged} charged, {doubtful} in doubt", world.kept(name));
     }
     world.finish().await;
 }

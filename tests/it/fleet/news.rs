@@ -41,7 +41,7 @@ async fn a_tier_that_changes_through_one_node_is_in_force_on_all() {
     let world = World::start(&redis).await;
     let (at, subscribed) = world.subscriber("acme", "starter").await;
     let worst = change_tiers(&world, &at, &subscribed.subscription).await;
-    println!("in force on the others at most {worst} ms after the first");
+    eprintln!("in force on the others at most {worst} ms after the first");
     world.finish().await;
 }
 
@@ -54,7 +54,7 @@ async fn a_tier_that_changes_is_in_force_on_all_though_nothing_published_arrives
     let (at, subscribed) = world.subscriber("acme", "starter").await;
     proxy.mute();
     let worst = change_tiers(&world, &at, &subscribed.subscription).await;
-    println!("with the channel cut: in force on the others at most {worst} ms after the first");
+    eprintln!("with the channel cut: in force on the others at most {worst} ms after the first");
     world.finish().await;
 }
 

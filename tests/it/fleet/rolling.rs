@@ -32,7 +32,7 @@ async fn a_rolling_restart_loses_no_unit_and_counts_none_twice() {
     load.end().await;
     super::race::the_rest(&at).await;
     world.drain().await;
-    println!("{during} of {LIMIT} units and {charged} billed requests in a rolling restart of three nodes");
+    eprintln!("{during} of {LIMIT} units and {charged} billed requests in a rolling restart of three nodes");
     assert_eq!(world.kept("racing"), LIMIT.cast_signed());
     world.finish().await;
 }

@@ -74,7 +74,7 @@ impl Trial {
         let rounds = self.rounds.len();
         let billed = self.load.charged();
         self.load.end().await;
-        println!(
+        eprintln!(
             "{what}: {billed} billed requests, {rounds} races for {LIMIT} units: at most {worst} beyond it (bound {bound}), \
              {sum} in all; {turned_away} times 503"
         );

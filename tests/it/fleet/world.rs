@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use http::Method;
+use reqwest::RequestBuilder;
 use serde_json::Value;
 use tempfile::TempDir;
 use tollgate::sandbox::{Options, Subscribed, WebhookEndpoint};
@@ -234,7 +235,7 @@ impl Node {
     async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Reply {
         let request = self.http.request(method, format!("http://{}{path}", self.gateway.admin));
         let request = request.bearer_auth(ADMIN_TOKEN);
-        send(body.into_iter().fold(request, |request, body| request.json(body))).await
+        send(body.into_iter().fold(request, RequestBuilder::json)).await
     }
 
     /// What the operator's port shows.
