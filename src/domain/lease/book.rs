@@ -197,6 +197,7 @@ impl Book {
             recalls: false,
             waits,
             excess: 0,
+            loose: 0,
         };
         let mut kept = Entry { seq: call.seq, tag, pools: HashMap::new(), rates: HashMap::new() };
         let asks = call.asks.iter().map(|ask| desk.lend(ask, &mut kept)).collect();
@@ -248,8 +249,9 @@ struct Desk<'a> {
     recalls: bool,
     /// Others may admit on other terms, until they have learned these.
     waits: bool,
-    /// What lies beyond the pools, in parts of the cap.
+    /// What lies beyond the pools, in parts of the cap, and how much of that others have not used.
     excess: u64,
+    loose: u64,
 }
 
 impl Desk<'_> {
@@ -267,9 +269,12 @@ impl Desk<'_> {
             let most = ask.least.saturating_sub(ask.keep).max(free / (2 * self.nodes));
             now_held += free.min(ask.want - ask.keep).min(most);
         }
-        let unused_by_others = held.saturating_sub(others_used);
+        let unused = held.saturating_sub(others_used);
+        let unused_by_others = unused + if is_cap { self.loose } else { 0 };
         self.recalls |= now_held < ask.least && (unused_by_others > 0 || self.waits);
-        self.excess += (held + now_held).saturating_sub(limit) * ask.price;
+        let beyond = (held + now_held).saturating_sub(limit);
+        self.excess += beyond * ask.price;
+        self.loose += beyond.min(unused) * ask.price;
         if now_held > 0 || ask.used > 0 {
             kept.pools.insert(key, (now_held, ask.used));
         }

@@ -76,7 +76,7 @@ local function settle(key, text)
     end
   end
   local may = lends and not waits
-  local kept, answers, recalled, excess = { seq, tag }, {}, false, 0
+  local kept, answers, recalled, excess, loose = { seq, tag }, {}, false, 0, 0
   for _, ask in ipairs(asks) do
     local id = ask[1]
     if string.sub(id, 1, 1) == 'r' then                    -- id left want least interval_us burst lease_ms
@@ -118,21 +118,25 @@ local function settle(key, text)
         local pool = other.pools[id]
         if pool then held, spent = held + math.max(pool[1], pool[2]), spent + pool[2] end
       end
-      if string.sub(id, 1, 1) == '$' then limit = math.max(0, limit - excess) end
+      local unused = held + used - spent
+      local is_cap = string.sub(id, 1, 1) == '$'
+      if is_cap then limit = math.max(0, limit - excess) end
       local free = math.max(0, limit - held - keep)
       local now_held = keep
       if may and want > keep then
         now_held = keep + math.min(free, want - keep, math.max(least - keep, math.floor(free / (2 * nodes))))
       end
-      if now_held < least and (waits or held + used > spent) then recalled = true end
-      excess = excess + math.max(0, held + now_held - limit) * price
+      local beyond = math.max(0, held + now_held - limit)
+      excess, loose = excess + beyond * price, loose + math.min(beyond, unused) * price
+      if is_cap then unused = unused + loose end
+      if now_held < least and (waits or unused > 0) then recalled = true end
       if now_held > 0 or used > 0 then
         kept[#kept + 1] = id
         kept[#kept + 1] = num(now_held)
         kept[#kept + 1] = num(used)
       end
       answers[#answers + 1] = table.concat({ id, num(now_held), num(spent), num(math.max(0, limit - held - now_held)),
-        num(held + used - spent) }, ' ')
+        num(unused) }, ' ')
     end
   end
   for id, pool in pairs(mine and mine.pools or {}) do     -- not named: what was used stays used
