@@ -45,7 +45,7 @@ local function settle(key, text)
     if name == 'v' then stored = value
     elseif name == 'n' .. slot then mine = entry(value)
     elseif kind == 'n' then others[string.sub(name, 2)] = entry(value)
-    elseif kind == 'q' then rates[string.sub(name, 2)] = split(value, ',')
+    elseif kind == 'q' then rates[string.sub(name, 2)] = tonumber(value)
     elseif kind == 'f' then facts[tonumber(string.sub(name, 2))] = value end
   end
   if mine and mine.seq >= seq then return { 'old', stored } end
@@ -82,26 +82,29 @@ local function settle(key, text)
     if string.sub(id, 1, 1) == 'r' then                    -- id left want least interval_us burst lease_ms
       local left, want, least = tonumber(ask[2]), tonumber(ask[3]), tonumber(ask[4])
       local interval, burst = tonumber(ask[5]), tonumber(ask[6])
-      local level, at = 0, tonumber(marker[2])             -- full, unless Redis has just been lost
-      if rates[id] then level, at = tonumber(rates[id][1]) / 1000, tonumber(rates[id][2]) end
+      local at = now * 1000
+      -- When all would be back, in us: an instant, so that nothing is rounded off however often it is asked. Now, unless
+      -- Redis has just been lost.
+      local full = rates[id] or (tonumber(marker[2]) * 1000 + burst * interval)
       local held = 0
       for _, other in pairs(others) do
         local pool = other.pools[id]
         if pool and pool[2] > now then held = held + pool[1] end
       end
-      level = math.min(level + math.max(now - at, 0) * 1000 / interval, burst - held - left)
-      if want < left then level, left = math.min(level + left - want, burst - held - want), want end
+      if want < left then full, left = full - (left - want) * interval, want end
+      full = math.max(full, at + (held + left) * interval)
+      local level = burst - (full - at) / interval
       local most = math.max(least - left, math.floor(level / (2 * nodes)))
       local more = 0
       if may then more = math.max(0, math.min(want - left, most, math.floor(level))) end
-      level, left = level - more, left + more
+      full, level, left = math.ceil(full + more * interval), level - more, left + more
       local wait = 0
       if left < least then
         wait = math.ceil((least - left - level) * interval / 1000)
         recalled = recalled or waits
       end
-      if level + left >= burst and held == 0 and left == 0 then redis.call('HDEL', key, 'q' .. id)
-      else redis.call('HSET', key, 'q' .. id, num(level * 1000) .. ',' .. num(now)) end
+      if full <= at then redis.call('HDEL', key, 'q' .. id)
+      else redis.call('HSET', key, 'q' .. id, num(full)) end
       if left > 0 then
         kept[#kept + 1] = id
         kept[#kept + 1] = num(left)
