@@ -106,6 +106,8 @@ struct Claim {
     /// What had been used when it was last published, and how much of that since the time before.
     published: u64,
     recent: u64,
+    /// Less came than was needed, and others hold some that they have not used: it is waited for.
+    awaited: bool,
     /// An answer has been heard since the window or the terms began.
     heard: bool,
 }
@@ -125,13 +127,14 @@ impl Claim {
             allowed: 0,
             published: used,
             recent: 0,
+            awaited: false,
             heard: false,
         }
     }
 
     /// What has been answered under other terms or of another period means nothing any more.
     fn forget_answers(&mut self) {
-        self.heard = false;
+        (self.heard, self.awaited) = (false, false);
         (self.dry_until, self.free, self.allowed, self.pledge) = (0, 0, 0, 0);
     }
 }

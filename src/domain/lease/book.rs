@@ -60,8 +60,8 @@ struct Marker {
 struct Customer {
     version: Option<Version>,
     entries: BTreeMap<u32, Entry>,
-    /// Thousandths of a permit, and when.
-    levels: HashMap<Option<RouteId>, (f64, u64)>,
+    /// When all permits of a rate would be back, in microseconds.
+    full: HashMap<Option<RouteId>, f64>,
 }
 
 /// What one node has stated of a customer.
@@ -119,6 +119,11 @@ impl Book {
         let marker = self.marker.as_mut().expect("made");
         marker.calls += 1;
         (marker.id, marker.calls)
+    }
+
+    /// The marker: nodes hear of another one.
+    pub(crate) fn life(&self) -> Option<u64> {
+        self.marker.as_ref().map(|marker| marker.id)
     }
 
     /// A node has put back all that it knows.
@@ -192,11 +197,12 @@ impl Book {
             recalls: false,
             waits,
             excess: 0,
+            loose: 0,
         };
         let mut kept = Entry { seq: call.seq, tag, pools: HashMap::new(), rates: HashMap::new() };
         let asks = call.asks.iter().map(|ask| desk.lend(ask, &mut kept)).collect();
-        let mut levels = known.levels.clone();
-        let rates = call.rates.iter().map(|ask| desk.permit(ask, &mut levels, born, &mut kept)).collect();
+        let mut full = known.full.clone();
+        let rates = call.rates.iter().map(|ask| desk.permit(ask, &mut full, born, &mut kept)).collect();
         answer.settled = Settled::Lent { asks, rates, lends: desk.may };
         answer.recalls = desk.recalls;
         if call.wants_others {
@@ -210,7 +216,7 @@ impl Book {
                 kept.pools.entry(key).or_insert((used, used));
             }
         }
-        known.levels = levels;
+        known.full = full;
         known.entries.insert(caller.slot, kept);
         answer
     }
@@ -243,8 +249,9 @@ struct Desk<'a> {
     recalls: bool,
     /// Others may admit on other terms, until they have learned these.
     waits: bool,
-    /// What lies beyond the pools, in parts of the cap.
+    /// What lies beyond the pools, in parts of the cap, and how much of that others have not used.
     excess: u64,
+    loose: u64,
 }
 
 impl Desk<'_> {
@@ -262,9 +269,12 @@ impl Desk<'_> {
             let most = ask.least.saturating_sub(ask.keep).max(free / (2 * self.nodes));
             now_held += free.min(ask.want - ask.keep).min(most);
         }
-        let unused_by_others = held.saturating_sub(others_used);
+        let unused = held.saturating_sub(others_used);
+        let unused_by_others = unused + if is_cap { self.loose } else { 0 };
         self.recalls |= now_held < ask.least && (unused_by_others > 0 || self.waits);
-        self.excess += (held + now_held).saturating_sub(limit) * ask.price;
+        let beyond = (held + now_held).saturating_sub(limit);
+        self.excess += beyond * ask.price;
+        self.loose += beyond.min(unused) * ask.price;
         if now_held > 0 || ask.used > 0 {
             kept.pools.insert(key, (now_held, ask.used));
         }
@@ -279,30 +289,29 @@ impl Desk<'_> {
     fn permit(
         &mut self,
         ask: &RateAsk,
-        levels: &mut HashMap<Option<RouteId>, (f64, u64)>,
+        known: &mut HashMap<Option<RouteId>, f64>,
         born: u64,
         kept: &mut Entry,
     ) -> RateLent {
         let (mut left, want, least) = (f64::from(ask.left), f64::from(ask.want), f64::from(ask.least));
         let micros = ask.rate.interval().as_nanos() as f64 / 1_000.0;
         let burst = f64::from(ask.rate.burst());
-        let (level, at) = levels.get(&ask.route).copied().unwrap_or((0.0, born));
+        let at = self.now as f64 * 1_000.0;
+        let full = known.get(&ask.route).copied().unwrap_or(born as f64 * 1_000.0 + burst * micros);
         let valid = self.others.iter().filter_map(|entry| entry.rates.get(&ask.route));
         let held: f64 = valid.filter(|(_, until)| *until > self.now).map(|(left, _)| f64::from(*left)).sum();
-        let earned = self.now.saturating_sub(at) as f64 * 1_000.0 / micros;
-        let mut level = (level / 1_000.0 + earned).min(burst - held - left);
-        if want < left {
-            (level, left) = ((level + left - want).min(burst - held - want), want);
-        }
+        let back = (left - want).max(0.0);
+        left -= back;
+        let mut full = (full - back * micros).max(at + (held + left) * micros);
+        let mut level = burst - (full - at) / micros;
         let most = (least - left).max((level / (2.0 * self.nodes as f64)).floor());
         let more = if self.may { (want - left).min(most).min(level.floor()).max(0.0) } else { 0.0 };
+        full = (full + more * micros).ceil();
         (level, left) = (level - more, left + more);
         self.recalls |= left < least && self.waits;
         let wait = if left < least { ((least - left - level) * micros / 1_000.0).ceil() } else { 0.0 };
-        levels.insert(ask.route, ((level * 1_000.0).round_ties_even(), self.now));
-        if level + left >= burst && held == 0.0 && left == 0.0 {
-            levels.remove(&ask.route);
-        }
+        known.insert(ask.route, full);
+        known.retain(|_, full| *full > at);
         if left > 0.0 {
             let until = self.now + PERMITS_LAST.as_millis() as u64;
             kept.rates.insert(ask.route, (left as u32, until));

@@ -45,7 +45,7 @@ local function settle(key, text)
     if name == 'v' then stored = value
     elseif name == 'n' .. slot then mine = entry(value)
     elseif kind == 'n' then others[string.sub(name, 2)] = entry(value)
-    elseif kind == 'q' then rates[string.sub(name, 2)] = split(value, ',')
+    elseif kind == 'q' then rates[string.sub(name, 2)] = tonumber(value)
     elseif kind == 'f' then facts[tonumber(string.sub(name, 2))] = value end
   end
   if mine and mine.seq >= seq then return { 'old', stored } end
@@ -76,32 +76,35 @@ local function settle(key, text)
     end
   end
   local may = lends and not waits
-  local kept, answers, recalled, excess = { seq, tag }, {}, false, 0
+  local kept, answers, recalled, excess, loose = { seq, tag }, {}, false, 0, 0
   for _, ask in ipairs(asks) do
     local id = ask[1]
     if string.sub(id, 1, 1) == 'r' then                    -- id left want least interval_us burst lease_ms
       local left, want, least = tonumber(ask[2]), tonumber(ask[3]), tonumber(ask[4])
       local interval, burst = tonumber(ask[5]), tonumber(ask[6])
-      local level, at = 0, tonumber(marker[2])             -- full, unless Redis has just been lost
-      if rates[id] then level, at = tonumber(rates[id][1]) / 1000, tonumber(rates[id][2]) end
+      local at = now * 1000
+      -- When all would be back, in us: an instant, so that nothing is rounded off however often it is asked. Now, unless
+      -- Redis has just been lost.
+      local full = rates[id] or (tonumber(marker[2]) * 1000 + burst * interval)
       local held = 0
       for _, other in pairs(others) do
         local pool = other.pools[id]
         if pool and pool[2] > now then held = held + pool[1] end
       end
-      level = math.min(level + math.max(now - at, 0) * 1000 / interval, burst - held - left)
-      if want < left then level, left = math.min(level + left - want, burst - held - want), want end
+      if want < left then full, left = full - (left - want) * interval, want end
+      full = math.max(full, at + (held + left) * interval)
+      local level = burst - (full - at) / interval
       local most = math.max(least - left, math.floor(level / (2 * nodes)))
       local more = 0
       if may then more = math.max(0, math.min(want - left, most, math.floor(level))) end
-      level, left = level - more, left + more
+      full, level, left = math.ceil(full + more * interval), level - more, left + more
       local wait = 0
       if left < least then
         wait = math.ceil((least - left - level) * interval / 1000)
         recalled = recalled or waits
       end
-      if level + left >= burst and held == 0 and left == 0 then redis.call('HDEL', key, 'q' .. id)
-      else redis.call('HSET', key, 'q' .. id, num(level * 1000) .. ',' .. num(now)) end
+      if full <= at then redis.call('HDEL', key, 'q' .. id)
+      else redis.call('HSET', key, 'q' .. id, num(full)) end
       if left > 0 then
         kept[#kept + 1] = id
         kept[#kept + 1] = num(left)
@@ -118,21 +121,25 @@ local function settle(key, text)
         local pool = other.pools[id]
         if pool then held, spent = held + math.max(pool[1], pool[2]), spent + pool[2] end
       end
-      if string.sub(id, 1, 1) == '$' then limit = math.max(0, limit - excess) end
+      local unused = held + used - spent
+      local is_cap = string.sub(id, 1, 1) == '$'
+      if is_cap then limit = math.max(0, limit - excess) end
       local free = math.max(0, limit - held - keep)
       local now_held = keep
       if may and want > keep then
         now_held = keep + math.min(free, want - keep, math.max(least - keep, math.floor(free / (2 * nodes))))
       end
-      if now_held < least and (waits or held + used > spent) then recalled = true end
-      excess = excess + math.max(0, held + now_held - limit) * price
+      local beyond = math.max(0, held + now_held - limit)
+      excess, loose = excess + beyond * price, loose + math.min(beyond, unused) * price
+      if is_cap then unused = unused + loose end
+      if now_held < least and (waits or unused > 0) then recalled = true end
       if now_held > 0 or used > 0 then
         kept[#kept + 1] = id
         kept[#kept + 1] = num(now_held)
         kept[#kept + 1] = num(used)
       end
       answers[#answers + 1] = table.concat({ id, num(now_held), num(spent), num(math.max(0, limit - held - now_held)),
-        num(held + used - spent) }, ' ')
+        num(unused) }, ' ')
     end
   end
   for id, pool in pairs(mine and mine.pools or {}) do     -- not named: what was used stays used

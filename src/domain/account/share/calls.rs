@@ -50,6 +50,9 @@ impl Account {
             let need =
                 needs.iter().find(|need| need.0 == ask.pool && window_of(need.0, window) == ask.window);
             ask.want = ask.keep;
+            if matches!(ask.pool, Pool::Included(_) | Pool::Extra(_)) && ask.limit < UNLIMITED {
+                claim.lent = claim.lent.min(ask.keep.saturating_add(claim.allowed));
+            }
             if let Some((_, least)) = need {
                 ask.least = (*least).max(ask.keep);
                 ask.want = ask.least.saturating_add(ahead(ask.least - ask.keep, recent, ask.limit));
@@ -131,6 +134,7 @@ impl Account {
             claim.lent = claim.lent.max(lent.held);
             claim.allowed = claim.allowed.min(claim.lent - lent.held.min(claim.lent));
         }
+        claim.awaited = lends && lent.held < ask.least && lent.unused_by_others > 0;
         if ask.least > ask.keep && lent.held >= ask.least {
             (claim.dry_until, claim.pledge) = (0, ask.least);
             share.pledged_until = now.nanos().saturating_add(PLEDGED);
@@ -201,7 +205,9 @@ impl Account {
             };
             let needed = used.saturating_add(*held);
             let is_lent = !is_told(pool) && limit < UNLIMITED;
-            let keep = if is_lent { needed.max(claim.lent.saturating_sub(claim.allowed)) } else { used };
+            // What was lent under a higher limit is of no use.
+            let lent = claim.lent.saturating_sub(claim.allowed).min(limit);
+            let keep = if is_lent { needed.max(lent) } else { used };
             let want = if is_lent { needed } else { used };
             let limit = limit.min(UNLIMITED);
             Ask { pool, window: claim.window, used, keep, least: keep, want, limit, price }

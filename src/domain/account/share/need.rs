@@ -1,11 +1,11 @@
 //! What a request needs that is not here, pool after pool as units are drawn: the next is asked for once the one before
-//! is known to have no more.
+//! is known to have no more, or while it is waited for what others have of it.
 
 use smallvec::SmallVec;
 
 use super::super::Account;
 use super::scale::Scale;
-use super::{Purpose, Share};
+use super::{Claim, Purpose, Share};
 use crate::domain::credits::Lot;
 use crate::domain::idempotency::{Digest, Role};
 use crate::domain::lease::{Pool, UNLIMITED};
@@ -49,10 +49,16 @@ impl Account {
         }
         let (needs, window) = (self.needs_of(purpose, now), self.period.start);
         let Some(share) = self.share_mut() else { return };
-        for (pool, _) in needs {
-            let claim = share.claim_mut(pool, window_of(pool, window));
-            claim.reach = claim.lent;
-            claim.dry_until = now.nanos().saturating_add(GIVEN_UP);
+        let is_needed = |claim: &Claim| {
+            needs.iter().any(|(pool, _)| *pool == claim.pool && window_of(*pool, window) == claim.window)
+        };
+        let waits = share.claims.iter().any(|claim| claim.awaited && is_needed(claim));
+        // What has not been asked for is not given up: it is the next to be asked.
+        for claim in share.claims.iter_mut().filter(|claim| is_needed(claim)) {
+            if claim.awaited || claim.heard && !waits {
+                (claim.awaited, claim.reach) = (false, claim.lent);
+                claim.dry_until = now.nanos().saturating_add(GIVEN_UP);
+            }
         }
     }
 
@@ -85,10 +91,10 @@ impl Account {
             beyond = beyond.saturating_add(held);
             is_beyond |= held > 0 && asked(meter) > 0;
         }
-        if needs.is_empty() && is_beyond {
+        if is_beyond {
             let short = beyond.saturating_sub(self.credits_here(now));
             let short = self.need_credits(share, short, now, &mut needs);
-            if needs.is_empty() && short > 0 {
+            if short > 0 {
                 needs.extend(self.need_of_cap(share, tier, asked, now));
             }
         }
@@ -118,7 +124,9 @@ impl Account {
             let least = if asked > 0 { self.to_be_had(share, pool, short, limit, now) } else { None };
             if let Some(least) = least {
                 needs.push((pool, least));
-                return 0;
+                if !self.is_awaited(share, pool) {
+                    return 0;
+                }
             }
         }
         short
@@ -137,7 +145,7 @@ impl Account {
                 && let Some(least) = self.to_be_had(share, pool, units, lot.units, now)
             {
                 needs.push((pool, least));
-                short -= units;
+                short -= if self.is_awaited(share, pool) { 0 } else { units };
             }
         }
         short
@@ -159,6 +167,10 @@ impl Account {
         let short = scale.parts(after).saturating_sub(self.base(share, Pool::Cap));
         let least = (short > 0).then(|| self.to_be_had(share, Pool::Cap, short, scale.parts(*cap), now));
         least.flatten().map(|least| (Pool::Cap, least))
+    }
+
+    fn is_awaited(&self, share: &Share, pool: Pool) -> bool {
+        share.claim(pool, window_of(pool, self.period.start)).is_some_and(|claim| claim.awaited)
     }
 
     /// The claim as it stands, or what has been used beyond it.

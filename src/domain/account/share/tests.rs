@@ -237,6 +237,26 @@ fn permits_end_and_are_asked_for_again_only_when_there_may_be_one() {
 }
 
 #[test]
+fn a_slow_rate_earns_its_permits_back_however_often_it_is_called_for() {
+    let nz = |n| std::num::NonZeroU32::new(n).expect("not zero");
+    let slow = crate::domain::rate::Rate::new(nz(1), nz(60), nz(1));
+    let mut account = account(tier(100, Overage::Deny, Some(slow))).with_share(&[]);
+    let mut lender = Lender::new();
+    lender.call(&mut account, Purpose::Publish, at(1));
+    let start = at(100);
+    assert_eq!(lender.refill(&mut account, 1, start), 1);
+    account.admit(&route(1), None, start).expect("the only permit");
+    for tick in 1..240 {
+        let now = millis(start, tick * 250);
+        lender.refill(&mut account, 1, now);
+        assert!(account.admit(&route(1), None, now).is_err(), "{tick}");
+    }
+    let now = millis(start, 60_500);
+    lender.refill(&mut account, 1, now);
+    account.admit(&route(1), None, now).expect("a minute later");
+}
+
+#[test]
 fn a_repeat_needs_nothing_of_the_fleet() {
     let mut account = shared(4, Overage::Deny);
     std::sync::Arc::make_mut(&mut account.terms).key_limits = Limits { keys: 10, repeats: 3 };

@@ -98,7 +98,7 @@ impl World {
     }
 
     pub(super) fn tick(&mut self, of: usize) {
-        let idle = self.now.saturating_sub(self.nodes[of].quiet_since) > 2_000;
+        let idle = !self.busy && self.now.saturating_sub(self.nodes[of].quiet_since) > 2_000;
         let stirred = self.nodes[of].account.as_ref().is_some_and(Account::is_stirred);
         if self.nodes[of].account.is_none() && self.nodes[of].hears(self.now) {
             // Asks whether something is to be put back, as who joins does.
@@ -107,7 +107,10 @@ impl World {
         }
         if idle {
             self.call(of, Purpose::Return);
-        } else if stirred || self.nodes[of].owes.is_some() || self.nodes[of].seen.is_none() {
+        } else if stirred
+            || self.nodes[of].seen.map(|seen| seen.0) != self.book.life()
+            || self.nodes[of].owes.is_some()
+        {
             self.call(of, Purpose::Publish);
         }
         self.retry(of);

@@ -85,16 +85,16 @@ impl World {
         let Some(account) = &mut node.account else { return };
         let knows_terms = account.take(call, &answer.settled, now);
         let is_lent = matches!(answer.settled, Settled::Lent { .. });
-        if is_lent && !is_late && !answer.is_back {
-            if node.owes == Some(answer.marker.0) && under_way {
-                node.owes = None;
-                self.book.put_back(u32::try_from(to).unwrap_or(0), answer.marker.0);
-            } else {
-                node.owes = Some(answer.marker.0);
-            }
-        } else if is_lent && !is_late {
+        if answer.is_back && !is_late {
             node.owes = None;
-            node.others.clone_from(&answer.others);
+            if is_lent {
+                node.others.clone_from(&answer.others);
+            }
+        } else if !is_late && is_lent && under_way && node.owes == Some(answer.marker.0) {
+            node.owes = None;
+            self.book.put_back(u32::try_from(to).unwrap_or(0), answer.marker.0);
+        } else if !is_late {
+            node.owes = Some(answer.marker.0);
         }
         let is_current = under_way && version == node.version;
         if matches!(&answer.settled, Settled::Lent { lends: true, .. }) && is_current {

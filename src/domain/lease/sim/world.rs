@@ -45,7 +45,7 @@ impl Random {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Faults {
     pub(super) flushes: bool,
-    /// Nodes are lost for good. Where Redis is lost as well the limit holds but for what they were lent last.
+    /// Nodes are lost for good. Where Redis is lost as well, all that was lent has been seen by others.
     losses: bool,
     crashes: bool,
     terms: bool,
@@ -58,8 +58,9 @@ impl Faults {
         let rates = seed % 7 == 3;
         Self {
             flushes: flag(0),
-            losses: !flag(0) && flag(1),
-            crashes: flag(2),
+            losses: flag(1),
+            // What was last seen of a lost node is not lost with whoever saw it.
+            crashes: flag(2) && !(flag(0) && flag(1)),
             terms: flag(3) && !rates,
             rates,
         }
@@ -134,7 +135,10 @@ pub(super) struct World {
     pub(super) lent_under: Option<[u8; 8]>,
     /// Something was admitted under terms when others had been lent something under later ones.
     pub(super) mixed: bool,
+    pub(super) flush_is_due: bool,
     pub(super) settled_down: bool,
+    /// No node is idle: what it holds comes back only when others ask.
+    pub(super) busy: bool,
 }
 
 impl World {
@@ -168,7 +172,9 @@ impl World {
             times: Vec::new(),
             lent_under: None,
             mixed: false,
+            flush_is_due: false,
             settled_down: false,
+            busy: false,
         };
         world.most = world.room();
         for of in 0..nodes {
@@ -250,12 +256,26 @@ impl World {
         if self.faults.losses && alive > 2 && self.random.one_in(100) {
             self.nodes[of].lost_at.get_or_insert(now);
         }
-        if self.faults.flushes && self.random.one_in(120) {
+        self.flush_is_due |= self.faults.flushes && self.random.one_in(120);
+        if self.flush_is_due && (!self.faults.losses || self.is_all_seen()) {
+            self.flush_is_due = false;
             self.book.flush();
         }
         if self.faults.terms && self.random.one_in(100) {
             self.change_terms();
         }
+    }
+
+    /// Whether every node knows what each other has been lent.
+    fn is_all_seen(&self) -> bool {
+        let entries: Vec<_> = self.book.entries(NAME).collect();
+        let knows = |(slot, node): (u32, &Node)| {
+            let mut others = entries.iter().filter(|(other, _)| *other != slot);
+            others.all(|(other, entry)| {
+                node.others.iter().any(|(known, seen)| known == other && *seen == **entry)
+            })
+        };
+        (0..).zip(&self.nodes).filter(|(_, node)| node.is_up(self.now)).all(knows)
     }
 
     pub(super) fn change_terms(&mut self) {
@@ -302,6 +322,7 @@ impl World {
     /// Nothing goes wrong any more: all that is left can be used, by whoever comes, but for what the lost ones hold.
     pub(super) fn use_up(&mut self) -> Result<(), String> {
         self.settled_down = true;
+        self.busy = !self.faults.losses;
         self.faults = Faults { flushes: false, losses: false, crashes: false, terms: false, ..self.faults };
         let now = self.now;
         for node in self.nodes.iter_mut().filter(|node| node.is_up(now)) {
@@ -324,16 +345,19 @@ impl World {
                 entry.map_or(0, |(_, entry)| kept(entry)).saturating_sub(node.taken())
             })
             .sum();
-        for _ in 0..2_000 {
-            if self.taken() >= self.room() {
-                break;
-            }
+        let mut since_any = 0;
+        while self.taken() < self.room() && since_any < 4_000 {
+            let taken = self.taken();
+            let before = self.now;
             self.request(to, 1);
             self.pass(if self.terms.rate.is_some() { 30 } else { 8 })?;
-            while !self.nodes[to].in_flight.is_empty() {
-                let clock = self.clock();
-                self.nodes[to].settle(0, clock);
+            let now = self.clock();
+            for node in self.nodes.iter_mut().filter(|node| node.is_up(before)) {
+                while !node.in_flight.is_empty() {
+                    node.settle(0, now);
+                }
             }
+            since_any = if self.taken() > taken { 0 } else { since_any + self.now - before };
         }
         let left = self.room().saturating_sub(self.taken());
         if left > lost {
