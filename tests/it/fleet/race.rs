@@ -66,7 +66,8 @@ impl Race {
 
     /// Waits until everybody has been refused.
     pub async fn end(self) -> Outcome {
-        self.clients.join_all().await;
+        let all = tokio::time::timeout(4 * PATIENCE, self.clients.join_all()).await;
+        assert!(all.is_ok(), "{} units, and no end", self.counts.charged.load(Ordering::Relaxed));
         let counts = &self.counts;
         let charged = counts.charged.load(Ordering::Relaxed);
         Outcome {
