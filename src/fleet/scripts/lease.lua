@@ -12,11 +12,11 @@ end
 local count = redis.call('HINCRBY', KEYS[1], 'c', 1)
 redis.call('PEXPIRE', KEYS[1], 7776000000)
 local age = now - tonumber(marker[2])
-local lends, others_live, nodes = true, {}, 0
+local lends, others_live, nodes = age >= tonumber(ARGV[5]), {}, 0
 for s in string.gmatch(live, '[^,]+') do
   nodes = nodes + 1
   others_live[s] = true
-  if age < tonumber(ARGV[6]) and redis.call('HEXISTS', KEYS[1], 'd' .. s) == 0 then lends = lends end
+  if age < tonumber(ARGV[6]) and redis.call('HEXISTS', KEYS[1], 'd' .. s) == 0 then lends = false end
 end
 
 -- seq, tag of the terms, then triples: pool, held, used; for a rate: pool, tokens held, until
