@@ -51,6 +51,8 @@ impl Default for Guards {
 #[derive(Clone, Debug)]
 struct Marker {
     id: u64,
+    /// There was another before it.
+    was_lost: bool,
     born: u64,
     calls: u64,
     back: BTreeSet<u32>,
@@ -114,7 +116,8 @@ impl Book {
         if is_lost {
             self.markers += 1;
             let (id, born) = (self.markers, caller.at_millis);
-            self.marker = Some(Marker { id, born, calls: 0, back: BTreeSet::new() });
+            let was_lost = caller.seen.is_some();
+            self.marker = Some(Marker { id, was_lost, born, calls: 0, back: BTreeSet::new() });
         }
         let marker = self.marker.as_mut().expect("made");
         marker.calls += 1;
@@ -160,7 +163,7 @@ impl Book {
     ) -> Answer {
         let marker = self.touch(caller);
         let guards = self.guards;
-        let (lends, born, is_back) = self.state(caller);
+        let (lends, lost_at, is_back) = self.state(caller);
         let known = self.customers.entry(customer.to_owned()).or_default();
         let mut answer = Answer {
             marker,
@@ -194,6 +197,8 @@ impl Book {
             counts_others: guards.others,
             nodes: caller.live.len() as u64,
             now: caller.at_millis,
+            lost_at,
+            mine: mine.as_ref(),
             recalls: false,
             waits,
             excess: 0,
@@ -202,7 +207,7 @@ impl Book {
         let mut kept = Entry { seq: call.seq, tag, pools: HashMap::new(), rates: HashMap::new() };
         let asks = call.asks.iter().map(|ask| desk.lend(ask, &mut kept)).collect();
         let mut full = known.full.clone();
-        let rates = call.rates.iter().map(|ask| desk.permit(ask, &mut full, born, &mut kept)).collect();
+        let rates = call.rates.iter().map(|ask| desk.permit(ask, &mut full, &mut kept)).collect();
         answer.settled = Settled::Lent { asks, rates, lends: desk.may };
         answer.recalls = desk.recalls;
         if call.wants_others {
@@ -221,13 +226,17 @@ impl Book {
         answer
     }
 
-    /// Whether anything is lent, since when this life of the bucket is, and whether the caller has put its part back.
-    fn state(&self, caller: &Caller<'_>) -> (bool, u64, bool) {
+    /// Whether anything is lent, when what was lent before was lost, and whether the caller has put its part back.
+    fn state(&self, caller: &Caller<'_>) -> (bool, Option<u64>, bool) {
         let marker = self.marker.as_ref().expect("touched");
         let age = caller.at_millis.saturating_sub(marker.born);
         let all_back = caller.live.iter().all(|slot| marker.back.contains(slot));
         let lends = age >= caller.rest_millis && (age >= caller.rebuild_millis || all_back);
-        (lends || !self.guards.marker, marker.born, marker.back.contains(&caller.slot))
+        (
+            lends || !self.guards.marker,
+            marker.was_lost.then_some(marker.born),
+            marker.back.contains(&caller.slot),
+        )
     }
 }
 
@@ -242,6 +251,8 @@ impl Entry {
 /// One call, while it is settled.
 struct Desk<'a> {
     others: Vec<&'a Entry>,
+    mine: Option<&'a Entry>,
+    lost_at: Option<u64>,
     may: bool,
     counts_others: bool,
     nodes: u64,
@@ -290,16 +301,20 @@ impl Desk<'_> {
         &mut self,
         ask: &RateAsk,
         known: &mut HashMap<Option<RouteId>, f64>,
-        born: u64,
         kept: &mut Entry,
     ) -> RateLent {
         let (mut left, want, least) = (f64::from(ask.left), f64::from(ask.want), f64::from(ask.least));
         let micros = ask.rate.interval().as_nanos() as f64 / 1_000.0;
         let burst = f64::from(ask.rate.burst());
         let at = self.now as f64 * 1_000.0;
-        let full = known.get(&ask.route).copied().unwrap_or(born as f64 * 1_000.0 + burst * micros);
-        let valid = self.others.iter().filter_map(|entry| entry.rates.get(&ask.route));
-        let held: f64 = valid.filter(|(_, until)| *until > self.now).map(|(left, _)| f64::from(*left)).sum();
+        let lasting = PERMITS_LAST.as_millis() as u64;
+        let if_lost = |born: u64| (born + lasting) as f64 * 1_000.0 + burst * micros;
+        let full = known.get(&ask.route).copied().or(self.lost_at.map(if_lost)).unwrap_or(at);
+        let of = |entry: &Entry| entry.rates.get(&ask.route).copied();
+        let of_others: Vec<_> = self.others.iter().filter_map(|entry| of(entry)).collect();
+        let valid = of_others.iter().filter(|(_, until)| *until > self.now);
+        let held: f64 = valid.map(|(left, _)| f64::from(*left)).sum();
+        let full = full.max(self.spent_by(of_others, self.mine.and_then(of), micros));
         let back = (left - want).max(0.0);
         left -= back;
         let mut full = (full - back * micros).max(at + (held + left) * micros);
@@ -311,11 +326,23 @@ impl Desk<'_> {
         self.recalls |= left < least && self.waits;
         let wait = if left < least { ((least - left - level) * micros / 1_000.0).ceil() } else { 0.0 };
         known.insert(ask.route, full);
-        known.retain(|_, full| *full > at);
+        if full <= at {
+            known.remove(&ask.route);
+        }
         if left > 0.0 {
-            let until = self.now + PERMITS_LAST.as_millis() as u64;
-            kept.rates.insert(ask.route, (left as u32, until));
+            kept.rates.insert(ask.route, (left as u32, self.now + lasting));
         }
         RateLent { more: more as u32, free: level.floor().max(0.0) as u32, wait_millis: wait.max(0.0) as u64 }
+    }
+    /// When all would be back if everyone had spent what they held at the last moment, in microseconds.
+    fn spent_by(&self, others: Vec<(u32, u64)>, mine: Option<(u32, u64)>, micros: f64) -> f64 {
+        let mut lent: Vec<_> = others.into_iter().chain(mine).collect();
+        lent.sort_by_key(|(_, until)| std::cmp::Reverse(*until));
+        let (mut sum, mut full) = (0.0, 0.0_f64);
+        for (left, until) in lent {
+            sum += f64::from(left);
+            full = full.max(until.min(self.now) as f64 * 1_000.0 + sum * micros);
+        }
+        full
     }
 }

@@ -2,11 +2,11 @@
 -- ARGV: slot, live slots with commas, marker id and count last seen, ms that lend nothing, ms after which absent
 -- nodes are not waited for; then one text for each customer.
 local slot, live = ARGV[1], ARGV[2]
-local marker = redis.call('HMGET', KEYS[1], 'i', 'b', 'c')
+local marker = redis.call('HMGET', KEYS[1], 'i', 'b', 'c', 'l')
 if not marker[1] or (marker[1] == ARGV[3] and tonumber(marker[3]) < tonumber(ARGV[4])) then
-  marker = { num(time[1] * 1000000 + time[2]) .. slot, now, 0 }
+  marker = { num(time[1] * 1000000 + time[2]) .. slot, now, 0, ARGV[3] ~= '-' and '1' or '0' }  -- lost, or the first
   redis.call('DEL', KEYS[1])
-  redis.call('HSET', KEYS[1], 'i', marker[1], 'b', num(now))
+  redis.call('HSET', KEYS[1], 'i', marker[1], 'b', num(now), 'l', marker[4])
   redis.call('PUBLISH', 'tg:lost', KEYS[1])
 end
 local count = redis.call('HINCRBY', KEYS[1], 'c', 1)
@@ -83,13 +83,24 @@ local function settle(key, text)
       local left, want, least = tonumber(ask[2]), tonumber(ask[3]), tonumber(ask[4])
       local interval, burst = tonumber(ask[5]), tonumber(ask[6])
       local at = now * 1000
-      -- When all would be back, in us: an instant, so that nothing is rounded off however often it is asked. Now, unless
-      -- Redis has just been lost.
-      local full = rates[id] or (tonumber(marker[2]) * 1000 + burst * interval)
-      local held = 0
+      -- When all would be back, in us: an instant, so that nothing is rounded off however often it is asked. What was
+      -- lent by a Redis that was lost may be spent until it has ended.
+      local full = rates[id] or at
+      if not rates[id] and marker[4] == '1' then
+        full = (tonumber(marker[2]) + tonumber(ask[7])) * 1000 + burst * interval
+      end
+      local lent, held, sum = {}, 0, 0
       for _, other in pairs(others) do
         local pool = other.pools[id]
+        if pool then lent[#lent + 1] = pool end
         if pool and pool[2] > now then held = held + pool[1] end
+      end
+      if mine and mine.pools[id] then lent[#lent + 1] = mine.pools[id] end
+      -- Nothing is earned back of what has not been spent: that may have been at the last moment.
+      table.sort(lent, function(a, b) return a[2] > b[2] end)
+      for _, pool in ipairs(lent) do
+        sum = sum + pool[1]
+        full = math.max(full, math.min(pool[2], now) * 1000 + sum * interval)
       end
       if want < left then full, left = full - (left - want) * interval, want end
       full = math.max(full, at + (held + left) * interval)

@@ -60,7 +60,7 @@ impl Faults {
             flushes: flag(0),
             losses: flag(1),
             // What was last seen of a lost node is not lost with whoever saw it.
-            crashes: flag(2) && !(flag(0) && flag(1)),
+            crashes: flag(2) && !(flag(0) && (flag(1) || rates)),
             terms: flag(3) && !rates,
             rates,
         }
