@@ -253,7 +253,11 @@ impl World {
             self.nodes[of].cut_until = until;
         }
         let alive = self.nodes.iter().filter(|node| node.lost_at.is_none()).count();
-        if self.faults.losses && alive > 2 && self.random.one_in(100) {
+        if self.faults.losses
+            && alive > 2
+            && self.random.one_in(60)
+            && (!self.faults.flushes || self.is_all_back())
+        {
             self.nodes[of].lost_at.get_or_insert(now);
         }
         self.flush_is_due |= self.faults.flushes && self.random.one_in(120);
@@ -266,16 +270,21 @@ impl World {
         }
     }
 
-    /// Whether every node knows what each other has been lent.
+    /// Whether all know what those have been lent who will never say.
     fn is_all_seen(&self) -> bool {
-        let entries: Vec<_> = self.book.entries(NAME).collect();
-        let knows = |(slot, node): (u32, &Node)| {
-            let mut others = entries.iter().filter(|(other, _)| *other != slot);
-            others.all(|(other, entry)| {
-                node.others.iter().any(|(known, seen)| known == other && *seen == **entry)
-            })
+        let is_lost = |slot: u32| self.nodes[usize::try_from(slot).unwrap_or(0)].lost_at.is_some();
+        let lost: Vec<_> = self.book.entries(NAME).filter(|(slot, _)| is_lost(*slot)).collect();
+        let knows = |node: &Node| {
+            lost.iter()
+                .all(|(slot, entry)| node.others.iter().any(|(known, seen)| known == slot && seen == *entry))
         };
-        (0..).zip(&self.nodes).filter(|(_, node)| node.is_up(self.now)).all(knows)
+        self.nodes.iter().filter(|node| node.lost_at.is_none()).all(knows)
+    }
+
+    /// Whether nothing is to be put back.
+    fn is_all_back(&self) -> bool {
+        let is_back = |node: &Node| node.owes.is_none() && node.seen.map(|seen| seen.0) == self.book.life();
+        self.nodes.iter().filter(|node| node.lost_at.is_none()).all(is_back)
     }
 
     pub(super) fn change_terms(&mut self) {
