@@ -213,14 +213,7 @@ impl Book {
         if call.wants_others {
             answer.others = others.iter().map(|(slot, entry)| (**slot, (*entry).clone())).collect();
         }
-        for (key, (_, used)) in
-            mine.into_iter().flat_map(|mine| mine.pools).filter(|(_, (_, used))| *used > 0)
-        {
-            let is_named = call.asks.iter().any(|ask| (ask.pool, ask.window) == key);
-            if !is_named && !call.ended.contains(&key) {
-                kept.pools.entry(key).or_insert((used, used));
-            }
-        }
+        kept.remember(mine, call);
         known.full = full;
         known.entries.insert(caller.slot, kept);
         answer
@@ -241,6 +234,17 @@ impl Book {
 }
 
 impl Entry {
+    /// What is used of pools that the call does not name stays counted.
+    fn remember(&mut self, mine: Option<Self>, call: &Call) {
+        let used = mine.into_iter().flat_map(|mine| mine.pools).filter(|(_, (_, used))| *used > 0);
+        for (key, (_, used)) in used {
+            let is_named = call.asks.iter().any(|ask| (ask.pool, ask.window) == key);
+            if !is_named && !call.ended.contains(&key) {
+                self.pools.entry(key).or_insert((used, used));
+            }
+        }
+    }
+
     /// Whether this node could admit more by it.
     fn may_admit(&self, now: u64) -> bool {
         self.pools.values().any(|(held, used)| held > used)
