@@ -48,10 +48,7 @@ async fn events_in_the_shadow_change_nothing_and_say_what_they_would_have_until_
     customer.status().await;
     world.customer("leaving").status().await;
     // The sync of the start is no event: what it reads is stored.
-    until("everything has been read", PATIENCE, async || {
-        (!world.shown("/admin/sync").await["ended_at"].is_null()).then_some(())
-    })
-    .await;
+    world.until_synced().await;
     let before = books::digests(&world, &BESIDE);
     assert!(before.len() > 25, "all tables: {before:?}");
     let subscribed = world.stripe.subscribe("pro", Some("moving"));

@@ -214,7 +214,7 @@ impl World {
     }
 
     /// Waits until the gateway's start has read everything from Stripe: what happens from then on it must be told.
-    async fn until_synced(&self) {
+    pub async fn until_synced(&self) {
         until("everything has been read from Stripe", PATIENCE, async || {
             let asked = self.admin(Method::GET, "/admin/sync", Some(ADMIN_TOKEN)).await;
             // Where there is no token there is nobody who could tell.
