@@ -31,6 +31,7 @@ pub(crate) struct Book {
 
 /// What keeps the limits; all of it on, but for tests that see what breaks without.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a protection of its own")]
 pub(crate) struct Guards {
     /// A call that has been overtaken changes nothing.
     pub(crate) order: bool,
@@ -253,6 +254,7 @@ impl Entry {
 }
 
 /// One call, while it is settled.
+#[expect(clippy::struct_excessive_bools, reason = "each says one thing of the call")]
 struct Desk<'a> {
     others: Vec<&'a Entry>,
     mine: Option<&'a Entry>,

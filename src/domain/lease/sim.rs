@@ -46,7 +46,8 @@ fn whatever_happens_the_limit_holds_and_all_of_it_can_be_used() {
 /// Each protection is needed: without it some seed ends badly.
 #[test]
 fn without_any_one_of_its_protections_the_limit_is_passed() {
-    let without: [(&str, fn(&mut Guarded)); 7] = [
+    type Removed = (&'static str, fn(&mut Guarded));
+    let without: [Removed; 7] = [
         ("the order of calls", |guarded| guarded.book.order = false),
         ("what others hold", |guarded| guarded.book.others = false),
         ("one view of the terms", |guarded| guarded.book.terms = false),

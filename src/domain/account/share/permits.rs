@@ -107,6 +107,9 @@ impl Share {
     }
 }
 
+/// Of the tier, and of a route.
+type Rates = SmallVec<[(Option<RouteId>, Rate); 2]>;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Permit {
     Here,
@@ -116,18 +119,14 @@ enum Permit {
 
 impl Account {
     /// The rates that a request on a route is held against.
-    pub(super) fn rates_of(&self, route: &Route, now: Now) -> SmallVec<[(Option<RouteId>, Rate); 2]> {
+    pub(super) fn rates_of(&self, route: &Route, now: Now) -> Rates {
         let tier = self.terms.entitlement.tier_at(now.seconds());
         let by_tier = tier.and_then(|tier| tier.rate).map(|rate| (None, rate));
         by_tier.into_iter().chain(route.rate.map(|rate| (Some(route.id), rate))).collect()
     }
 
     /// Of the rates that a request needs a permit of: some to be asked for, or `None` if it is refused anyhow.
-    pub(super) fn short_rates(
-        &self,
-        route: &Route,
-        now: Now,
-    ) -> Option<SmallVec<[(Option<RouteId>, Rate); 2]>> {
+    pub(super) fn short_rates(&self, route: &Route, now: Now) -> Option<Rates> {
         let Some(share) = self.share() else { return Some(SmallVec::new()) };
         let mut short = self.rates_of(route, now);
         let permit = |place| share.permit(place, now.nanos());

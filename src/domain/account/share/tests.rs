@@ -265,7 +265,7 @@ fn a_repeat_needs_nothing_of_the_fleet() {
     let key = Some(Digest([1; 16]));
     Lender::new().refill(&mut account, 4, at(1));
     account.admit(&route(4), key, at(1)).expect("lent");
-    assert!(!account.lacks(&route(4), key, at(1)) && account.lacks(&route(4), None, at(1)) == false);
+    assert!(!account.lacks(&route(4), key, at(1)) && !account.lacks(&route(4), None, at(1)));
     account.admit(&route(4), key, at(1)).expect("a repeat");
 }
 

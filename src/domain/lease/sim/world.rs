@@ -43,6 +43,7 @@ impl Random {
 
 /// What goes wrong in a run.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
 pub(super) struct Faults {
     pub(super) flushes: bool,
     /// Nodes are lost for good. Where Redis is lost as well, all that was lent has been seen by others.
@@ -116,6 +117,7 @@ pub(super) enum Event {
     },
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each says one thing of the world")]
 pub(super) struct World {
     pub(super) random: Random,
     pub(super) faults: Faults,
@@ -382,7 +384,8 @@ impl World {
     /// No span of time has more than the burst and what is earned in it.
     pub(super) fn check_rate(&self) -> Result<(), String> {
         let Some(rate) = self.terms.rate else { return Ok(()) };
-        let (burst, interval) = (u64::from(rate.burst()), rate.interval().as_nanos() as u64 / 1_000_000);
+        let (burst, interval) =
+            (u64::from(rate.burst()), u64::try_from(rate.interval().as_millis()).unwrap_or(u64::MAX));
         for (first, from) in self.times.iter().enumerate() {
             for (count, to) in (1..).zip(&self.times[first..]) {
                 if count > burst + (to - from) / interval {
