@@ -83,6 +83,9 @@ pub(super) struct Share {
     has_reached: bool,
 }
 
+/// Nanoseconds.
+const RECENT: u128 = 1_000_000_000;
+
 /// A claim on a pool.
 #[derive(Clone, Debug)]
 struct Claim {
@@ -103,8 +106,10 @@ struct Claim {
     pledge: u64,
     /// Of `lent`: what was allowed without the fleet.
     allowed: u64,
-    /// What had been used when it was last published, and how much of that since the time before.
+    /// What had been used when it was last published, when that was, and how much of it since the time before, in a
+    /// second at most.
     published: u64,
+    published_at: u64,
     recent: u64,
     /// Less came than was needed, and others hold some that they have not used: it is waited for.
     awaited: bool,
@@ -126,10 +131,22 @@ impl Claim {
             pledge: 0,
             allowed: 0,
             published: used,
+            published_at: 0,
             recent: 0,
             awaited: false,
             heard: false,
         }
+    }
+
+    /// How much of what is used now has been used of late. A time in which nothing could be published was long, and
+    /// the next calls are not as far apart.
+    fn drawn(&self, used: u64, now: Now) -> u64 {
+        let drawn = u128::from(used.saturating_sub(self.published));
+        let passed = match self.published_at {
+            0 => 1,
+            at => u128::from(now.nanos().saturating_sub(at).max(1)),
+        };
+        u64::try_from(drawn * passed.min(RECENT) / passed).unwrap_or(u64::MAX)
     }
 
     /// What has been answered under other terms or of another period means nothing any more.

@@ -30,7 +30,10 @@ impl Trial {
             "fleet.on_redis_loss = '{on_redis_loss}'
             [tiers.free]
             included.api_calls = {LIMIT}
-            degraded_allowance = {ALLOWANCE}"
+            degraded_allowance = {ALLOWANCE}
+            [tiers.pro]
+            # Whoever is in the overage needs nothing of Redis, and is never refused.
+            included.api_calls = 1_000_000"
         );
         let world = fleet.config(&config).start().await;
         let mut billed = Vec::new();

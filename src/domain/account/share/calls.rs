@@ -45,7 +45,7 @@ impl Account {
         let share = self.share_mut()?;
         for (ask, claim) in asks.iter_mut().zip(&mut share.claims) {
             let needed = ask.want;
-            let drawn = ask.used.saturating_sub(claim.published);
+            let drawn = claim.drawn(ask.used, now);
             let recent = claim.recent.max(drawn);
             let need =
                 needs.iter().find(|need| need.0 == ask.pool && window_of(need.0, window) == ask.window);
@@ -60,7 +60,7 @@ impl Account {
                 if ask.limit < UNLIMITED {
                     ask.want = top_up(needed, ask.keep, recent, ask.limit);
                 }
-                (claim.recent, claim.published) = (drawn, ask.used);
+                (claim.recent, claim.published, claim.published_at) = (drawn, ask.used, now.nanos());
             }
         }
         let millis = now.nanos() / 1_000_000;

@@ -257,6 +257,23 @@ fn a_slow_rate_earns_its_permits_back_however_often_it_is_called_for() {
 }
 
 #[test]
+fn what_was_used_in_a_long_time_without_the_fleet_is_not_asked_for_at_once() {
+    let mut account = shared(1_000_000, Overage::Deny);
+    let mut lender = Lender::new();
+    lender.refill(&mut account, 50_000, at(1));
+    lender.call(&mut account, Purpose::Publish, at(1));
+    let mut used = 0;
+    while account.admit(&route(1_000), None, at(50)).is_ok() {
+        account.settle(&route(1_000).cost, None, at(50));
+        used += 1_000;
+    }
+    assert!(used >= 50_000, "{used}");
+    let call = account.call(Purpose::Publish, at(101)).expect("a call");
+    let [ask] = &call.asks[..] else { panic!("{call:?}") };
+    assert_eq!(ask.want - used, 2 * used / 100, "twice what a second of these hundred took");
+}
+
+#[test]
 fn a_repeat_needs_nothing_of_the_fleet() {
     let mut account = shared(4, Overage::Deny);
     std::sync::Arc::make_mut(&mut account.terms).key_limits = Limits { keys: 10, repeats: 3 };
