@@ -59,6 +59,10 @@ pub enum ServerError {
     Listen { address: SocketAddr, error: std::io::Error },
     #[error("upstream {name}: {server} cannot be resolved: {error}")]
     Resolve { name: String, server: String, error: std::io::Error },
+    #[error(
+        "the certificates that this machine trusts cannot be read: {0}; check SSL_CERT_FILE and SSL_CERT_DIR"
+    )]
+    Trusted(String),
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
     #[error(transparent)]

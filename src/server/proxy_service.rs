@@ -14,6 +14,7 @@ use pingora::protocols::l4::stream::L4BufferSettings;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
 use pingora::services::listening::Service;
+use pingora::tls::{RootCertStore, load_platform_certs_incl_env_into_store};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
@@ -39,6 +40,13 @@ pub(super) fn check_ports(config: &Config) -> Result<(), ServerError> {
     config.server.listen.iter().try_for_each(|address| listen(*address).map(drop))
 }
 
+/// Pingora's connectors read the certificates that this machine trusts, and panic where they cannot be read.
+fn check_trusted_certificates() -> Result<(), ServerError> {
+    let mut trusted = RootCertStore::empty();
+    load_platform_certs_incl_env_into_store(&mut trusted)
+        .map_err(|error| ServerError::Trusted(error.to_string()))
+}
+
 /// Starts the proxy. Setting the answered switch closes its listeners.
 pub(super) fn spawn(
     config: &Config,
@@ -47,6 +55,7 @@ pub(super) fn spawn(
     flow: Arc<Flow>,
     runtime: &Runtime,
 ) -> Result<watch::Sender<bool>, ServerError> {
+    check_trusted_certificates()?;
     let upstreams = Arc::new(Upstreams::new(resolve(&config.upstreams)?));
     runtime.spawn(close_idle(upstreams.clone()));
     let threads = config.server.threads.or_else(|| thread::available_parallelism().ok());
