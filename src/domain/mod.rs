@@ -8,6 +8,7 @@ pub mod credits;
 pub mod facts;
 pub mod idempotency;
 pub mod lease;
+pub mod measure;
 pub mod methods;
 pub mod money;
 pub mod notice;
