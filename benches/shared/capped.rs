@@ -32,6 +32,7 @@ pub fn catalogue() -> Catalogue {
             credits_per_cycle: 0,
             credits_expire: None,
             degraded_allowance: 100,
+            member: None,
         })
     };
     Catalogue {
@@ -40,6 +41,7 @@ pub fn catalogue() -> Catalogue {
         tiers: vec![tier(0, "free"), tier(1, "pro")],
         default_tier: Some(TierId(0)),
         features: Vec::new(),
+        scopes: vec![],
         routes: RouteTable::default(),
         report: Report::All,
         past_due_grace: 0,
@@ -55,9 +57,11 @@ pub fn route() -> Route {
         methods: Methods::All,
         upstream: UpstreamId(0),
         cost: Cost::new([(MeterId(0), 2)]),
+        measures: [].into(),
         requires: FeatureSet::default(),
         charge_on: StatusSet::default(),
         rate: None,
         public: false,
+        extras: None,
     }
 }

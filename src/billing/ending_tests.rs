@@ -25,6 +25,7 @@ fn catalogue() -> Catalogue {
         credits_per_cycle: 0,
         credits_expire: None,
         degraded_allowance: 100,
+        member: None,
     };
     Catalogue {
         currency: Currency::parse("usd").expect("a currency"),
@@ -32,6 +33,7 @@ fn catalogue() -> Catalogue {
         tiers: vec![Arc::new(pro)],
         default_tier: None,
         features: Vec::new(),
+        scopes: vec![],
         routes: RouteTable::default(),
         report: Report::All,
         past_due_grace: GRACE,

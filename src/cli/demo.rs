@@ -46,7 +46,7 @@ impl Demo {
 
 fn sample_address(config: &Config) -> anyhow::Result<SocketAddr> {
     let server = config.upstreams.first().and_then(|upstream| upstream.servers.first());
-    Ok(server.context("the demo has an upstream")?.to_string().parse()?)
+    Ok(server.context("the demo has an upstream")?.address.to_string().parse()?)
 }
 
 /// URLs, three tokens, three lines to try.

@@ -21,6 +21,8 @@ use std::path::Path;
 pub use checked::Config;
 pub use checked::auth::{Jwt, KeySource};
 pub use checked::billing::{Billing, Paths};
+pub use checked::callers::{Anonymous, ApiKeys, Callers};
+pub use checked::doors::{Certificate, Doors, H2, Limits, Tls};
 pub use checked::fleet::{Fleet, OnRedisLoss};
 pub use checked::ledger::Ledger;
 pub use checked::log::Log;
@@ -29,14 +31,19 @@ pub use checked::retention::Retention;
 pub use checked::selling::{Proration, Selling, WebhookMode};
 pub use checked::server::Server;
 pub use checked::stripe::{Mode, SANDBOX_SECRET_KEY, SANDBOX_WEBHOOK_SECRET, Stripe};
-pub use checked::upstreams::Upstream;
+pub use checked::upstreams::{Eject, HealthCheck, Timeouts, Upstream, UpstreamServer, UpstreamTls};
+pub use checked::watching::{AccessLog, Tracing};
 pub use diagnostic::{Diagnostic, Diagnostics, Excerpt, Severity};
 pub use values::address::HostPort;
 pub use values::algorithm::{Algorithm, Family};
 pub use values::cidr::Cidr;
+pub use values::pem::Pem;
 pub use values::redis::{Layout, Redis};
 pub use values::secret::Secret;
-pub use written::{Durability, LogFormat};
+pub use written::{
+    Balance, CertificateName, ClientAuth, Durability, Forwarded, Http, LogField, LogFormat, Resolve,
+    TlsVersion,
+};
 
 mod checked;
 mod containers;
@@ -80,12 +87,15 @@ pub fn load(path: &Path) -> Result<Config, LoadError> {
 pub fn parse(text: &str, path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Diagnostics> {
     let mut reader = read::Reader::new(path.parent().unwrap_or(Path::new("")));
     let config = tree::parse(text, env, &mut reader.found)
-        .and_then(|root| read::Read::read(&root, &mut reader))
+        .and_then(|root| {
+            checked::not_yet::refuse(&root, &mut reader.found);
+            read::Read::read(&root, &mut reader)
+        })
         .and_then(|written| checked::check(&written, &mut reader.found));
     let diagnostics = source::Source::new(text, path).explain(reader.found);
     match config {
         Some(config) if !diagnostics.has_errors() => {
-            Ok(Config { warnings: diagnostics.into_vec(), ..config })
+            Ok(Config { warnings: diagnostics.into_vec(), files: reader.files, ..config })
         }
         _ => Err(diagnostics),
     }

@@ -1,6 +1,6 @@
 //! How a section is read: it asks for its keys one by one, and what it asked is also its JSON Schema.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value as Json, json};
 
@@ -12,6 +12,8 @@ pub(crate) struct Reader<'a> {
     /// What `{ file = "…" }` is relative to.
     pub folder: &'a Path,
     pub found: Findings,
+    /// Those that were read, or should have been.
+    pub files: Vec<PathBuf>,
 }
 
 /// A value that can stand in the file.
@@ -58,7 +60,7 @@ impl<T> Given<T> {
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(folder: &'a Path) -> Self {
-        Self { folder, found: Findings::default() }
+        Self { folder, found: Findings::default(), files: Vec::new() }
     }
 
     /// Reports that a value has the wrong type; says nothing of what is reported already.
@@ -236,7 +238,8 @@ fn json_of(value: &Value) -> Option<Json> {
         Value::Text(text) => Some(text.as_str().into()),
         Value::Integer(number) => i64::try_from(*number).ok().map(Json::from),
         Value::Boolean(boolean) => Some((*boolean).into()),
+        Value::Float(number) => Some((*number).into()),
         Value::List(list) => list.iter().map(|node| json_of(&node.value)).collect(),
-        Value::Table(_) | Value::Float | Value::Date | Value::Reported => None,
+        Value::Table(_) | Value::Date | Value::Reported => None,
     }
 }

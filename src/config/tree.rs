@@ -10,7 +10,7 @@ use super::expand::expand;
 use super::findings::{Findings, Place, join};
 
 /// Keys whose values no excerpt may show.
-const SECRET_KEYS: &[&str] = &["admin_token", "secret", "secret_key", "webhook_secrets"];
+const SECRET_KEYS: &[&str] = &["admin_token", "private_key", "secret", "secret_key", "webhook_secrets"];
 
 /// Whether a key's value must not be shown.
 pub(crate) fn is_secret(key: &str) -> bool {
@@ -30,7 +30,7 @@ pub(crate) enum Value {
     Boolean(bool),
     List(Vec<Node>),
     Table(Vec<Entry>),
-    Float,
+    Float(f64),
     Date,
     /// Wrong, and already reported.
     Reported,
@@ -53,7 +53,7 @@ impl Value {
             Self::Boolean(_) => "a boolean",
             Self::List(_) => "a list",
             Self::Table(_) => "a table",
-            Self::Float => "a float",
+            Self::Float(_) => "a float",
             Self::Date => "a date",
             Self::Reported => "a wrong value",
         }
@@ -75,6 +75,12 @@ impl From<i32> for Value {
 impl From<bool> for Value {
     fn from(boolean: bool) -> Self {
         Self::Boolean(boolean)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(number: f64) -> Self {
+        Self::Float(number)
     }
 }
 
@@ -154,7 +160,7 @@ impl Builder<'_> {
             DeValue::String(text) => self.text(text, &place),
             DeValue::Integer(number) => Value::Integer(integer(number)),
             DeValue::Boolean(boolean) => Value::Boolean(*boolean),
-            DeValue::Float(_) => Value::Float,
+            DeValue::Float(number) => Value::Float(number.as_str().parse().unwrap_or(f64::NAN)),
             DeValue::Datetime(_) => Value::Date,
             DeValue::Table(table) => Value::Table(self.table(table, key)),
             DeValue::Array(array) => {

@@ -39,6 +39,7 @@ fn tier(index: u16, name: &str, included: u64, overage: Overage) -> Arc<Tier> {
         credits_per_cycle: 0,
         credits_expire: None,
         degraded_allowance: 100,
+        member: None,
     })
 }
 
@@ -64,6 +65,7 @@ impl World {
             tiers: vec![tier(0, "free", 100, Overage::Deny), tier(1, "pro", 10_000, overage)],
             default_tier: Some(TierId(0)),
             features: Vec::new(),
+            scopes: vec![],
             routes: RouteTable::default(),
             report: Report::All,
             past_due_grace: 100,
@@ -129,10 +131,12 @@ pub(super) fn route(cost: u64) -> Route {
         methods: Methods::All,
         upstream: UpstreamId(0),
         cost: Cost::new([(MeterId(0), cost)]),
+        measures: [].into(),
         requires: FeatureSet::default(),
         charge_on: StatusSet::default(),
         rate: None,
         public: false,
+        extras: None,
     }
 }
 

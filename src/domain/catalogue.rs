@@ -39,6 +39,8 @@ pub struct Catalogue {
     pub default_tier: Option<TierId>,
     /// Names of the bits in a [`super::tier::FeatureSet`].
     pub features: Vec<String>,
+    /// Names of the bits in [`super::route::Extras::scopes`].
+    pub scopes: Vec<String>,
     pub routes: RouteTable,
     pub report: Report,
     /// How long a `past_due` subscription keeps its tier after it was first seen, in seconds.

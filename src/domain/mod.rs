@@ -4,8 +4,10 @@
 pub mod account;
 pub mod buying;
 pub mod catalogue;
+pub mod cors;
 pub mod credits;
 pub mod facts;
+pub mod header_rules;
 pub mod idempotency;
 pub mod lease;
 pub mod measure;

@@ -5,10 +5,15 @@ use std::sync::Arc;
 
 use http::Method;
 
+use super::measure::Measured;
 use super::path::NormalPath;
 use super::rate::Rate;
 use super::tier::FeatureSet;
 use super::units::Cost;
+
+pub use extras::{Authentication, Extras, FreeWhen, Host, OnLimit, Rewrite, Timeouts};
+
+mod extras;
 
 /// The position of a route in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,12 +37,24 @@ pub struct Route {
     pub pattern: Arc<str>,
     pub methods: Methods,
     pub upstream: UpstreamId,
+    /// What is reserved: fixed units, and what measured ones hold.
     pub cost: Cost,
+    /// By meter, each once; none where every request costs the same.
+    pub measures: Arc<[Measured]>,
     pub requires: FeatureSet,
     pub charge_on: StatusSet,
     pub rate: Option<Rate>,
     /// No token, no cost.
     pub public: bool,
+    /// `None`: nothing beyond what stands above.
+    pub extras: Option<Arc<Extras>>,
+}
+
+impl Route {
+    /// Whether a request can cost anything.
+    pub fn is_charged(&self) -> bool {
+        !self.cost.is_free() || !self.measures.is_empty()
+    }
 }
 
 /// The methods that a route answers.
@@ -72,11 +89,25 @@ pub struct StatusSet {
     /// Bit n: all of n00 to n99.
     classes: u8,
     exact: Vec<u16>,
+    /// Bit n: status n of gRPC.
+    grpc: u32,
 }
 
 impl StatusSet {
+    /// Of gRPC, `OK` alone.
     pub fn new(classes: impl IntoIterator<Item = u8>, exact: Vec<u16>) -> Self {
-        Self { classes: classes.into_iter().fold(0, |bits, class| bits | (1 << (class & 7))), exact }
+        Self { classes: classes.into_iter().fold(0, |bits, class| bits | (1 << (class & 7))), exact, grpc: 1 }
+    }
+
+    /// These statuses of gRPC instead.
+    #[must_use]
+    pub fn with_grpc(self, codes: impl IntoIterator<Item = u8>) -> Self {
+        Self { grpc: codes.into_iter().fold(0, |bits, code| bits | (1 << (code & 31))), ..self }
+    }
+
+    /// Whether a status of gRPC is charged.
+    pub fn contains_grpc(&self, code: u8) -> bool {
+        self.grpc & (1 << (code & 31)) != 0
     }
 
     pub fn contains(&self, status: u16) -> bool {
@@ -248,10 +279,12 @@ mod tests {
             methods,
             upstream: UpstreamId(0),
             cost: Cost::default(),
+            measures: [].into(),
             requires: FeatureSet::default(),
             charge_on: StatusSet::default(),
             rate: None,
             public: false,
+            extras: None,
         }
     }
 
@@ -315,5 +348,8 @@ mod tests {
         assert!(set.contains(200) && set.contains(299) && set.contains(404));
         assert!(!set.contains(304) && !set.contains(400) && !set.contains(101) && !set.contains(999));
         assert!(StatusSet::default().contains(304));
+        assert!(set.contains_grpc(0) && !set.contains_grpc(8));
+        let refusals = set.with_grpc([8, 16]);
+        assert!(!refusals.contains_grpc(0) && refusals.contains_grpc(8) && refusals.contains_grpc(16));
     }
 }

@@ -112,6 +112,16 @@ pub struct Tier {
     pub credits_expire: Option<i64>,
     /// Units of a meter that a node of a fleet admits beyond its lease while Redis is away.
     pub degraded_allowance: u64,
+    /// `None`: members share what there is without limits of their own.
+    pub member: Option<Arc<MemberTerms>>,
+}
+
+/// What each member of a customer may use of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberTerms {
+    /// Units per period, by meter.
+    pub included: Vec<Allowance>,
+    pub rate: Option<Rate>,
 }
 
 impl Tier {

@@ -60,7 +60,7 @@ impl Parts {
             let route = self.catalogue.routes.get(route);
             let key = self.idempotency_key(session, route, context).await?;
             let reservation = self.reserve(&identity, route, key, context).await?;
-            if !route.cost.is_free() {
+            if route.is_charged() {
                 context.member = self.member_number(&identity, reservation.entry().number).await?;
             }
             context.charge = Charge::Held(reservation);
@@ -93,7 +93,7 @@ impl Parts {
         }
         let identity = self.authenticator.identify(&request.headers, context.now.seconds()).await?;
         context.identity = Some(identity.clone());
-        if !route.cost.is_free() && !self.ledger.is_available() {
+        if route.is_charged() && !self.ledger.is_available() {
             return Err(ledger_unavailable());
         }
         Ok(Destination::Upstream)
@@ -192,7 +192,7 @@ impl Parts {
             self.customers.note_capped(entry, context.now);
         }
         let policies = entry.policies(route, self.catalogue.currency, context.now);
-        if !route.cost.is_free() {
+        if route.is_charged() {
             context.shown_headers = self.limit_headers(&policies);
         }
         limits::refusal(self, refusal, &policies, context.now)

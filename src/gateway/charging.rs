@@ -37,7 +37,7 @@ impl Parts {
         headers.delete(&USAGE_COST);
         let Some(route) = self.route_of(context) else { return Ok(()) };
         let entry = match &context.charge {
-            Charge::Held(reservation) if !route.cost.is_free() => reservation.entry().clone(),
+            Charge::Held(reservation) if route.is_charged() => reservation.entry().clone(),
             _ => return Ok(()),
         };
         let now = context.wall(read_at);

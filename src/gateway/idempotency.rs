@@ -119,7 +119,7 @@ impl PassingBody {
 /// The key of a request that may be charged and can be repeated.
 fn key_of<'a>(request: &'a RequestHeader, route: &Route) -> Result<Option<&'a [u8]>, Problem> {
     let repeatable = [Method::POST, Method::PUT, Method::PATCH, Method::DELETE].contains(&request.method);
-    if route.cost.is_free() || !repeatable {
+    if !route.is_charged() || !repeatable {
         return Ok(None);
     }
     let mut keys = request.headers.get_all(HEADER).iter();

@@ -38,6 +38,7 @@ fn account() -> Account {
         credits_per_cycle: 0,
         credits_expire: None,
         degraded_allowance: 100,
+        member: None,
     };
     let entitlement = Entitlement {
         standing: Standing::Admitted,
@@ -55,10 +56,12 @@ fn route(cost: u64) -> Route {
         methods: Methods::All,
         upstream: UpstreamId(0),
         cost: Cost::new([(MeterId(0), cost)]),
+        measures: [].into(),
         requires: FeatureSet::default(),
         charge_on: StatusSet::default(),
         rate: None,
         public: false,
+        extras: None,
     }
 }
 

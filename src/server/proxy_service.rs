@@ -144,21 +144,21 @@ fn resolve(upstreams: &[config::Upstream]) -> Result<Vec<Upstream>, ServerError>
         .map(|upstream| {
             let mut servers = Vec::new();
             for server in &upstream.servers {
-                let found = (server.host.as_str(), server.port).to_socket_addrs().and_then(|mut found| {
-                    found.next().ok_or_else(|| std::io::Error::other("the name has no address"))
-                });
+                let found = (server.address.host.as_str(), server.address.port).to_socket_addrs().and_then(
+                    |mut found| found.next().ok_or_else(|| std::io::Error::other("the name has no address")),
+                );
                 servers.push(found.map_err(|error| ServerError::Resolve {
                     name: upstream.name.clone(),
-                    server: server.to_string(),
+                    server: server.address.to_string(),
                     error,
                 })?);
             }
             Ok(Upstream {
                 name: upstream.name.clone(),
                 servers,
-                connect_timeout: upstream.connect_timeout,
-                read_timeout: upstream.read_timeout,
-                write_timeout: upstream.write_timeout,
+                connect_timeout: upstream.timeouts.connect,
+                read_timeout: upstream.timeouts.read,
+                write_timeout: upstream.timeouts.write,
                 retries: upstream.retries,
             })
         })

@@ -37,6 +37,7 @@ fn catalogue() -> Arc<Catalogue> {
             credits_per_cycle: 0,
             credits_expire: None,
             degraded_allowance: 100,
+            member: None,
         })
     };
     Arc::new(Catalogue {
@@ -45,6 +46,7 @@ fn catalogue() -> Arc<Catalogue> {
         tiers: vec![tier(0, "free"), tier(1, "pro")],
         default_tier: Some(TierId(0)),
         features: Vec::new(),
+        scopes: vec![],
         routes: RouteTable::default(),
         report: Report::All,
         past_due_grace: 1_000,

@@ -32,6 +32,7 @@ pub(super) fn check(written: &written::Root, found: &mut Findings) -> Option<Cat
         default_tier: tiers::default(&tiers, &written.tiers.at()?.value),
         tiers,
         features: references.features.known,
+        scopes: routes.scopes,
         routes: routes.table?,
         report: written.billing.value.report.value,
         past_due_grace: seconds(written.billing.value.past_due_grace.value.0),

@@ -4,6 +4,7 @@
 //! only where a needed value is missing, which has then been reported; the values it returns beside a mistake are
 //! never used, since [`super::parse`] gives none out.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,11 +16,17 @@ use crate::domain::catalogue::Catalogue;
 
 pub(crate) mod auth;
 pub(crate) mod billing;
+pub(crate) mod callers;
 mod catalogue;
+mod costs;
 mod credits;
+pub(crate) mod doors;
+mod edges;
+mod extras;
 pub(crate) mod fleet;
 pub(crate) mod ledger;
 pub(crate) mod log;
+pub(crate) mod not_yet;
 pub(crate) mod outgoing;
 mod rates;
 pub(crate) mod retention;
@@ -29,6 +36,7 @@ pub(crate) mod server;
 pub(crate) mod stripe;
 mod tiers;
 pub(crate) mod upstreams;
+pub(crate) mod watching;
 
 /// A configuration without mistakes.
 #[derive(Clone, Debug)]
@@ -37,6 +45,8 @@ pub struct Config {
     pub log: log::Log,
     pub ledger: ledger::Ledger,
     pub auth: auth::Jwt,
+    /// Who calls, beside tokens.
+    pub callers: callers::Callers,
     /// Indexed by [`crate::domain::route::UpstreamId`].
     pub upstreams: Vec<upstreams::Upstream>,
     pub catalogue: Arc<Catalogue>,
@@ -48,11 +58,18 @@ pub struct Config {
     pub stripe: stripe::Stripe,
     /// `None`: this gateway is the only one.
     pub fleet: Option<fleet::Fleet>,
+    /// `None`: requests leave no line.
+    pub access_log: Option<watching::AccessLog>,
+    /// `None`: requests leave no spans.
+    pub tracing: Option<watching::Tracing>,
+    /// The files that this was read from, beside the one that names them.
+    pub files: Vec<PathBuf>,
     pub warnings: Vec<Diagnostic>,
 }
 
 pub(crate) fn check(written: &written::Root, found: &mut Findings) -> Option<Config> {
     let server = written.server.get().and_then(|server| server::check(server, found));
+    let callers = written.auth.get().map(|auth| callers::check(written, auth, found));
     let auth = written.auth.get().and_then(|auth| auth::check(auth.jwt.get()?, found));
     let upstreams = written.upstreams.at().map(|upstreams| upstreams::check(upstreams, found));
     let billing = billing::check(&written.billing.value, found);
@@ -63,11 +80,13 @@ pub(crate) fn check(written: &written::Root, found: &mut Findings) -> Option<Con
     let stripe = written.stripe.get().and_then(|stripe| stripe::check(stripe, found));
     let tiers = written.tiers.get();
     let fleet = written.fleet.get().and_then(|fleet| fleet::check(fleet, tiers, stripe.as_ref(), found));
+    let tracing = written.tracing.get().and_then(|tracing| watching::tracing(tracing, found));
     Some(Config {
         server: server?,
         log: log::check(&written.log.value),
         ledger: ledger::check(&written.ledger.value),
         auth: auth?,
+        callers: callers?,
         upstreams: upstreams?,
         catalogue: Arc::new(catalogue?),
         billing,
@@ -76,6 +95,9 @@ pub(crate) fn check(written: &written::Root, found: &mut Findings) -> Option<Con
         retention: retention::check(&written.retention.value),
         stripe: stripe?,
         fleet,
+        access_log: written.access_log.get().and_then(watching::access_log),
+        tracing,
+        files: Vec::new(),
         warnings: Vec::new(),
     })
 }

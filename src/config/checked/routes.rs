@@ -3,13 +3,18 @@
 use std::sync::Arc;
 
 use super::catalogue::References;
-use super::rates;
+use super::extras::Shared;
+use super::{callers, costs, edges, extras, not_yet, rates};
 use crate::config::containers::ByName;
 use crate::config::findings::{At, Findings, Place, suggestion};
 use crate::config::read::Given;
 use crate::config::values::status::Statuses;
 use crate::config::written;
-use crate::domain::route::{Methods, Route, RouteConflict, RouteId, RouteTable, StatusSet, UpstreamId};
+use crate::domain::measure::Measured;
+use crate::domain::rate::Rate;
+use crate::domain::route::{
+    Extras, Methods, Route, RouteConflict, RouteId, RouteTable, StatusSet, UpstreamId,
+};
 use crate::domain::tier::FeatureSet;
 use crate::domain::units::{Cost, MeterId};
 
@@ -19,6 +24,8 @@ const MOST_ROUTES: usize = 10_000;
 const DEFAULT_PATTERN: &str = "*";
 
 pub(super) struct Routes {
+    /// The names of scopes, by bit.
+    pub scopes: Vec<String>,
     /// `None` where routes are in conflict.
     pub table: Option<RouteTable>,
     /// Meters that some request costs units of, each once.
@@ -38,23 +45,37 @@ pub(super) fn check(written: &written::Root, references: &References, found: &mu
     if list.len() > MOST_ROUTES {
         found.error(&list[MOST_ROUTES].place, "there are too many routes", "write at most 10000");
     }
+    let shared = shared(written, list, found);
     let mut places = Vec::with_capacity(list.len());
     let mut routes: Vec<Route> = Vec::with_capacity(list.len());
     for At { value: route, .. } in list.iter().take(MOST_ROUTES) {
         let shape = shape(route, &written.billing.value.paths.value, found);
-        let terms = Terms { written: &route.terms, references }.check(found);
+        let pattern = route.path.get().map(|path| path.0.as_str());
+        let terms = Terms { written: &route.terms, references, shared: &shared, pattern }.check(found);
         if let (Some((place, pattern, methods)), Ok(id)) = (shape, u16::try_from(routes.len())) {
             places.push(place);
             routes.push(terms.route(RouteId(id), pattern, methods));
         }
     }
     let default = written.routes_default.get().and_then(|default| {
-        let terms = Terms { written: &default.terms, references }.check(found);
+        let terms =
+            Terms { written: &default.terms, references, shared: &shared, pattern: None }.check(found);
         let id = RouteId(u16::try_from(routes.len()).ok()?);
         Some(terms.route(id, DEFAULT_PATTERN.into(), Methods::All))
     });
     let costed = costed(routes.iter().chain(&default));
-    Routes { table: build(routes, default, &places, found), costed }
+    Routes { table: build(routes, default, &places, found), costed, scopes: shared.scopes }
+}
+
+fn shared(written: &written::Root, list: &[At<written::Route>], found: &mut Findings) -> Shared {
+    let default = written.routes_default.get().map(|default| &default.terms);
+    let terms: Vec<_> = list.iter().map(|route| &route.value.terms).chain(default).collect();
+    Shared {
+        scopes: callers::scopes(&terms, found),
+        cors: written.cors.get().and_then(|cors| edges::cors(cors, found)),
+        headers: written.headers.get().map(|headers| edges::headers(headers, found)),
+        anonymous: written.auth.get().is_none_or(|auth| !auth.anonymous.is_left_out()),
+    }
 }
 
 fn build(
@@ -122,22 +143,27 @@ fn check_not_our_own(path: &str, place: &Place, own: &written::Paths, found: &mu
 struct Terms<'a> {
     written: &'a written::Terms,
     references: &'a References,
+    shared: &'a Shared,
+    /// None of `[routes_default]`.
+    pattern: Option<&'a str>,
 }
 
 /// Terms as checked.
 struct Checked {
     upstream: UpstreamId,
     cost: Cost,
+    measures: Arc<[Measured]>,
     requires: FeatureSet,
     charge_on: StatusSet,
-    rate: Option<crate::domain::rate::Rate>,
+    rate: Option<Rate>,
     public: bool,
+    extras: Option<Arc<Extras>>,
 }
 
 impl Checked {
     fn route(self, id: RouteId, pattern: Arc<str>, methods: Methods) -> Route {
-        let Self { upstream, cost, requires, charge_on, rate, public } = self;
-        Route { id, pattern, methods, upstream, cost, requires, charge_on, rate, public }
+        let Self { upstream, cost, measures, requires, charge_on, rate, public, extras } = self;
+        Route { id, pattern, methods, upstream, cost, measures, requires, charge_on, rate, public, extras }
     }
 }
 
@@ -147,24 +173,27 @@ impl Terms<'_> {
         if public {
             self.check_public(found);
         }
+        let upstream = self.upstream(found);
+        let (cost, measures) = self.cost(found);
+        let written = &self.written.extras;
         Checked {
-            upstream: self.upstream(found),
-            cost: self.cost(found),
+            upstream,
+            cost,
+            measures,
             requires: self.requires(found),
-            charge_on: self.charge_on(),
+            charge_on: self.charge_on(found),
             rate: rates::check(&self.written.rate, &self.written.burst, found),
             public,
+            extras: extras::Checker { written, shared: self.shared, pattern: self.pattern, public }
+                .check(found),
         }
     }
 
     /// Without a token there is no customer to charge, to limit or to have a feature.
     fn check_public(&self, found: &mut Findings) {
         let written = self.written;
-        let costs = |cost: &written::Cost| match cost {
-            written::Cost::Units(units) => *units > 0,
-            written::Cost::ByMeter(table) => table.0.iter().any(|units| units.value.0 > 0),
-        };
-        let cost = written.cost.at().filter(|cost| costs(&cost.value)).map(|cost| &cost.place);
+        let cost =
+            written.cost.at().filter(|cost| costs::can_be_charged(&cost.value)).map(|cost| &cost.place);
         let requires = Some(&written.requires).filter(|list| !list.value.is_empty()).map(|list| &list.place);
         let rate = written.rate.at().map(|rate| &rate.place);
         for place in [cost, requires, rate].into_iter().flatten() {
@@ -191,30 +220,26 @@ impl Terms<'_> {
         UpstreamId(position.and_then(|position| u16::try_from(position).ok()).unwrap_or(0))
     }
 
-    fn cost(&self, found: &mut Findings) -> Cost {
+    fn cost(&self, found: &mut Findings) -> (Cost, Arc<[Measured]>) {
         let meters = &self.references.meters;
-        let meter_id = |position: usize| u16::try_from(position).ok().map(MeterId);
         match &self.written.cost {
             Given::LeftOut if !self.written.public.value => {
                 let help =
                     "add `cost = 1` or another number of units; 0 is free, `public = true` needs no token";
                 found.error(&self.written.place.child("cost"), "missing", help);
-                Cost::default()
+                (Cost::default(), [].into())
             }
-            Given::LeftOut | Given::Wrong => Cost::default(),
+            Given::LeftOut | Given::Wrong => (Cost::default(), [].into()),
             Given::Value(At { value: written::Cost::Units(units), place }) => {
                 if meters.known.len() > 1 {
                     let help = format!("write a table such as {{ {} = {units} }}", meters.known[0]);
                     found.error(place, "there are several meters, so a number alone says too little", help);
                 }
-                Cost::new([(MeterId(0), *units)].into_iter().filter(|_| !meters.known.is_empty()))
+                let cost = [(MeterId(0), *units)].into_iter().filter(|_| !meters.known.is_empty());
+                (Cost::new(cost), [].into())
             }
             Given::Value(At { value: written::Cost::ByMeter(ByName(table)), .. }) => {
-                let units = table.iter().filter_map(|named| {
-                    let position = meters.find(&named.name, &named.place, found)?;
-                    Some((meter_id(position)?, named.value.0))
-                });
-                Cost::new(units.collect::<Vec<_>>())
+                costs::by_meter(table, meters, found)
             }
         }
     }
@@ -233,15 +258,20 @@ impl Terms<'_> {
         FeatureSet::from_indices(indices)
     }
 
-    fn charge_on(&self) -> StatusSet {
+    fn charge_on(&self, found: &mut Findings) -> StatusSet {
         let Some(written) = self.written.charge_on.get() else { return StatusSet::default() };
-        let (mut classes, mut exact) = (Vec::new(), Vec::new());
+        let (mut classes, mut exact, mut grpc) = (Vec::new(), Vec::new(), Vec::new());
         for status in &written.0 {
             match status.value {
                 Statuses::Class(class) => classes.push(class),
                 Statuses::Exact(status) => exact.push(status),
+                Statuses::Grpc(code) => {
+                    not_yet::value(&status.place, found);
+                    grpc.push(code);
+                }
             }
         }
-        StatusSet::new(classes, exact)
+        let set = StatusSet::new(classes, exact);
+        if grpc.is_empty() { set } else { set.with_grpc(grpc) }
     }
 }

@@ -5,11 +5,12 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::doors::{self, Doors};
 use crate::config::findings::{At, Findings};
 use crate::config::values::cidr::Cidr;
 use crate::config::values::secret::Secret;
 use crate::config::values::url::Url;
-use crate::config::written;
+use crate::config::written::{self, Forwarded};
 
 #[derive(Clone, Debug)]
 pub struct Server {
@@ -31,6 +32,10 @@ pub struct Server {
     pub drain_timeout: Duration,
     pub keepalive_timeout: Duration,
     pub trusted_proxies: Vec<Cidr>,
+    pub forwarded: Forwarded,
+    /// How often the file is looked at; `None`: when SIGHUP comes.
+    pub watch: Option<Duration>,
+    pub doors: Doors,
 }
 
 /// Shorter ones can be guessed.
@@ -44,6 +49,7 @@ pub(crate) fn check(server: &written::Server, found: &mut Findings) -> Option<Se
     if let Some(listen) = listen {
         check_listen(listen, server.admin_listen.value, found);
     }
+    let doors = doors::check(server, found);
     Some(Server {
         listen: listen?.iter().map(|address| address.value).collect(),
         admin_listen: server.admin_listen.value,
@@ -57,6 +63,9 @@ pub(crate) fn check(server: &written::Server, found: &mut Findings) -> Option<Se
         drain_timeout: server.drain_timeout.value.0,
         keepalive_timeout: server.keepalive_timeout.value.0,
         trusted_proxies: server.trusted_proxies.value.iter().map(|range| range.value).collect(),
+        forwarded: server.forwarded.value,
+        watch: Some(server.watch.value.0).filter(|every| !every.is_zero()),
+        doors,
     })
 }
 

@@ -11,7 +11,7 @@ use crate::config::containers::{ByName, Named};
 use crate::config::findings::{At, Findings, Place};
 use crate::config::read::Given;
 use crate::config::written;
-use crate::domain::tier::{Allowance, FeatureSet, Limit, Overage, Price, Tier, TierId};
+use crate::domain::tier::{Allowance, FeatureSet, Limit, MemberTerms, Overage, Price, Tier, TierId};
 use crate::domain::units::MeterId;
 
 const MOST_TIERS: usize = 1_000;
@@ -111,7 +111,20 @@ impl Checker<'_> {
             credits_per_cycle: credits_per_cycle(written, found),
             credits_expire: written.credits_expire.get().map(|span| seconds(span.0)),
             degraded_allowance: written.degraded_allowance.value.0,
+            member: written.member.get().map(|member| self.member(member, found)),
         }
+    }
+
+    /// What is not mentioned is not limited.
+    fn member(&self, written: &written::Member, found: &mut Findings) -> Arc<MemberTerms> {
+        let meters = &self.references.meters;
+        let mut included = vec![Allowance::Unlimited; meters.known.len()];
+        for named in written.included.get().map_or(&[][..], |table| &table.0) {
+            if let Some(meter) = meters.find(&named.name, &named.place, found) {
+                included[meter] = Allowance::Units(named.value.0);
+            }
+        }
+        Arc::new(MemberTerms { included, rate: rates::check(&written.rate, &written.burst, found) })
     }
 
     /// By meter. What is not mentioned is 0, which is probably not meant where requests cost it.

@@ -8,6 +8,8 @@ mod deployed;
 mod fleet;
 mod garbage;
 mod mistakes;
+mod not_yet;
+mod proxying;
 mod references;
 mod schema;
 mod secrets;

@@ -193,7 +193,6 @@ stripe_event_name = ""
     );
     insta::assert_snapshot!(headlines(&text), @r#"
     t.toml:2:11: error: upstreams.api.servers: the list is empty
-    t.toml:4:12: error: upstreams.other.servers[0]: this is a URL; upstreams are reached over plain HTTP
     t.toml:4:32: error: upstreams.other.servers[1]: the port is no number from 1 to 65535
     t.toml:6:21: error: meters.api_calls.stripe_event_name: it is empty
     t.toml:7:9: error: meters.Bad Name: this is not a name

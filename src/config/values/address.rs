@@ -19,7 +19,7 @@ impl Read for SocketAddr {
     }
 }
 
-/// A server by name or address, reached over plain HTTP.
+/// A server by name or address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostPort {
     /// A name or an IP address, without brackets.
@@ -38,21 +38,7 @@ impl fmt::Display for HostPort {
     }
 }
 
-impl Read for HostPort {
-    fn schema() -> Json {
-        json!({ "type": "string" })
-    }
-
-    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
-        let help = r#"write host and port without a scheme, such as "127.0.0.1:9000" or "api.internal:80""#;
-        reader.parse(node, help, parse)
-    }
-}
-
-fn parse(text: &str) -> Result<HostPort, String> {
-    if text.contains("://") {
-        return Err("this is a URL; upstreams are reached over plain HTTP".into());
-    }
+pub(crate) fn parse(text: &str) -> Result<HostPort, String> {
     let (host, port) = text.rsplit_once(':').ok_or("the port is missing")?;
     let port = port.parse().ok().filter(|port| *port > 0).ok_or("the port is no number from 1 to 65535")?;
     let bracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));

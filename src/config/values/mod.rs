@@ -10,13 +10,18 @@ pub(crate) mod algorithm;
 pub(crate) mod allowance;
 pub(crate) mod cidr;
 pub(crate) mod daytime;
+pub(crate) mod header;
 pub(crate) mod money;
 pub(crate) mod number;
 pub(crate) mod origin;
 pub(crate) mod pace;
 pub(crate) mod path;
+pub(crate) mod pem;
+pub(crate) mod pointer;
 pub(crate) mod redis;
 pub(crate) mod secret;
+pub(crate) mod server_url;
+pub(crate) mod share;
 pub(crate) mod size;
 pub(crate) mod span;
 pub(crate) mod status;
@@ -42,6 +47,29 @@ pub(crate) fn choose<T: Copy>(node: &Node, reader: &mut Reader<'_>, words: &[(&s
         found.map(|(_, value)| *value).ok_or_else(|| "this word has no meaning here".into())
     })
 }
+
+/// An enum that is read as one word of several.
+macro_rules! words {
+    ($(#[$of:meta])* $name:ident { $($(#[$about:meta])* $variant:ident $word:literal,)* }) => {
+        $(#[$of])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$about])* $variant,)* }
+
+        impl $crate::config::read::Read for $name {
+            fn schema() -> serde_json::Value {
+                $crate::config::values::one_of(&[$($word),*])
+            }
+
+            fn read(
+                node: &$crate::config::tree::Node,
+                reader: &mut $crate::config::read::Reader<'_>,
+            ) -> Option<Self> {
+                $crate::config::values::choose(node, reader, &[$(($word, Self::$variant)),*])
+            }
+        }
+    };
+}
+pub(crate) use words;
 
 impl Read for bool {
     fn schema() -> Json {

@@ -39,18 +39,22 @@ impl Read for FixedPath {
     }
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
-        reader.parse(node, "write a path without parameters, such as \"/billing\"", |text| {
-            // The router takes a colon or a star at the front for a parameter as well.
-            if text.contains(['{', '}']) || text.contains("/:") || text.contains("/*") {
-                return Err("there are no parameters here".into());
-            }
-            let normal = normal(text)?;
-            match normal.trim_end_matches('/') {
-                "" => Err("the root cannot be taken from the API".into()),
-                trimmed if trimmed != text => Err(not_normal(trimmed)),
-                _ => Ok(Self(normal)),
-            }
-        })
+        reader.parse(node, "write a path without parameters, such as \"/billing\"", Self::parse)
+    }
+}
+
+impl FixedPath {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        // The router takes a colon or a star at the front for a parameter as well.
+        if text.contains(['{', '}']) || text.contains("/:") || text.contains("/*") {
+            return Err("there are no parameters here".into());
+        }
+        let normal = normal(text)?;
+        match normal.trim_end_matches('/') {
+            "" => Err("the root cannot be taken from the API".into()),
+            trimmed if trimmed != text => Err(not_normal(trimmed)),
+            _ => Ok(Self(normal)),
+        }
     }
 }
 
@@ -64,7 +68,7 @@ fn not_normal(normal: &str) -> String {
 
 /// The path with a plain word for each parameter, and which word stands for which. Static text cannot be
 /// mistaken for a stand-in: it would have to be longer than the whole pattern.
-fn without_parameters(pattern: &str) -> Result<(String, Vec<(String, String)>), String> {
+pub(crate) fn without_parameters(pattern: &str) -> Result<(String, Vec<(String, String)>), String> {
     let mut plain = String::with_capacity(pattern.len());
     let mut parameters = Vec::new();
     let mut rest = pattern;

@@ -37,6 +37,7 @@ impl Read for Secret {
     }
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        node.scalars(&mut reader.found.masked);
         Content::read(node, reader).map(|content| Self(content.0))
     }
 }
@@ -81,8 +82,16 @@ fn read_named(node: &Node, entries: &[Entry], reader: &mut Reader<'_>) -> Option
     if name != "file" {
         return reader.unexpected(node, "a string or { file = \"…\" }", HELP);
     }
+    content_of(file, reader, "name a readable text file, relative to the configuration's folder")
+}
+
+/// The content of the file that a node names.
+pub(super) fn content_of(file: &Node, reader: &mut Reader<'_>, help: &str) -> Option<String> {
     let folder = reader.folder;
-    reader.parse(file, "name a readable text file, relative to the configuration's folder", |path| {
+    if let Value::Text(path) = &file.value {
+        reader.files.push(folder.join(path));
+    }
+    reader.parse(file, help, |path| {
         content(&folder.join(path)).map_err(|error| format!("cannot read the file: {error}"))
     })
 }

@@ -10,6 +10,24 @@ use crate::config::tree::{Node, Value};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Size(pub u64);
 
+/// Bytes; 0 stands for no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SizeOrNone(pub u64);
+
+impl Read for SizeOrNone {
+    fn schema() -> Json {
+        json!({ "anyOf": [{ "const": "0" }, { "const": 0 }, Size::schema()] })
+    }
+
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        match &node.value {
+            Value::Integer(0) => Some(Self(0)),
+            Value::Text(text) if text == "0" => Some(Self(0)),
+            _ => Size::read(node, reader).map(|size| Self(size.0)),
+        }
+    }
+}
+
 /// No body is a pebibyte.
 const LARGEST: u64 = 1 << 50;
 

@@ -4,25 +4,38 @@ use super::containers::ByName;
 use super::findings::At;
 use super::read::{Given, Keys, Section};
 
-pub(crate) use auth::{Auth, Jwt};
+pub(crate) use auth::{Anonymous, Auth, ClientCertificate, Jwt};
 pub(crate) use billing::{Billing, Paths};
+pub(crate) use costs::{Cost, Measure, MeterCost};
 pub(crate) use credits::CreditPack;
+pub(crate) use doors::{Certificate, Doors, Limits, Tls};
+pub(crate) use edges::{Changes, Cors, Headers, RouteCors};
+pub(crate) use extras::{Extras, FreeWhen, RouteTimeouts};
 pub(crate) use fleet::Fleet;
 pub(crate) use outgoing::Webhook;
 pub(crate) use retention::Retention;
-pub(crate) use routes::{Cost, DefaultRoute, Route, Terms};
+pub(crate) use routes::{DefaultRoute, Route, Terms};
 pub(crate) use server::{Ledger, Log, Server};
 pub(crate) use stripe::{Mode, Stripe};
-pub(crate) use tiers::{Overage, Tier};
-pub(crate) use upstreams::{Meter, Upstream};
+pub(crate) use tiers::{Member, Overage, Tier};
+pub(crate) use upstreams::{HealthCheck, Meter, Upstream, UpstreamServer, UpstreamTls};
+pub(crate) use watching::{AccessLog, Tracing};
 
+pub use auth::CertificateName;
+pub use doors::{ClientAuth, TlsVersion};
 pub use fleet::OnRedisLoss;
 pub use selling::{Proration, WebhookMode};
-pub use server::{Durability, LogFormat};
+pub use server::{Durability, Forwarded, LogFormat};
+pub use upstreams::{Balance, Http, Resolve};
+pub use watching::LogField;
 
 mod auth;
 mod billing;
+mod costs;
 mod credits;
+mod doors;
+mod edges;
+mod extras;
 mod fleet;
 mod outgoing;
 mod retention;
@@ -32,6 +45,7 @@ mod server;
 mod stripe;
 mod tiers;
 mod upstreams;
+mod watching;
 
 /// The whole file.
 #[derive(Debug)]
@@ -51,6 +65,10 @@ pub(crate) struct Root {
     pub retention: At<Retention>,
     pub stripe: Given<Stripe>,
     pub fleet: Given<Fleet>,
+    pub cors: Given<Cors>,
+    pub headers: Given<Headers>,
+    pub access_log: Given<AccessLog>,
+    pub tracing: Given<Tracing>,
 }
 
 impl Section for Root {
@@ -79,6 +97,10 @@ impl Section for Root {
             retention: keys.section("retention"),
             stripe: keys.required("stripe", Stripe::ABOUT),
             fleet: keys.optional("fleet", Fleet::ABOUT),
+            cors: keys.optional("cors", Cors::ABOUT),
+            headers: keys.optional("headers", Headers::ABOUT),
+            access_log: keys.optional("access_log", AccessLog::ABOUT),
+            tracing: keys.optional("tracing", Tracing::ABOUT),
         }
     }
 }

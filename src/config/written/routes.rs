@@ -1,12 +1,12 @@
 //! `[[routes]]` and `[routes_default]`.
 
 use http::Method;
-use serde_json::{Value as Json, json};
 
-use crate::config::containers::{ByName, NonEmpty};
+use super::costs::Cost;
+use super::extras::Extras;
+use crate::config::containers::NonEmpty;
 use crate::config::findings::{At, Place};
-use crate::config::read::{Given, Keys, Read, Reader, Section};
-use crate::config::tree::{Node, Value};
+use crate::config::read::{Given, Keys, Section};
 use crate::config::values::number::Number;
 use crate::config::values::pace::Pace;
 use crate::config::values::path::Pattern;
@@ -31,6 +31,7 @@ pub(crate) struct Terms {
     pub rate: Given<Pace>,
     pub burst: Given<Number<1, 1_000_000>>,
     pub public: At<bool>,
+    pub extras: Extras,
 }
 
 impl Terms {
@@ -44,13 +45,16 @@ impl Terms {
                 "Units of the only meter, or a table of meters and units; 0 is free. Needed unless public.",
             ),
             requires: keys.or("requires", "Features that the customer's tier must have.", []),
-            charge_on: keys.optional("charge_on", "Statuses that are charged; left out: [\"2xx\", \"3xx\"]."),
+            charge_on: keys.optional("charge_on", CHARGE_ON),
             rate: keys.optional("rate", "Requests per customer on this route, on top of the tier's rate."),
             burst: keys.optional("burst", "How many may come at once; left out: the rate's number."),
             public: keys.or("public", "No token and no cost.", false),
+            extras: Extras::read_keys(keys),
         }
     }
 }
+
+const CHARGE_ON: &str = "Statuses that are charged; left out: [\"2xx\", \"3xx\", \"grpc:0\"].";
 
 impl Section for Route {
     const ABOUT: &'static str = "[[routes]]: requests with one price.";
@@ -77,33 +81,5 @@ impl Section for DefaultRoute {
 
     fn read_keys(keys: &mut Keys<'_, '_, '_>) -> Self {
         Self { terms: Terms::read_keys(keys) }
-    }
-}
-
-#[derive(Clone, Debug)]
-pub(crate) enum Cost {
-    /// Of the only meter.
-    Units(u64),
-    ByMeter(ByName<Units>),
-}
-
-/// Units of one request: few enough that no sum of them overflows.
-type Units = Number<0, 1_000_000_000>;
-
-impl Read for Cost {
-    fn schema() -> Json {
-        json!({ "anyOf": [Units::schema(), ByName::<Units>::schema()] })
-    }
-
-    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
-        match &node.value {
-            Value::Integer(_) => Units::read(node, reader).map(|units| Self::Units(units.0)),
-            Value::Table(_) => ByName::read(node, reader).map(Self::ByMeter),
-            _ => reader.unexpected(
-                node,
-                "units, or a table of meters and units",
-                "write a whole number such as 1, or a table such as { api_calls = 1 }",
-            ),
-        }
     }
 }

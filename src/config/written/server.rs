@@ -15,7 +15,9 @@ use crate::config::values::size::Size;
 use crate::config::values::span::Span;
 use crate::config::values::text::{LogFilter, Text};
 use crate::config::values::url::Url;
-use crate::config::values::{choose, one_of};
+use crate::config::values::{choose, one_of, words};
+
+use super::doors::Doors;
 
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -31,6 +33,21 @@ pub(crate) struct Server {
     pub drain_timeout: At<Span<0>>,
     pub keepalive_timeout: At<Span<1>>,
     pub trusted_proxies: At<Vec<At<Cidr>>>,
+    pub forwarded: At<Forwarded>,
+    pub watch: At<Span<0>>,
+    pub doors: Doors,
+}
+
+words! {
+    /// Which headers say where a request came from.
+    Forwarded {
+        /// `X-Forwarded-*`.
+        X "x",
+        /// `Forwarded` (RFC 7239).
+        Standard "standard",
+        Both "both",
+        None "none",
+    }
 }
 
 impl Section for Server {
@@ -78,6 +95,13 @@ impl Section for Server {
                 "Address ranges whose x-request-id and x-forwarded-for are believed.",
                 [],
             ),
+            forwarded: keys.or(
+                "forwarded",
+                "Which headers say where a request came from: \"x\", \"standard\", \"both\" or \"none\".",
+                "x",
+            ),
+            watch: keys.or("watch", "How often this file is looked at; 0s: at SIGHUP only.", "2s"),
+            doors: Doors::read_keys(keys),
         }
     }
 }

@@ -29,6 +29,7 @@ pub(crate) struct Tier {
     pub credits_per_cycle: At<Number<0, 1_000_000_000_000>>,
     pub credits_expire: Given<Span<1_000>>,
     pub degraded_allowance: At<Number<0, 1_000_000_000>>,
+    pub member: Given<Member>,
 }
 
 impl Section for Tier {
@@ -62,6 +63,26 @@ impl Section for Tier {
                 "In a fleet: the most units of a meter that a node admits beyond its lease while Redis is away.",
                 100,
             ),
+            member: keys.optional("member", Member::ABOUT),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub included: Given<ByName<Number<0, 1_000_000_000_000>>>,
+    pub rate: Given<Pace>,
+    pub burst: Given<Number<1, 1_000_000>>,
+}
+
+impl Section for Member {
+    const ABOUT: &'static str = "What each member of a customer may use of it (auth.jwt.member_claim).";
+
+    fn read_keys(keys: &mut Keys<'_, '_, '_>) -> Self {
+        Self {
+            included: keys.optional("included", "Units per period by meter; left out: no limit."),
+            rate: keys.optional("rate", "Requests per member; left out: no limit."),
+            burst: keys.optional("burst", "How many may come at once; left out: the rate's number."),
         }
     }
 }

@@ -38,6 +38,7 @@ pub(crate) fn tier(included: u64, overage: Overage, rate: Option<Rate>) -> Arc<T
         credits_per_cycle: 0,
         credits_expire: None,
         degraded_allowance: 100,
+        member: None,
     })
 }
 
@@ -57,10 +58,12 @@ pub(crate) fn route(cost: u64) -> Route {
         methods: Methods::All,
         upstream: UpstreamId(0),
         cost: Cost::new([(API, cost)]),
+        measures: [].into(),
         requires: FeatureSet::default(),
         charge_on: StatusSet::default(),
         rate: None,
         public: false,
+        extras: None,
     }
 }
 

@@ -24,6 +24,7 @@ fn tier(id: u16, included: [Allowance; 2], overage: Overage) -> Arc<Tier> {
         credits_per_cycle: 0,
         credits_expire: None,
         degraded_allowance: 100,
+        member: None,
     })
 }
 

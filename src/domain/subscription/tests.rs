@@ -27,6 +27,7 @@ fn catalogue() -> Catalogue {
             credits_per_cycle: 0,
             credits_expire: None,
             degraded_allowance: 100,
+            member: None,
         })
     };
     Catalogue {
@@ -35,6 +36,7 @@ fn catalogue() -> Catalogue {
         tiers: vec![tier(0, "free", &[]), tier(1, "starter", &["price_s"]), tier(2, "pro", &["price_p"])],
         default_tier: Some(TierId(0)),
         features: Vec::new(),
+        scopes: vec![],
         routes: RouteTable::default(),
         report: Report::All,
         past_due_grace: 7 * DAY,

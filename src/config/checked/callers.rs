@@ -1,0 +1,113 @@
+//! `[auth]`: who calls, beside tokens.
+
+use super::Names;
+use crate::config::findings::Findings;
+use crate::config::written::{self, CertificateName, ClientAuth};
+use crate::domain::rate::Rate;
+use crate::domain::tier::TierId;
+
+#[derive(Clone, Debug)]
+pub struct Callers {
+    /// Failed authentications of one address.
+    pub failures: Rate,
+    /// `None`: no key is accepted.
+    pub keys: Option<ApiKeys>,
+    /// `None`: nobody is anonymous.
+    pub anonymous: Option<Anonymous>,
+    /// `None`: certificates name nobody.
+    pub client_certificate: Option<CertificateName>,
+    /// The claim that binds a token to scopes.
+    pub scope_claim: Option<String>,
+}
+
+/// `[auth.keys]`.
+#[derive(Clone, Debug)]
+pub struct ApiKeys {
+    /// In lower case.
+    pub header: String,
+    pub prefix: String,
+}
+
+/// `[auth.anonymous]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Anonymous {
+    pub tier: TierId,
+    /// Bits of an address that make one customer.
+    pub ipv4: u8,
+    pub ipv6: u8,
+}
+
+pub(super) fn check(written: &written::Root, auth: &written::Auth, found: &mut Findings) -> Callers {
+    let keys = auth.keys.get().filter(|keys| keys.enabled.value);
+    if let Some(prefix) = auth.keys.get().map(|keys| &keys.prefix)
+        && !prefix.value.0.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    {
+        found.error(&prefix.place, "this cannot begin a key", "use letters and digits only");
+    }
+    Callers {
+        failures: auth.failures.value.rate(),
+        keys: keys.map(|keys| ApiKeys {
+            header: keys.header.value.0.to_string(),
+            prefix: keys.prefix.value.0.clone(),
+        }),
+        anonymous: auth.anonymous.get().and_then(|anonymous| check_anonymous(written, anonymous, found)),
+        client_certificate: auth
+            .client_certificate
+            .get()
+            .and_then(|certificate| check_certificate(written, certificate, found)),
+        scope_claim: auth.jwt.get().and_then(|jwt| jwt.scope_claim.get()).map(|claim| claim.0.clone()),
+    }
+}
+
+fn check_anonymous(
+    written: &written::Root,
+    anonymous: &written::Anonymous,
+    found: &mut Findings,
+) -> Option<Anonymous> {
+    let tier = anonymous.tier.at()?;
+    let tiers = written.tiers.get().map_or(&[][..], |tiers| &tiers.0);
+    let names = Names::new("tier", tiers.iter().map(|tier| tier.name.as_str()));
+    let position = names.find(&tier.value.0, &tier.place, found)?;
+    let price = &tiers[position].value.price.value;
+    let sold = !price.monthly.is_left_out() || !price.yearly.is_left_out();
+    let billed = matches!(tiers[position].value.overage.value, written::Overage::Priced(_));
+    if sold || billed {
+        let help = "name a tier without a price, whose overage is \"deny\"";
+        found.error(&tier.place, "nobody can be billed for what this tier costs", help);
+    }
+    let bits = |bits: u64| u8::try_from(bits).unwrap_or(u8::MAX);
+    Some(Anonymous {
+        tier: TierId(u16::try_from(position).ok()?),
+        ipv4: bits(anonymous.ipv4.value.0),
+        ipv6: bits(anonymous.ipv6.value.0),
+    })
+}
+
+fn check_certificate(
+    written: &written::Root,
+    certificate: &written::ClientCertificate,
+    found: &mut Findings,
+) -> Option<CertificateName> {
+    let tls = written.server.get().and_then(|server| server.doors.tls.get());
+    if tls.is_none_or(|tls| tls.client_auth.value == ClientAuth::None) {
+        let what = "no client is asked for a certificate";
+        found.error(&certificate.place, what, "set server.tls.client_auth and client_ca");
+    }
+    certificate.customer.get().copied()
+}
+
+/// The names that routes' `scopes` use, in the order in which they first do.
+pub(super) fn scopes(routes: &[&written::Terms], found: &mut Findings) -> Vec<String> {
+    let mut scopes: Vec<String> = Vec::new();
+    for scope in routes.iter().flat_map(|terms| &terms.extras.scopes.value) {
+        if scopes.contains(&scope.value.0) {
+            continue;
+        }
+        if scopes.len() == crate::domain::tier::FeatureSet::CAPACITY {
+            found.error(&scope.place, "there are too many scopes", "name at most 128 different ones");
+            break;
+        }
+        scopes.push(scope.value.0.clone());
+    }
+    scopes
+}
