@@ -98,8 +98,7 @@ pub struct Server {
     flow: Arc<Flow>,
     /// Ends the background work.
     stop: watch::Sender<bool>,
-    /// Closes the public port.
-    close: watch::Sender<bool>,
+    proxy: Option<proxy_service::Proxy>,
     sandbox: Option<Sandbox>,
     member: Option<Membership>,
     _lock: lock::Lock,
@@ -128,7 +127,7 @@ impl Server {
             member.settle(&runtime);
             (member, stops)
         });
-        let close = proxy_service::spawn(config, &state, &rooms, flow.clone(), &runtime)?;
+        let proxy = proxy_service::spawn(config, &state, &rooms, flow.clone(), &runtime)?;
         let reporter = rooms.reporter.clone();
         build::spawn_work(config, &state, rooms, &runtime, &stopping);
         let ledger = state.ledger.clone();
@@ -142,7 +141,7 @@ impl Server {
             fold: Some(fold),
             flow,
             stop,
-            close,
+            proxy: Some(proxy),
             sandbox,
             member,
             _lock: lock,
@@ -191,7 +190,10 @@ impl Server {
         while Instant::now() < closes_at && !hurried.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(2));
         }
-        self.close.send_replace(true);
+        let proxy = self.proxy.take();
+        if let Some(proxy) = &proxy {
+            proxy.close.send_replace(true);
+        }
         let deadline = Instant::now() + self.drain_timeout;
         let wait = || {
             let busy = self.flow.in_flight.count() > 0;
@@ -227,6 +229,10 @@ impl Server {
         }
         if let Some(sandbox) = self.sandbox.take() {
             runtime.block_on(sandbox.stop());
+        }
+        if let Some(proxy) = proxy {
+            // Whatever still runs there is cut off.
+            proxy.runtime.shutdown_background();
         }
         runtime.shutdown_timeout(WORK_ENDS_WITHIN);
         tracing::info!("stopped");

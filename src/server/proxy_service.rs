@@ -1,20 +1,23 @@
-//! The public port: pingora on a thread of its own.
+//! The public port: pingora's service on a runtime of ours.
 //!
-//! Pingora sleeps through its whole grace period when it is told to stop, even without a request. So it gets a thread
-//! that nobody waits for: the server itself waits for the requests, and the process ends when they have.
+//! Pingora's own server would sleep through its whole grace period when it is told to stop, panic on a port that is
+//! taken, and end the process when a hand-over fails. So the ports are bound here, and the server itself waits for the
+//! requests.
 
-use std::net::ToSocketAddrs;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::IntoRawFd;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use pingora::listeners::ListenerConfig;
 use pingora::protocols::l4::stream::L4BufferSettings;
 use pingora::server::configuration::ServerConf;
-use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
+use pingora::server::{Fds, ListenFds};
+use pingora::services::Service as _;
 use pingora::services::listening::Service;
 use pingora::tls::{RootCertStore, load_platform_certs_incl_env_into_store};
+use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
@@ -32,10 +35,12 @@ const UPSTREAM_POOL: usize = 512;
 const READ_BUFFER: usize = 0;
 /// An answer's header and a short body go out by one call.
 const WRITE_BUFFER: usize = 4 * 1024;
+/// Connections that wait to be accepted, as many as pingora lets wait.
+const BACKLOG: u32 = 65_535;
 /// How often idle connections to upstreams are looked at.
 const LOOK_AT_IDLE: Duration = Duration::from_secs(5);
 
-/// Pingora would panic in its own thread: this says it in words, and lets go of the ports again.
+/// Before anything else is done: whether the ports are free.
 pub(super) fn check_ports(config: &Config) -> Result<(), ServerError> {
     config.server.listen.iter().try_for_each(|address| listen(*address).map(drop))
 }
@@ -47,58 +52,71 @@ fn check_trusted_certificates() -> Result<(), ServerError> {
         .map_err(|error| ServerError::Trusted(error.to_string()))
 }
 
-/// Starts the proxy. Setting the answered switch closes its listeners.
+/// The running proxy.
+pub(super) struct Proxy {
+    pub runtime: Runtime,
+    /// Set, it closes the listeners.
+    pub close: watch::Sender<bool>,
+}
+
+/// Starts the proxy.
 pub(super) fn spawn(
     config: &Config,
     state: &State,
     rooms: &Rooms,
     flow: Arc<Flow>,
-    runtime: &Runtime,
-) -> Result<watch::Sender<bool>, ServerError> {
+    work: &Runtime,
+) -> Result<Proxy, ServerError> {
     check_trusted_certificates()?;
     let upstreams = Arc::new(Upstreams::new(resolve(&config.upstreams)?));
-    runtime.spawn(close_idle(upstreams.clone()));
+    work.spawn(close_idle(upstreams.clone()));
     let threads = config.server.threads.or_else(|| thread::available_parallelism().ok());
+    let threads = threads.map_or(1, usize::from);
     let conf = ServerConf {
-        threads: threads.map_or(1, usize::from),
+        threads,
         upstream_keepalive_pool_size: UPSTREAM_POOL,
         max_retries: upstreams.max_attempts(),
-        grace_period_seconds: Some(config.server.drain_timeout.as_secs()),
-        graceful_shutdown_timeout_seconds: Some(1),
         ..ServerConf::default()
     };
     let parts = parts(config, state, rooms, upstreams, flow);
-    let mut server = Server::new_with_opt_and_conf(None, conf);
-    server.bootstrap();
-    let connections = Connections::new(parts, &server.configuration, config.server.keepalive_timeout);
+    let connections = Connections::new(parts, &Arc::new(conf), config.server.keepalive_timeout);
     let mut service = Service::new("proxy".to_owned(), connections);
+    let mut bound = Fds::new();
+    let runtime = runtime(threads)?;
     for address in &config.server.listen {
         let buffers = L4BufferSettings::new(READ_BUFFER, WRITE_BUFFER);
         service.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(buffers));
+        let listener =
+            bind(&runtime, *address).map_err(|error| ServerError::Listen { address: *address, error })?;
+        bound.add(address.to_string(), listener.into_raw_fd());
     }
-    server.add_service(service);
+    let bound: ListenFds = Arc::new(bound.into());
     let (close, closing) = watch::channel(false);
-    thread::Builder::new()
-        .name("pingora".into())
-        .spawn(move || server.run(RunArgs { shutdown_signal: Box::new(Closing(closing)) }))?;
-    Ok(close)
+    runtime.spawn(async move { service.start_service(Some(bound), closing, 1).await });
+    Ok(Proxy { runtime, close })
+}
+
+fn runtime(threads: usize) -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("proxy")
+        .enable_all()
+        .build()
+}
+
+/// Ready for pingora to accept on.
+fn bind(runtime: &Runtime, address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
+    let _entered = runtime.enter();
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)?.into_std()
 }
 
 async fn close_idle(upstreams: Arc<Upstreams>) {
     loop {
         tokio::time::sleep(LOOK_AT_IDLE).await;
         upstreams.close_idle();
-    }
-}
-
-struct Closing(watch::Receiver<bool>);
-
-#[async_trait]
-impl ShutdownSignalWatch for Closing {
-    async fn recv(&self) -> ShutdownSignal {
-        // An error means that the server is gone: close as well.
-        let _ = self.0.clone().wait_for(|close| *close).await;
-        ShutdownSignal::GracefulTerminate
     }
 }
 
