@@ -18,6 +18,8 @@ use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::ShutdownWatch;
 use pingora::server::configuration::ServerConf;
 
+use crate::live::Live;
+
 use super::Parts;
 use super::proxy::Gateway;
 
@@ -110,14 +112,14 @@ impl Drop for Busy<'_> {
 
 /// Serves connections.
 pub struct Connections {
-    pub(super) parts: Arc<Parts>,
+    pub(super) parts: Arc<Live<Parts>>,
     /// For what is not plain.
     pub(super) proxy: Arc<HttpProxy<Gateway>>,
     keepalive_timeout: Duration,
 }
 
 impl Connections {
-    pub fn new(parts: Arc<Parts>, conf: &Arc<ServerConf>, keepalive_timeout: Duration) -> Self {
+    pub fn new(parts: Arc<Live<Parts>>, conf: &Arc<ServerConf>, keepalive_timeout: Duration) -> Self {
         let proxy = Arc::new(http_proxy(conf, Gateway(parts.clone())));
         Self { parts, proxy, keepalive_timeout }
     }

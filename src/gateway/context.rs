@@ -16,6 +16,7 @@ use crate::problem::Problem;
 use super::connections::Connection;
 use super::idempotency::PassingBody;
 use super::limits::LimitHeaders;
+use super::measuring::Measuring;
 use super::{Flow, RequestId};
 
 /// How far the charge of a request has come.
@@ -59,6 +60,8 @@ pub struct Context {
     /// Attempts at an upstream.
     pub(super) attempts: usize,
     pub(super) body_bytes: u64,
+    /// Where the exchange itself tells what it costs.
+    pub(super) measuring: Option<Box<Measuring>>,
     /// The body was asked for and read before the decision, and how long the client took for it.
     pub(super) read_ahead: bool,
     pub(super) waited: Duration,
@@ -92,6 +95,7 @@ impl Context {
             forwarded_path: None,
             attempts: 0,
             body_bytes: 0,
+            measuring: None,
             read_ahead: false,
             waited: Duration::ZERO,
             passing: None,

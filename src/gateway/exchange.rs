@@ -119,6 +119,10 @@ impl Parts {
         let request = self.request_for(session.req_header(), context)?;
         let head = upstream.write_request_header(Box::new(request)).await;
         head.map_err(Error::into_up)?;
+        if let (Some(measuring), Some(body)) = (&mut context.measuring, body) {
+            measuring.rewind();
+            measuring.sent(body);
+        }
         // A server that takes no more of the body may have answered.
         let sent = send_body(&mut upstream, body).await.is_ok();
         let ended = self.answer_from(&mut upstream, &mut silence, session, context).await?;
@@ -181,6 +185,9 @@ impl Parts {
             };
             if !piece.is_empty() {
                 client(session)?.write_body(piece).await.map_err(Error::into_down)?;
+                if let Some(measuring) = &mut context.measuring {
+                    measuring.delivered(piece);
+                }
             }
             if !upstream.is_body_done() {
                 ended = Instant::now();

@@ -15,6 +15,7 @@ use crate::problem::{Code, Problem};
 use super::Parts;
 use super::admission::{Destination, Stopped};
 use super::context::Context;
+use super::measuring::Measuring;
 
 /// A client that neither sends nor takes a byte for this long is gone.
 const CLIENT_TIMEOUT: Duration = Duration::from_mins(1);
@@ -58,6 +59,7 @@ impl Parts {
     ) -> Result<Destination> {
         match self.admit(session, context).await {
             Ok(Destination::Upstream) => {
+                context.measuring = self.route_of(context).and_then(Measuring::begin);
                 context.forwarded_at = Instant::now();
                 return Ok(Destination::Upstream);
             }
@@ -117,7 +119,11 @@ impl Parts {
                 );
             }
         }
-        self.counters.answered(context.route, status.unwrap_or(499), context.started.elapsed());
+        let took = context.started.elapsed();
+        if let Some(measuring) = context.measuring.take() {
+            tracing::debug!(seen = ?measuring.end(took), request_id = %context.request_id, "measured");
+        }
+        self.counters.answered(context.route, status.unwrap_or(499), took);
     }
 }
 

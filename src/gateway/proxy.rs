@@ -1,9 +1,8 @@
 //! Pingora's own way, for requests that ask for more than `exchange` gives: long or chunked bodies, upgrades,
 //! expectations. Its phases, in the order in which they run.
 
-use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -14,6 +13,8 @@ use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 
+use crate::live::Live;
+
 use super::admission::Destination;
 use super::connections::Connection;
 use super::context::Context;
@@ -21,32 +22,33 @@ use super::phases::fail;
 use super::{Parts, exchange};
 
 /// The gateway as pingora's proxy calls it.
-pub struct Gateway(pub(super) Arc<Parts>);
+pub struct Gateway(pub(super) Arc<Live<Parts>>);
 
-impl Deref for Gateway {
-    type Target = Parts;
-
-    fn deref(&self) -> &Parts {
-        &self.0
-    }
+/// A request, and the parts that it goes through: those of its beginning, whatever is replaced meanwhile.
+pub struct Request {
+    parts: Arc<Parts>,
+    context: Context,
 }
 
 #[async_trait]
 impl ProxyHttp for Gateway {
     /// In a box: pingora moves it into each of its futures.
-    type CTX = Box<Context>;
+    type CTX = Box<Request>;
 
-    fn new_ctx(&self) -> Box<Context> {
-        Box::new(Context::new(self.flow.clone(), Connection::current()))
+    fn new_ctx(&self) -> Box<Request> {
+        let parts = self.0.now();
+        let context = Context::new(parts.flow.clone(), Connection::current());
+        Box::new(Request { parts, context })
     }
 
     /// No module touches a body: answers pass as the upstream sent them.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
-    async fn request_filter(&self, session: &mut Session, context: &mut Box<Context>) -> Result<bool> {
+    async fn request_filter(&self, session: &mut Session, here: &mut Box<Request>) -> Result<bool> {
+        let Request { parts, context } = &mut **here;
         let session = session.as_downstream_mut();
-        self.begin(session, context);
-        Ok(self.decide(session, context).await? == Destination::Own)
+        parts.begin(session, context);
+        Ok(parts.decide(session, context).await? == Destination::Own)
     }
 
     async fn request_body_filter(
@@ -54,14 +56,18 @@ impl ProxyHttp for Gateway {
         _session: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
-        context: &mut Box<Context>,
+        here: &mut Box<Request>,
     ) -> Result<()> {
+        let Request { parts, context } = &mut **here;
         if let Some(passing) = &mut context.passing {
             passing.pass(body);
         }
+        if let (Some(measuring), Some(piece)) = (&mut context.measuring, &*body) {
+            measuring.sent(piece);
+        }
         context.body_bytes += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
-        if context.body_bytes > self.settings.max_body {
-            let problem = self.body_too_large();
+        if context.body_bytes > parts.settings.max_body {
+            let problem = parts.body_too_large();
             return Err(fail(context, problem).into_down());
         }
         if end {
@@ -70,16 +76,13 @@ impl ProxyHttp for Gateway {
         Ok(())
     }
 
-    async fn upstream_peer(
-        &self,
-        _session: &mut Session,
-        context: &mut Box<Context>,
-    ) -> Result<Box<HttpPeer>> {
-        let Some(route) = self.route_of(context) else {
+    async fn upstream_peer(&self, _session: &mut Session, here: &mut Box<Request>) -> Result<Box<HttpPeer>> {
+        let Request { parts, context } = &mut **here;
+        let Some(route) = parts.route_of(context) else {
             return Err(Error::explain(ErrorType::InternalError, "forwarding needs a route"));
         };
         context.attempts += 1;
-        Ok(Box::new(self.upstreams.server(route.upstream).peer.clone()))
+        Ok(Box::new(parts.upstreams.server(route.upstream).peer.clone()))
     }
 
     /// A connection that could not be made has carried nothing: another attempt is safe for every method.
@@ -87,10 +90,11 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         _peer: &HttpPeer,
-        context: &mut Box<Context>,
+        here: &mut Box<Request>,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        let retries = self.route_of(context).map_or(0, |route| self.upstreams.retries(route.upstream));
+        let Request { parts, context } = &mut **here;
+        let retries = parts.route_of(context).map_or(0, |route| parts.upstreams.retries(route.upstream));
         error.set_retry(context.attempts <= retries);
         error
     }
@@ -102,7 +106,7 @@ impl ProxyHttp for Gateway {
         _peer: &HttpPeer,
         session: &mut Session,
         mut error: Box<Error>,
-        _context: &mut Box<Context>,
+        _here: &mut Box<Request>,
         reused: bool,
     ) -> Box<Error> {
         let whole = !session.as_ref().retry_buffer_truncated();
@@ -114,10 +118,14 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         request: &mut RequestHeader,
-        context: &mut Box<Context>,
+        here: &mut Box<Request>,
     ) -> Result<()> {
+        let Request { parts, context } = &mut **here;
         // Counted and digested anew on each attempt.
         context.body_bytes = 0;
+        if let Some(measuring) = &mut context.measuring {
+            measuring.rewind();
+        }
         if let Some(passing) = &mut context.passing {
             passing.rewind();
         }
@@ -128,15 +136,16 @@ impl ProxyHttp for Gateway {
         if let Some(path) = &context.forwarded_path {
             request.set_raw_path(path.as_bytes())?;
         }
-        self.forward(request, context)
+        parts.forward(request, context)
     }
 
     async fn response_filter(
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        context: &mut Box<Context>,
+        here: &mut Box<Request>,
     ) -> Result<()> {
+        let Request { parts, context } = &mut **here;
         let status = response.status.as_u16();
         // Informational answers pass; a switch of protocols is final.
         if response.status.is_informational() && status != 101 {
@@ -147,31 +156,45 @@ impl ProxyHttp for Gateway {
             return Err(exchange::unasked_upgrade());
         }
         let method = request.method.clone();
-        self.respond(status, &method, response, Instant::now(), context).await?;
-        self.say_if_last(session.as_downstream_mut(), context);
+        parts.respond(status, &method, response, Instant::now(), context).await?;
+        parts.say_if_last(session.as_downstream_mut(), context);
         Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end: bool,
+        here: &mut Box<Request>,
+    ) -> Result<Option<Duration>> {
+        if let (Some(measuring), Some(piece)) = (&mut here.context.measuring, &*body) {
+            measuring.delivered(piece);
+        }
+        Ok(None)
     }
 
     async fn fail_to_proxy(
         &self,
         session: &mut Session,
         error: &Error,
-        context: &mut Box<Context>,
+        here: &mut Box<Request>,
     ) -> FailToProxy {
+        let Request { parts, context } = &mut **here;
         // Pingora closes the connection once an upstream was tried and failed: the answer says so.
-        let failed = self.fail(session.as_downstream_mut(), error, false, context).await;
+        let failed = parts.fail(session.as_downstream_mut(), error, false, context).await;
         FailToProxy { error_code: failed.status, can_reuse_downstream: failed.reusable }
     }
 
     /// Pingora would log what `logging` below logs.
-    fn suppress_error_log(&self, _session: &Session, _context: &Box<Context>, _error: &Error) -> bool {
+    fn suppress_error_log(&self, _session: &Session, _here: &Box<Request>, _error: &Error) -> bool {
         true
     }
 
     fn suppress_proxy_warn_log(
         &self,
         _session: &Session,
-        _context: &Box<Context>,
+        _here: &Box<Request>,
         _error: &Error,
         _warning: ProxyWarnLogContext,
     ) -> bool {
@@ -179,12 +202,14 @@ impl ProxyHttp for Gateway {
     }
 
     /// For what pingora logs all the same: no path and no query, which may hold secrets.
-    fn request_summary(&self, session: &Session, context: &Box<Context>) -> String {
-        let route = self.pattern(context);
+    fn request_summary(&self, session: &Session, here: &Box<Request>) -> String {
+        let Request { parts, context } = &**here;
+        let route = parts.pattern(context);
         format!("{} {route} {}", session.req_header().method, context.request_id)
     }
 
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Box<Context>) {
-        self.end(session.as_downstream_mut(), error, context);
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, here: &mut Box<Request>) {
+        let Request { parts, context } = &mut **here;
+        parts.end(session.as_downstream_mut(), error, context);
     }
 }

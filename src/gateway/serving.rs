@@ -14,6 +14,8 @@ use pingora::server::ShutdownWatch;
 use pingora::{Error, ErrorType, Result};
 use tokio::io::AsyncReadExt;
 
+use crate::live::Kept;
+
 use super::admission::Destination;
 use super::connections::{Connection, Connections};
 use super::context::Context;
@@ -32,6 +34,7 @@ impl Connections {
         connection: &Arc<Connection>,
         shutdown: &ShutdownWatch,
     ) {
+        let mut parts = Kept::new(&self.parts);
         while let Some((read, end)) = read_header(&mut stream).await {
             let Some(busy) = connection.take_up() else { return };
             // With a body behind the header, or a part of it, the bytes are needed to put them back.
@@ -39,15 +42,16 @@ impl Connections {
             let mut session = ServerSession::new_http1(stream);
             session.set_keepalive(Some(0));
             session.set_pipelined_prefix(read);
+            let parts = parts.now();
             let kept = match session.read_request().await {
                 Ok(true) if exchange::is_plain(session.req_header()) => {
-                    self.serve_plain(session, connection).await
+                    parts.serve_plain(session, connection).await
                 }
                 Ok(true) => self.serve_by_pingora(session, put_back, shutdown).await,
                 Ok(false) => None,
                 Err(error) => {
                     // What follows cannot be told from what could not be read.
-                    Box::pin(self.parts.refuse_unreadable(session, &error)).await;
+                    Box::pin(parts.refuse_unreadable(session, &error)).await;
                     None
                 }
             };
@@ -56,15 +60,6 @@ impl Connections {
             let Some(next) = kept.filter(|_| !connection.closes()) else { return };
             stream = next;
         }
-    }
-
-    /// Answers where the connection goes on, if it does.
-    async fn serve_plain(&self, mut session: ServerSession, connection: &Arc<Connection>) -> Option<Stream> {
-        let mut context = Context::new(self.parts.flow.clone(), connection.clone());
-        if !self.parts.plain(&mut session, &mut context).await {
-            return None;
-        }
-        Some(session.finish().await.ok()??.into_parts().0)
     }
 
     async fn serve_by_pingora(
@@ -84,6 +79,15 @@ impl Connections {
 }
 
 impl Parts {
+    /// Answers where the connection goes on, if it does.
+    async fn serve_plain(&self, mut session: ServerSession, connection: &Arc<Connection>) -> Option<Stream> {
+        let mut context = Context::new(self.flow.clone(), connection.clone());
+        if !self.plain(&mut session, &mut context).await {
+            return None;
+        }
+        Some(session.finish().await.ok()??.into_parts().0)
+    }
+
     /// Serves a plain request; answers whether the connection can go on.
     async fn plain(&self, session: &mut ServerSession, context: &mut Context) -> bool {
         self.begin(session, context);

@@ -24,6 +24,7 @@ use tokio::sync::watch;
 use crate::api::{self, PublicPaths};
 use crate::config::{self, Config};
 use crate::gateway::{self, Connections, Flow, OwnPaths, Parts, Settings, Upstream, Upstreams};
+use crate::live::Live;
 
 use super::ServerError;
 use super::build::{Rooms, State, listen};
@@ -79,7 +80,8 @@ pub(super) fn spawn(
         ..ServerConf::default()
     };
     let parts = parts(config, state, rooms, upstreams, flow);
-    let connections = Connections::new(parts, &Arc::new(conf), config.server.keepalive_timeout);
+    let connections =
+        Connections::new(Arc::new(Live::new(parts)), &Arc::new(conf), config.server.keepalive_timeout);
     let mut service = Service::new("proxy".to_owned(), connections);
     let mut bound = Fds::new();
     let runtime = runtime(threads)?;

@@ -26,6 +26,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("problem", 1),
     ("clock", 1),
     ("csv", 1),
+    ("live", 1),
     ("news", 1),
     ("priority", 1),
     ("seal", 1),
