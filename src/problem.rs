@@ -49,9 +49,11 @@ codes! {
     FeatureNotIncluded "feature_not_included" 403 "The tier does not include this feature",
     SubscriptionPaused "subscription_paused" 403 "The subscription is paused",
     CustomerBlocked "customer_blocked" 403 "The customer is blocked",
+    ScopeMissing "scope_missing" 403 "The key or token may not do this",
     RouteNotFound "route_not_found" 404 "There is no such route",
     NotFound "not_found" 404 "There is no such resource",
     MethodNotAllowed "method_not_allowed" 405 "The method is not allowed here",
+    RequestTimeout "request_timeout" 408 "The request did not come in time",
     AlreadySubscribed "already_subscribed" 409 "There is a subscription already",
     Conflict "conflict" 409 "The request does not fit the current state",
     BodyTooLarge "body_too_large" 413 "The body is too large",
@@ -104,6 +106,21 @@ impl Problem {
 
     pub fn status(&self) -> u16 {
         self.code.status()
+    }
+
+    /// The status that a client of gRPC is told.
+    pub fn grpc_status(&self) -> u8 {
+        match self.status() {
+            400 | 414 | 415 | 422 => 3, // INVALID_ARGUMENT
+            401 => 16,                  // UNAUTHENTICATED
+            402 | 413 | 429 | 431 => 8, // RESOURCE_EXHAUSTED
+            403 => 7,                   // PERMISSION_DENIED
+            404 | 405 => 12,            // UNIMPLEMENTED
+            408 | 504 => 4,             // DEADLINE_EXCEEDED
+            409 => 10,                  // ABORTED
+            502 | 503 => 14,            // UNAVAILABLE
+            _ => 13,                    // INTERNAL
+        }
     }
 
     pub fn status_code(&self) -> StatusCode {
@@ -164,5 +181,14 @@ mod tests {
     #[test]
     fn a_code_knows_its_place_in_the_list() {
         assert!(Code::ALL.iter().enumerate().all(|(at, code)| code.index() == at));
+    }
+
+    #[test]
+    fn only_our_own_faults_are_internal_to_grpc() {
+        let internal = Code::ALL.iter().filter(|code| Problem::new(**code, "").grpc_status() == 13);
+        assert_eq!(internal.map(|code| code.as_str()).collect::<Vec<_>>(), ["internal"]);
+        let status = |code| Problem::new(code, "").grpc_status();
+        assert_eq!((status(Code::TokenMissing), status(Code::QuotaExceeded)), (16, 8));
+        assert_eq!((status(Code::FeatureNotIncluded), status(Code::UpstreamFailed)), (7, 14));
     }
 }
