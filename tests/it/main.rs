@@ -18,6 +18,7 @@
 //! - [`reconcile`] what Stripe holds, against what it should hold
 //! - [`recovery`] what a start makes of what the last run left
 //! - [`threads`] who gives way to whom
+//! - [`upstreams`] servers behind the gateway that are not ours
 
 mod admin;
 mod billing;
@@ -35,4 +36,5 @@ mod reconcile;
 mod recovery;
 mod sync;
 mod threads;
+mod upstreams;
 mod webhooks;

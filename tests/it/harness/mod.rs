@@ -4,6 +4,7 @@
 //! the outbox flushed and then compares what clients saw, the ledger, the store and Stripe's meters. A world
 //! that is dropped without it fails the test.
 
+mod authority;
 pub mod books;
 mod command;
 pub mod config;
@@ -12,6 +13,7 @@ mod dice;
 mod gateway;
 pub mod listener;
 mod load;
+mod nginx;
 mod page;
 mod road;
 mod room;
@@ -25,6 +27,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub use authority::Authority;
 pub use books::let_pauses_pass;
 pub use command::{Ended, tollgate};
 pub use config::{ADMIN_TOKEN, SECRET, WEBHOOK_SECRET, free_address};
@@ -33,6 +36,7 @@ pub use dice::{Dice, setting};
 pub use gateway::Gateway;
 pub use listener::Listener;
 pub use load::Load;
+pub use nginx::Nginx;
 pub use page::CheckoutPage;
 pub use room::{Room, Sizes, fill, make_room};
 pub use stripe::{Stripe, signature, unix_now};

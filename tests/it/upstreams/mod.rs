@@ -1,0 +1,3 @@
+//! Servers behind the gateway that are not ours.
+
+mod nginx;
