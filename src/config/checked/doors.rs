@@ -42,7 +42,7 @@ pub struct Tls {
 /// PEM, not looked into yet.
 #[derive(Clone, Debug)]
 pub struct Certificate {
-    pub certificate: Pem,
+    pub chain: Pem,
     pub private_key: Pem,
     /// In lower case: host names, or `*.` and a host name. Empty: those in the certificate.
     pub names: Vec<String>,
@@ -85,7 +85,7 @@ pub(super) fn check(server: &written::Server, found: &mut Findings) -> Doors {
     let addresses = |list: &At<Vec<At<SocketAddr>>>| list.value.iter().map(|address| address.value).collect();
     let except = doors.redirect_except.value.iter();
     Doors {
-        tls: doors.tls.get().and_then(|tls| check_tls(tls, found)),
+        tls: doors.tls.get().map(|tls| check_tls(tls, found)),
         h2c_listen: addresses(&doors.h2c_listen),
         plain_listen: addresses(&doors.plain_listen),
         redirect_listen: addresses(&doors.redirect_listen),
@@ -142,13 +142,13 @@ fn check_addresses(server: &written::Server, found: &mut Findings) {
     }
 }
 
-fn check_tls(tls: &written::Tls, found: &mut Findings) -> Option<Tls> {
+fn check_tls(tls: &written::Tls, found: &mut Findings) -> Tls {
     let alone = pair(&tls.certificate, &tls.private_key, &tls.place, found)
-        .map(|(certificate, private_key)| Certificate { certificate, private_key, names: Vec::new() });
+        .map(|(chain, private_key)| Certificate { chain, private_key, names: Vec::new() });
     let listed = tls.certificates.value.iter().filter_map(|listed| {
-        let written::Certificate { certificate, private_key, names } = &listed.value;
+        let written::Certificate { chain, private_key, names } = &listed.value;
         Some(Certificate {
-            certificate: certificate.get()?.clone(),
+            chain: chain.get()?.clone(),
             private_key: private_key.get()?.clone(),
             names: names.value.iter().map(|name| name.value.0.to_ascii_lowercase()).collect(),
         })
@@ -173,7 +173,7 @@ fn check_tls(tls: &written::Tls, found: &mut Findings) -> Option<Tls> {
         _ => {}
     }
     let min_version = tls.min_version.value;
-    Some(Tls { certificates, min_version, client_auth, client_ca: tls.client_ca.get().cloned() })
+    Tls { certificates, min_version, client_auth, client_ca: tls.client_ca.get().cloned() }
 }
 
 /// A certificate and its key, both or none.

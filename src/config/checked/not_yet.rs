@@ -88,11 +88,14 @@ fn descend(node: &Node, path: &[&str], at: &Place, found: &mut Findings) {
     let Some((name, rest)) = path.split_first() else { return value(at, found) };
     match &node.value {
         Value::Table(entries) => {
-            let meant = entries.iter().filter(|entry| *name == "*" || entry.name == *name);
-            meant.for_each(|entry| descend(&entry.node, rest, &entry.place, found));
+            for entry in entries.iter().filter(|entry| *name == "*" || entry.name == *name) {
+                descend(&entry.node, rest, &entry.place, found);
+            }
         }
         Value::List(list) if *name == "*" => {
-            list.iter().for_each(|node| descend(node, rest, &node.place, found));
+            for node in list {
+                descend(node, rest, &node.place, found);
+            }
         }
         _ => {}
     }

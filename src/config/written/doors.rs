@@ -131,7 +131,7 @@ impl Section for Tls {
 
 #[derive(Debug)]
 pub(crate) struct Certificate {
-    pub certificate: Given<Pem>,
+    pub chain: Given<Pem>,
     pub private_key: Given<Pem>,
     pub names: At<Vec<At<Text>>>,
 }
@@ -141,7 +141,7 @@ impl Section for Certificate {
 
     fn read_keys(keys: &mut Keys<'_, '_, '_>) -> Self {
         Self {
-            certificate: keys.required("certificate", "The chain in PEM, the own certificate first."),
+            chain: keys.required("certificate", "The chain in PEM, the own certificate first."),
             private_key: keys.required("private_key", "Its key in PEM."),
             names: keys.or("names", "Host names, or \"*.example.com\"; left out: those in it.", []),
         }

@@ -42,6 +42,7 @@ impl Section for Cors {
 
 /// A route's own, or none although all others have them.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one per route, never moved in bulk")]
 pub(crate) enum RouteCors {
     Off,
     Own(Cors),
