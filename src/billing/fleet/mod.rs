@@ -40,10 +40,11 @@ pub type Versions = (Vec<(FactsKey, Version)>, String);
 
 /// What is used of the fleet here.
 pub trait Meeting: Send + Sync {
+    /// `versions`: of those that these were made from, and the one above which the new one is.
     fn put<'a>(
         &'a self,
         key: &'a FactsKey,
-        known: Version,
+        versions: (Version, Version),
         expires_millis: i64,
         facts: &'a [u8],
     ) -> BoxFuture<'a, Result<Put, Away>>;
@@ -62,11 +63,11 @@ impl Meeting for Fleet {
     fn put<'a>(
         &'a self,
         key: &'a FactsKey,
-        known: Version,
+        versions: (Version, Version),
         expires_millis: i64,
         facts: &'a [u8],
     ) -> BoxFuture<'a, Result<Put, Away>> {
-        Box::pin(self.put_facts(key, known, expires_millis, facts))
+        Box::pin(self.put_facts(key, versions, expires_millis, facts))
     }
 
     fn read<'a>(&'a self, keys: &'a [FactsKey]) -> BoxFuture<'a, Result<Vec<Option<Told>>, Away>> {

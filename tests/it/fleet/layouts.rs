@@ -34,7 +34,8 @@ async fn do_the_rest(fleet: &Fleet) {
     for n in 0..40 {
         let name = format!("customer {n}");
         let key = FactsKey::Customer(name.as_str().into());
-        let put = fleet.put_facts(&key, Version::NONE, 0, b"facts").await.expect("facts are put");
+        let put =
+            fleet.put_facts(&key, (Version::NONE, Version::NONE), 0, b"facts").await.expect("facts are put");
         let tollgate::fleet::Put::Done(version) = put else { panic!("{put:?}") };
         expected.insert((name, version));
     }

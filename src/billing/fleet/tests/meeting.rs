@@ -40,6 +40,8 @@ pub struct Redis {
     pub lost_nodes: Vec<usize>,
     /// One in so many commands is lost, or its answer; 0: none.
     pub losses: u64,
+    /// No facts come so far.
+    pub puts_are_lost: bool,
     pub dice: Dice,
 }
 
@@ -79,7 +81,7 @@ impl Visitor {
 }
 
 impl Redis {
-    fn put(&mut self, key: &FactsKey, known: Version, facts: &[u8]) -> Put {
+    fn put(&mut self, key: &FactsKey, (known, least): (Version, Version), facts: &[u8]) -> Put {
         let name = format!("{key:?}");
         if let Some((_, stored, there)) = self.lying.facts.get(&name) {
             if there == facts {
@@ -89,8 +91,8 @@ impl Redis {
                 return Put::Other(version(*stored), there.clone().into());
             }
         }
-        // Redis's clock goes on, whatever it has lost.
-        self.last += 1;
+        // Redis's clock goes on, whatever it has lost; or it is another's.
+        self.last = self.last.max(u64::from_str_radix(&least.to_string(), 36).expect("digits")) + 1;
         self.lying.facts.insert(name, (key.clone(), self.last, facts.to_vec()));
         for hints in &mut self.hints {
             hints.push_back((key.clone(), version(self.last)));
@@ -103,13 +105,16 @@ impl Meeting for Visitor {
     fn put<'a>(
         &'a self,
         key: &'a FactsKey,
-        known: Version,
+        (known, least): (Version, Version),
         expires_millis: i64,
         facts: &'a [u8],
     ) -> BoxFuture<'a, Result<Put, Away>> {
         assert!(expires_millis > 0);
         Box::pin(async move {
-            let put = self.or_lost(|redis| redis.put(key, known, facts))?;
+            if self.redis().puts_are_lost {
+                return Err(Away);
+            }
+            let put = self.or_lost(|redis| redis.put(key, (known, least), facts))?;
             if let Put::Done(put) = put {
                 self.or_lost(|redis| {
                     redis.last += 1;

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{NOW, Node, world};
+use super::{NOW, Node, grant, world};
 use crate::domain::notice::NoticeKind;
 use crate::store::{EventFacts, InboxOutcome, InboxRow, NewNotice, Subscriber};
 
 fn event(id: &str, kind: &str) -> InboxRow {
-    let facts = EventFacts::default();
-    InboxRow { event_id: id.into(), kind: kind.into(), created: 0, facts, tries: 0, is_replayed: false }
+    let facts = EventFacts { tollgate_customer: Some("a".into()), ..EventFacts::default() };
+    InboxRow { event_id: id.into(), kind: kind.into(), created: *NOW, facts, tries: 0, is_replayed: false }
 }
 
 #[tokio::test]
@@ -18,6 +18,9 @@ async fn an_event_is_applied_by_one_node_unless_that_one_is_lost_or_redis_is() {
     let (paid, wrong) = (event("evt_1", "invoice.paid"), event("evt_2", "v1.billing.meter.no_meter_found"));
     assert_eq!(one.elsewhere(&paid).await, None);
     assert_eq!(one.elsewhere(&paid).await, None, "after a crash it is still this node's");
+    assert!(matches!(other.elsewhere(&paid).await, Some(InboxOutcome::Postponed { .. })));
+    let old = InboxRow { created: *NOW - 601, ..paid.clone() };
+    assert_eq!(other.elsewhere(&old).await, None, "whoever did it may not have come to say so");
     assert!(matches!(other.elsewhere(&paid).await, Some(InboxOutcome::Postponed { .. })));
     one.applied(&paid, &InboxOutcome::Failed { reason: String::new() }).await;
     assert_eq!(other.elsewhere(&paid).await, None, "another may try what failed");
@@ -30,6 +33,26 @@ async fn an_event_is_applied_by_one_node_unless_that_one_is_lost_or_redis_is() {
     assert_eq!(other.elsewhere(&wrong).await, None, "each looks for its own rows");
     redis.lock().expect("whole").losses = 1;
     assert_eq!(other.elsewhere(&paid).await, None);
+}
+
+#[tokio::test]
+async fn an_event_is_done_once_the_fleet_has_what_it_brought() {
+    let (redis, nodes) = world(2, 0).await;
+    let (one, other, paid) = (&nodes[0], &nodes[1].facts, event("evt_1", "invoice.paid"));
+    assert_eq!(one.facts.elsewhere(&paid).await, None);
+    let number = one.number("a", *NOW).await;
+    grant(one.store(), number, "invoice:in_1", *NOW).await;
+    redis.lock().expect("whole").puts_are_lost = true;
+    one.facts.applied(&paid, &InboxOutcome::Done { effects: Vec::new() }).await;
+    redis.lock().expect("whole").puts_are_lost = false;
+    // Its machine does not come back: whoever reads the event at Stripe applies it.
+    redis.lock().expect("whole").lost_nodes.push(0);
+    assert_eq!(other.elsewhere(&paid).await, None);
+    one.facts.applied(&paid, &InboxOutcome::Done { effects: Vec::new() }).await;
+    assert!(matches!(other.elsewhere(&paid).await, Some(InboxOutcome::Done { .. })));
+    other.compare_all().await.expect("compares");
+    assert_eq!(nodes[1].known().await, one.known().await, "it was put before");
+    assert_eq!(one.known().await.len(), 2);
 }
 
 #[tokio::test]
