@@ -20,6 +20,7 @@ use tokio::sync::Mutex;
 
 use crate::fleet::Away;
 use crate::fleet::copy::{Changes, Copies, Written};
+use crate::metrics::METRICS;
 use crate::store::{Store, StoreError, UnsentRow};
 
 use super::fence::{fenced_rows, row_field, row_text, texts, total_field_of};
@@ -150,13 +151,14 @@ impl Copier {
     async fn copy_all(&self, known: &mut Known, now: i64) -> Result<(), CopyError> {
         self.learn(known, now).await?;
         let unsent = self.store.unsent(MOST).await?;
-        if unsent.is_cut && !known.told_of_cut {
+        METRICS.fleet_uncopied.set(i64::try_from(unsent.left_out).unwrap_or(i64::MAX));
+        if unsent.left_out > 0 && !known.told_of_cut {
             tracing::warn!(
-                most = MOST,
+                left_out = unsent.left_out,
                 "more usage is unsent than is copied for other nodes: Stripe or Redis was away"
             );
         }
-        known.told_of_cut = unsent.is_cut;
+        known.told_of_cut = unsent.left_out > 0;
         let wanted = texts(&unsent, &self.options.identifier_prefix, &self.options.event_names, now);
         let removed = known.fields.keys().filter(|field| !wanted.contains_key(*field)).cloned();
         let mut removed: Vec<String> = removed.collect();

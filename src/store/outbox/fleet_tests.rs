@@ -246,6 +246,22 @@ async fn fenced_names(store: &Store) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn what_a_copy_has_no_room_for_is_counted() {
+    let books = Books::new().await;
+    for (at, start) in (1..).zip([NOW - 40, NOW - 30, NOW - 20]) {
+        books.fold(TotalKey { period_start: start, ..TOTAL }, 5, at);
+    }
+    let left_out = async |limit| {
+        let unsent = books.store.unsent(limit).await.expect("reads");
+        (unsent.rows.len() + unsent.totals.len(), unsent.left_out)
+    };
+    assert_eq!(left_out(4).await, (4, 0));
+    assert_eq!(left_out(3).await, (3, 1));
+    books.seal().await;
+    assert_eq!(left_out(1).await, (1, 3), "rows as well");
+}
+
+#[tokio::test]
 async fn what_a_taker_hears_is_certain_only_where_nobody_tried_before_it() {
     for (inherited, answer) in [(false, TakenAnswer::Known), (true, TakenAnswer::Unclear)] {
         let books = Books::new().await;

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::billing::fleet::{Meeting, Told, Versions};
-use crate::fleet::{Away, Claim, ClaimState, FactsKey, LinkState, News, Put, Version};
+use crate::fleet::{Away, Claim, ClaimState, FactsKey, LinkState, News, Put, Report, Version};
 
 /// A generator that gives the same for the same seed.
 pub struct Dice(pub u64);
@@ -38,6 +38,7 @@ pub struct Redis {
     pub hints: Vec<VecDeque<(FactsKey, Version)>>,
     pub claims: HashMap<String, (usize, bool)>,
     pub lost_nodes: Vec<usize>,
+    pub reports: Vec<Report>,
     /// One in so many commands is lost, or its answer; 0: none.
     pub losses: u64,
     /// No facts come so far.
@@ -202,5 +203,18 @@ impl Meeting for Visitor {
 
     fn unclaim<'a>(&'a self, what: &'a str) -> BoxFuture<'a, Result<(), Away>> {
         Box::pin(async move { self.or_lost(|redis| _ = redis.claims.remove(what)) })
+    }
+
+    fn reports(&self) -> BoxFuture<'_, Result<Vec<Report>, Away>> {
+        Box::pin(async move { self.or_lost(|redis| redis.reports.clone()) })
+    }
+
+    fn name_reports<'a>(&'a self, new: &'a [Report], old: &'a [Report]) -> BoxFuture<'a, Result<(), Away>> {
+        Box::pin(async move {
+            self.or_lost(|redis| {
+                redis.reports.extend_from_slice(new);
+                redis.reports.retain(|report| !old.contains(report));
+            })
+        })
     }
 }

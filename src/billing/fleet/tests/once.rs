@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{NOW, Node, grant, world};
 use crate::domain::notice::NoticeKind;
-use crate::store::{EventFacts, InboxOutcome, InboxRow, NewNotice, Subscriber};
+use crate::fleet::Report;
+use crate::store::{EventFacts, InboxOutcome, InboxRow, NewEvent, NewNotice, Subscriber};
 
 fn event(id: &str, kind: &str) -> InboxRow {
     let facts = EventFacts { tollgate_customer: Some("a".into()), ..EventFacts::default() };
@@ -53,6 +54,43 @@ async fn an_event_is_done_once_the_fleet_has_what_it_brought() {
     other.compare_all().await.expect("compares");
     assert_eq!(nodes[1].known().await, one.known().await, "it was put before");
     assert_eq!(one.known().await.len(), 2);
+}
+
+#[tokio::test]
+async fn every_node_gets_the_reports_on_meter_events_that_one_has_got() {
+    let (redis, nodes) = world(3, 0).await;
+    let receive = async |node: &Node, id: &str, created: i64| {
+        let kind = "v1.billing.meter.error_report_triggered".to_owned();
+        let event = NewEvent { id: id.into(), kind, created, means_something: true, ..NewEvent::default() };
+        node.store().receive(event, *NOW).await.expect("stores");
+    };
+    receive(&nodes[0], "evt_1", *NOW - 60).await;
+    receive(&nodes[0], "evt_old", *NOW - 6 * 86_400).await;
+    receive(&nodes[1], "evt_2", *NOW - 50).await;
+    redis.lock().expect("whole").reports =
+        vec![Report { event: "evt_x".into(), kind: "invoice.paid".into(), created: *NOW }];
+    for round in 0..3 {
+        for node in &nodes {
+            node.facts.share_reports().await.expect("shares");
+            if round == 0 {
+                // Redis has lost it: it is named again.
+                redis.lock().expect("whole").reports.retain(|report| report.event == "evt_x");
+            }
+        }
+    }
+    for node in &nodes {
+        let due = node.store().due_events(*NOW + 9, 9).await.expect("reads");
+        let mut ids: Vec<_> =
+            due.iter().map(|event| &*event.event_id).filter(|id| *id != "evt_old").collect();
+        ids.sort_unstable();
+        assert_eq!(ids, ["evt_1", "evt_2"]);
+    }
+    let shown = redis.lock().expect("whole").reports.clone();
+    assert!(shown.iter().all(|report| report.event != "evt_old"), "{shown:?}");
+    redis.lock().expect("whole").reports.iter_mut().for_each(|report| report.created -= 6 * 86_400);
+    nodes[2].facts.share_reports().await.expect("shares");
+    let left: Vec<_> = redis.lock().expect("whole").reports.iter().map(|report| report.created).collect();
+    assert!(left.iter().all(|created| *created > *NOW - 86_400), "what all have read is not named for ever");
 }
 
 #[tokio::test]
