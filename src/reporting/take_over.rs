@@ -105,7 +105,7 @@ impl TakeOver {
         Ok(())
     }
 
-    /// Tells the lost node what Stripe has answered.
+    /// Tells the lost node what Stripe has answered; what names somebody who was erased is told anew without.
     async fn tell(&self, fence: &FenceRow, was_sent: bool) -> Result<(), TakeOverError> {
         let (answers, all) = self.store.taken_answers(fence).await?;
         let is_sent = all && fence.is_whole;
@@ -113,7 +113,8 @@ impl TakeOver {
         if told == fence.told && was_sent == is_sent {
             return Ok(());
         }
-        let fields = answer_fields(&answers);
+        let mut fields = answer_fields(&answers);
+        fields.extend(self.store.nameless_fields(fence.id).await?);
         self.copies.note_answers(fence.slot, fence.at_millis, &fields, is_sent).await?;
         Ok(self.store.note_told(fence.id, told).await?)
     }

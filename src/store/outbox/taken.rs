@@ -120,6 +120,19 @@ impl Store {
         .await
     }
 
+    /// Of these, those that name nobody any more: who used them is erased.
+    pub async fn nameless_fields(&self, fence: i64) -> Result<Vec<(String, String)>> {
+        self.scan(move |db| {
+            let mut query = db.prepare_cached(
+                "SELECT field, body FROM fenced
+                 WHERE fence = ?1 AND iif(json_valid(body), body ->> '$.c', '') LIKE 'erased %'",
+            )?;
+            let fields = query.query_map([fence], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            Ok(fields.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+
     /// The answers to a fence's rows so far, and whether all have one.
     pub async fn taken_answers(&self, fence: &FenceRow) -> Result<(Vec<(String, TakenAnswer)>, bool)> {
         let (id, inherited) = (fence.id, fence.inherited);
