@@ -1,5 +1,5 @@
-//! Stripe's reports on meter events that it found wrong. A webhook brings one to one node, and each node looks in it for
-//! its own rows: so they are named here, for some days, until all have read them.
+//! Stripe's reports on meter events that it found wrong. A webhook brings one to one node, and each node looks in it
+//! for its own rows: so they are named here, for some days, until all have read them.
 
 use std::time::Duration;
 

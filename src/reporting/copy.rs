@@ -3,8 +3,8 @@
 //! # What it promises
 //!
 //! - **Nothing is sent before it is in the copy.** So whoever takes this node over sends the same rows under the same
-//!   identifiers, and Stripe counts each once. While Redis is away what is in the copy already is sent on, for 22 hours;
-//!   the rest waits.
+//!   identifiers, and Stripe counts each once. While Redis is away what is in the copy already is sent on, for
+//!   22 hours; the rest waits.
 //! - Once the node is fenced nothing more gets into the copy, until it has reckoned with the fence.
 //! - Usage that is in no row yet is in the copy at most a second after it has been folded; up to [`MOST`] totals and
 //!   as many rows, those of the periods that end first.

@@ -28,8 +28,8 @@ const GROUP: usize = 256;
 /// Calls begin within this time of a pass. What is left is put back, behind what others have waiting: neither a slow
 /// Stripe nor one Stripe customer with thousands of rows keeps everybody's usage from being sealed and sent.
 const PASS_WITHIN: Duration = Duration::from_secs(10);
-/// A pass takes seconds: what is left of one that began an hour ago is asked for anew. The machine stood still, and in a
-/// fleet another node may have sent it meanwhile.
+/// A pass takes seconds: what is left of one that began an hour ago is asked for anew. The machine stood still, and
+/// in a fleet another node may have sent it meanwhile.
 const PASS_IS_OLD_SECONDS: i64 = 3_600;
 /// A row that was never tried, of which Stripe says that it knows its name: another node may have sent it, and its
 /// fence is waited for through so many tries, some of them hours apart.
