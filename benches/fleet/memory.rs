@@ -99,7 +99,7 @@ async fn put_facts(fleet: &Fleet, customers: impl Iterator<Item = u64>) {
     let facts = [b'x'; FACTS];
     let customers: Vec<FactsKey> = customers.map(|number| FactsKey::Customer(name(number))).collect();
     for some in customers.chunks(128) {
-        let put = some.iter().map(|key| fleet.put_facts(key, Version::NONE, 0, &facts));
+        let put = some.iter().map(|key| fleet.put_facts(key, (Version::NONE, Version::NONE), 0, &facts));
         for put in futures_util::future::join_all(put).await {
             put.expect("Redis is there");
         }

@@ -14,6 +14,7 @@ mod keys;
 mod lease;
 mod link;
 mod members;
+mod reports;
 mod scripts;
 mod servers;
 mod signals;
@@ -47,6 +48,7 @@ pub use ask::{Answer, Question};
 pub use claims::{Claim, ClaimState};
 pub use facts::{FactsKey, News, Put};
 pub use members::{JoinError, Member};
+pub use reports::Report;
 pub use signals::{Generation, Rejoin};
 pub use words::{Words, lot_code};
 

@@ -136,7 +136,8 @@ async fn who_is_behind_is_told_the_facts_and_lent_nothing() {
     node.lent("acme", [0, 0, 5, 5, 100]).await;
     let facts: Vec<u8> = (0..=255).cycle().take(500).collect();
     let key = FactsKey::Customer("acme".into());
-    let put = node.fleet.put_facts(&key, Version::NONE, 0, &facts).await.expect("Redis is there");
+    let put =
+        node.fleet.put_facts(&key, (Version::NONE, Version::NONE), 0, &facts).await.expect("Redis is there");
     let Put::Done(version) = put else { panic!("{put:?}") };
 
     let behind = node.call("acme", seq(), [0, 5, 50, 50, 100]).await.expect("an answer");
@@ -158,7 +159,11 @@ async fn a_claim_under_older_terms_stops_lending_until_its_node_has_called() {
     let mut with_facts = Vec::new();
     for customer in ["acme", "idle"] {
         let key = FactsKey::Customer(customer.into());
-        let put = one.fleet.put_facts(&key, Version::NONE, 0, b"new").await.expect("Redis is there");
+        let put = one
+            .fleet
+            .put_facts(&key, (Version::NONE, Version::NONE), 0, b"new")
+            .await
+            .expect("Redis is there");
         let Put::Done(version) = put else { panic!("{put:?}") };
         let mut call = named(customer, seq(), [0, 0, 5, 5, 100]);
         call.version = version;
