@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use redis::Value;
 use tokio::sync::Notify;
 use tokio::time::sleep;
@@ -172,12 +173,15 @@ impl Fleet {
         }
     }
 
-    /// One bucket each time, so that an idle node finds out too; first one of which something is owed.
+    /// One bucket each time, so that an idle node finds out too, and those of which something is owed.
     async fn touch_next(&self) {
-        let next = || self.heart.touched.fetch_add(1, Ordering::Relaxed) % 16;
-        let bucket = self.owed().unwrap_or_else(next);
+        let next = self.heart.touched.fetch_add(1, Ordering::Relaxed) % 16;
+        let mut buckets = self.owed();
+        if !buckets.contains(&next) {
+            buckets.push(next);
+        }
         // The next heartbeat finds out whether Redis is away.
-        let _ = self.touch(bucket, false).await;
+        let _ = join_all(buckets.into_iter().map(|bucket| self.touch(bucket, false))).await;
     }
 
     async fn say(&self, what: &str, replaces: bool) -> Result<Heard, JoinError> {

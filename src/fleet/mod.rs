@@ -109,8 +109,8 @@ pub enum LinkState {
 
 /// Who settles calls.
 pub trait Lender: Send + Sync {
-    /// In the order of the calls.
-    fn settle(&self, calls: Vec<Named>) -> BoxFuture<'_, Result<Vec<Answered>, Away>>;
+    /// In the order of the calls, and each on its own: where one server of several is away, the others answer.
+    fn settle(&self, calls: Vec<Named>) -> BoxFuture<'_, Vec<Result<Answered, Away>>>;
     fn state(&self) -> LinkState;
     /// Live nodes as last seen, this one among them.
     fn nodes(&self) -> u32;

@@ -1,9 +1,11 @@
 //! This node as one of several: what it tells the others, what it hears of them, how it comes and goes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
+use futures_util::future::join_all;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -12,7 +14,7 @@ use crate::api::{AdminState, Others, answer_others};
 use crate::billing::fleet::{Facts, Meeting};
 use crate::clock;
 use crate::config::{self, Config, OnRedisLoss};
-use crate::customers::fleet::{Leases, NotPutBack, Options as LeaseOptions};
+use crate::customers::fleet::{Leases, Options as LeaseOptions};
 use crate::customers::{Customers, Reached};
 use crate::fleet::{Address, Fleet, Generation, JoinError, Layout, LinkState, Options, Words};
 use crate::metrics::METRICS;
@@ -25,8 +27,9 @@ use super::build::State;
 const SETTLES_WITHIN: Duration = Duration::from_secs(5);
 /// At the end, for what is given back and said.
 const LEAVES_WITHIN: Duration = Duration::from_secs(1);
-/// Between two tries to put back what Redis has lost.
+/// Between two tries to tell what has changed while Redis was away, and so many are made.
 const RETRY: Duration = Duration::from_millis(100);
+const TELLS: u32 = 20;
 
 /// This node among others.
 #[derive(Clone)]
@@ -160,33 +163,50 @@ impl Member {
                     if let Some(lost) = self.fleet.next_loss().now_or_never() {
                         self.put_back_all(lost, &customers).await;
                     }
-                    if self.leases.tick(false, clock::now()).await {
-                        self.fleet.rejoined(back);
-                    }
+                    self.tell_all().await;
+                    self.fleet.rejoined(back);
                 }
             }
         }
     }
 
+    /// Tells what has changed. What is not heard for long, as where one server of a Cluster is away, the ticks go on
+    /// telling: the node is back without it.
+    async fn tell_all(&self) {
+        for _ in 0..TELLS {
+            let is_away = *self.fleet.states().borrow() == LinkState::Away;
+            if is_away || self.leases.tick(false, clock::now()).await {
+                return;
+            }
+            sleep(RETRY).await;
+        }
+    }
+
+    /// What cannot be put back now is owed: the heart asks for it again once its bucket answers.
     async fn put_back_all(&self, first: Generation, customers: &Customers) {
         let mut lost = vec![first];
         while let Some(more) = self.fleet.next_loss().now_or_never() {
             lost.push(more);
         }
-        let buckets: Vec<_> = lost.iter().map(|generation| generation.bucket).collect();
+        let buckets: BTreeSet<_> = lost.iter().map(|generation| generation.bucket).collect();
         let begun = Instant::now();
-        while let Err(why) = customers.put_back(&buckets, clock::now()).await {
-            // Where Redis is away as a whole it is asked for anew when it is back.
-            if matches!(why, NotPutBack::Away) && *self.fleet.states().borrow() == LinkState::Away {
-                return;
-            }
-            tracing::warn!(%why, "what Redis has lost is not put back yet");
-            sleep(RETRY).await;
+        let unheard = customers.put_back(&buckets, clock::now()).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "what Redis has lost is not put back yet");
+            buckets
+        });
+        let (owed, back): (Vec<_>, Vec<_>) =
+            lost.iter().partition(|generation| unheard.contains(&generation.bucket));
+        for generation in &owed {
+            self.fleet.owe(generation.bucket);
         }
-        let said = lost.iter().map(|generation| self.fleet.put_back(generation));
         // Lost again or away: it is asked for again.
-        let _ = futures_util::future::join_all(said).await;
-        tracing::info!(buckets = lost.len(), millis = begun.elapsed().as_millis(), "put_back");
+        let _ = join_all(back.iter().map(|generation| self.fleet.put_back(generation))).await;
+        tracing::info!(
+            buckets = back.len(),
+            owed = owed.len(),
+            millis = begun.elapsed().as_millis(),
+            "put_back"
+        );
     }
 }
 

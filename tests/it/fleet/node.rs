@@ -90,8 +90,11 @@ impl Node {
 
     /// One pool's call: used, keep, least and want of a limit.
     pub async fn call(&self, customer: &str, seq: u64, asks: [u64; 5]) -> Result<Answered, Away> {
-        let mut answers = self.fleet.settle(vec![named(customer, seq, asks)]).await?;
-        Ok(answers.remove(0))
+        self.settle(named(customer, seq, asks)).await
+    }
+
+    pub async fn settle(&self, call: Named) -> Result<Answered, Away> {
+        self.fleet.settle(vec![call]).await.remove(0)
     }
 
     /// The same again and again, until something is lent.
