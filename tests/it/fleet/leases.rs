@@ -115,6 +115,34 @@ async fn nothing_is_lent_until_all_have_put_back_what_redis_lost() {
 }
 
 #[tokio::test]
+async fn a_node_whose_calls_a_copy_lacks_says_so_however_far_the_others_have_come() {
+    let redis = Redis::start().await;
+    let one = Node::alone(&options(redis.address(), "one")).await.expect("a member");
+    let two = Node::join(redis.address(), "two").await;
+    for _ in 0..16 {
+        let lost = in_time("a new bucket", one.fleet.next_loss()).await;
+        assert!(one.fleet.put_back(&lost).await.expect("Redis is there"));
+    }
+    one.lent("acme", [0, 0, 1, 1, 100]).await;
+    let keys: Vec<String> = redis.ask(&["KEYS", "tg:{*}:c:acme"]).await;
+    let marker = keys[0].replace("c:acme", "g");
+    for key in [&keys[0], &marker] {
+        let _: bool = redis.ask(&["COPY", key, &format!("copy of {key}")]).await;
+    }
+    assert_eq!(one.lent("acme", [0, 1, 60, 60, 100]).await.held, 60);
+    for key in [&keys[0], &marker] {
+        let _: bool = redis.ask(&["COPY", &format!("copy of {key}"), key, "REPLACE"]).await;
+    }
+    for _ in 0..9 {
+        two.call("acme", seq(), [0, 0, 0, 0, 100]).await.expect("an answer");
+    }
+    let answer = one.call("acme", seq(), [0, 60, 70, 70, 100]).await.expect("an answer");
+    assert!(matches!(answer.settled, Settled::Lent { lends: false, .. }), "{answer:?}");
+    let lost = in_time("a loss", one.fleet.next_loss()).await;
+    assert_eq!(lost.bucket, tollgate::fleet::Fleet::bucket("acme"));
+}
+
+#[tokio::test]
 async fn what_could_not_be_put_back_is_asked_for_again() {
     let redis = Redis::start().await;
     let one = Node::alone(&options(redis.address(), "one")).await.expect("a member");
