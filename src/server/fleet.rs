@@ -282,7 +282,7 @@ pub(super) async fn must_stop(stops: Option<&mut mpsc::Receiver<JoinError>>) -> 
 fn words(config: &Config) -> Words {
     let catalogue = &config.catalogue;
     let meters = catalogue.meters.iter().map(|meter| &*meter.name);
-    Words::new(meters, catalogue.routes.iter().map(|route| &*route.pattern))
+    Words::new(meters, catalogue.routes.iter().map(|route| (&*route.pattern, &route.methods)))
 }
 
 fn address(redis: &config::Redis, authorities: Option<&str>) -> Address {

@@ -15,7 +15,7 @@ use crate::customers::reached::tell_marks;
 use crate::domain::account::{Account, Purpose};
 use crate::domain::lease::{Call, Settled};
 use crate::domain::usage::Now;
-use crate::fleet::{Answered, Away, Fleet, Named, Version};
+use crate::fleet::{Answered, Fleet, Named, Version};
 
 /// Calls that go to Redis together.
 const TOGETHER: usize = 64;
@@ -137,13 +137,12 @@ impl Leases {
         let calls = jobs.iter().map(|job| self.named(job)).collect();
         let answers = self.lender.settle(calls).await;
         for (job, answer) in jobs.into_iter().zip(answers) {
-            match answer {
-                Ok(answer) => self.learn_and_finish(job, answer),
-                Err(Away) => {
-                    unheard.insert(Fleet::bucket(&job.entry.name));
-                    self.finish(&job, None);
-                }
+            if let Ok(answer) = answer {
+                self.learn_and_finish(job, answer);
+                continue;
             }
+            unheard.insert(Fleet::bucket(&job.entry.name));
+            self.finish(&job, None);
         }
         unheard
     }

@@ -8,6 +8,7 @@ use smol_str::SmolStr;
 use tokio::task::JoinHandle;
 use tollgate::clock;
 use tollgate::domain::lease::{Ask, Call, Lent, Pool, Settled};
+use tollgate::domain::route::Methods;
 use tollgate::domain::units::MeterId;
 use tollgate::fleet::{
     Address, Answered, Away, Fleet, JoinError, Lender, LinkState, Named, Options, Version, Words,
@@ -145,7 +146,7 @@ pub fn named(customer: &str, seq: u64, [used, keep, least, want, limit]: [u64; 5
         customer: SmolStr::new(customer),
         version: Version::NONE,
         call,
-        words: Arc::new(Words::new(["calls"], ["/a"])),
+        words: Arc::new(Words::new(["calls"], [("/a", &Methods::All)])),
         lots: smallvec![],
         others: Box::default(),
     }
