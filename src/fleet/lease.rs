@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream;
 use redis::Value;
+use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::link::Lane;
@@ -31,6 +32,15 @@ pub(super) struct Marker {
     calls: i64,
     /// It could not be said that all is back: asked for again as soon as Redis answers.
     is_owed: bool,
+}
+
+/// What a node has seen of the lives of all buckets, for the next process on its ledger: it finds out what Redis has lost
+/// between the two.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lives {
+    slot: u32,
+    /// Of each bucket its marker, and the count of the last answer.
+    seen: [(String, i64); 16],
 }
 
 impl Lender for Fleet {
@@ -58,6 +68,19 @@ impl Fleet {
     /// The bucket of a customer: 0 to 15.
     pub fn bucket(customer: &str) -> u8 {
         keys::bucket(customer)
+    }
+
+    pub fn lives(&self) -> Lives {
+        let markers = lock(&self.markers).clone();
+        Lives { slot: self.slot, seen: markers.map(|marker| (marker.id.into(), marker.calls)) }
+    }
+
+    /// What an earlier process has seen; before this one joins. Another ledger's tells nothing.
+    pub fn remember(&self, lives: Lives) {
+        if lives.slot == self.slot {
+            let marker = |(id, calls): (String, i64)| Marker { id: id.into(), calls, is_owed: false };
+            *lock(&self.markers) = lives.seen.map(marker);
+        }
     }
 
     async fn settle_all(&self, calls: Vec<Named>) -> Vec<Result<Answered, Away>> {

@@ -46,6 +46,7 @@ pub use address::{Address, Layout};
 pub use ask::{Answer, Question};
 pub use claims::{Claim, ClaimState};
 pub use facts::{FactsKey, News, Put};
+pub use lease::Lives;
 pub use members::{JoinError, Member};
 pub use signals::{Generation, Rejoin};
 pub use words::{Words, lot_code};

@@ -19,6 +19,7 @@ use crate::customers::{Customers, Reached};
 use crate::fleet::{Address, Fleet, Generation, JoinError, Layout, LinkState, Options, Words};
 use crate::metrics::METRICS;
 use crate::reporting::{CopierOptions, LostMachines};
+use crate::store::Store;
 
 use super::ServerError;
 use super::build::State;
@@ -27,6 +28,9 @@ use super::build::State;
 const SETTLES_WITHIN: Duration = Duration::from_secs(5);
 /// At the end, for what is given back and said.
 const LEAVES_WITHIN: Duration = Duration::from_secs(1);
+/// Where the store keeps what was seen of Redis, and how often: behind that, a process that was killed finds out less.
+const LIVES: &str = "fleet_lives";
+const KEPT_EVERY: Duration = Duration::from_secs(5);
 /// Between two tries to tell what has changed while Redis was away, and so many are made.
 const RETRY: Duration = Duration::from_millis(100);
 const TELLS: u32 = 20;
@@ -36,6 +40,7 @@ const TELLS: u32 = 20;
 pub(super) struct Member {
     pub fleet: Arc<Fleet>,
     pub leases: Arc<Leases>,
+    store: Arc<Store>,
     publish_interval: Duration,
     take_over_after: Duration,
     /// Whether it may serve where Redis cannot be asked.
@@ -55,6 +60,9 @@ impl Member {
             ledger: state.ledger_id.to_string(),
         };
         let fleet = Fleet::new(&options).map_err(|error| ServerError::Redis(error.to_string()))?;
+        if let Some(lives) = runtime.block_on(state.store.mark(LIVES))? {
+            fleet.remember(lives);
+        }
         let fleet = Arc::new(fleet);
         match runtime.block_on(fleet.join()) {
             Ok(()) => {}
@@ -72,6 +80,7 @@ impl Member {
         Ok(Some(Self {
             fleet,
             leases,
+            store: state.store.clone(),
             publish_interval: written.publish_interval,
             take_over_after: written.take_over_after,
             degrades,
@@ -137,13 +146,25 @@ impl Member {
         if !matches!(runtime.block_on(left), Ok(Ok(()))) {
             tracing::warn!("the fleet was not told that this node has left: it finds out in seconds");
         }
+        runtime.block_on(self.keep_lives());
+    }
+
+    /// For the next process on this ledger.
+    async fn keep_lives(&self) {
+        if let Err(error) = self.store.set_mark(LIVES, Some(&self.fleet.lives())).await {
+            tracing::warn!(%error, "what was seen of Redis is not kept: a loss over a restart may not be found out");
+        }
     }
 
     /// Tells what has changed, for ever.
     async fn tell(self) {
-        let mut told = Instant::now();
+        let (mut told, mut kept) = (Instant::now(), Instant::now());
         loop {
             sleep(self.publish_interval).await;
+            if kept.elapsed() >= KEPT_EVERY {
+                self.keep_lives().await;
+                kept = Instant::now();
+            }
             let begun = Instant::now();
             let is_linked = matches!(*self.fleet.states().borrow(), LinkState::Here | LinkState::Rejoining);
             if is_linked && self.leases.tick(self.fleet.is_deaf(), clock::now()).await {

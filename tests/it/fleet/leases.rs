@@ -143,6 +143,35 @@ async fn a_node_whose_calls_a_copy_lacks_says_so_however_far_the_others_have_com
 }
 
 #[tokio::test]
+async fn a_node_that_starts_again_finds_out_that_an_older_copy_has_taken_the_place_of_what_it_knew() {
+    let redis = Redis::start().await;
+    let options = options(redis.address(), "one");
+    let one = Node::with(&options).await.expect("a member");
+    one.lent("acme", [0, 0, 1, 1, 100]).await;
+    let keys: Vec<String> = redis.ask(&["KEYS", "tg:{*}:c:acme"]).await;
+    let marker = keys[0].replace("c:acme", "g");
+    let _: bool = redis.ask(&["COPY", &marker, "a copy"]).await;
+    assert_eq!(one.lent("acme", [9, 9, 9, 9, 100]).await.held, 9);
+    let lives = one.fleet.lives();
+    one.fleet.leave().await.expect("the last word");
+    one.crash();
+    let _: bool = redis.ask(&["COPY", "a copy", &marker, "REPLACE"]).await;
+
+    let again = tollgate::fleet::Fleet::new(&options).expect("an address");
+    again.remember(lives.clone());
+    again.join().await.expect("a member");
+    let lost = in_time("a loss", again.next_loss()).await;
+    assert_eq!(lost.bucket, tollgate::fleet::Fleet::bucket("acme"));
+    fails_within(Duration::from_millis(50), again.next_loss()).await;
+
+    let other = tollgate::fleet::Options { ledger: "0".repeat(32), ..options };
+    let other = tollgate::fleet::Fleet::new(&other).expect("an address");
+    let unknown = other.lives();
+    other.remember(lives);
+    assert_eq!(other.lives(), unknown, "it is another ledger's");
+}
+
+#[tokio::test]
 async fn what_could_not_be_put_back_is_asked_for_again() {
     let redis = Redis::start().await;
     let one = Node::alone(&options(redis.address(), "one")).await.expect("a member");
