@@ -359,6 +359,24 @@ fn same_others(answered: &Answered, expected: &[(u32, Entry)], what: &str) {
 }
 
 #[test]
+fn what_a_newcomer_takes_for_the_first_life_is_a_later_one_to_whoever_knows_better() {
+    let mut server = Server::start();
+    let marker = keys::marker(0);
+    let mut look = |slot: u32, seen: &str| {
+        let mut script = LEASE.key(marker.as_str());
+        script.arg(slot_text(slot)).arg(slot_text(slot)).arg(seen).arg(1).arg(0).arg(0);
+        server.run(&script);
+        let was_lost: String =
+            redis::cmd("HGET").arg(&marker).arg("l").query(&mut server.connection).expect("l");
+        was_lost
+    };
+    assert_eq!(look(5, "-"), "0");
+    assert_eq!(look(6, "-"), "0", "nobody knows another");
+    assert_eq!(look(7, "17000000000000000007"), "1", "what was lent in that life may still be spent");
+    assert_eq!(look(6, "-"), "1");
+}
+
+#[test]
 fn the_script_is_what_the_book_is() {
     let seeds = match std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()) {
         Some(seed) => seed..=seed,

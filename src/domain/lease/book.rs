@@ -129,6 +129,8 @@ impl Book {
                 Some(Marker { id, was_lost, born, calls: 0, last: BTreeMap::new(), back: BTreeSet::new() });
         }
         let marker = self.marker.as_mut().expect("made");
+        // To whoever came first it may have been the first.
+        marker.was_lost |= caller.seen.is_some_and(|(id, _)| id != marker.id);
         marker.calls += 1;
         marker.last.insert(caller.slot, marker.calls);
         (marker.id, marker.calls)

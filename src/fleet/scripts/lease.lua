@@ -16,6 +16,9 @@ if not marker[1] or is_old then
   redis.call('DEL', KEYS[1])
   redis.call('HSET', KEYS[1], 'i', marker[1], 'b', num(now), 'l', marker[4])
   redis.call('PUBLISH', 'tg:lost', KEYS[1])
+elseif seen > 0 and marker[1] ~= ARGV[3] and marker[4] == '0' then       -- to whoever came first it was the first
+  marker[4] = '1'
+  redis.call('HSET', KEYS[1], 'l', '1')
 end
 local count = redis.call('HINCRBY', KEYS[1], 'c', 1)
 redis.call('HSET', KEYS[1], 's' .. slot, count)
