@@ -34,8 +34,8 @@ pub(super) struct Marker {
     is_owed: bool,
 }
 
-/// What a node has seen of the lives of all buckets, for the next process on its ledger: it finds out what Redis has lost
-/// between the two.
+/// What a node has seen of the lives of all buckets, for the next process on its ledger: it finds out what Redis has
+/// lost between the two.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lives {
     slot: u32,

@@ -2,9 +2,9 @@
 //!
 //! One customer, up to 50 nodes, and in simulated time: requests, settlements, releases and undoings; calls that are
 //! lost, late or doubled, and so are their answers; recalls that nobody hears; nodes that crash, are cut off or never
-//! come back; a Redis that loses everything, or what was written last; terms that change. All follows from a seed. After
-//! each step no more may be used and in flight than the limit has, and at the end all of it must be there for whoever
-//! comes.
+//! come back; a Redis that loses everything, or what was written last; terms that change. All follows from a seed.
+//! After each step no more may be used and in flight than the limit has, and at the end all of it must be there for
+//! whoever comes.
 //!
 //! `SEEDS=100000 cargo test --lib lease::sim` runs more of them, `SEED=7` one.
 
