@@ -150,6 +150,7 @@ fn resolve(upstreams: &[config::Upstream]) -> Result<Vec<Upstream>, ServerError>
                 connect_timeout: upstream.connect_timeout,
                 read_timeout: upstream.read_timeout,
                 write_timeout: upstream.write_timeout,
+                idle_timeout: upstream.idle_timeout,
                 retries: upstream.retries,
             })
         })

@@ -16,6 +16,8 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     pub read_timeout: Duration,
     pub write_timeout: Duration,
+    /// Of WebSockets.
+    pub idle_timeout: Duration,
     /// Further tries of idempotent requests.
     pub retries: usize,
 }
@@ -38,6 +40,7 @@ fn upstream(named: &Named<written::Upstream>) -> Upstream {
         connect_timeout: upstream.connect_timeout.value.0,
         read_timeout: upstream.read_timeout.value.0,
         write_timeout: upstream.write_timeout.value.0,
+        idle_timeout: upstream.idle_timeout.value.0,
         retries: usize::try_from(upstream.retries.value.0).unwrap_or(usize::MAX),
     }
 }

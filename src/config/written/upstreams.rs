@@ -14,6 +14,7 @@ pub(crate) struct Upstream {
     pub connect_timeout: At<Span<1>>,
     pub read_timeout: At<Span<1>>,
     pub write_timeout: At<Span<1>>,
+    pub idle_timeout: At<Span<1>>,
     pub retries: At<Number<0, 10>>,
 }
 
@@ -26,6 +27,7 @@ impl Section for Upstream {
             connect_timeout: keys.or("connect_timeout", "How long connecting may take.", "1s"),
             read_timeout: keys.or("read_timeout", "How long the server may be silent.", "60s"),
             write_timeout: keys.or("write_timeout", "How long the server may refuse to read.", "60s"),
+            idle_timeout: keys.or("idle_timeout", "How long both sides of a WebSocket may be silent.", "5m"),
             retries: keys.or("retries", "Further tries when no connection can be made.", 1),
         }
     }
