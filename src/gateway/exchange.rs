@@ -159,7 +159,7 @@ impl Parts {
         Ok(request)
     }
 
-    /// Reads the answer, and writes it as it comes. Answers when its last piece came; that of a WebSocket's is its header.
+    /// Reads the answer, and writes it as it comes. Answers when its last piece came: the header, for a WebSocket.
     async fn answer_from(
         &self,
         upstream: &mut Client,
