@@ -70,8 +70,8 @@ impl Connections {
             Then::Next => Some(session.finish().await.ok()??.into_parts().0),
             Then::Close => None,
             Then::Pass(opened) => {
-                // The context stays: the gateway waits for it when it stops.
-                opened.pass(session).await;
+                // Rarely taken, and large. The context stays: the gateway waits for it when it stops.
+                Box::pin(opened.pass(session)).await;
                 None
             }
         }

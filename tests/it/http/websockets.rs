@@ -327,6 +327,7 @@ async fn who_asks_for_more_than_a_websocket_gets_an_answer_and_no_upgrade() {
         (format!("{websocket}\r\nhttp2-settings: AA"), ""),
         (format!("{websocket}\r\ncontent-length: 2"), "{}"),
         (websocket.replace("GET", "POST"), ""),
+        (websocket.clone(), "before the answer"),
     ] {
         let reply = world.wire().await.ask_with(&customer, &head, body).await;
         assert_eq!((reply.status, reply.charged()), (200, 2), "{head}");
