@@ -277,7 +277,8 @@ async fn what_the_api_says_with_its_101_arrives() {
     assert_eq!(wire.answer(&customer).await.status, 101);
     let (mut client, mut heard) = wire.into_stream();
     while !heard.ends_with(b"\x01first") {
-        assert!(client.read_buf(&mut heard).await.expect("it is open") > 0, "{heard:?}");
+        let read = timeout(PATIENCE, client.read_buf(&mut heard)).await.expect("it comes");
+        assert!(read.expect("it is open") > 0, "{heard:?}");
     }
     drop((client, api));
     world.finish().await;
