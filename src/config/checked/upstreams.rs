@@ -16,7 +16,7 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     pub read_timeout: Duration,
     pub write_timeout: Duration,
-    /// Of WebSockets.
+    /// How long both sides of a WebSocket may be silent.
     pub idle_timeout: Duration,
     /// Further tries of idempotent requests.
     pub retries: usize,

@@ -70,7 +70,6 @@ fn servers(address: SocketAddr) -> String {
 }
 
 /// The callback of the handshake: some paths have no WebSocket.
-#[expect(clippy::result_large_err, clippy::unnecessary_wraps, reason = "the library's callback")]
 fn agree(request: &Request, response: Response) -> Result<Response, ErrorResponse> {
     if request.uri().path() != CHAT {
         let mut refusal = ErrorResponse::new(None);
