@@ -1,6 +1,6 @@
 //! One connection's requests, one after the other.
 //!
-//! A header is read and parsed here, by pingora's session. A plain request is served at once, and so is one that opens a
+//! A header is read and parsed here, by pingora's session. A plain request is served at once, as is one that opens a
 //! WebSocket; any other is put back, as the bytes that it came in, and goes through pingora's proxy.
 
 use std::sync::{Arc, LazyLock};
