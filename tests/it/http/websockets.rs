@@ -176,17 +176,17 @@ async fn neither_direction_of_a_websocket_waits_for_the_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_websocket_is_cut_when_both_sides_are_silent_and_not_for_the_silence_of_one() {
     let mut api = Api::start().await;
-    let times = "read_timeout = \"200ms\"\nidle_timeout = \"1s\"\n[server]\nkeepalive_timeout = \"200ms\"";
+    let times = "read_timeout = \"200ms\"\nidle_timeout = \"1500ms\"\n[server]\nkeepalive_timeout = \"200ms\"";
     let world = api.world(times).await;
     let customer = world.customer("talker");
     let (mut client, mut server) = api.open(&world, &customer).await;
-    for _ in 0..8 {
-        sleep(Duration::from_millis(250)).await; // the client is silent for twice the time
+    for _ in 0..10 {
+        sleep(Duration::from_millis(300)).await; // the client is silent for twice the time
         say(&mut server, "news").await;
         assert_eq!(next_text(&mut client).await.as_deref(), Some("news"));
     }
-    for _ in 0..8 {
-        sleep(Duration::from_millis(250)).await; // and so is the API
+    for _ in 0..10 {
+        sleep(Duration::from_millis(300)).await; // and so is the API
         say(&mut client, "report").await;
         assert_eq!(next_text(&mut server).await.as_deref(), Some("report"));
     }
