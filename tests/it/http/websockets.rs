@@ -176,7 +176,8 @@ async fn neither_direction_of_a_websocket_waits_for_the_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_websocket_is_cut_when_both_sides_are_silent_and_not_for_the_silence_of_one() {
     let mut api = Api::start().await;
-    let times = "read_timeout = \"200ms\"\nidle_timeout = \"1500ms\"\n[server]\nkeepalive_timeout = \"200ms\"";
+    let times =
+        "read_timeout = \"200ms\"\nidle_timeout = \"1500ms\"\n[server]\nkeepalive_timeout = \"200ms\"";
     let world = api.world(times).await;
     let customer = world.customer("talker");
     let (mut client, mut server) = api.open(&world, &customer).await;
