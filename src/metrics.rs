@@ -169,6 +169,8 @@ metrics! {
     fleet_lease_calls: IntCounter = counter("fleet_lease_calls_total");
     /// Age of the newest totals shared with the fleet.
     fleet_lag_seconds: IntGauge = gauge("fleet_lag_seconds");
+    /// Meter events and totals that another node could not report if this one were lost.
+    fleet_uncopied: IntGauge = gauge("fleet_uncopied");
     /// Units by which ledger and Stripe differed at the last reconcile.
     reconcile_difference_units: IntGaugeVec = gauges("reconcile_difference_units", &["meter"]);
     /// Reloads of the configuration.

@@ -28,7 +28,7 @@ const DOCUMENTED_METRICS: &str = "
     webhooks_total webhook_duplicates_total webhook_seconds webhook_lag_seconds
     subscriptions tier_changes_total payments_total checkouts_total credits_total
     notices_total notices_pending
-    fleet_redis_up fleet_lease_calls_total fleet_lag_seconds
+    fleet_redis_up fleet_lease_calls_total fleet_lag_seconds fleet_uncopied
     reconcile_difference_units config_reload_total build_info
 ";
 

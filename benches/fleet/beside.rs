@@ -13,6 +13,7 @@ use tollgate::clock;
 use tollgate::customers::fleet::{Leases, Options};
 use tollgate::customers::{Customers, Denied};
 use tollgate::domain::idempotency::Limits;
+use tollgate::domain::route::Methods;
 use tollgate::fleet::{Fleet, Words};
 use tollgate::store::Store;
 
@@ -74,7 +75,7 @@ async fn leases() {
     let folder = tempfile::tempdir().expect("a folder");
     let fleet = member::join(&redis, "one").await;
     let options = Options { lease_wait: Duration::from_secs(5), degrades: false };
-    let words = Arc::new(Words::new(["api_calls"], ["/signals"]));
+    let words = Arc::new(Words::new(["api_calls"], [("/signals", &Methods::All)]));
     let leases = Leases::new(fleet.clone(), words, options);
     tokio::spawn(leases.clone().run());
     tokio::spawn(tick(leases.clone(), fleet));

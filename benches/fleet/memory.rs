@@ -8,6 +8,7 @@ use smol_str::SmolStr;
 use tokio::runtime::Runtime;
 use tollgate::clock;
 use tollgate::domain::lease::{Ask, Call, Pool};
+use tollgate::domain::route::Methods;
 use tollgate::domain::units::MeterId;
 use tollgate::fleet::{FactsKey, Fleet, Lender, Named, Version, Words};
 
@@ -56,11 +57,11 @@ async fn measure(customers: u64) {
 
 /// Each customer has used some units of one meter here, and holds some more.
 async fn state(fleet: &Fleet, customers: u64) {
-    let words = Arc::new(Words::new(["api_calls"], ["/signals"]));
+    let words = Arc::new(Words::new(["api_calls"], [("/signals", &Methods::All)]));
     let numbers: Vec<u64> = (0..customers).collect();
     for numbers in numbers.chunks(TOGETHER) {
         let calls = numbers.iter().map(|number| call(*number, &words)).collect();
-        fleet.settle(calls).await.expect("Redis is there");
+        assert!(fleet.settle(calls).await.iter().all(Result::is_ok), "Redis is there");
     }
 }
 
@@ -99,7 +100,7 @@ async fn put_facts(fleet: &Fleet, customers: impl Iterator<Item = u64>) {
     let facts = [b'x'; FACTS];
     let customers: Vec<FactsKey> = customers.map(|number| FactsKey::Customer(name(number))).collect();
     for some in customers.chunks(128) {
-        let put = some.iter().map(|key| fleet.put_facts(key, Version::NONE, 0, &facts));
+        let put = some.iter().map(|key| fleet.put_facts(key, (Version::NONE, Version::NONE), 0, &facts));
         for put in futures_util::future::join_all(put).await {
             put.expect("Redis is there");
         }

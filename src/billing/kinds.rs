@@ -21,6 +21,10 @@ pub(super) enum About {
     MeterErrors,
 }
 
+/// The types of [`About::MeterErrors`].
+pub(super) const METER_ERRORS: [&str; 2] =
+    ["v1.billing.meter.error_report_triggered", "v1.billing.meter.no_meter_found"];
+
 const APPLIED: [(&str, About); 20] = [
     ("customer.created", About::Customer),
     ("customer.updated", About::Customer),
@@ -40,8 +44,8 @@ const APPLIED: [(&str, About); 20] = [
     ("payment_intent.succeeded", About::PaymentIntent),
     ("payment_intent.payment_failed", About::PaymentIntent),
     ("entitlements.active_entitlement_summary.updated", About::Entitlements),
-    ("v1.billing.meter.error_report_triggered", About::MeterErrors),
-    ("v1.billing.meter.no_meter_found", About::MeterErrors),
+    (METER_ERRORS[0], About::MeterErrors),
+    (METER_ERRORS[1], About::MeterErrors),
 ];
 
 pub(super) fn about(kind: &str) -> Option<About> {

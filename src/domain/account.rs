@@ -128,7 +128,7 @@ impl Account {
             return Err(Refusal::FeatureNotIncluded { feature });
         }
         let nanos = now.nanos();
-        let limited = |wait_nanos| Refusal::RateLimited { wait_nanos };
+        let limited = |wait_nanos| self.limited(route, key, wait_nanos, now);
         let by_tier = tier.rate.map(|rate| self.ask_rate(None, rate, nanos)).transpose().map_err(limited)?;
         let ask_route = |rate| self.ask_rate(Some(route.id), rate, nanos);
         let by_route = route.rate.map(ask_route).transpose().map_err(limited)?;
@@ -146,6 +146,17 @@ impl Account {
         }
         self.hold(&route.cost, key, role);
         Ok(Admitted { tier, key: key.filter(|_| role != Role::Unkeyed) })
+    }
+
+    #[cold]
+    fn limited(&self, route: &Route, key: Option<Digest>, wait_nanos: u64, now: Now) -> Refusal {
+        let limited = Refusal::RateLimited { wait_nanos };
+        let is_repeat = key.is_some_and(|key| self.role(key, now) == Role::Repeat);
+        let tier = self.terms.entitlement.tier_at(now.seconds());
+        match tier.filter(|_| !is_repeat && self.has_given_up_rates(route, now)) {
+            Some(tier) => self.ask_units(tier, &route.cost, now).err().unwrap_or(limited),
+            None => limited,
+        }
     }
 
     /// Turns reserved units into used ones of the window that holds `now`; nothing for a repeat.

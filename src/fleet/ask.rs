@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::lease::strange;
 use super::link::Lane;
-use super::{Away, Fleet, keys, values};
+use super::{Away, Fleet, keys, scripts, values};
 
 const WITHIN: Duration = Duration::from_secs(1);
 const KEPT_MILLIS: u64 = 10_000;
@@ -49,7 +49,10 @@ impl Fleet {
             pause = (pause * 2).min(LOOKS.1);
             for answer in self.take_answers(&id).await? {
                 missing.retain(|member| member.name != answer.node);
-                answers.push(answer);
+                // A node's first: its answer may have come twice.
+                if answers.iter().all(|known: &Answer| known.node != answer.node) {
+                    answers.push(answer);
+                }
             }
         }
         Ok(answers)
@@ -74,14 +77,9 @@ impl Fleet {
     }
 
     pub async fn answer(&self, question: &Question, body: &Value) -> Result<(), Away> {
-        let key = keys::answers(&question.id);
-        let mut push = redis::cmd("RPUSH");
-        push.arg(&key).arg(json!({ "node": self.name, "body": body }).to_string());
-        self.link.command(Lane::Whole, &push).await?;
-        let mut expire = redis::cmd("PEXPIRE");
-        expire.arg(&key).arg(KEPT_MILLIS);
-        self.link.command(Lane::Whole, &expire).await?;
-        Ok(())
+        let mut script = scripts::ANSWER.key(keys::answers(&question.id));
+        script.arg(json!({ "node": self.name, "body": body }).to_string()).arg(KEPT_MILLIS);
+        self.link.script(Lane::Whole, &script).await.map(drop)
     }
 }
 

@@ -16,7 +16,7 @@ use super::{Answered, Named, Version, Words, keys, values, wire};
 use crate::domain::lease::book::{Book, Caller, Entry};
 use crate::domain::lease::{Ask, Call, Pool, RateAsk};
 use crate::domain::rate::Rate;
-use crate::domain::route::RouteId;
+use crate::domain::route::{Methods, RouteId};
 use crate::domain::units::MeterId;
 use crate::domain::usage::Now;
 
@@ -91,6 +91,9 @@ impl Dice {
     }
 }
 
+/// Redis and the book as they were: keys with what they held, and the versions.
+type Copy = (Vec<(Vec<u8>, Vec<u8>)>, Book, HashMap<String, u64>);
+
 /// What others said, as the script has it and as the book has it.
 type Others = (Box<str>, Vec<(u32, Entry)>);
 
@@ -103,6 +106,7 @@ struct Game {
     /// All of one bucket.
     customers: Vec<String>,
     versions: HashMap<String, u64>,
+    copy: Option<Copy>,
     /// Markers by what the script calls them.
     markers: HashMap<String, u64>,
     seen_marker: HashMap<u32, (String, u64)>,
@@ -125,9 +129,10 @@ impl Game {
             dice: Dice(seed),
             server: Server::start(),
             book: Book::default(),
-            words: Arc::new(Words::new(["calls", "tokens"], ["/a"])),
+            words: Arc::new(Words::new(["calls", "tokens"], [("/a", &Methods::All)])),
             customers: names.filter(|name| keys::bucket(name) == bucket).take(3).collect(),
             versions: HashMap::new(),
+            copy: None,
             markers: HashMap::new(),
             seen_marker: HashMap::new(),
             seen_others: HashMap::new(),
@@ -216,6 +221,8 @@ impl Game {
             match self.dice.roll(60) {
                 0 => self.flush(),
                 1 => self.put(),
+                50..58 => self.copy = Some(self.copied()),
+                58 if self.dice.one_in(2) => self.fall_back(),
                 2..10 => self.put_back(),
                 _ => self.settle(step),
             }
@@ -228,6 +235,29 @@ impl Game {
             self.book.flush();
             self.versions.clear();
         }
+    }
+
+    fn copied(&mut self) -> Copy {
+        let connection = &mut self.server.connection;
+        let keys: Vec<Vec<u8>> = redis::cmd("KEYS").arg("*").query(connection).expect("keys");
+        let held = |key: Vec<u8>| {
+            let value = redis::cmd("DUMP").arg(&key).query(&mut self.server.connection).expect("a value");
+            (key, value)
+        };
+        (keys.into_iter().map(held).collect(), self.book.clone(), self.versions.clone())
+    }
+
+    /// As if a replica that is behind, or a backup, had taken the place of what there was.
+    fn fall_back(&mut self) {
+        let Some((held, book, versions)) = self.copy.clone() else { return };
+        self.server.command(&["FLUSHALL"]);
+        for (key, value) in held {
+            let mut restore = redis::cmd("RESTORE");
+            let restore = restore.arg(key).arg(0).arg(value);
+            let () = restore.query(&mut self.server.connection).expect("it is as it was");
+        }
+        self.book.fall_back(book);
+        self.versions = versions;
     }
 
     fn put(&mut self) {
@@ -258,11 +288,7 @@ impl Game {
     fn settle(&mut self, step: u64) {
         let (slot, customer) = (self.slot(), self.customer());
         let live: Vec<_> = SLOTS.into_iter().filter(|other| *other == slot || !self.dice.one_in(3)).collect();
-        let mut seen = self.seen_marker.get(&slot).cloned();
-        if self.dice.one_in(150) {
-            // As if an older copy of the data had come back.
-            seen = seen.map(|(marker, calls)| (marker, calls + 1_000));
-        }
+        let seen = self.seen_marker.get(&slot).cloned();
         let rest = [0, 0, 3][usize::try_from(self.dice.roll(3)).expect("it is small")];
         let rebuild = [0, 20, 100_000][usize::try_from(self.dice.roll(3)).expect("it is small")];
         let known = self.seen_others.get(&(slot, customer.clone())).cloned().unwrap_or_default();
@@ -330,6 +356,24 @@ fn same_others(answered: &Answered, expected: &[(u32, Entry)], what: &str) {
         assert_eq!((said_slot, sums), (slot_text(*slot).as_str(), expected), "{what}: {text}");
         assert_eq!(parts[0], keys::text::<8>(entry.seq), "{what}: {text}");
     }
+}
+
+#[test]
+fn what_a_newcomer_takes_for_the_first_life_is_a_later_one_to_whoever_knows_better() {
+    let mut server = Server::start();
+    let marker = keys::marker(0);
+    let mut look = |slot: u32, seen: &str| {
+        let mut script = LEASE.key(marker.as_str());
+        script.arg(slot_text(slot)).arg(slot_text(slot)).arg(seen).arg(1).arg(0).arg(0);
+        server.run(&script);
+        let was_lost: String =
+            redis::cmd("HGET").arg(&marker).arg("l").query(&mut server.connection).expect("l");
+        was_lost
+    };
+    assert_eq!(look(5, "-"), "0");
+    assert_eq!(look(6, "-"), "0", "nobody knows another");
+    assert_eq!(look(7, "17000000000000000007"), "1", "what was lent in that life may still be spent");
+    assert_eq!(look(6, "-"), "1");
 }
 
 #[test]

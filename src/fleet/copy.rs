@@ -99,6 +99,8 @@ pub trait Copies: Send + Sync {
     fn settle_fence(&self, at_millis: i64) -> BoxFuture<'_, Result<(), Away>>;
 
     fn lost_nodes(&self) -> Vec<LostNode>;
+    /// How long Redis has been there without a break, as this node sees it.
+    fn here_for(&self) -> Duration;
     /// Takes a lost node over. None: there is nothing, or somebody else has it.
     fn take_over(&self, slot: u32) -> BoxFuture<'_, Result<Option<Fence>, Away>>;
     fn fence(&self, slot: u32) -> BoxFuture<'_, Result<Option<FenceHead>, Away>>;
@@ -254,6 +256,10 @@ impl Copies for Fleet {
             .filter(|node| node.ledger != self.ledger)
             .map(|node| LostNode { slot: node.slot, ledger: node.ledger })
             .collect()
+    }
+
+    fn here_for(&self) -> Duration {
+        self.link.here_for()
     }
 
     fn take_over(&self, slot: u32) -> BoxFuture<'_, Result<Option<Fence>, Away>> {

@@ -53,17 +53,18 @@ pub struct News {
 }
 
 impl Fleet {
-    /// Puts facts that were made from those of version `known`. `expires_millis`: Redis may forget them then.
+    /// Puts facts that were made from those of version `known`; their own is above `least`, whatever Redis's clock says.
+    /// `expires_millis`: Redis may forget them then.
     pub async fn put_facts(
         &self,
         key: &FactsKey,
-        known: Version,
+        (known, least): (Version, Version),
         expires_millis: i64,
         facts: &[u8],
     ) -> Result<Put, Away> {
         let (bucket, name) = keys::facts(key);
         let mut script = scripts::PUT.key(&name);
-        script.arg(known.to_string()).arg(known.to_string()).arg(expires_millis.max(0));
+        script.arg(known.to_string()).arg(least.to_string()).arg(expires_millis.max(0));
         for piece in facts.chunks(PIECE) {
             script.arg(piece);
         }

@@ -108,6 +108,9 @@ pub(super) fn charged(customer: &str, key: Digest) -> (u8, String) {
     (bucket, format!("tg:{{{}}}:k:{customer}:{:032x}", tag(bucket), u128::from_be_bytes(key.0)))
 }
 
+/// Stripe's reports on meter events, by their events.
+pub(super) const REPORTS: &str = "tg:reports";
+
 pub(super) fn answers(question: &str) -> String {
     format!("tg:a:{question}")
 }

@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream;
 use redis::Value;
+use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::link::Lane;
@@ -33,8 +34,17 @@ pub(super) struct Marker {
     is_owed: bool,
 }
 
+/// What a node has seen of the lives of all buckets, for the next process on its ledger: it finds out what Redis has
+/// lost between the two.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lives {
+    slot: u32,
+    /// Of each bucket its marker, and the count of the last answer.
+    seen: [(String, i64); 16],
+}
+
 impl Lender for Fleet {
-    fn settle(&self, calls: Vec<Named>) -> BoxFuture<'_, Result<Vec<Answered>, Away>> {
+    fn settle(&self, calls: Vec<Named>) -> BoxFuture<'_, Vec<Result<Answered, Away>>> {
         Box::pin(self.settle_all(calls))
     }
 
@@ -60,7 +70,20 @@ impl Fleet {
         keys::bucket(customer)
     }
 
-    async fn settle_all(&self, calls: Vec<Named>) -> Result<Vec<Answered>, Away> {
+    pub fn lives(&self) -> Lives {
+        let markers = lock(&self.markers).clone();
+        Lives { slot: self.slot, seen: markers.map(|marker| (marker.id.into(), marker.calls)) }
+    }
+
+    /// What an earlier process has seen; before this one joins. Another ledger's tells nothing.
+    pub fn remember(&self, lives: Lives) {
+        if lives.slot == self.slot {
+            let marker = |(id, calls): (String, i64)| Marker { id: id.into(), calls, is_owed: false };
+            *lock(&self.markers) = lives.seen.map(marker);
+        }
+    }
+
+    async fn settle_all(&self, calls: Vec<Named>) -> Vec<Result<Answered, Away>> {
         let batches = batches(&calls);
         let live = self.live_slots();
         let mut each = Vec::with_capacity(batches.len());
@@ -68,14 +91,14 @@ impl Fleet {
             each.push(self.settle_batch(batch, &live));
         }
         let answers: Vec<_> = stream::iter(each).buffered(AT_ONCE).collect().await;
-        let mut placed: Vec<Option<Answered>> = Vec::new();
-        placed.resize_with(calls.len(), || None);
+        let mut placed: Vec<Result<Answered, Away>> = Vec::new();
+        placed.resize_with(calls.len(), || Err(Away));
         for (batch, answers) in batches.iter().zip(answers) {
-            for ((at, ..), answer) in batch.calls.iter().zip(answers?) {
-                placed[*at] = Some(answer);
+            for ((at, ..), answer) in batch.calls.iter().zip(answers.unwrap_or_default()) {
+                placed[*at] = Ok(answer);
             }
         }
-        placed.into_iter().collect::<Option<_>>().ok_or(Away)
+        placed
     }
 
     async fn settle_batch(&self, batch: &Batch<'_>, live: &str) -> Result<Vec<Answered>, Away> {
@@ -155,13 +178,16 @@ impl Fleet {
         Ok(is_back)
     }
 
-    fn owe(&self, bucket: u8) {
-        lock(&self.markers)[usize::from(bucket)].is_owed = true;
+    /// Not all that this node knows of the bucket could be put back: [`Fleet::next_loss`] says so again, once it
+    /// answers.
+    pub fn owe(&self, bucket: u8) {
+        lock(&self.markers)[usize::from(bucket % 16)].is_owed = true;
     }
 
-    /// A bucket of which it could not be said that all is back.
-    pub(super) fn owed(&self) -> Option<u8> {
-        (0..16).find(|bucket| lock(&self.markers)[usize::from(*bucket)].is_owed)
+    /// Buckets of which it could not be said that all is back.
+    pub(super) fn owed(&self) -> Vec<u8> {
+        let markers = lock(&self.markers);
+        (0..16).zip(&*markers).filter(|(_, marker)| marker.is_owed).map(|(bucket, _)| bucket).collect()
     }
 
     /// With commas; this node's is among them.

@@ -62,8 +62,9 @@ pub(super) struct Link {
     permits: Semaphore,
     late: AtomicU32,
     state: watch::Sender<LinkState>,
-    /// How often Redis has come.
+    /// How often Redis has come, and when it last did, in milliseconds since the start.
     turn: AtomicU64,
+    came: AtomicU64,
     pub(super) lost: Notify,
     /// Until when each bucket rests, in milliseconds since the start.
     resting: [AtomicU64; 16],
@@ -84,6 +85,7 @@ impl Link {
             late: AtomicU32::new(0),
             state: watch::Sender::new(LinkState::Unknown),
             turn: AtomicU64::new(0),
+            came: AtomicU64::new(0),
             lost: Notify::new(),
             resting: Default::default(),
             said: AtomicU64::new(0),
@@ -93,6 +95,16 @@ impl Link {
 
     pub(super) fn state(&self) -> LinkState {
         *self.state.borrow()
+    }
+
+    /// How long Redis has been there without a break.
+    pub(super) fn here_for(&self) -> Duration {
+        match self.state() {
+            LinkState::Here | LinkState::Rejoining => {
+                Duration::from_millis(self.millis().saturating_sub(self.came.load(Ordering::Relaxed)))
+            }
+            LinkState::Away | LinkState::Unknown => Duration::ZERO,
+        }
     }
 
     /// To wait for its changes.
@@ -172,6 +184,7 @@ impl Link {
             let is_new = !matches!(state, LinkState::Here | LinkState::Rejoining) && self.is_connected();
             if is_new {
                 *state = LinkState::Rejoining;
+                self.came.store(self.millis(), Ordering::Relaxed);
                 turn = Some(self.turn.fetch_add(1, Ordering::Relaxed) + 1);
             }
             is_new

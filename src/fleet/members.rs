@@ -1,17 +1,18 @@
 //! The nodes of the fleet: who is there, under which name and number. A heartbeat each half second says so; who has not
 //! been heard of for three seconds is gone, and nobody waits for it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
 
+use futures_util::future::join_all;
 use redis::Value;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::lease::{millis, strange};
 use super::link::{Failed, Lane};
-use super::{Away, Fleet, keys, scripts, values};
+use super::{Away, Fleet, keys, lock, scripts, values};
 use crate::clock;
 
 const BEAT: Duration = Duration::from_millis(500);
@@ -24,8 +25,11 @@ const LOOK: Duration = Duration::from_millis(1_200);
 const FORGOTTEN: Duration = Duration::from_hours(41 * 24);
 /// What the nodes say to each other through Redis. Nodes of two versions do not meet.
 const PROTOCOL: u32 = 1;
-/// The clock follows Redis's by no more than this each heartbeat, but for the first time.
+/// The clock follows Redis's by no more than this each heartbeat, but for the first time and where this machine's own
+/// has been set.
 const MOST_MOVED_NANOS: i64 = 10_000_000;
+/// A clock that went by so much more or less than time did between two heartbeats was set.
+const SET_BY: Duration = Duration::from_millis(100);
 
 /// A node, as last seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +43,8 @@ pub struct Member {
     pub seen_millis: i64,
     /// Neither gone nor left.
     pub is_live: bool,
+    /// Since when Redis has not known it, though it had not left.
+    forgotten_millis: Option<i64>,
 }
 
 /// Why a node cannot be a member; each says what to do.
@@ -65,10 +71,26 @@ pub enum JoinError {
 pub(super) struct Heart {
     /// The bucket that is looked at next.
     touched: AtomicU8,
-    has_time: AtomicBool,
+    /// This machine's clocks at the last beat.
+    clocks: Mutex<Option<(Instant, SystemTime)>>,
     has_left: AtomicBool,
     /// The next beat should not wait.
     pub(super) early: Notify,
+}
+
+impl Heart {
+    /// Whether this machine's clock has been set since the last beat, or there was none.
+    fn was_set(&self) -> bool {
+        let now = (Instant::now(), SystemTime::now());
+        let last = lock(&self.clocks).replace(now);
+        last.is_none_or(|last| was_set(now.0 - last.0, last.1, now.1))
+    }
+}
+
+/// Of a clock that showed one time and then another, so much later.
+fn was_set(passed: Duration, from: SystemTime, to: SystemTime) -> bool {
+    let went = to.duration_since(from).unwrap_or_default();
+    went.abs_diff(passed) > SET_BY
 }
 
 /// What came of saying something about this node.
@@ -172,12 +194,15 @@ impl Fleet {
         }
     }
 
-    /// One bucket each time, so that an idle node finds out too; first one of which something is owed.
+    /// One bucket each time, so that an idle node finds out too, and those of which something is owed.
     async fn touch_next(&self) {
-        let next = || self.heart.touched.fetch_add(1, Ordering::Relaxed) % 16;
-        let bucket = self.owed().unwrap_or_else(next);
+        let next = self.heart.touched.fetch_add(1, Ordering::Relaxed) % 16;
+        let mut buckets = self.owed();
+        if !buckets.contains(&next) {
+            buckets.push(next);
+        }
         // The next heartbeat finds out whether Redis is away.
-        let _ = self.touch(bucket, false).await;
+        let _ = join_all(buckets.into_iter().map(|bucket| self.touch(bucket, false))).await;
     }
 
     async fn say(&self, what: &str, replaces: bool) -> Result<Heard, JoinError> {
@@ -229,14 +254,15 @@ impl Fleet {
         let middle = sent + received.saturating_sub(sent) / 2;
         let behind = i128::from(micros) * 1_000 - i128::from(middle);
         let behind = i64::try_from(behind).unwrap_or_default();
-        let is_first = !self.heart.has_time.swap(true, Ordering::Relaxed);
-        clock::shift(if is_first { behind } else { behind.clamp(-MOST_MOVED_NANOS, MOST_MOVED_NANOS) });
+        let behind =
+            if self.heart.was_set() { behind } else { behind.clamp(-MOST_MOVED_NANOS, MOST_MOVED_NANOS) };
+        clock::shift(behind);
     }
 
     fn know(&self, now: i64, nodes: &[Value]) -> Option<()> {
-        let mut members: Vec<_> =
+        let told: Vec<_> =
             values::pairs(nodes).map(|(name, node)| member(name, node, now)).collect::<Option<_>>()?;
-        members.sort_by_key(|member| member.slot);
+        let members = with_forgotten(told, &self.members.load(), now);
         let mut live: Vec<_> = members.iter().filter(|m| m.is_live).map(|m| m.slot).collect();
         if !live.contains(&self.slot) {
             live.push(self.slot);
@@ -248,16 +274,73 @@ impl Fleet {
     }
 }
 
+/// Those whom Redis has lost, however long it was away, are waited for as any other: they may hold what they must put
+/// back before it is lent anew.
+fn with_forgotten(told: Vec<Member>, known: &[Member], now: i64) -> Vec<Member> {
+    let is_told = |known: &Member| told.iter().any(|it| it.slot == known.slot || it.ledger == known.ledger);
+    let forgotten = known.iter().filter(|known| known.is_live && !is_told(known)).map(|known| {
+        let since = known.forgotten_millis.unwrap_or(now);
+        Member { forgotten_millis: Some(since), is_live: now - since < gone(), ..known.clone() }
+    });
+    let mut members: Vec<_> = forgotten.filter(|member| member.is_live).collect();
+    members.extend(told);
+    members.sort_by_key(|member| member.slot);
+    members
+}
+
+fn gone() -> i64 {
+    i64::try_from(GONE.as_millis()).unwrap_or(i64::MAX)
+}
+
 fn member(name: &Value, node: &Value, now: i64) -> Option<Member> {
     let parts: Vec<_> = values::text(node)?.split(',').collect();
     let [slot, ledger, _process, seen, _protocol, state, ..] = parts.as_slice() else { return None };
     let seen_millis = seen.parse().ok()?;
-    let gone = i64::try_from(GONE.as_millis()).unwrap_or(i64::MAX);
     Some(Member {
         name: values::text(name)?.to_owned(),
         slot: keys::number(slot)?,
         ledger: (*ledger).to_owned(),
         seen_millis,
-        is_live: *state != "left" && now - seen_millis < gone,
+        is_live: *state != "left" && now - seen_millis < gone(),
+        forgotten_millis: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(slot: u32, is_live: bool) -> Member {
+        let (name, ledger) = (format!("node {slot}"), format!("{slot:032x}"));
+        Member { name, slot, ledger, seen_millis: 1_000, is_live, forgotten_millis: None }
+    }
+
+    fn live(members: &[Member]) -> Vec<u32> {
+        members.iter().filter(|member| member.is_live).map(|member| member.slot).collect()
+    }
+
+    #[test]
+    fn a_clock_that_was_set_is_told_from_one_that_goes() {
+        let (at, passed) = (SystemTime::UNIX_EPOCH + Duration::from_secs(9), Duration::from_millis(500));
+        assert!(!was_set(passed, at, at + passed));
+        assert!(!was_set(passed, at, at + passed + SET_BY) && !was_set(passed, at, at + passed - SET_BY));
+        assert!(was_set(passed, at, at + Duration::from_hours(1)));
+        assert!(was_set(passed, at, at - Duration::from_secs(1)));
+        assert!(was_set(passed, at, at + passed + SET_BY * 2));
+    }
+
+    #[test]
+    fn those_whom_redis_has_lost_are_waited_for_until_they_are_gone() {
+        let known = [member(1, true), member(2, true), member(3, false)];
+        let back = 60_000;
+        let first = with_forgotten(vec![member(1, true)], &known, back);
+        assert_eq!(live(&first), [1, 2], "it was away for long, and who had gone before is gone");
+        let again = with_forgotten(vec![member(1, true)], &first, back + gone() - 1);
+        assert_eq!(live(&again), [1, 2]);
+        let joined = with_forgotten(vec![member(1, true), member(2, true)], &again, back + 10_000);
+        assert_eq!(joined, [member(1, true), member(2, true)], "once it is told nothing is forgotten");
+        assert_eq!(live(&with_forgotten(vec![member(1, true)], &again, back + gone())), [1]);
+        let left = with_forgotten(vec![member(1, true), member(2, false)], &known, back);
+        assert_eq!(live(&left), [1], "who has left is not waited for");
+    }
 }

@@ -14,6 +14,7 @@ mod keys;
 mod lease;
 mod link;
 mod members;
+mod reports;
 mod scripts;
 mod servers;
 mod signals;
@@ -46,7 +47,9 @@ pub use address::{Address, Layout};
 pub use ask::{Answer, Question};
 pub use claims::{Claim, ClaimState};
 pub use facts::{FactsKey, News, Put};
+pub use lease::Lives;
 pub use members::{JoinError, Member};
+pub use reports::Report;
 pub use signals::{Generation, Rejoin};
 pub use words::{Words, lot_code};
 
@@ -109,8 +112,8 @@ pub enum LinkState {
 
 /// Who settles calls.
 pub trait Lender: Send + Sync {
-    /// In the order of the calls.
-    fn settle(&self, calls: Vec<Named>) -> BoxFuture<'_, Result<Vec<Answered>, Away>>;
+    /// In the order of the calls, and each on its own: where one server of several is away, the others answer.
+    fn settle(&self, calls: Vec<Named>) -> BoxFuture<'_, Vec<Result<Answered, Away>>>;
     fn state(&self) -> LinkState;
     /// Live nodes as last seen, this one among them.
     fn nodes(&self) -> u32;

@@ -1,4 +1,5 @@
-//! The scripts that run in Redis. Each may run twice with what it was given: the second time changes nothing.
+//! The scripts that run in Redis. Each may run twice with what it was given: the second time changes nothing; of
+//! a node's answers to a question the first counts.
 
 use std::sync::LazyLock;
 
@@ -71,6 +72,7 @@ script!(PUT, "put.lua");
 script!(FACTS, "facts.lua");
 script!(NEWS, "news.lua");
 script!(SCAN, "scan.lua");
+script!(ANSWER, "answer.lua");
 script!(CLAIM, "claim.lua");
 script!(UNCLAIM, "unclaim.lua");
 script!(UNCHARGE, "uncharge.lua");

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use http::Method;
+
 use super::keys;
-use crate::domain::route::RouteId;
+use crate::domain::route::{Methods, RouteId};
 use crate::domain::units::MeterId;
 
 /// So many codes fit in three digits, and in five.
@@ -22,11 +24,12 @@ impl Words {
     /// The names of the meters, and the patterns of the routes with their methods, in the order of their numbers.
     pub fn new<'a>(
         meters: impl IntoIterator<Item = &'a str>,
-        routes: impl IntoIterator<Item = &'a str>,
+        routes: impl IntoIterator<Item = (&'a str, &'a Methods)>,
     ) -> Self {
+        let routes: Vec<_> = routes.into_iter().map(|(pattern, methods)| named(pattern, methods)).collect();
         Self {
             meters: codes(&Vec::from_iter(meters), CODES3),
-            routes: codes(&Vec::from_iter(routes), CODES5),
+            routes: codes(&routes.iter().map(String::as_str).collect::<Vec<_>>(), CODES5),
         }
     }
 
@@ -37,6 +40,16 @@ impl Words {
     pub(super) fn route(&self, route: RouteId) -> Option<u32> {
         self.routes.get(route.index()).copied()
     }
+}
+
+/// A pattern with its methods, in whatever order they are written.
+fn named(pattern: &str, methods: &Methods) -> String {
+    let mut methods: Vec<_> = match methods {
+        Methods::All => Vec::new(),
+        Methods::These(list) => list.iter().map(Method::as_str).collect(),
+    };
+    methods.sort_unstable();
+    format!("{} {pattern}", methods.join(","))
 }
 
 /// Two names never have one code here: the later in the alphabet takes the next that is free.
@@ -66,11 +79,21 @@ mod tests {
 
     #[test]
     fn a_code_follows_from_the_name_alone() {
-        let one = Words::new(["calls", "tokens"], ["/a", "/b"]);
-        let other = Words::new(["images", "tokens", "calls"], ["/b", "/c", "/a"]);
+        let (all, get) = (Methods::All, Methods::These(vec![Method::GET]));
+        let put = [
+            Methods::These(vec![Method::PUT, Method::POST]),
+            Methods::These(vec![Method::POST, Method::PUT]),
+        ];
+        let one = Words::new(["calls", "tokens"], [("/a", &all), ("/b", &put[0]), ("/b", &get)]);
+        let other = Words::new(
+            ["images", "tokens", "calls"],
+            [("/b", &get), ("/c", &all), ("/a", &all), ("/b", &put[1])],
+        );
         assert_eq!(one.meter(MeterId(0)), other.meter(MeterId(2)));
         assert_eq!(one.meter(MeterId(1)), other.meter(MeterId(1)));
         assert_eq!(one.route(RouteId(0)), other.route(RouteId(2)));
+        assert_eq!(one.route(RouteId(1)), other.route(RouteId(3)), "of one pattern, by its methods");
+        assert_eq!(one.route(RouteId(2)), other.route(RouteId(0)));
         assert_eq!(one.meter(MeterId(2)), None);
     }
 

@@ -3,8 +3,8 @@
 //! # What it promises
 //!
 //! - **Nothing is sent before it is in the copy.** So whoever takes this node over sends the same rows under the same
-//!   identifiers, and Stripe counts each once. While Redis is away what is in the copy already is sent on; the rest
-//!   waits.
+//!   identifiers, and Stripe counts each once. While Redis is away what is in the copy already is sent on, for
+//!   22 hours; the rest waits.
 //! - Once the node is fenced nothing more gets into the copy, until it has reckoned with the fence.
 //! - Usage that is in no row yet is in the copy at most a second after it has been folded; up to [`MOST`] totals and
 //!   as many rows, those of the periods that end first.
@@ -20,6 +20,7 @@ use tokio::sync::Mutex;
 
 use crate::fleet::Away;
 use crate::fleet::copy::{Changes, Copies, Written};
+use crate::metrics::METRICS;
 use crate::store::{Store, StoreError, UnsentRow};
 
 use super::fence::{fenced_rows, row_field, row_text, texts, total_field_of};
@@ -30,6 +31,9 @@ pub const MOST: u32 = 100_000;
 const CHUNK: usize = 500;
 /// Takers look every ten seconds whether Redis has lost their fences.
 const RESTORED_WITHIN: i64 = 30;
+/// What Redis had is believed for so long without a word from it: if another node has sent it since then, Stripe
+/// remembers that for a day. Behind it a pass begins, which has an hour ([`super::send`]).
+const BELIEVED: i64 = 22 * 3600;
 /// Stripe forgets identifiers after a day: what is unclear then is left to a person.
 const GIVE_UP_AFTER: i64 = 24 * 3600;
 /// Rows reckoned with in one transaction.
@@ -102,6 +106,17 @@ impl Copier {
     /// Of these rows those that may be sent: they are in the copy, or have been.
     pub async fn cover(&self, rows: Vec<UnsentRow>, now: i64) -> Result<Vec<i64>, StoreError> {
         let mut known = self.redis.lock().await;
+        if known.heard_at.is_some_and(|at| now - at >= BELIEVED) {
+            known.is_whole = false;
+            match self.learn(&mut known, now).await {
+                Ok(()) => {}
+                Err(CopyError::Store(error)) => return Err(error),
+                Err(error) => {
+                    tracing::debug!(%error, waiting = rows.len(), "meter events wait for news of their copies");
+                    return Ok(Vec::new());
+                }
+            }
+        }
         let prefix = &self.options.identifier_prefix;
         let mut covered = Vec::with_capacity(rows.len());
         let mut news = Vec::new();
@@ -136,13 +151,14 @@ impl Copier {
     async fn copy_all(&self, known: &mut Known, now: i64) -> Result<(), CopyError> {
         self.learn(known, now).await?;
         let unsent = self.store.unsent(MOST).await?;
-        if unsent.is_cut && !known.told_of_cut {
+        METRICS.fleet_uncopied.set(i64::try_from(unsent.left_out).unwrap_or(i64::MAX));
+        if unsent.left_out > 0 && !known.told_of_cut {
             tracing::warn!(
-                most = MOST,
+                left_out = unsent.left_out,
                 "more usage is unsent than is copied for other nodes: Stripe or Redis was away"
             );
         }
-        known.told_of_cut = unsent.is_cut;
+        known.told_of_cut = unsent.left_out > 0;
         let wanted = texts(&unsent, &self.options.identifier_prefix, &self.options.event_names, now);
         let removed = known.fields.keys().filter(|field| !wanted.contains_key(*field)).cloned();
         let mut removed: Vec<String> = removed.collect();

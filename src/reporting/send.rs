@@ -28,6 +28,9 @@ const GROUP: usize = 256;
 /// Calls begin within this time of a pass. What is left is put back, behind what others have waiting: neither a slow
 /// Stripe nor one Stripe customer with thousands of rows keeps everybody's usage from being sealed and sent.
 const PASS_WITHIN: Duration = Duration::from_secs(10);
+/// A pass takes seconds: what is left of one that began an hour ago is asked for anew. The machine stood still, and
+/// in a fleet another node may have sent it meanwhile.
+const PASS_IS_OLD_SECONDS: i64 = 3_600;
 /// A row that was never tried, of which Stripe says that it knows its name: another node may have sent it, and its
 /// fence is waited for through so many tries, some of them hours apart.
 const TRIES_WITHOUT_FENCE: u32 = 20;
@@ -95,7 +98,8 @@ impl Sender {
         let until = Instant::now() + self.pass_within;
         let (told, outcomes) = mpsc::unbounded_channel();
         let sending = async {
-            let sent = stream::iter(lanes.into_values()).map(|lane| self.send_lane(lane, until, &told));
+            let lanes = stream::iter(lanes.into_values());
+            let sent = lanes.map(|lane| self.send_lane(lane, (now, until), &told));
             sent.buffer_unordered(CONCURRENCY).collect::<()>().await;
             drop(told);
         };
@@ -123,15 +127,16 @@ impl Sender {
     async fn send_lane(
         &self,
         lane: Vec<OutboxRow>,
-        until: Instant,
+        (began, until): (i64, Instant),
         told: &mpsc::UnboundedSender<(i64, Outcome)>,
     ) {
         for row in lane {
-            let outcome = if Instant::now() >= until {
-                put_back(&row)
+            // A machine that slept in the middle of a pass must not send what Stripe has forgotten.
+            let now = clock::now().seconds();
+            let outcome = if Instant::now() >= until || is_old(began, now) {
+                put_back(&row, now)
             } else {
-                // A machine that slept in the middle of a pass must not send what Stripe has forgotten.
-                let outcome = self.send(&row, clock::now().seconds()).await;
+                let outcome = self.send(&row, now).await;
                 METRICS.meter_events.with_label_values(&[label(&outcome)]).inc();
                 outcome
             };
@@ -226,10 +231,15 @@ fn remembered(row: &OutboxRow) -> Outcome {
     Outcome::Dead { reason: reason.into(), refused }
 }
 
+/// Whether a pass is too old for its rows to be sent in it.
+pub(super) fn is_old(began: i64, now: i64) -> bool {
+    now - began >= PASS_IS_OLD_SECONDS
+}
+
 /// This try has not been made.
-fn put_back(row: &OutboxRow) -> Outcome {
+pub(super) fn put_back(row: &OutboxRow, now: i64) -> Outcome {
     Outcome::Retry {
-        at: clock::now().seconds(),
+        at: now,
         answered: false,
         never_arrived: Some(NeverArrived { first_tried_at: row.first_tried_at }),
         reason: "waits for its turn".into(),

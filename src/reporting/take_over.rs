@@ -5,15 +5,21 @@
 //! - A lost node's rows are sent from its copy, under the identifiers that it gave them or would have given them.
 //! - The fence is in Redis before a row is in this node's outbox; this node puts it back when Redis has lost it. So a
 //!   node that comes back learns what was taken over of it, and what Stripe answered.
+//! - Nobody is taken over for Redis's having been away.
 //! - Every step may be repeated. Rows go from here once the lost node has them again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::fleet::Away;
 use crate::fleet::copy::{Copies, Fence, FenceHead, FenceState, LostNode};
 use crate::store::{FenceRow, NewFence, Store, StoreError};
 
 use super::fence::{answer_fields, taken_rows};
+
+/// Where Redis has been away for longer than a node may be silent, all look lost to the first who is back: the others
+/// get so long to come back as well.
+const OTHERS_COME_BACK_WITHIN: Duration = Duration::from_secs(30);
 
 /// Why a round could not be ended; the next one goes on.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +46,9 @@ impl TakeOver {
     pub async fn round(&self, now: i64) -> Result<bool, TakeOverError> {
         for fence in self.store.fences().await? {
             self.tend(&fence, now).await?;
+        }
+        if self.copies.here_for() < OTHERS_COME_BACK_WITHIN {
+            return Ok(false);
         }
         // What of them is still here is not settled.
         let kept: Vec<String> = self.store.fences().await?.into_iter().map(|fence| fence.ledger).collect();
@@ -96,7 +105,7 @@ impl TakeOver {
         Ok(())
     }
 
-    /// Tells the lost node what Stripe has answered.
+    /// Tells the lost node what Stripe has answered; what names somebody who was erased is told anew without.
     async fn tell(&self, fence: &FenceRow, was_sent: bool) -> Result<(), TakeOverError> {
         let (answers, all) = self.store.taken_answers(fence).await?;
         let is_sent = all && fence.is_whole;
@@ -104,7 +113,8 @@ impl TakeOver {
         if told == fence.told && was_sent == is_sent {
             return Ok(());
         }
-        let fields = answer_fields(&answers);
+        let mut fields = answer_fields(&answers);
+        fields.extend(self.store.nameless_fields(fence.id).await?);
         self.copies.note_answers(fence.slot, fence.at_millis, &fields, is_sent).await?;
         Ok(self.store.note_told(fence.id, told).await?)
     }

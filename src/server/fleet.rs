@@ -1,9 +1,11 @@
 //! This node as one of several: what it tells the others, what it hears of them, how it comes and goes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
+use futures_util::future::join_all;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -12,11 +14,12 @@ use crate::api::{AdminState, Others, answer_others};
 use crate::billing::fleet::{Facts, Meeting};
 use crate::clock;
 use crate::config::{self, Config, OnRedisLoss};
-use crate::customers::fleet::{Leases, NotPutBack, Options as LeaseOptions};
+use crate::customers::fleet::{Leases, Options as LeaseOptions};
 use crate::customers::{Customers, Reached};
 use crate::fleet::{Address, Fleet, Generation, JoinError, Layout, LinkState, Options, Words};
 use crate::metrics::METRICS;
 use crate::reporting::{CopierOptions, LostMachines};
+use crate::store::Store;
 
 use super::ServerError;
 use super::build::State;
@@ -25,14 +28,19 @@ use super::build::State;
 const SETTLES_WITHIN: Duration = Duration::from_secs(5);
 /// At the end, for what is given back and said.
 const LEAVES_WITHIN: Duration = Duration::from_secs(1);
-/// Between two tries to put back what Redis has lost.
+/// Where the store keeps what was seen of Redis, and how often: behind that, a process that was killed finds out less.
+const LIVES: &str = "fleet_lives";
+const KEPT_EVERY: Duration = Duration::from_secs(5);
+/// Between two tries to tell what has changed while Redis was away, and so many are made.
 const RETRY: Duration = Duration::from_millis(100);
+const TELLS: u32 = 20;
 
 /// This node among others.
 #[derive(Clone)]
 pub(super) struct Member {
     pub fleet: Arc<Fleet>,
     pub leases: Arc<Leases>,
+    store: Arc<Store>,
     publish_interval: Duration,
     take_over_after: Duration,
     /// Whether it may serve where Redis cannot be asked.
@@ -52,6 +60,9 @@ impl Member {
             ledger: state.ledger_id.to_string(),
         };
         let fleet = Fleet::new(&options).map_err(|error| ServerError::Redis(error.to_string()))?;
+        if let Some(lives) = runtime.block_on(state.store.mark(LIVES))? {
+            fleet.remember(lives);
+        }
         let fleet = Arc::new(fleet);
         match runtime.block_on(fleet.join()) {
             Ok(()) => {}
@@ -69,6 +80,7 @@ impl Member {
         Ok(Some(Self {
             fleet,
             leases,
+            store: state.store.clone(),
             publish_interval: written.publish_interval,
             take_over_after: written.take_over_after,
             degrades,
@@ -134,13 +146,25 @@ impl Member {
         if !matches!(runtime.block_on(left), Ok(Ok(()))) {
             tracing::warn!("the fleet was not told that this node has left: it finds out in seconds");
         }
+        runtime.block_on(self.keep_lives());
+    }
+
+    /// For the next process on this ledger.
+    async fn keep_lives(&self) {
+        if let Err(error) = self.store.set_mark(LIVES, Some(&self.fleet.lives())).await {
+            tracing::warn!(%error, "what was seen of Redis is not kept: a loss over a restart may not be found out");
+        }
     }
 
     /// Tells what has changed, for ever.
     async fn tell(self) {
-        let mut told = Instant::now();
+        let (mut told, mut kept) = (Instant::now(), Instant::now());
         loop {
             sleep(self.publish_interval).await;
+            if kept.elapsed() >= KEPT_EVERY {
+                self.keep_lives().await;
+                kept = Instant::now();
+            }
             let begun = Instant::now();
             let is_linked = matches!(*self.fleet.states().borrow(), LinkState::Here | LinkState::Rejoining);
             if is_linked && self.leases.tick(self.fleet.is_deaf(), clock::now()).await {
@@ -160,33 +184,50 @@ impl Member {
                     if let Some(lost) = self.fleet.next_loss().now_or_never() {
                         self.put_back_all(lost, &customers).await;
                     }
-                    if self.leases.tick(false, clock::now()).await {
-                        self.fleet.rejoined(back);
-                    }
+                    self.tell_all().await;
+                    self.fleet.rejoined(back);
                 }
             }
         }
     }
 
+    /// Tells what has changed. What is not heard for long, as where one server of a Cluster is away, the ticks go on
+    /// telling: the node is back without it.
+    async fn tell_all(&self) {
+        for _ in 0..TELLS {
+            let is_away = *self.fleet.states().borrow() == LinkState::Away;
+            if is_away || self.leases.tick(false, clock::now()).await {
+                return;
+            }
+            sleep(RETRY).await;
+        }
+    }
+
+    /// What cannot be put back now is owed: the heart asks for it again once its bucket answers.
     async fn put_back_all(&self, first: Generation, customers: &Customers) {
         let mut lost = vec![first];
         while let Some(more) = self.fleet.next_loss().now_or_never() {
             lost.push(more);
         }
-        let buckets: Vec<_> = lost.iter().map(|generation| generation.bucket).collect();
+        let buckets: BTreeSet<_> = lost.iter().map(|generation| generation.bucket).collect();
         let begun = Instant::now();
-        while let Err(why) = customers.put_back(&buckets, clock::now()).await {
-            // Where Redis is away as a whole it is asked for anew when it is back.
-            if matches!(why, NotPutBack::Away) && *self.fleet.states().borrow() == LinkState::Away {
-                return;
-            }
-            tracing::warn!(%why, "what Redis has lost is not put back yet");
-            sleep(RETRY).await;
+        let unheard = customers.put_back(&buckets, clock::now()).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "what Redis has lost is not put back yet");
+            buckets
+        });
+        let (owed, back): (Vec<_>, Vec<_>) =
+            lost.iter().partition(|generation| unheard.contains(&generation.bucket));
+        for generation in &owed {
+            self.fleet.owe(generation.bucket);
         }
-        let said = lost.iter().map(|generation| self.fleet.put_back(generation));
         // Lost again or away: it is asked for again.
-        let _ = futures_util::future::join_all(said).await;
-        tracing::info!(buckets = lost.len(), millis = begun.elapsed().as_millis(), "put_back");
+        let _ = join_all(back.iter().map(|generation| self.fleet.put_back(generation))).await;
+        tracing::info!(
+            buckets = back.len(),
+            owed = owed.len(),
+            millis = begun.elapsed().as_millis(),
+            "put_back"
+        );
     }
 }
 
@@ -262,7 +303,7 @@ pub(super) async fn must_stop(stops: Option<&mut mpsc::Receiver<JoinError>>) -> 
 fn words(config: &Config) -> Words {
     let catalogue = &config.catalogue;
     let meters = catalogue.meters.iter().map(|meter| &*meter.name);
-    Words::new(meters, catalogue.routes.iter().map(|route| &*route.pattern))
+    Words::new(meters, catalogue.routes.iter().map(|route| (&*route.pattern, &route.methods)))
 }
 
 fn address(redis: &config::Redis, authorities: Option<&str>) -> Address {

@@ -97,6 +97,25 @@ impl Store {
         .await
     }
 
+    /// Events of these types since an instant by Stripe's clock: their ids, types, and when they were made.
+    pub async fn events_of_kinds(
+        &self,
+        kinds: Vec<String>,
+        since: i64,
+    ) -> Result<Vec<(String, String, i64)>> {
+        self.scan(move |db| {
+            let mut query = db.prepare_cached(
+                "SELECT event_id, type, created FROM inbox WHERE created >= ?1
+                   AND type IN (SELECT value FROM json_each(?2)) ORDER BY created, event_id",
+            )?;
+            let kinds = serde_json::json!(kinds).to_string();
+            let rows =
+                query.query_map(params![since, kinds], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+
     /// Keeps what became of events.
     pub async fn settle_events(&self, outcomes: Vec<(String, InboxOutcome)>, now: i64) -> Result<()> {
         self.write(move |db| {

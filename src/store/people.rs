@@ -246,6 +246,15 @@ fn erase(db: &Connection, name: &str, events: EventsOf, now: i64) -> Result<Eras
          WHERE number = ?1",
         params![number, left, now],
     )?;
+    // As a lost node's copy named them, in JSON; Redis is told.
+    let named = db.execute(
+        "UPDATE fenced SET body = json_replace(body, '$.c', ?2)
+         WHERE iif(json_valid(body), body ->> '$.c', NULL) = ?1",
+        [name, &left],
+    )?;
+    if named > 0 {
+        db.execute("UPDATE fences SET told = ''", [])?;
+    }
     if let Some(stripe_customer) = row.stripe_customer {
         forget_stripe_customer(db, &stripe_customer)?;
     }

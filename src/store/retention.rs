@@ -7,11 +7,11 @@ use super::{Result, Store, signed};
 /// Rows of a table that one transaction removes at most.
 const SLICE: u32 = 1_000;
 
-/// What is settled, and when it goes.
+/// What is settled, and when it goes. What was taken over of a lost node stays until that is back and has been told.
 const SETTLED: [(&str, Kind); 8] = [
     (
         "DELETE FROM outbox WHERE sequence IN
-            (SELECT sequence FROM outbox WHERE state = 'delivered' AND settled_at < ?1 LIMIT ?2)",
+            (SELECT sequence FROM outbox WHERE state = 'delivered' AND settled_at < ?1 AND fence IS NULL LIMIT ?2)",
         Kind::Receipts,
     ),
     (

@@ -10,8 +10,10 @@
 //! - What Redis has lost is put there again by whoever has it.
 //! - An event of Stripe's is applied by one node, and others are told of something by one, as long as Redis answers.
 //!   Without it two may apply an event: that changes nothing twice.
+//! - Of what Stripe rejects of meter events every node is told, since each has rows of its own.
 
 mod once;
+mod reports;
 mod send;
 mod take_in;
 
@@ -26,7 +28,7 @@ use crate::clock;
 use crate::customers::Customers;
 use crate::domain::catalogue::Catalogue;
 use crate::domain::facts::Holder;
-use crate::fleet::{Away, Claim, FactsKey, Fleet, LinkState, News, Put, Version};
+use crate::fleet::{Away, Claim, FactsKey, Fleet, LinkState, News, Put, Report, Version};
 use crate::store::{FactsVersion, Store, StoreError};
 
 /// Between two tries of what has failed.
@@ -40,10 +42,11 @@ pub type Versions = (Vec<(FactsKey, Version)>, String);
 
 /// What is used of the fleet here.
 pub trait Meeting: Send + Sync {
+    /// `versions`: of those that these were made from, and the one above which the new one is.
     fn put<'a>(
         &'a self,
         key: &'a FactsKey,
-        known: Version,
+        versions: (Version, Version),
         expires_millis: i64,
         facts: &'a [u8],
     ) -> BoxFuture<'a, Result<Put, Away>>;
@@ -56,17 +59,20 @@ pub trait Meeting: Send + Sync {
     fn claim<'a>(&'a self, what: &'a str, kept: Duration) -> BoxFuture<'a, Result<Claim, Away>>;
     fn done<'a>(&'a self, what: &'a str, kept: Duration) -> BoxFuture<'a, Result<(), Away>>;
     fn unclaim<'a>(&'a self, what: &'a str) -> BoxFuture<'a, Result<(), Away>>;
+    fn reports(&self) -> BoxFuture<'_, Result<Vec<Report>, Away>>;
+    /// Some that are new, and no more some that are old.
+    fn name_reports<'a>(&'a self, new: &'a [Report], old: &'a [Report]) -> BoxFuture<'a, Result<(), Away>>;
 }
 
 impl Meeting for Fleet {
     fn put<'a>(
         &'a self,
         key: &'a FactsKey,
-        known: Version,
+        versions: (Version, Version),
         expires_millis: i64,
         facts: &'a [u8],
     ) -> BoxFuture<'a, Result<Put, Away>> {
-        Box::pin(self.put_facts(key, known, expires_millis, facts))
+        Box::pin(self.put_facts(key, versions, expires_millis, facts))
     }
 
     fn read<'a>(&'a self, keys: &'a [FactsKey]) -> BoxFuture<'a, Result<Vec<Option<Told>>, Away>> {
@@ -100,6 +106,14 @@ impl Meeting for Fleet {
     fn unclaim<'a>(&'a self, what: &'a str) -> BoxFuture<'a, Result<(), Away>> {
         Box::pin(Fleet::unclaim(self, what))
     }
+
+    fn reports(&self) -> BoxFuture<'_, Result<Vec<Report>, Away>> {
+        Box::pin(Fleet::reports(self))
+    }
+
+    fn name_reports<'a>(&'a self, new: &'a [Report], old: &'a [Report]) -> BoxFuture<'a, Result<(), Away>> {
+        Box::pin(Fleet::name_reports(self, new, old))
+    }
 }
 
 /// What this node knows and the others should, and the other way round.
@@ -130,7 +144,7 @@ impl Facts {
             tracing::error!(%error, "what is known could not be gathered for the fleet; it is tried again");
             tokio::time::sleep(RETRY).await;
         }
-        tokio::join!(self.keep_putting(), self.hear(), self.keep_reading());
+        tokio::join!(self.keep_putting(), self.hear(), self.keep_reading(), self.keep_reporting());
     }
 
     /// All that was known before this node was one of several.

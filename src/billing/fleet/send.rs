@@ -62,12 +62,14 @@ impl Facts {
         }
     }
 
-    async fn put_one(&self, mut row: FactsToPut) -> Result<(), NotPut> {
+    pub(super) async fn put_one(&self, mut row: FactsToPut) -> Result<(), NotPut> {
         let key = key(&row.holder);
         let mut known = of_fleet(row.version);
+        // Another Redis's clock may be behind: who knows these must not take the new ones for older.
+        let mut least = known;
         for _ in 0..TRIES {
             let expires = expires_millis(&row.entries, clock::now().seconds());
-            match self.meeting.put(&key, known, expires, &row.entries.write()).await? {
+            match self.meeting.put(&key, (known, least), expires, &row.entries.write()).await? {
                 Put::Done(version) => {
                     self.store.facts_are_put(row.holder.clone(), row.changes, version.0).await?;
                     return Ok(self.refresh(&row.holder).await?);
@@ -80,6 +82,7 @@ impl Facts {
                     }
                     // Redis may have come back with older ones than are known here.
                     known = version;
+                    least = least.max(version);
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 mod meeting;
 mod once;
+mod returning;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
@@ -193,7 +194,9 @@ async fn world(nodes: usize, seed: u64) -> (Arc<Mutex<Redis>>, Vec<Node>) {
         hints: Vec::new(),
         claims: HashMap::new(),
         lost_nodes: Vec::new(),
+        reports: Vec::new(),
         losses: 0,
+        puts_are_lost: false,
         dice: Dice(seed),
     }));
     let nodes: Vec<_> = (0..nodes).map(|slot| Node::new(&redis, slot)).collect();
@@ -316,37 +319,6 @@ async fn a_reading_comes_behind_all_that_any_node_has_read() {
     settle(&nodes).await;
     assert_eq!(nodes[1].facts.next_version(), ahead + 1);
     assert!(nodes[1].facts.next_version() > ahead + 1);
-}
-
-#[tokio::test]
-async fn a_redis_that_comes_back_as_it_was_is_brought_up_to_date() {
-    let (redis, nodes) = world(2, 0).await;
-    let number = nodes[0].number("a", *NOW).await;
-    let block = async |reason: &str| {
-        nodes[0]
-            .store()
-            .set_block(number, !reason.is_empty(), reason.into(), "operator", *NOW)
-            .await
-            .expect("sets");
-    };
-    block("first").await;
-    settle(&nodes).await;
-    let before = redis.lock().expect("whole").lying.clone();
-    block("").await;
-    block("second").await;
-    settle(&nodes).await;
-    let news = redis.lock().expect("whole").lying.news.clone();
-    redis.lock().expect("whole").lying = Lying { news, ..before };
-    for node in &nodes {
-        node.facts.compare_all().await.expect("compares");
-    }
-    nodes[0].facts.put_all().await.expect("puts");
-    let waiting = nodes[0].store().facts_to_put(None, 9).await.expect("reads");
-    assert_eq!(waiting, [], "one go is enough");
-    let new = Node::new(&redis, 2);
-    new.facts.gather().await.expect("gathers");
-    new.facts.compare_all().await.expect("compares");
-    assert_eq!(new.known().await, nodes[0].known().await);
 }
 
 #[tokio::test]

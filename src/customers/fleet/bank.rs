@@ -22,6 +22,8 @@ pub(super) struct Bank {
     pub(super) asked: AtomicUsize,
     pub(super) customers: AtomicUsize,
     pub(super) away: AtomicBool,
+    /// Whose server is away, where the others are there.
+    pub(super) away_for: Mutex<Vec<SmolStr>>,
     pub(super) rests: AtomicBool,
     /// Who is asked to give back.
     pub(super) recalls: Mutex<Vec<(u32, mpsc::UnboundedSender<SmolStr>)>>,
@@ -85,16 +87,20 @@ impl Bank {
 }
 
 impl Lender for Teller {
-    fn settle(&self, calls: Vec<Named>) -> BoxFuture<'_, Result<Vec<Answered>, Away>> {
+    fn settle(&self, calls: Vec<Named>) -> BoxFuture<'_, Vec<Result<Answered, Away>>> {
         Box::pin(async move {
             self.bank.asked.fetch_add(1, Ordering::SeqCst);
             self.bank.customers.fetch_add(calls.len(), Ordering::SeqCst);
             self.gate.acquire().await.expect("open").forget();
             self.gate.add_permits(1);
-            if self.bank.away.load(Ordering::SeqCst) {
-                return Err(Away);
-            }
-            Ok(calls.iter().map(|named| self.bank.settle(self.slot, named)).collect())
+            let is_away = |named: &Named| {
+                self.bank.away.load(Ordering::SeqCst)
+                    || self.bank.away_for.lock().expect("whole").contains(&named.customer)
+            };
+            let answer = |named: &Named| {
+                if is_away(named) { Err(Away) } else { Ok(self.bank.settle(self.slot, named)) }
+            };
+            calls.iter().map(answer).collect()
         })
     }
 

@@ -1,5 +1,6 @@
 //! Calls: made under a customer's lock, sent together, and taken in whoever waits for them.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use crate::customers::reached::tell_marks;
 use crate::domain::account::{Account, Purpose};
 use crate::domain::lease::{Call, Settled};
 use crate::domain::usage::Now;
-use crate::fleet::{Answered, Named, Version};
+use crate::fleet::{Answered, Fleet, Named, Version};
 
 /// Calls that go to Redis together.
 const TOGETHER: usize = 64;
@@ -37,6 +38,9 @@ pub(super) enum Outcome {
     Anew,
     Away,
 }
+
+/// Buckets that did not answer some call: none, where all was heard.
+pub(super) type Unheard = BTreeSet<u8>;
 
 /// A call that has been made and must be sent.
 pub(super) struct Job {
@@ -124,32 +128,36 @@ impl Leases {
         let _ = self.jobs.send(job);
     }
 
-    /// Sends calls, and takes their answers in. Whether there were any.
-    pub(super) async fn send(self: &Arc<Self>, jobs: Vec<Job>) -> bool {
+    /// Sends calls, and takes their answers in.
+    pub(super) async fn send(self: &Arc<Self>, jobs: Vec<Job>) -> Unheard {
+        let mut unheard = Unheard::new();
         if jobs.is_empty() {
-            return true;
+            return unheard;
         }
         let calls = jobs.iter().map(|job| self.named(job)).collect();
         let answers = self.lender.settle(calls).await;
-        let Ok(answers) = answers else {
-            for job in &jobs {
-                self.finish(job, None);
+        for (job, answer) in jobs.into_iter().zip(answers) {
+            if let Ok(answer) = answer {
+                self.learn_and_finish(job, answer);
+                continue;
             }
-            return false;
-        };
-        for (job, mut answer) in jobs.into_iter().zip(answers) {
-            match (answer.facts.take(), self.learner.get()) {
-                (Some(facts), Some(learner)) => {
-                    let (leases, learner) = (self.clone(), learner.clone());
-                    tokio::spawn(async move {
-                        learner.take_in(job.entry.name.clone(), answer.version, facts).await;
-                        leases.finish(&job, Some(&answer));
-                    });
-                }
-                _ => self.finish(&job, Some(&answer)),
-            }
+            unheard.insert(Fleet::bucket(&job.entry.name));
+            self.finish(&job, None);
         }
-        true
+        unheard
+    }
+
+    fn learn_and_finish(self: &Arc<Self>, job: Job, mut answer: Answered) {
+        match (answer.facts.take(), self.learner.get()) {
+            (Some(facts), Some(learner)) => {
+                let (leases, learner) = (self.clone(), learner.clone());
+                tokio::spawn(async move {
+                    learner.take_in(job.entry.name.clone(), answer.version, facts).await;
+                    leases.finish(&job, Some(&answer));
+                });
+            }
+            _ => self.finish(&job, Some(&answer)),
+        }
     }
 
     fn named(&self, job: &Job) -> Named {
@@ -221,10 +229,6 @@ impl Job {
         let job = Self::new(entry.clone(), call, &account);
         drop(account);
         Some(job)
-    }
-
-    pub(super) fn customer(&self) -> &str {
-        &self.entry.name
     }
 }
 

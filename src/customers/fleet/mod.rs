@@ -37,7 +37,6 @@ use super::Customers;
 use super::entry::Entry;
 use super::reached::Reached;
 use calls::{Job, Outcome};
-pub use rebuild::NotPutBack;
 
 /// Requests that wait for an answer of Redis at the same time.
 pub const MOST_WAITING: usize = 4_096;

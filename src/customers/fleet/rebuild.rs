@@ -2,10 +2,12 @@
 //!
 //! Those in memory come first: they are the ones who are asked for. Then those whose use is in the store alone.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 
-use super::Leases;
-use super::calls::Job;
+use super::calls::{Job, Unheard};
+use super::{Leases, later};
 use crate::customers::Customers;
 use crate::customers::entry::Entry;
 use crate::domain::account::Purpose;
@@ -16,37 +18,38 @@ use crate::store::StoreError;
 /// Customers who are read from the store before they are told.
 const PAGE: u32 = 500;
 
-/// Why not all was put back.
-#[derive(Debug, thiserror::Error)]
-pub enum NotPutBack {
-    #[error("Redis does not answer")]
-    Away,
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
 impl Customers {
-    /// Puts back all that is known of the customers of some buckets.
-    pub async fn put_back(&self, buckets: &[u8], now: Now) -> Result<(), NotPutBack> {
-        let Some(leases) = &self.fleet else { return Ok(()) };
-        let is_lost = |name: &str| buckets.contains(&Fleet::bucket(name));
-        let known = self.entries.names();
-        let mut in_memory: Vec<_> =
-            known.iter().filter(|name| is_lost(name)).filter_map(|name| self.get(name)).collect();
+    /// Puts back all that is known of the customers of some buckets. Answers of which of these not all was heard.
+    pub async fn put_back(&self, buckets: &BTreeSet<u8>, now: Now) -> Result<BTreeSet<u8>, StoreError> {
+        let mut unheard = Unheard::new();
+        let Some(leases) = &self.fleet else { return Ok(unheard) };
+        let begun = Instant::now();
+        let is_due = |name: &str, unheard: &Unheard| {
+            let bucket = Fleet::bucket(name);
+            buckets.contains(&bucket) && !unheard.contains(&bucket)
+        };
+        let mut in_memory = self.entries.names();
+        in_memory.retain(|name| is_due(name, &unheard));
+        let mut in_memory: Vec<_> = in_memory.iter().filter_map(|name| self.get(name)).collect();
         while !in_memory.is_empty() {
-            in_memory = leases.put_back(in_memory, now).await?;
+            let mut more;
+            (more, in_memory) = leases.put_back(in_memory, later(now, begun.elapsed())).await;
+            unheard.append(&mut more);
+            in_memory.retain(|entry| is_due(&entry.name, &unheard));
         }
         let mut after = 0;
-        loop {
-            let page = self.store.customers_with_use(after, PAGE, now.seconds()).await?;
-            let Some(last) = page.last() else { return Ok(()) };
+        while unheard.len() < buckets.len() {
+            let at = later(now, begun.elapsed());
+            let page = self.store.customers_with_use(after, PAGE, at.seconds()).await?;
+            let Some(last) = page.last() else { break };
             after = last.number;
             let mut jobs = Vec::new();
-            for row in page.iter().filter(|row| is_lost(&row.name)) {
-                jobs.extend(self.as_stored(&row.name, now).await?);
+            for row in page.iter().filter(|row| is_due(&row.name, &unheard)) {
+                jobs.extend(self.as_stored(&row.name, at).await?);
             }
-            heard(leases.send_in_parts(jobs).await)?;
+            unheard.append(&mut leases.send(jobs).await);
         }
+        Ok(unheard)
     }
 
     /// What the store knows of somebody who is not in memory. Nobody loads them while it is read: whatever they say
@@ -62,20 +65,11 @@ impl Customers {
 }
 
 impl Leases {
-    /// Answers those for whom a call was under way that Redis may have lost: it has ended by then.
-    async fn put_back(
-        self: &Arc<Self>,
-        entries: Vec<Arc<Entry>>,
-        now: Now,
-    ) -> Result<Vec<Arc<Entry>>, NotPutBack> {
+    /// Answers what was not heard, and those for whom a call was under way that Redis may have lost: it has ended by then.
+    async fn put_back(self: &Arc<Self>, entries: Vec<Arc<Entry>>, now: Now) -> (Unheard, Vec<Arc<Entry>>) {
         // Who sleeps keeps what was used; who is awake goes on.
         let is_awake = |entry: &Entry| entry.account().notes().is_some_and(|notes| notes.is_awake);
         let purpose = |entry: &Entry| if is_awake(entry) { Purpose::Publish } else { Purpose::Return };
-        let (all, busy) = self.call_for(entries, purpose, Job::with_others, now).await;
-        heard(all).map(|()| busy)
+        self.call_for(entries, purpose, Job::with_others, now).await
     }
-}
-
-fn heard(all: bool) -> Result<(), NotPutBack> {
-    if all { Ok(()) } else { Err(NotPutBack::Away) }
 }

@@ -15,6 +15,7 @@ use crate::customers::tests::{NOW, World, now, route};
 use crate::domain::account::Mark;
 use crate::domain::refusal::Refusal;
 use crate::domain::units::MeterId;
+use crate::fleet::Fleet;
 use crate::store::{Batch, TotalKey, TotalUnits};
 
 /// One node.
@@ -255,11 +256,70 @@ async fn what_redis_lost_is_put_back_from_memory_and_from_the_store() {
     node.world.stored("stored", 9).await;
     bank.pools.lock().expect("whole").clear();
     bank.rests.store(true, Ordering::SeqCst);
-    let buckets: Vec<u8> = (0..16).collect();
-    node.world.customers.put_back(&buckets, later).await.expect("is heard");
+    let buckets = (0..16).collect();
+    let unheard = node.world.customers.put_back(&buckets, later).await.expect("reads");
+    assert!(unheard.is_empty(), "all is heard: {unheard:?}");
     assert_eq!((bank.of("awake").1, bank.of("asleep"), bank.of("stored")), (4, (3, 3), (9, 9)));
     assert_eq!(node.leases.awake(), 1, "who sleeps goes on sleeping");
     assert!(node.world.customers.get("stored").is_none());
+}
+
+#[tokio::test]
+async fn where_one_server_is_away_those_of_the_others_are_served_and_put_back() {
+    let bank = Arc::new(Bank::default());
+    let node = Node::with(&bank, 1, Options { lease_wait: Duration::from_secs(5), degrades: false });
+    let shut = node.gate.clone().acquire_owned().await.expect("open");
+    bank.away_for.lock().expect("whole").push("acme".into());
+    let mut waiting = JoinSet::new();
+    for name in ["acme", "bolt", "crux"] {
+        let node = node.clone();
+        waiting.spawn(async move { (name, node.charge(name, 1, now()).await) });
+    }
+    while node.leases.waiting.load(Ordering::SeqCst) < 3 {
+        tokio::task::yield_now().await;
+    }
+    drop(shut);
+    let mut charged = waiting.join_all().await;
+    charged.sort_unstable();
+    assert_eq!(charged, [("acme", false), ("bolt", true), ("crux", true)]);
+
+    node.world.stored("flux", 9).await;
+    bank.pools.lock().expect("whole").clear();
+    let unheard = node.world.customers.put_back(&(0..16).collect(), now()).await.expect("reads");
+    assert_eq!(unheard, [Fleet::bucket("acme")].into());
+    assert_eq!((bank.of("bolt").1, bank.of("crux").1, bank.of("flux").1), (1, 1, 9));
+}
+
+#[tokio::test]
+async fn a_request_waits_for_no_one_elses_turn_in_a_tick() {
+    const MANY: usize = 300;
+    let bank = Arc::new(Bank::default());
+    let node = Node::new(&bank, 1);
+    let names: Vec<_> = (0..MANY).map(|number| format!("customer-{number}")).collect();
+    for name in &names {
+        assert!(node.charge(name, 1, now()).await);
+    }
+    let (asked, called) = (bank.asked.load(Ordering::SeqCst), bank.customers.load(Ordering::SeqCst));
+    let shut = node.gate.clone().acquire_owned().await.expect("open");
+    let leases = node.leases.clone();
+    let tick = tokio::spawn(async move { leases.tick(false, now()).await });
+    while bank.asked.load(Ordering::SeqCst) == asked {
+        tokio::task::yield_now().await;
+    }
+    let told = bank.customers.load(Ordering::SeqCst) - called;
+    assert!(told < MANY, "{told} in the first part");
+    let last = names.iter().max_by_key(|name| Fleet::bucket(name)).expect("many").clone();
+    let asking = {
+        let node = node.clone();
+        tokio::spawn(async move { node.charge(&last, 90, now()).await })
+    };
+    while bank.asked.load(Ordering::SeqCst) < asked + 2 {
+        assert!(!tick.is_finished() && !asking.is_finished());
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(bank.customers.load(Ordering::SeqCst), called + told + 1, "its own call");
+    drop(shut);
+    assert!(asking.await.expect("ends") && tick.await.expect("ends"));
 }
 
 #[tokio::test]

@@ -1,13 +1,13 @@
 //! What is told to the fleet from time to time, and what is given back.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::calls::{Begun, Job};
-use super::{DESKS, Leases};
+use super::calls::{Begun, Job, Unheard};
+use super::{DESKS, Leases, later};
 use crate::customers::Customers;
 use crate::customers::entry::Entry;
 use crate::domain::account::Purpose;
@@ -16,7 +16,8 @@ use crate::fleet::Fleet;
 
 /// A customer who has been quiet for so long gives back what is not used, and sleeps then.
 const QUIET_SECONDS: i64 = 2;
-/// Calls that are sent one behind the other, so that those of requests get between.
+/// Calls that are made and sent together. Whoever comes later is not called for yet, so that a request of theirs waits
+/// for nothing but its own call.
 const A_PART: usize = 256;
 /// What is shown of the fleet's use was heard no longer ago; what the others have told may be a tick older.
 const FRESH: Duration = Duration::from_millis(500);
@@ -27,44 +28,65 @@ impl Leases {
     /// Tells what has changed since the last time. `keeps_nothing`: and gives back what is not in flight. Answers whether
     /// all of it was heard.
     pub async fn tick(self: &Arc<Self>, keeps_nothing: bool, now: Now) -> bool {
-        let jobs = self.entries().iter().filter_map(|entry| self.due(entry, keeps_nothing, now)).collect();
-        self.send_in_parts(jobs).await
+        let (begun, entries) = (Instant::now(), by_bucket(self.entries()));
+        let due = |entry| self.due(entry, keeps_nothing, later(now, begun.elapsed()));
+        let (mut entries, mut all) = (entries.iter(), true);
+        loop {
+            let jobs: Vec<_> = entries.by_ref().filter_map(due).take(A_PART).collect();
+            if jobs.is_empty() {
+                return all;
+            }
+            all &= self.send(jobs).await.is_empty();
+        }
     }
 
     /// Gives back everything that is not in flight; when nothing is admitted any more. Answers whether it was heard.
     pub async fn return_all(self: &Arc<Self>, now: Now) -> bool {
         let (mut entries, mut all) = (self.entries(), true);
         while !entries.is_empty() && all {
-            (all, entries) = self.call_for(entries, |_| Purpose::Return, |job| job, now).await;
+            let unheard;
+            (unheard, entries) = self.call_for(entries, |_| Purpose::Return, |job| job, now).await;
+            all = unheard.is_empty();
         }
         all
     }
 
-    /// Calls for customers. Answers whether that was heard, and for whom another call was under way: it has ended.
+    /// Calls for customers. Answers what was not heard, and for whom another call was under way: it has ended.
     pub(super) async fn call_for(
         self: &Arc<Self>,
         entries: Vec<Arc<Entry>>,
         purpose: impl Fn(&Entry) -> Purpose<'static>,
         with: impl Fn(Job) -> Job,
         now: Now,
-    ) -> (bool, Vec<Arc<Entry>>) {
-        let (mut jobs, mut busy) = (Vec::new(), Vec::new());
-        for entry in entries {
+    ) -> (Unheard, Vec<Arc<Entry>>) {
+        let begun = Instant::now();
+        let mut busy = Vec::new();
+        let call = |entry: Arc<Entry>| {
             let (tell, told) = oneshot::channel();
-            match self.begin(&entry, purpose(&entry), now, Some(tell)) {
-                Begun::Job(job) => jobs.push(with(job)),
+            match self.begin(&entry, purpose(&entry), later(now, begun.elapsed()), Some(tell)) {
+                Begun::Job(job) => return Some(with(job)),
                 Begun::UnderWay => busy.push((entry, told)),
                 Begun::Nothing => {}
             }
+            None
+        };
+        let mut jobs = by_bucket(entries).into_iter().filter_map(call);
+        let mut unheard = Unheard::new();
+        loop {
+            let part: Vec<_> = jobs.by_ref().take(A_PART).collect();
+            if part.is_empty() {
+                break;
+            }
+            unheard.append(&mut self.send(part).await);
         }
-        let all = self.send_in_parts(jobs).await;
+        drop(jobs);
         let mut again = Vec::with_capacity(busy.len());
         for (entry, told) in busy {
             // However it ended.
             let _ = told.await;
             again.push(entry);
         }
-        (all, again)
+        (unheard, again)
     }
 
     /// What is to be said about a customer now.
@@ -101,17 +123,12 @@ impl Leases {
         desk.remove(&entry.number);
         true
     }
+}
 
-    /// Customers of one bucket go together.
-    pub(super) async fn send_in_parts(self: &Arc<Self>, mut jobs: Vec<Job>) -> bool {
-        jobs.sort_by_cached_key(|job| Fleet::bucket(job.customer()));
-        let mut all = true;
-        while !jobs.is_empty() {
-            let rest = jobs.split_off(A_PART.min(jobs.len()));
-            all &= self.send(std::mem::replace(&mut jobs, rest)).await;
-        }
-        all
-    }
+/// Those of one bucket go together.
+fn by_bucket(mut entries: Vec<Arc<Entry>>) -> Vec<Arc<Entry>> {
+    entries.sort_by_cached_key(|entry| Fleet::bucket(&entry.name));
+    entries
 }
 
 impl Customers {

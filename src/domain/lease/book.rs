@@ -41,11 +41,13 @@ pub(crate) struct Guards {
     pub(crate) terms: bool,
     /// A bucket that has just been lost lends nothing before the nodes have put it back.
     pub(crate) marker: bool,
+    /// An older copy of the bucket that has come back is told from the bucket itself.
+    pub(crate) copies: bool,
 }
 
 impl Default for Guards {
     fn default() -> Self {
-        Self { order: true, others: true, terms: true, marker: true }
+        Self { order: true, others: true, terms: true, marker: true, copies: true }
     }
 }
 
@@ -56,6 +58,8 @@ struct Marker {
     was_lost: bool,
     born: u64,
     calls: u64,
+    /// The last call of each node.
+    last: BTreeMap<u32, u64>,
     back: BTreeSet<u32>,
 }
 
@@ -107,21 +111,28 @@ impl Book {
         Self { guards, ..Self::default() }
     }
 
-    /// The marker, made anew where it or some of its calls are missing.
+    /// The marker, made anew where it or some of the caller's calls are missing.
     pub(crate) fn touch(&mut self, caller: &Caller<'_>) -> (u64, u64) {
         let is_lost = match (&self.marker, caller.seen) {
             (None, _) => true,
-            (Some(marker), Some((id, calls))) => marker.id == id && marker.calls < calls,
+            (Some(marker), Some((id, calls))) => {
+                let last = marker.last.get(&caller.slot).copied().unwrap_or(0);
+                self.guards.copies && (marker.id < id || marker.id == id && last < calls)
+            }
             (Some(_), None) => false,
         };
         if is_lost {
             self.markers += 1;
             let (id, born) = (self.markers, caller.at_millis);
             let was_lost = caller.seen.is_some();
-            self.marker = Some(Marker { id, was_lost, born, calls: 0, back: BTreeSet::new() });
+            self.marker =
+                Some(Marker { id, was_lost, born, calls: 0, last: BTreeMap::new(), back: BTreeSet::new() });
         }
         let marker = self.marker.as_mut().expect("made");
+        // To whoever came first it may have been the first.
+        marker.was_lost |= caller.seen.is_some_and(|(id, _)| id != marker.id);
         marker.calls += 1;
+        marker.last.insert(caller.slot, marker.calls);
         (marker.id, marker.calls)
     }
 
@@ -140,6 +151,11 @@ impl Book {
     /// Redis has lost everything.
     pub(crate) fn flush(&mut self) {
         (self.marker, self.customers) = (None, HashMap::new());
+    }
+
+    /// An older copy has taken its place.
+    pub(crate) fn fall_back(&mut self, copy: Self) {
+        *self = Self { markers: self.markers, ..copy };
     }
 
     /// Other terms are in force for a customer.

@@ -1,15 +1,27 @@
 -- Settles what one node holds of its customers' limits. One bucket: KEYS[1] its marker, the others customers.
--- ARGV: slot, live slots with commas, marker id and count last seen, ms that lend nothing, ms after which absent
--- nodes are not waited for; then one text for each customer.
+-- ARGV: slot, live slots with commas, marker id and count of the last answer seen, ms that lend nothing, ms after
+-- which absent nodes are not waited for; then one text for each customer.
 local slot, live = ARGV[1], ARGV[2]
-local marker = redis.call('HMGET', KEYS[1], 'i', 'b', 'c', 'l')
-if not marker[1] or (marker[1] == ARGV[3] and tonumber(marker[3]) < tonumber(ARGV[4])) then
-  marker = { num(time[1] * 1000000 + time[2]) .. slot, now, 0, ARGV[3] ~= '-' and '1' or '0' }  -- lost, or the first
+local marker = redis.call('HMGET', KEYS[1], 'i', 'b', 'c', 'l', 's' .. slot)
+-- The life that an id begins, in us; that which was last seen.
+local function life(id) return tonumber(string.sub(id, 1, -5)) or 0 end
+local seen = life(ARGV[3])
+-- An older copy of the data has come back: of an earlier life, or without some call of this very node. How far the
+-- others have come meanwhile says nothing of that.
+local is_old = marker[1] and (life(marker[1]) < seen
+  or (marker[1] == ARGV[3] and (tonumber(marker[5]) or 0) < tonumber(ARGV[4])))
+if not marker[1] or is_old then
+  local id = num(math.max(time[1] * 1000000 + time[2], seen + 1)) .. slot
+  marker = { id, now, 0, ARGV[3] ~= '-' and '1' or '0' }                                        -- lost, or the first
   redis.call('DEL', KEYS[1])
   redis.call('HSET', KEYS[1], 'i', marker[1], 'b', num(now), 'l', marker[4])
   redis.call('PUBLISH', 'tg:lost', KEYS[1])
+elseif seen > 0 and marker[1] ~= ARGV[3] and marker[4] == '0' then       -- to whoever came first it was the first
+  marker[4] = '1'
+  redis.call('HSET', KEYS[1], 'l', '1')
 end
 local count = redis.call('HINCRBY', KEYS[1], 'c', 1)
+redis.call('HSET', KEYS[1], 's' .. slot, count)
 redis.call('PEXPIRE', KEYS[1], 7776000000)
 local age = now - tonumber(marker[2])
 local lends, others_live, nodes = age >= tonumber(ARGV[5]), {}, 0

@@ -13,7 +13,7 @@ use crate::store::{Naming, OutboxRow, Outcome, SealPlan, SealScope, Store};
 use crate::stripe::{MeterEventAnswer, Secret, Transport, TransportOptions};
 
 use super::super::copy::{Copier, CopierOptions};
-use super::super::send::Sender;
+use super::super::send::{Sender, is_old, put_back};
 use super::super::take_over::TakeOver;
 use super::redis::{Connection, Fate, State, Stops, ledger_of, point};
 
@@ -147,6 +147,7 @@ impl Machine {
             redis: redis.clone(),
             stops: stops.clone(),
             fate: Mutex::new(Fate::Fine),
+            back_at: Mutex::new(0),
         });
         let sender = Arc::new(Sender::new(store.clone(), transport.clone(), prefix(slot), 3_600));
         let mut machine = Self {
@@ -251,13 +252,19 @@ struct Pass {
 impl Pass {
     async fn run(self) {
         let now = || *self.clock.lock().expect("now");
-        let due = self.store.due(now(), 100).await.expect("reads");
+        let began = now();
+        let due = self.store.due(began, 100).await.expect("reads");
         point(&self.stops).await;
-        let covered = self.copier.cover(due, now()).await.expect("covers");
+        let covered = self.copier.cover(due, began).await.expect("covers");
         point(&self.stops).await;
-        let claimed = self.store.claim_these(covered, now()).await.expect("claims");
+        let claimed = self.store.claim_these(covered, began).await.expect("claims");
         for row in claimed {
             point(&self.stops).await;
+            if is_old(began, now()) {
+                let outcome = put_back(&row, now());
+                self.store.settle_tries(vec![(row.sequence, outcome)], now()).await.expect("settles");
+                continue;
+            }
             // As the sender does: a machine that stood still does not send what Stripe has forgotten.
             if row.is_unanswered(now()) {
                 continue;

@@ -1,5 +1,6 @@
 //! Every unit is billed once, whatever machine dies, stands still or comes back, and whatever Redis loses.
 
+mod apart;
 mod machine;
 mod redis;
 mod world;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
@@ -50,6 +51,8 @@ pub struct Connection {
     pub redis: Arc<Mutex<State>>,
     pub stops: Arc<Mutex<Stops>>,
     pub fate: Mutex<Fate>,
+    /// Since when Redis has been there; long ago, unless a test says something else.
+    pub back_at: Mutex<i64>,
 }
 
 pub fn ledger_of(slot: u32) -> String {
@@ -192,6 +195,11 @@ impl Copies for Connection {
         let redis = self.redis.lock().expect("redis");
         let lost = redis.lost.iter().filter(|slot| **slot != self.slot);
         lost.map(|slot| LostNode { slot: *slot, ledger: ledger_of(*slot) }).collect()
+    }
+
+    fn here_for(&self) -> Duration {
+        let since = *self.back_at.lock().expect("since");
+        Duration::from_secs((self.redis.lock().expect("redis").now - since).unsigned_abs())
     }
 
     fn take_over(&self, slot: u32) -> BoxFuture<'_, Result<Option<Fence>, Away>> {

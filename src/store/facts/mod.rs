@@ -146,6 +146,12 @@ fn gathered(db: &Connection) -> Result<Option<u32>> {
     Ok(mark.and_then(|mark| mark.parse().ok()))
 }
 
+/// When the customer of that name was erased, in microseconds, if the fleet knows of it.
+pub(super) fn erased_at(db: &Connection, name: &str) -> Result<Option<u64>> {
+    let row = row_of(db, &Holder::Customer(name.to_owned()))?;
+    Ok(row.and_then(|row| row.entries.erased_at()))
+}
+
 /// Of the facts that are known here.
 pub(super) fn version_of(db: &Connection, holder: &Holder) -> Result<Option<FactsVersion>> {
     let version: Option<String> = db

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::rows::{Due, KNOWN_THERE, mark_tried, next_sequence, read_row};
 use crate::store::totals::TotalKey;
-use crate::store::{Result, Store, audit};
+use crate::store::{Result, Store, audit, unsigned};
 
 /// A row that Stripe has not answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,8 +51,8 @@ pub struct Unsent {
     pub totals: Vec<UnsentTotal>,
     /// Segment, offset and next record number of the ledger that it reaches.
     pub position: (i64, i64, i64),
-    /// There is more than was asked for.
-    pub is_cut: bool,
+    /// Rows and totals that there are beside these.
+    pub left_out: u64,
 }
 
 /// What became of a row where it was taken over.
@@ -94,8 +94,9 @@ impl Store {
             let position = db.query_row("SELECT segment, offset, next_record FROM fold", [], |row| {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?))
             })?;
-            let is_cut = rows.len().max(totals.len()) >= limit as usize;
-            Ok(Unsent { rows, totals, position, is_cut })
+            let is_all = rows.len().max(totals.len()) < limit as usize;
+            let left_out = if is_all { 0 } else { left_out(db, limit)? };
+            Ok(Unsent { rows, totals, position, left_out })
         })
         .await
     }
@@ -198,6 +199,18 @@ fn unsent_totals(db: &Connection, limit: u32) -> Result<Vec<UnsentTotal>> {
         }
     }
     Ok(totals)
+}
+
+fn left_out(db: &Connection, limit: u32) -> Result<u64> {
+    const COUNTS: [&str; 2] = [
+        "SELECT count(*) FROM outbox WHERE state = 'pending' AND kind = 'usage'",
+        "SELECT count(*) FROM totals t JOIN customers c ON c.number = t.customer
+         WHERE t.sealable AND t.reportable > t.sealed AND c.stripe_customer IS NOT NULL",
+    ];
+    COUNTS.iter().try_fold(0, |sum, count| {
+        let counted: i64 = db.prepare_cached(count)?.query_row([], |row| row.get(0))?;
+        Ok(sum + unsigned(counted).saturating_sub(limit.into()))
+    })
 }
 
 /// Units that were taken back after they had been sealed, by customer and meter.

@@ -3,8 +3,8 @@
 use hashbrown::HashMap;
 
 use crate::store::{
-    ARRIVED_BEFORE, Batch, FencedRow, Naming, NewFence, Outcome, SealPlan, SealScope, Store, TakenAnswer,
-    TakenEvent, TakenRow, TotalKey, TotalUnits,
+    ARRIVED_BEFORE, Batch, Cutoffs, Erased, FencedRow, Naming, NewFence, Outcome, SealPlan, SealScope, Store,
+    TakenAnswer, TakenEvent, TakenRow, TotalKey, TotalUnits,
 };
 
 const NOW: i64 = 1_800_000_000;
@@ -155,24 +155,119 @@ async fn a_copy_leaves_out_what_was_taken_back_after_it_had_been_sealed() {
     assert_eq!(totals, [(2, 1)], "as sealing does");
 }
 
+fn taken_row(identifier: &str, body: &str) -> TakenRow {
+    let event = TakenEvent {
+        identifier: identifier.into(),
+        customer: "acme".into(),
+        meter: 1,
+        stripe_customer: "cus_1".into(),
+        event_name: "api_calls".into(),
+        period_start: NOW - 100,
+        value: 4,
+        timestamp: NOW - 50,
+        at: NOW - 40,
+    };
+    TakenRow { field: format!("r{identifier}"), body: body.into(), event: Some(event) }
+}
+
+async fn fence(store: &Store, ledger: &str, at_millis: i64) -> i64 {
+    let new = NewFence { slot: 7, ledger: ledger.into(), at_millis, inherited: false };
+    store.keep_fence(new, NOW).await.expect("keeps").id
+}
+
+#[tokio::test]
+async fn what_a_lost_taker_had_taken_over_goes_with_the_fence_of_the_node_that_it_is_of() {
+    for taker_first in [true, false] {
+        let books = Books::new().await;
+        let (first, taker) = (fence(&books.store, "aaa", 1).await, fence(&books.store, "bbb", 2).await);
+        let order = if taker_first { [taker, first] } else { [first, taker] };
+        for fence in order {
+            let rows = vec![taken_row("tg-aaa-1-1-5-1", "{}")];
+            books.store.take_rows(fence, rows, NOW).await.expect("takes");
+        }
+        books.store.drop_fence(taker).await.expect("the taker is back");
+        let counts = books.store.outbox_counts().await.expect("counts");
+        assert_eq!(counts.pending, 1, "the first is not; taker's fence first: {taker_first}");
+        books.store.drop_fence(first).await.expect("drops");
+        assert_eq!(books.store.outbox_counts().await.expect("counts").pending, 0);
+    }
+}
+
+#[tokio::test]
+async fn what_stripe_answered_for_a_lost_node_is_kept_until_that_is_back() {
+    let books = Books::new().await;
+    let id = fence(&books.store, "aaa", 1).await;
+    books.store.take_rows(id, vec![taken_row("tg-aaa-1-1-5-1", "{}")], NOW).await.expect("takes");
+    let due = books.store.claim_due(NOW, 9).await.expect("claims");
+    books.store.settle_tries(vec![(due[0].sequence, accepted())], NOW).await.expect("settles");
+    let late = NOW + 1_000_000;
+    let cutoffs = Cutoffs { receipts: late, webhooks: late, financial: late, logs: late };
+    books.store.prune_settled(cutoffs).await.expect("prunes");
+    let fence = books.store.fences().await.expect("reads").remove(0);
+    let (answers, _) = books.store.taken_answers(&fence).await.expect("reads");
+    assert_eq!(answers, [("tg-aaa-1-1-5-1".into(), TakenAnswer::Accepted)]);
+}
+
+#[tokio::test]
+async fn who_is_erased_is_named_by_no_fence_and_by_none_that_comes_later() {
+    let books = Books::new().await;
+    let store = &books.store;
+    store.share_facts().await.expect("shares");
+    let text = |name: &str| format!(r#"{{"c":"{name}","s":"cus_1"}}"#);
+    let id = fence(store, "aaa", 1).await;
+    let rows = vec![taken_row("tg-aaa-1-1-5-1", &text("acme")), taken_row("tg-aaa-1-1-5-2", &text("other"))];
+    store.take_rows(id, rows, NOW).await.expect("takes");
+    let refused = erase(store).await;
+    assert!(matches!(refused, Erased::Refused(_)), "what was taken over is still to be sent: {refused:?}");
+    for change in ["UPDATE outbox SET state = 'delivered'", "UPDATE totals SET sealed = reportable"] {
+        store.write(move |db| Ok(db.execute(change, [])?)).await.expect("all is sent");
+    }
+    let left = erase(store).await;
+    let names = fenced_names(store).await;
+    assert_eq!((left, names), (Erased::As("erased 1".into()), vec!["erased 1".into(), "other".into()]));
+    let later = fence(store, "bbb", 2).await;
+    store.take_rows(later, vec![taken_row("tg-bbb-1-1-5-1", &text("acme"))], NOW + 9).await.expect("takes");
+    assert_eq!(store.outbox_counts().await.expect("counts").pending, 1, "it is billed all the same");
+    assert_eq!(store.find_customer("acme".into()).await.expect("reads"), None);
+    assert!(!fenced_names(store).await.contains(&"acme".to_owned()));
+}
+
+async fn erase(store: &Store) -> Erased {
+    let events = store.events_of_customer("acme".into(), NOW).await.expect("looks");
+    store.erase_customer("acme".into(), events, NOW).await.expect("asks")
+}
+
+async fn fenced_names(store: &Store) -> Vec<String> {
+    let read = |db: &rusqlite::Connection| {
+        let mut query = db.prepare("SELECT body ->> '$.c' FROM fenced ORDER BY 1")?;
+        Ok(query.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
+    };
+    store.read(read).await.expect("names")
+}
+
+#[tokio::test]
+async fn what_a_copy_has_no_room_for_is_counted() {
+    let books = Books::new().await;
+    for (at, start) in (1..).zip([NOW - 40, NOW - 30, NOW - 20]) {
+        books.fold(TotalKey { period_start: start, ..TOTAL }, 5, at);
+    }
+    let left_out = async |limit| {
+        let unsent = books.store.unsent(limit).await.expect("reads");
+        (unsent.rows.len() + unsent.totals.len(), unsent.left_out)
+    };
+    assert_eq!(left_out(4).await, (4, 0));
+    assert_eq!(left_out(3).await, (3, 1));
+    books.seal().await;
+    assert_eq!(left_out(1).await, (1, 3), "rows as well");
+}
+
 #[tokio::test]
 async fn what_a_taker_hears_is_certain_only_where_nobody_tried_before_it() {
     for (inherited, answer) in [(false, TakenAnswer::Known), (true, TakenAnswer::Unclear)] {
         let books = Books::new().await;
         let new = NewFence { slot: 7, ledger: "l".into(), at_millis: 1, inherited };
         let fence = books.store.keep_fence(new, NOW).await.expect("keeps");
-        let event = TakenEvent {
-            identifier: "tg-l-1".into(),
-            customer: "acme".into(),
-            meter: 1,
-            stripe_customer: "cus_1".into(),
-            event_name: "api_calls".into(),
-            period_start: NOW - 100,
-            value: 4,
-            timestamp: NOW - 50,
-            at: NOW - 40,
-        };
-        let row = TakenRow { field: "t1.1.1".into(), body: "{}".into(), event: Some(event) };
+        let row = taken_row("tg-l-1", "{}");
         books.store.take_rows(fence.id, vec![row.clone()], NOW).await.expect("takes");
         books.store.take_rows(fence.id, vec![row], NOW).await.expect("takes no more");
         assert_eq!(books.store.taken_answers(&fence).await.expect("reads"), (vec![], false));

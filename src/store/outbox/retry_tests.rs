@@ -114,6 +114,19 @@ async fn the_23_hours_of_a_try_without_an_answer_go_on_through_a_refusal_and_a_r
 }
 
 #[tokio::test]
+async fn a_try_without_an_answer_is_not_forgotten_for_a_refusal_within_its_second() {
+    for then in [NOW, NOW - 2] {
+        let mut outbox = Outbox::new();
+        let (row, identifier) = outbox.seal(5).await;
+        outbox.tried(NOW, unanswered(then)).await;
+        // As soon as the first, or by a clock that was set back.
+        outbox.tried(then, refused()).await;
+        assert_eq!(outbox.retry(&[], NOW), retried(&identifier, false, Some(NOW)));
+        assert_eq!(outbox.row(row).1, Some(NOW));
+    }
+}
+
+#[tokio::test]
 async fn what_died_of_an_unclear_sum_is_compared_again_and_not_sent() {
     let mut outbox = Outbox::new();
     let (row, identifier) = outbox.seal(5).await;

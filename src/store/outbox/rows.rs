@@ -150,10 +150,11 @@ pub(super) fn claim(db: &Connection, only: &str, now: i64, limit: u32) -> Result
 }
 
 /// Notes a try before it is made. What has been unanswered for too long is compared, not sent.
+/// Only the first try is the last one at its instant: one that follows it within the second counts as later.
 pub(super) fn mark_tried(db: &Connection, due: &[OutboxRow], now: i64) -> Result<()> {
     let mut mark = db.prepare_cached(
         "UPDATE outbox SET tries = tries + 1, first_tried_at = coalesce(first_tried_at, ?2),
-                last_tried_at = iif(?3, last_tried_at, ?2)
+                last_tried_at = iif(?3, last_tried_at, max(?2, coalesce(first_tried_at + 1, ?2)))
          WHERE sequence = ?1",
     )?;
     due.iter().try_for_each(|row| {

@@ -3,12 +3,14 @@
 //! They are sent like any other row. They go when the lost node has reckoned with its fence: then they are its own
 //! again.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, Row, params};
 
 use super::fleet::TakenAnswer;
 use super::rows::{ARRIVED_BEFORE, KNOWN_THERE, next_sequence};
-use crate::store::{Result, Store, audit, customers};
+use crate::store::{Result, Store, audit, customers, facts, unsigned};
 
+/// No claim can spell a space.
+const ERASED_SINCE: &str = "erased since";
 /// Rows that one transaction changes at most.
 const SLICE: u32 = 1_000;
 
@@ -118,6 +120,19 @@ impl Store {
         .await
     }
 
+    /// Of these, those that name nobody any more: who used them is erased.
+    pub async fn nameless_fields(&self, fence: i64) -> Result<Vec<(String, String)>> {
+        self.scan(move |db| {
+            let mut query = db.prepare_cached(
+                "SELECT field, body FROM fenced
+                 WHERE fence = ?1 AND iif(json_valid(body), body ->> '$.c', '') LIKE 'erased %'",
+            )?;
+            let fields = query.query_map([fence], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            Ok(fields.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+
     /// The answers to a fence's rows so far, and whether all have one.
     pub async fn taken_answers(&self, fence: &FenceRow) -> Result<(Vec<(String, TakenAnswer)>, bool)> {
         let (id, inherited) = (fence.id, fence.inherited);
@@ -193,18 +208,35 @@ fn answer(row: &Row<'_>) -> rusqlite::Result<Option<TakenAnswer>> {
     })
 }
 
+/// What stands for a customer who has been erased since they used it.
+fn name_left(db: &Connection, event: &TakenEvent) -> Result<Option<&'static str>> {
+    let used_at = unsigned(event.timestamp).saturating_mul(1_000_000);
+    let is_erased = facts::erased_at(db, &event.customer)?.is_some_and(|at| at >= used_at);
+    Ok(is_erased.then_some(ERASED_SINCE))
+}
+
+/// Whether a row is here already. It may have come with the copy of a lost taker: it goes with the fence of the node
+/// that it is of, which may stay away for longer.
+fn is_known(db: &Connection, fence: i64, identifier: &str) -> Result<bool> {
+    db.prepare_cached(
+        "UPDATE outbox SET fence = ?1 WHERE identifier = ?2 AND fence <> ?1
+           AND instr(identifier, (SELECT 'tg-' || ledger || '-' FROM fences WHERE id = ?1)) = 1",
+    )?
+    .execute(params![fence, identifier])?;
+    Ok(db.prepare_cached("SELECT 1 FROM outbox WHERE identifier = ?1")?.exists([identifier])?)
+}
+
 fn take_row(db: &Connection, fence: i64, row: &TakenRow, now: i64) -> Result<()> {
-    db.prepare_cached("INSERT OR IGNORE INTO fenced VALUES (?1, ?2, ?3)")?
-        .execute(params![fence, row.field, row.body])?;
+    let left = row.event.as_ref().map(|event| name_left(db, event)).transpose()?.flatten();
+    db.prepare_cached(
+        "INSERT OR IGNORE INTO fenced VALUES (?1, ?2, iif(?4 IS NULL, ?3, json_replace(?3, '$.c', ?4)))",
+    )?
+    .execute(params![fence, row.field, row.body, left])?;
     let Some(event) = &row.event else { return Ok(()) };
-    let known = db
-        .prepare_cached("SELECT 1 FROM outbox WHERE identifier = ?1")?
-        .query_row([&event.identifier], |_| Ok(()))
-        .optional()?;
-    if known.is_some() {
+    if is_known(db, fence, &event.identifier)? {
         return Ok(());
     }
-    let customer = customers::register(db, &event.customer, None, now)?.number;
+    let customer = customers::register(db, left.unwrap_or(&event.customer), None, now)?.number;
     let sequence = next_sequence(db)?;
     db.prepare_cached(
         "INSERT INTO outbox (sequence, identifier, customer, meter, period_start, stripe_customer, event_name,

@@ -1,7 +1,9 @@
 //! Copies of unsent usage, and the fences of those who take it over.
 
+use std::time::{Duration, Instant};
+
 use tollgate::fleet::copy::{Changes, Copies, FenceState, Written};
-use tollgate::fleet::{Fleet, Options};
+use tollgate::fleet::{Fleet, LinkState, Options};
 
 use super::node::{Node, options};
 use super::redis::Redis;
@@ -136,4 +138,22 @@ async fn a_fence_that_redis_has_lost_is_put_back_and_one_of_a_lost_taker_passes_
     let passed = two.fleet.take_over(slot).await.expect("Redis is there").expect("it passes on");
     assert_eq!((passed.head.by.as_str(), passed.head.inherited), (two.fleet.ledger(), true));
     assert_eq!((passed.head.at_millis, passed.fields), (taken.head.at_millis, taken.fields));
+}
+
+#[tokio::test]
+async fn a_node_knows_for_how_long_redis_has_been_there_without_a_break() {
+    let mut redis = Redis::start().await;
+    let node = Node::join(redis.address(), "one").await;
+    let here = Duration::from_millis(200);
+    until("Redis has been there for a while", PATIENCE, async || {
+        (node.fleet.here_for() > here).then_some(())
+    })
+    .await;
+    redis.kill();
+    node.is(LinkState::Away).await;
+    assert_eq!(node.fleet.here_for(), Duration::ZERO);
+    let began = Instant::now();
+    redis.restart().await;
+    node.is(LinkState::Here).await;
+    assert!(node.fleet.here_for() <= began.elapsed(), "not what was before");
 }

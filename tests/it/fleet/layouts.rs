@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tollgate::domain::lease::Settled;
 use tollgate::fleet::copy::{Changes, Copies, Fence, FenceHead, FenceState, Written};
-use tollgate::fleet::{Address, Claim, FactsKey, Fleet, LinkState, Version};
+use tollgate::fleet::{Address, Claim, FactsKey, Fleet, Lender, LinkState, Report, Version};
 
 use super::node::{Node, named, options, seq};
 use super::redis::{Cluster, Redis, Watched, as_user};
@@ -20,7 +20,8 @@ pub async fn do_everything(address: Address) -> Node {
         assert_eq!((lent.held, lent.used_by_all), (5, 0));
     }
     let calls = (0..40).map(|n| named(&format!("customer {n}"), seq(), [5, 5, 9, 9, 100])).collect();
-    for answer in tollgate::fleet::Lender::settle(&**fleet, calls).await.expect("an answer") {
+    for answer in fleet.settle(calls).await {
+        let answer = answer.expect("an answer");
         assert!(matches!(answer.settled, Settled::Lent { lends: true, .. }), "{answer:?}");
     }
     until("it hears", PATIENCE, async || (!fleet.is_deaf()).then_some(())).await;
@@ -34,7 +35,8 @@ async fn do_the_rest(fleet: &Fleet) {
     for n in 0..40 {
         let name = format!("customer {n}");
         let key = FactsKey::Customer(name.as_str().into());
-        let put = fleet.put_facts(&key, Version::NONE, 0, b"facts").await.expect("facts are put");
+        let put =
+            fleet.put_facts(&key, (Version::NONE, Version::NONE), 0, b"facts").await.expect("facts are put");
         let tollgate::fleet::Put::Done(version) = put else { panic!("{put:?}") };
         expected.insert((name, version));
     }
@@ -50,6 +52,11 @@ async fn do_the_rest(fleet: &Fleet) {
     assert_eq!(fleet.claim("event:evt_1", day).await, Ok(Claim::Ours));
     fleet.unclaim("event:evt_1").await.expect("a claim is given up");
     fleet.done("event:evt_1", "note", day).await.expect("a claim is done");
+    let report = Report { event: "evt_2".into(), kind: "v1.billing.meter.x".into(), created: 7 };
+    fleet.name_reports(std::slice::from_ref(&report), &[]).await.expect("a report is named");
+    assert_eq!(fleet.reports().await, Ok(vec![report.clone()]));
+    fleet.name_reports(&[], &[report]).await.expect("a report is old");
+    assert_eq!(fleet.reports().await, Ok(Vec::new()));
     copy_and_fence(fleet).await;
     assert_eq!(fleet.ask(&serde_json::json!("?")).await, Ok(Vec::new()));
     let question = tollgate::fleet::Question { id: "1".to_owned(), body: serde_json::Value::Null };
@@ -122,6 +129,10 @@ async fn of_a_cluster_one_server_may_be_away() {
         (answered > 32 && answered < 64).then_some(())
     };
     until("those on the others are served", PATIENCE, ask_all).await;
+    let calls = || (0..64).map(|n| named(&format!("c{n}"), seq(), [0, 0, 1, 1, 9])).collect();
+    let answers = node.fleet.settle(calls()).await;
+    let answered = answers.iter().filter(|answer| answer.is_ok()).count();
+    assert!(answered > 32 && answered < 64, "together with those who are not: {answered} of 64");
     node.is(LinkState::Here).await;
 }
 

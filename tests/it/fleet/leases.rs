@@ -53,7 +53,8 @@ async fn many_customers_are_answered_in_the_order_of_their_calls() {
     // More of one bucket than a script takes.
     let calls: Vec<_> =
         (0..3_000).map(|n| named(&format!("customer {n}"), seq(), [n, n, n, n, 10_000])).collect();
-    let settle = async || node.fleet.settle(calls.clone()).await.ok();
+    let settle =
+        async || node.fleet.settle(calls.clone()).await.into_iter().collect::<Result<Vec<_>, _>>().ok();
     let answers = until("all are answered", PATIENCE, settle).await;
     for (n, answer) in (0..).zip(&answers) {
         let Settled::Lent { asks, .. } = &answer.settled else {
@@ -114,6 +115,85 @@ async fn nothing_is_lent_until_all_have_put_back_what_redis_lost() {
 }
 
 #[tokio::test]
+async fn a_node_whose_calls_a_copy_lacks_says_so_however_far_the_others_have_come() {
+    let redis = Redis::start().await;
+    let one = Node::alone(&options(redis.address(), "one")).await.expect("a member");
+    let two = Node::join(redis.address(), "two").await;
+    for _ in 0..16 {
+        let lost = in_time("a new bucket", one.fleet.next_loss()).await;
+        assert!(one.fleet.put_back(&lost).await.expect("Redis is there"));
+    }
+    one.lent("acme", [0, 0, 1, 1, 100]).await;
+    let keys: Vec<String> = redis.ask(&["KEYS", "tg:{*}:c:acme"]).await;
+    let marker = keys[0].replace("c:acme", "g");
+    for key in [&keys[0], &marker] {
+        let _: bool = redis.ask(&["COPY", key, &format!("copy of {key}")]).await;
+    }
+    assert_eq!(one.lent("acme", [0, 1, 60, 60, 100]).await.held, 60);
+    for key in [&keys[0], &marker] {
+        let _: bool = redis.ask(&["COPY", &format!("copy of {key}"), key, "REPLACE"]).await;
+    }
+    for _ in 0..9 {
+        two.call("acme", seq(), [0, 0, 0, 0, 100]).await.expect("an answer");
+    }
+    let answer = one.call("acme", seq(), [0, 60, 70, 70, 100]).await.expect("an answer");
+    assert!(matches!(answer.settled, Settled::Lent { lends: false, .. }), "{answer:?}");
+    let lost = in_time("a loss", one.fleet.next_loss()).await;
+    assert_eq!(lost.bucket, tollgate::fleet::Fleet::bucket("acme"));
+}
+
+#[tokio::test]
+async fn a_node_that_starts_again_finds_out_that_an_older_copy_has_taken_the_place_of_what_it_knew() {
+    let redis = Redis::start().await;
+    let options = options(redis.address(), "one");
+    let one = Node::with(&options).await.expect("a member");
+    one.lent("acme", [0, 0, 1, 1, 100]).await;
+    let keys: Vec<String> = redis.ask(&["KEYS", "tg:{*}:c:acme"]).await;
+    let marker = keys[0].replace("c:acme", "g");
+    let _: bool = redis.ask(&["COPY", &marker, "a copy"]).await;
+    assert_eq!(one.lent("acme", [9, 9, 9, 9, 100]).await.held, 9);
+    let lives = one.fleet.lives();
+    one.fleet.leave().await.expect("the last word");
+    one.crash();
+    let _: bool = redis.ask(&["COPY", "a copy", &marker, "REPLACE"]).await;
+
+    let again = tollgate::fleet::Fleet::new(&options).expect("an address");
+    again.remember(lives.clone());
+    again.join().await.expect("a member");
+    let lost = in_time("a loss", again.next_loss()).await;
+    assert_eq!(lost.bucket, tollgate::fleet::Fleet::bucket("acme"));
+    fails_within(Duration::from_millis(50), again.next_loss()).await;
+
+    let other = tollgate::fleet::Options { ledger: "0".repeat(32), ..options };
+    let other = tollgate::fleet::Fleet::new(&other).expect("an address");
+    let unknown = other.lives();
+    other.remember(lives);
+    assert_eq!(other.lives(), unknown, "it is another ledger's");
+}
+
+#[tokio::test]
+async fn what_could_not_be_put_back_is_asked_for_again() {
+    let redis = Redis::start().await;
+    let one = Node::alone(&options(redis.address(), "one")).await.expect("a member");
+    let mut owed = Vec::new();
+    for _ in 0..16 {
+        let lost = in_time("a new bucket", one.fleet.next_loss()).await;
+        if [3, 9].contains(&lost.bucket) {
+            one.fleet.owe(lost.bucket);
+            owed.push(lost);
+        } else {
+            assert!(one.fleet.put_back(&lost).await.expect("Redis is there"));
+        }
+    }
+    for _ in 0..2 {
+        let again = in_time("it is asked for again", one.fleet.next_loss()).await;
+        assert!(owed.contains(&again), "{again:?}");
+        assert!(one.fleet.put_back(&again).await.expect("Redis is there"));
+    }
+    fails_within(Duration::from_millis(700), one.fleet.next_loss()).await;
+}
+
+#[tokio::test]
 async fn what_an_absent_node_held_is_put_back_by_who_last_saw_it() {
     let redis = Redis::start().await;
     let one = Node::join(redis.address(), "one").await;
@@ -125,7 +205,7 @@ async fn what_an_absent_node_held_is_put_back_by_who_last_saw_it() {
     let () = redis.ask(&["FLUSHALL"]).await;
     let mut call = named("acme", seq(), [0, 0, 50, 50, 100]);
     call.others = seen;
-    one.fleet.settle(vec![call]).await.expect("an answer");
+    one.settle(call).await.expect("an answer");
     assert_eq!(one.lent("acme", [0, 0, 50, 50, 100]).await.held, 20);
 }
 
@@ -136,7 +216,8 @@ async fn who_is_behind_is_told_the_facts_and_lent_nothing() {
     node.lent("acme", [0, 0, 5, 5, 100]).await;
     let facts: Vec<u8> = (0..=255).cycle().take(500).collect();
     let key = FactsKey::Customer("acme".into());
-    let put = node.fleet.put_facts(&key, Version::NONE, 0, &facts).await.expect("Redis is there");
+    let put =
+        node.fleet.put_facts(&key, (Version::NONE, Version::NONE), 0, &facts).await.expect("Redis is there");
     let Put::Done(version) = put else { panic!("{put:?}") };
 
     let behind = node.call("acme", seq(), [0, 5, 50, 50, 100]).await.expect("an answer");
@@ -144,7 +225,7 @@ async fn who_is_behind_is_told_the_facts_and_lent_nothing() {
     assert_eq!(behind.facts.as_deref(), Some(facts.as_slice()));
     let mut call = named("acme", seq(), [0, 5, 50, 50, 100]);
     call.version = version;
-    let answer = node.fleet.settle(vec![call]).await.expect("an answer").remove(0);
+    let answer = node.settle(call).await.expect("an answer");
     assert!(matches!(answer.settled, Settled::Lent { lends: true, .. }), "{answer:?}");
 }
 
@@ -158,21 +239,28 @@ async fn a_claim_under_older_terms_stops_lending_until_its_node_has_called() {
     let mut with_facts = Vec::new();
     for customer in ["acme", "idle"] {
         let key = FactsKey::Customer(customer.into());
-        let put = one.fleet.put_facts(&key, Version::NONE, 0, b"new").await.expect("Redis is there");
+        let put = one
+            .fleet
+            .put_facts(&key, (Version::NONE, Version::NONE), 0, b"new")
+            .await
+            .expect("Redis is there");
         let Put::Done(version) = put else { panic!("{put:?}") };
         let mut call = named(customer, seq(), [0, 0, 5, 5, 100]);
         call.version = version;
         with_facts.push(call);
     }
-    let answers = one.fleet.settle(with_facts.clone()).await.expect("an answer");
-    assert!(matches!(answers[0].settled, Settled::Lent { lends: false, .. }), "{answers:?}");
-    assert!(matches!(answers[1].settled, Settled::Lent { lends: true, .. }), "it holds nothing: {answers:?}");
+    let mut answers = Vec::new();
+    for call in &with_facts {
+        answers.push(one.settle(call.clone()).await.expect("an answer").settled);
+    }
+    assert!(matches!(answers[0], Settled::Lent { lends: false, .. }), "{answers:?}");
+    assert!(matches!(answers[1], Settled::Lent { lends: true, .. }), "it holds nothing: {answers:?}");
     assert_eq!(in_time("a recall", two.fleet.next_recall()).await, "acme");
     let mut call = named("acme", seq(), [3, 3, 3, 3, 100]);
     call.version = with_facts[0].version;
-    two.fleet.settle(vec![call]).await.expect("an answer");
+    two.settle(call).await.expect("an answer");
     with_facts[0].call.seq = seq();
-    let answer = one.fleet.settle(with_facts[..1].to_vec()).await.expect("an answer").remove(0);
+    let answer = one.settle(with_facts.remove(0)).await.expect("an answer");
     assert!(matches!(answer.settled, Settled::Lent { lends: true, .. }), "{answer:?}");
 }
 
@@ -181,7 +269,7 @@ async fn nobody_is_lent_anything_who_is_no_member() {
     let redis = Redis::start().await;
     let fleet = tollgate::fleet::Fleet::new(&options(redis.address(), "one")).expect("an address");
     assert_eq!(fleet.state(), LinkState::Unknown);
-    let answer = fleet.settle(vec![named("acme", seq(), [0, 0, 5, 5, 100])]).await;
+    let answer = fleet.settle(vec![named("acme", seq(), [0, 0, 5, 5, 100])]).await.remove(0);
     assert!(answer.is_err());
     fails_within(Duration::from_millis(50), fleet.next_recall()).await;
 }

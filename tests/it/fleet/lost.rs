@@ -105,7 +105,7 @@ async fn machines_that_die_under_load_and_come_back_are_billed_once() {
                 let fences: Vec<String> = redis.ask(&["KEYS", "tg:{u*}:f"]).await;
                 (!fences.is_empty()).then_some(())
             };
-            until("it is taken over", PATIENCE, fenced).await;
+            until("it is taken over", 2 * PATIENCE, fenced).await;
         }
         world.nodes[2].gateway.restart().await;
     }

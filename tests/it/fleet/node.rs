@@ -8,6 +8,7 @@ use smol_str::SmolStr;
 use tokio::task::JoinHandle;
 use tollgate::clock;
 use tollgate::domain::lease::{Ask, Call, Lent, Pool, Settled};
+use tollgate::domain::route::Methods;
 use tollgate::domain::units::MeterId;
 use tollgate::fleet::{
     Address, Answered, Away, Fleet, JoinError, Lender, LinkState, Named, Options, Version, Words,
@@ -90,8 +91,11 @@ impl Node {
 
     /// One pool's call: used, keep, least and want of a limit.
     pub async fn call(&self, customer: &str, seq: u64, asks: [u64; 5]) -> Result<Answered, Away> {
-        let mut answers = self.fleet.settle(vec![named(customer, seq, asks)]).await?;
-        Ok(answers.remove(0))
+        self.settle(named(customer, seq, asks)).await
+    }
+
+    pub async fn settle(&self, call: Named) -> Result<Answered, Away> {
+        self.fleet.settle(vec![call]).await.remove(0)
     }
 
     /// The same again and again, until something is lent.
@@ -142,7 +146,7 @@ pub fn named(customer: &str, seq: u64, [used, keep, least, want, limit]: [u64; 5
         customer: SmolStr::new(customer),
         version: Version::NONE,
         call,
-        words: Arc::new(Words::new(["calls"], ["/a"])),
+        words: Arc::new(Words::new(["calls"], [("/a", &Methods::All)])),
         lots: smallvec![],
         others: Box::default(),
     }

@@ -132,7 +132,7 @@ async fn scripts_that_redis_has_forgotten_are_sent_again() {
     let answer = node.call("acme", seq(), [0, 5, 9, 9, 100]).await.expect("an answer");
     assert!(matches!(answer.settled, Settled::Lent { lends: true, .. }));
     let key = FactsKey::Customer("acme".into());
-    node.fleet.put_facts(&key, Version::NONE, 0, b"x").await.expect("Redis is there");
+    node.fleet.put_facts(&key, (Version::NONE, Version::NONE), 0, b"x").await.expect("Redis is there");
     assert_eq!(node.fleet.state(), LinkState::Here);
 }
 

@@ -15,7 +15,7 @@ fn customer(name: &str) -> FactsKey {
 }
 
 async fn put(fleet: &Fleet, key: &FactsKey, known: Version, facts: &str) -> Version {
-    match fleet.put_facts(key, known, 0, facts.as_bytes()).await.expect("Redis is there") {
+    match fleet.put_facts(key, (known, known), 0, facts.as_bytes()).await.expect("Redis is there") {
         Put::Done(version) => version,
         other @ Put::Other(..) => panic!("{other:?}"),
     }
@@ -29,7 +29,8 @@ async fn facts_are_put_only_over_those_that_they_were_made_from() {
     let first = put(&one.fleet, &key, Version::NONE, "a").await;
     let again = put(&one.fleet, &key, Version::NONE, "a").await;
     assert_eq!(first, again, "what was put but not answered is put again in vain");
-    let refused = two.fleet.put_facts(&key, Version::NONE, 0, b"b").await.expect("Redis is there");
+    let refused =
+        two.fleet.put_facts(&key, (Version::NONE, Version::NONE), 0, b"b").await.expect("Redis is there");
     assert_eq!(refused, Put::Other(first, Box::from(*b"a")));
     let long = "ab".repeat(100);
     let second = put(&two.fleet, &key, first, &long).await;

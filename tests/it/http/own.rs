@@ -143,7 +143,7 @@ const METRICS: &str = r#"
     subscriptions{status="active",tier="pro"} tier_changes_total{from="free",to="pro"}
     payments_total{outcome="succeeded"} checkouts_total{outcome="completed"} credits_total{kind="granted"}
     notices_total{outcome="delivered",type="tier.changed"} notices_pending
-    fleet_redis_up fleet_lease_calls_total fleet_lag_seconds
+    fleet_redis_up fleet_lease_calls_total fleet_lag_seconds fleet_uncopied
     reconcile_difference_units{meter="api_calls"}
     config_reload_total{outcome="applied"} config_reload_total{outcome="rejected"} build_info
 "#;

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::billing::fleet::{Meeting, Told, Versions};
-use crate::fleet::{Away, Claim, ClaimState, FactsKey, LinkState, News, Put, Version};
+use crate::fleet::{Away, Claim, ClaimState, FactsKey, LinkState, News, Put, Report, Version};
 
 /// A generator that gives the same for the same seed.
 pub struct Dice(pub u64);
@@ -38,8 +38,11 @@ pub struct Redis {
     pub hints: Vec<VecDeque<(FactsKey, Version)>>,
     pub claims: HashMap<String, (usize, bool)>,
     pub lost_nodes: Vec<usize>,
+    pub reports: Vec<Report>,
     /// One in so many commands is lost, or its answer; 0: none.
     pub losses: u64,
+    /// No facts come so far.
+    pub puts_are_lost: bool,
     pub dice: Dice,
 }
 
@@ -79,7 +82,7 @@ impl Visitor {
 }
 
 impl Redis {
-    fn put(&mut self, key: &FactsKey, known: Version, facts: &[u8]) -> Put {
+    fn put(&mut self, key: &FactsKey, (known, least): (Version, Version), facts: &[u8]) -> Put {
         let name = format!("{key:?}");
         if let Some((_, stored, there)) = self.lying.facts.get(&name) {
             if there == facts {
@@ -89,8 +92,8 @@ impl Redis {
                 return Put::Other(version(*stored), there.clone().into());
             }
         }
-        // Redis's clock goes on, whatever it has lost.
-        self.last += 1;
+        // Redis's clock goes on, whatever it has lost; or it is another's.
+        self.last = self.last.max(u64::from_str_radix(&least.to_string(), 36).expect("digits")) + 1;
         self.lying.facts.insert(name, (key.clone(), self.last, facts.to_vec()));
         for hints in &mut self.hints {
             hints.push_back((key.clone(), version(self.last)));
@@ -103,13 +106,16 @@ impl Meeting for Visitor {
     fn put<'a>(
         &'a self,
         key: &'a FactsKey,
-        known: Version,
+        (known, least): (Version, Version),
         expires_millis: i64,
         facts: &'a [u8],
     ) -> BoxFuture<'a, Result<Put, Away>> {
         assert!(expires_millis > 0);
         Box::pin(async move {
-            let put = self.or_lost(|redis| redis.put(key, known, facts))?;
+            if self.redis().puts_are_lost {
+                return Err(Away);
+            }
+            let put = self.or_lost(|redis| redis.put(key, (known, least), facts))?;
             if let Put::Done(put) = put {
                 self.or_lost(|redis| {
                     redis.last += 1;
@@ -197,5 +203,18 @@ impl Meeting for Visitor {
 
     fn unclaim<'a>(&'a self, what: &'a str) -> BoxFuture<'a, Result<(), Away>> {
         Box::pin(async move { self.or_lost(|redis| _ = redis.claims.remove(what)) })
+    }
+
+    fn reports(&self) -> BoxFuture<'_, Result<Vec<Report>, Away>> {
+        Box::pin(async move { self.or_lost(|redis| redis.reports.clone()) })
+    }
+
+    fn name_reports<'a>(&'a self, new: &'a [Report], old: &'a [Report]) -> BoxFuture<'a, Result<(), Away>> {
+        Box::pin(async move {
+            self.or_lost(|redis| {
+                redis.reports.extend_from_slice(new);
+                redis.reports.retain(|report| !old.contains(report));
+            })
+        })
     }
 }

@@ -30,11 +30,13 @@ pub(super) struct Permits {
     /// When the next is to be had; it is not asked for before `ask_again`.
     ready_at: u64,
     ask_again: u64,
+    /// It was waited for, and no answer said that there is none.
+    given_up: bool,
 }
 
 impl Permits {
     fn new(route: Option<RouteId>, rate: Rate) -> Self {
-        Self { route, rate, left: 0, free: 0, spent: 0, until: 0, ready_at: 0, ask_again: 0 }
+        Self { route, rate, left: 0, free: 0, spent: 0, until: 0, ready_at: 0, ask_again: 0, given_up: false }
     }
 
     fn left(&self, now: u64) -> u32 {
@@ -96,7 +98,7 @@ impl Share {
         permits.free = lent.free;
         let lasting = u64::try_from(PERMITS_LAST.as_nanos()).unwrap_or(u64::MAX).saturating_sub(MARGIN);
         permits.until = sent.nanos().saturating_add(lasting);
-        permits.ready_at = 0;
+        (permits.ready_at, permits.given_up) = (0, false);
         if lends && permits.left == 0 && ask.least > 0 {
             let wait = lent.wait_millis.max(1).saturating_mul(1_000_000);
             permits.ready_at = now.nanos().saturating_add(wait);
@@ -147,8 +149,17 @@ impl Account {
             for permits in share.permits.iter_mut().filter(|permits| permits.route == place) {
                 permits.ask_again = now.nanos().saturating_add(GIVEN_UP);
                 permits.ready_at = permits.ready_at.max(permits.ask_again);
+                permits.given_up = true;
             }
         }
+    }
+
+    /// Whether what a request needs permits of was given up, so that nobody knows whether there are any: what else it
+    /// is short of says more.
+    pub(in super::super) fn has_given_up_rates(&self, route: &Route, now: Now) -> bool {
+        let Some(share) = self.share().filter(|share| share.alone.is_none()) else { return false };
+        let is_given_up = |place| share.permits(place).is_some_and(|permits| permits.given_up);
+        self.rates_of(route, now).into_iter().any(|(place, _)| is_given_up(place))
     }
 
     /// May one request pass now? If not, after how many nanoseconds. Nothing is spent.

@@ -237,6 +237,23 @@ fn permits_end_and_are_asked_for_again_only_when_there_may_be_one() {
 }
 
 #[test]
+fn who_waited_in_vain_for_all_is_told_what_is_used_up_and_not_of_a_rate_that_nobody_knows() {
+    let mut account = account(tier(3, Overage::Deny, Some(rate(10, 5)))).with_share(&[]);
+    let purpose = || Purpose::Request(&*Box::leak(Box::new(route(4))));
+    let call = account.call(purpose(), at(1)).expect("a call");
+    let Settled::Lent { asks, .. } = answer(&call, 3, 1) else { panic!("lent") };
+    let rates = smallvec![crate::domain::lease::RateLent { more: 2, free: 3, wait_millis: 0 }];
+    account.take(&call, &Settled::Lent { asks, rates, lends: true }, at(1));
+    // What the others hold is waited for until the permits have ended.
+    let call = account.call(purpose(), at(3)).expect("a call");
+    account.call_failed(&call);
+    account.give_up(purpose(), at(3));
+    assert_eq!(account.admit(&route(4), None, at(3)), Err(Refusal::QuotaExceeded { meter: API }));
+    let limited = account.admit(&route(0), None, at(3));
+    assert!(matches!(limited, Err(Refusal::RateLimited { .. })), "it is short of nothing else: {limited:?}");
+}
+
+#[test]
 fn a_slow_rate_earns_its_permits_back_however_often_it_is_called_for() {
     let nz = |n| std::num::NonZeroU32::new(n).expect("not zero");
     let slow = crate::domain::rate::Rate::new(nz(1), nz(60), nz(1));

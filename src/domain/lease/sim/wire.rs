@@ -1,8 +1,8 @@
 //! What is on its way between the nodes of a simulated fleet and Redis.
 
-use super::super::book::{Answer, Caller, Entry};
+use super::super::book::{Answer, Entry};
 use super::super::{Call, Settled};
-use super::world::{Event, NAME, TICK, World};
+use super::world::{Event, NAME, TICK, World, caller};
 use crate::domain::account::Purpose;
 
 impl World {
@@ -48,8 +48,7 @@ impl World {
     ) {
         let live = self.live();
         let slot = u32::try_from(from).unwrap_or(0);
-        let caller =
-            Caller { slot, live: &live, seen, rest_millis: 500, rebuild_millis: 30_000, at_millis: self.now };
+        let caller = caller(slot, &live, seen, self.now);
         let answer = self.book.settle(&caller, NAME, version, &call, others);
         if answer.version.is_none() && version > *b"00000001" {
             // Facts come back with whoever knows them.

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::super::Call;
-use super::super::book::{Answer, Book, Entry, Guards};
+use super::super::book::{Answer, Book, Caller, Entry};
+use super::faults::{Faults, Guarded};
 use super::node::{Node, Terms, kept};
 use crate::domain::account::tests::{at, entitlement, priced, rate};
 use crate::domain::tier::Overage;
@@ -41,49 +42,6 @@ impl Random {
     }
 }
 
-/// What goes wrong in a run.
-#[derive(Clone, Copy, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
-pub(super) struct Faults {
-    pub(super) flushes: bool,
-    /// Nodes are lost for good. Where Redis is lost as well, all that was lent has been seen by others.
-    losses: bool,
-    crashes: bool,
-    terms: bool,
-    rates: bool,
-}
-
-impl Faults {
-    pub(super) fn of(seed: u64) -> Self {
-        let flag = |bit: u32| seed >> bit & 1 == 1;
-        let rates = seed % 7 == 3;
-        Self {
-            flushes: flag(0),
-            losses: flag(1),
-            // What was last seen of a lost node is not lost with whoever saw it.
-            crashes: flag(2) && !(flag(0) && (flag(1) || rates)),
-            terms: flag(3) && !rates,
-            rates,
-        }
-    }
-}
-
-/// Protections; all on, but for what a test turns off to see what breaks.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Guarded {
-    pub(super) book: Guards,
-    /// A claim is lowered before the call that says so.
-    pub(super) keeps: bool,
-    pub(super) others_put_back: bool,
-    pub(super) recalls: bool,
-}
-
-impl Default for Guarded {
-    fn default() -> Self {
-        Self { book: Guards::default(), keeps: true, others_put_back: true, recalls: true }
-    }
-}
-
 pub(super) enum Event {
     /// A call arrives.
     Call {
@@ -117,6 +75,11 @@ pub(super) enum Event {
     },
 }
 
+/// Whoever calls or looks.
+pub(super) fn caller(slot: u32, live: &[u32], seen: Option<(u64, u64)>, at_millis: u64) -> Caller<'_> {
+    Caller { slot, live, seen, rest_millis: 500, rebuild_millis: 30_000, at_millis }
+}
+
 #[expect(clippy::struct_excessive_bools, reason = "each says one thing of the world")]
 pub(super) struct World {
     pub(super) random: Random,
@@ -138,6 +101,7 @@ pub(super) struct World {
     /// Something was admitted under terms when others had been lent something under later ones.
     pub(super) mixed: bool,
     pub(super) flush_is_due: bool,
+    pub(super) copy: Option<Book>,
     pub(super) settled_down: bool,
     /// No node is idle: what it holds comes back only when others ask.
     pub(super) busy: bool,
@@ -175,6 +139,7 @@ impl World {
             lent_under: None,
             mixed: false,
             flush_is_due: false,
+            copy: None,
             settled_down: false,
             busy: false,
         };
@@ -243,62 +208,6 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn disturb(&mut self) {
-        let of = self.random.place(&self.nodes).unwrap_or(0);
-        let now = self.now;
-        if self.faults.crashes && self.random.one_in(60) {
-            self.nodes[of].crash();
-        }
-        if self.random.one_in(80) {
-            // Shorter than what others take for its end.
-            let until = now + self.random.below(2_000);
-            self.nodes[of].cut_until = until;
-        }
-        let alive = self.nodes.iter().filter(|node| node.lost_at.is_none()).count();
-        if self.faults.losses
-            && alive > 2
-            && self.random.one_in(60)
-            && (!self.faults.flushes || self.is_all_back())
-        {
-            self.nodes[of].lost_at.get_or_insert(now);
-        }
-        self.flush_is_due |= self.faults.flushes && self.random.one_in(120);
-        if self.flush_is_due && (!self.faults.losses || self.is_all_seen()) {
-            self.flush_is_due = false;
-            self.book.flush();
-        }
-        if self.faults.terms && self.random.one_in(100) {
-            self.change_terms();
-        }
-    }
-
-    /// Whether all know what those have been lent who will never say.
-    fn is_all_seen(&self) -> bool {
-        let is_lost = |slot: u32| self.nodes[usize::try_from(slot).unwrap_or(0)].lost_at.is_some();
-        let lost: Vec<_> = self.book.entries(NAME).filter(|(slot, _)| is_lost(*slot)).collect();
-        let knows = |node: &Node| {
-            lost.iter()
-                .all(|(slot, entry)| node.others.iter().any(|(known, seen)| known == slot && seen == *entry))
-        };
-        self.nodes.iter().filter(|node| node.lost_at.is_none()).all(knows)
-    }
-
-    /// Whether nothing is to be put back.
-    fn is_all_back(&self) -> bool {
-        let is_back = |node: &Node| node.owes.is_none() && node.seen.map(|seen| seen.0) == self.book.life();
-        self.nodes.iter().filter(|node| node.lost_at.is_none()).all(is_back)
-    }
-
-    pub(super) fn change_terms(&mut self) {
-        let number = self.terms.version[7] + 1;
-        self.terms.version[7] = number;
-        self.terms.included = self.random.below(400) + 5;
-        self.book.put(NAME, self.terms.version);
-        self.most = self.most.max(self.room());
-        let of = self.random.place(&self.nodes).unwrap_or(0);
-        self.learn(of);
-    }
-
     /// A node learns the terms in force.
     pub(super) fn learn(&mut self, of: usize) {
         let (now, terms) = (self.clock(), self.terms.clone());
@@ -334,7 +243,7 @@ impl World {
     pub(super) fn use_up(&mut self) -> Result<(), String> {
         self.settled_down = true;
         self.busy = !self.faults.losses;
-        self.faults = Faults { flushes: false, losses: false, crashes: false, terms: false, ..self.faults };
+        self.faults = Faults { rates: self.faults.rates, ..Faults::default() };
         let now = self.now;
         for node in self.nodes.iter_mut().filter(|node| node.is_up(now)) {
             node.cut_until = now;
