@@ -20,8 +20,8 @@
 //! `gateway/serving.rs` reads it; `gateway/phases.rs` has what every request goes through. The path is
 //! normalised and matched to a route; the token is looked up
 //! among verified ones, or verified; the customer is found in memory or loaded; [`customers::Entry::admit`]
-//! holds a reservation or refuses. `gateway/exchange.rs` forwards what is plain, pingora's proxy the rest
-//! (`gateway/proxy.rs`). Once the upstream's status is known and before its header goes out, the
+//! holds a reservation or refuses. `gateway/exchange.rs` forwards what is plain or opens a WebSocket, pingora's proxy
+//! the rest (`gateway/proxy.rs`). Once the upstream's status is known and before its header goes out, the
 //! reservation settles, or is released, and the usage record is appended to the [`ledger`]. Behind the request,
 //! one thread folds the ledger into the [`store`]; [`reporting`] seals unreported usage into the outbox and sends
 //! it to Stripe; [`billing`] applies what Stripe's webhooks tell.

@@ -1,4 +1,4 @@
-//! The short way to the upstream and back, for plain requests: most of an API's traffic.
+//! The short way to the upstream and back, for plain requests, most of an API's traffic, and what opens a WebSocket.
 //!
 //! Pingora's own way passes each piece of either body through channels between two futures, and hands each upstream
 //! connection to a task that watches it until it is used again. A plain request needs none of it: its body, if it has
@@ -27,6 +27,7 @@ use super::Parts;
 use super::context::Context;
 use super::phases::{self, taken};
 use super::upstreams::{Link, Server};
+use super::websocket::Opened;
 
 /// A longer body is sent on while it comes.
 const MOST_BODY_BYTES: usize = 64 * 1024;
@@ -37,6 +38,14 @@ const MOST_ADDED: usize = 10;
 /// Whether a request asks for nothing but its answer: HTTP/1.1, a path, no body or a short one of a known length, no
 /// upgrade, no expectation, and nothing about the connection but whether to keep it.
 pub(super) fn is_plain(request: &RequestHeader) -> bool {
+    asks_only(request, |name, wish| {
+        *name == header::CONNECTION
+            && (wish.eq_ignore_ascii_case(b"keep-alive") || wish.eq_ignore_ascii_case(b"close"))
+    })
+}
+
+/// The same, but that of what concerns this connection alone it asks for whatever is `granted`.
+pub(super) fn asks_only(request: &RequestHeader, granted: impl Fn(&HeaderName, &[u8]) -> bool) -> bool {
     let mut hosts = 0;
     let mut lengths = 0;
     let headers = request.headers.iter().all(|(name, value)| match *name {
@@ -50,17 +59,14 @@ pub(super) fn is_plain(request: &RequestHeader) -> bool {
                 .to_str()
                 .is_ok_and(|length| length.parse().is_ok_and(|length: usize| length <= MOST_BODY_BYTES))
         }
-        header::CONNECTION => {
-            let wish = value.as_bytes();
-            wish.eq_ignore_ascii_case(b"keep-alive") || wish.eq_ignore_ascii_case(b"close")
-        }
-        header::EXPECT
+        header::CONNECTION
+        | header::EXPECT
         | header::TE
         | header::TRAILER
         | header::TRANSFER_ENCODING
         | header::UPGRADE
         | header::PROXY_AUTHENTICATE
-        | header::PROXY_AUTHORIZATION => false,
+        | header::PROXY_AUTHORIZATION => granted(name, value.as_bytes()),
         _ => !matches!(name.as_str(), "keep-alive" | "proxy-connection" | "http2-settings"),
     });
     headers
@@ -75,13 +81,14 @@ pub(super) fn is_plain(request: &RequestHeader) -> bool {
 }
 
 impl Parts {
-    /// Forwards a plain request and answers it. An error leaves the answer to pingora's error path.
+    /// Forwards a request and answers it; answers the upstream's side of a WebSocket if both agreed to one. An error
+    /// leaves the answer to pingora's error path.
     pub(super) async fn exchange(
         &self,
         session: &mut ServerSession,
         route: &Route,
         context: &mut Context,
-    ) -> Result<()> {
+    ) -> Result<Option<Opened>> {
         let body = whole_body(session).await.map_err(Error::into_down)?;
         loop {
             context.attempts += 1;
@@ -92,9 +99,9 @@ impl Parts {
                 Err(_) if context.attempts <= self.upstreams.retries(route.upstream) => continue,
                 Err(error) => return Err(error.into_up()),
             };
-            let Err(mut error) = self.exchange_over(link, server, session, body.as_ref(), context).await
-            else {
-                return Ok(());
+            let mut error = match self.exchange_over(link, server, session, body.as_ref(), context).await {
+                Ok(opened) => return Ok(opened),
+                Err(error) => error,
             };
             error.retry.decide_reuse(reused && session.req_header().method.is_idempotent());
             let again = error.retry() && phases::answered(session).is_none();
@@ -111,7 +118,7 @@ impl Parts {
         session: &mut ServerSession,
         body: Option<&Bytes>,
         context: &mut Context,
-    ) -> Result<()> {
+    ) -> Result<Option<Opened>> {
         let Link { stream, timer } = link;
         let mut silence = Silence { timer, limit: server.read_timeout() };
         let mut upstream = Client::new_with_options(stream, &server.peer);
@@ -126,14 +133,17 @@ impl Parts {
         // A server that takes no more of the body may have answered.
         let sent = send_body(&mut upstream, body).await.is_ok();
         let ended = self.answer_from(&mut upstream, &mut silence, session, context).await?;
+        if upstream.was_upgraded() {
+            return Ok(Some(Opened::new(upstream, server.idle_timeout)));
+        }
         if !sent {
-            return Ok(());
+            return Ok(None);
         }
         upstream.respect_keepalive();
         if let Some(stream) = upstream.reuse().await {
             server.keep(Link { stream, timer: silence.timer }, ended);
         }
-        Ok(())
+        Ok(None)
     }
 
     /// The client's request as the upstream gets it.
@@ -142,6 +152,9 @@ impl Parts {
         request.method = from.method.clone();
         request.uri = from.uri.clone();
         request.headers = with_room(&from.headers, |name| *name != header::CONNECTION);
+        if request.headers.contains_key(header::UPGRADE) {
+            request.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        }
         self.forward(&mut request.headers, context)?;
         let mut request = RequestHeader::from(request);
         if let Some(path) = &context.forwarded_path {
@@ -150,7 +163,7 @@ impl Parts {
         Ok(request)
     }
 
-    /// Reads the answer, and writes it as it comes. Answers when its last piece came.
+    /// Reads the answer, and writes it as it comes. Answers when its last piece came: the header, for a WebSocket.
     async fn answer_from(
         &self,
         upstream: &mut Client,
@@ -164,6 +177,7 @@ impl Parts {
                 return Err(Error::explain(ErrorType::InvalidHTTPHeader, "no header was read").into_up());
             };
             match header.status.as_u16() {
+                101 if upstream.was_upgraded() => break answer_for(header),
                 101 => return Err(unasked_upgrade()),
                 100..=199 => {
                     let header = Box::new(header.clone());
@@ -179,6 +193,9 @@ impl Parts {
         self.respond(status, &method, &mut header.headers, ended, context).await?;
         self.say_if_last(session, context);
         taken(client(session)?.write_response_header(Box::new(ResponseHeader::from(header)))).await?;
+        if upstream.was_upgraded() {
+            return Ok(ended);
+        }
         while !upstream.is_body_done() {
             let Some(piece) = silence.unless_it_lasts(upstream.read_body_ref(), session).await? else {
                 break;
@@ -274,7 +291,7 @@ fn with_room(from: &HeaderMap, passes: impl Fn(&HeaderName) -> bool) -> HeaderMa
 
 /// The answer must end where the client can tell: a body that only its connection's end ends goes on in chunks.
 fn frame(method: &Method, answer: &mut Answer, ended: bool) {
-    let bodiless = *method == Method::HEAD || matches!(answer.status.as_u16(), 204 | 304);
+    let bodiless = *method == Method::HEAD || matches!(answer.status.as_u16(), 101 | 204 | 304);
     let framed = answer.headers.contains_key(header::TRANSFER_ENCODING)
         || answer.headers.contains_key(header::CONTENT_LENGTH);
     if !bodiless && !framed && !ended {

@@ -10,10 +10,10 @@
 //!
 //! A request's way, file by file: `connections` and `serving` (a connection's requests), `phases` (what all of them go
 //! through), `admission` (before the upstream), `idempotency` and `fleet_keys` (which requests repeat one that was
-//! charged, here or on another node), then `exchange` to the upstream for plain requests and `proxy`, pingora's own
-//! way, for all others; `forwarding` (what the upstream gets), `measuring` (what passes, where that tells the price),
-//! `charging` (at the response), `limits` (what the client is told of its limits), `answer` (what the gateway itself
-//! says).
+//! charged, here or on another node), then `exchange` to the upstream for plain requests and for what opens a WebSocket
+//! (`websocket`), and `proxy`, pingora's own way, for all others; `forwarding` (what the upstream gets), `measuring`
+//! (what passes, where that tells the price), `charging` (at the response), `limits` (what the client is told of its
+//! limits), `answer` (what the gateway itself says).
 
 mod admission;
 mod answer;
@@ -34,6 +34,7 @@ mod proxy;
 mod request_id;
 mod serving;
 mod upstreams;
+mod websocket;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -1,5 +1,5 @@
-//! Pingora's own way, for requests that ask for more than `exchange` gives: long or chunked bodies, upgrades,
-//! expectations. Its phases, in the order in which they run.
+//! Pingora's own way, for requests that ask for more than `exchange` gives: long or chunked bodies, expectations. Its
+//! phases, in the order in which they run. Nothing is upgraded here.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -147,15 +147,14 @@ impl ProxyHttp for Gateway {
     ) -> Result<()> {
         let Request { parts, context } = &mut **here;
         let status = response.status.as_u16();
-        // Informational answers pass; a switch of protocols is final.
-        if response.status.is_informational() && status != 101 {
-            return Ok(());
-        }
-        let request = session.req_header();
-        if status == 101 && !request.headers.contains_key(header::UPGRADE) {
+        // Informational answers pass; a switch of protocols was not asked for.
+        if status == 101 {
             return Err(exchange::unasked_upgrade());
         }
-        let method = request.method.clone();
+        if response.status.is_informational() {
+            return Ok(());
+        }
+        let method = session.req_header().method.clone();
         parts.respond(status, &method, response, Instant::now(), context).await?;
         parts.say_if_last(session.as_downstream_mut(), context);
         Ok(())

@@ -1,7 +1,7 @@
 //! One connection's requests, one after the other.
 //!
-//! A header is read and parsed here, by pingora's session. A plain request is served at once; any other is put back,
-//! as the bytes that it came in, and goes through pingora's proxy.
+//! A header is read and parsed here, by pingora's session. A plain request is served at once, as is one that opens a
+//! WebSocket; any other is put back, as the bytes that it came in, and goes through pingora's proxy.
 
 use std::sync::{Arc, LazyLock};
 
@@ -19,6 +19,7 @@ use crate::live::Kept;
 use super::admission::Destination;
 use super::connections::{Connection, Connections};
 use super::context::Context;
+use super::websocket::{self, Opened};
 use super::{Parts, exchange};
 
 /// Most headers need no more room than this.
@@ -45,6 +46,10 @@ impl Connections {
             let parts = parts.now();
             let kept = match session.read_request().await {
                 Ok(true) if exchange::is_plain(session.req_header()) => {
+                    parts.serve_plain(session, connection).await
+                }
+                // Who says more before the answer is not heard as a WebSocket.
+                Ok(true) if put_back.is_none() && websocket::is_asked_for(session.req_header()) => {
                     parts.serve_plain(session, connection).await
                 }
                 Ok(true) => self.serve_by_pingora(session, put_back, shutdown).await,
@@ -78,31 +83,46 @@ impl Connections {
     }
 }
 
+/// What becomes of a connection after an answer.
+enum Then {
+    Next,
+    Close,
+    Pass(Opened),
+}
+
 impl Parts {
     /// Answers where the connection goes on, if it does.
     async fn serve_plain(&self, mut session: ServerSession, connection: &Arc<Connection>) -> Option<Stream> {
         let mut context = Context::new(self.flow.clone(), connection.clone());
-        if !self.plain(&mut session, &mut context).await {
-            return None;
+        match self.plain(&mut session, &mut context).await {
+            Then::Next => Some(session.finish().await.ok()??.into_parts().0),
+            Then::Close => None,
+            Then::Pass(opened) => {
+                // Rarely taken, and large. The context stays: the gateway waits for it when it stops.
+                Box::pin(opened.pass(session)).await;
+                None
+            }
         }
-        Some(session.finish().await.ok()??.into_parts().0)
     }
 
-    /// Serves a plain request; answers whether the connection can go on.
-    async fn plain(&self, session: &mut ServerSession, context: &mut Context) -> bool {
+    /// Serves a plain request, or one that opens a WebSocket.
+    async fn plain(&self, session: &mut ServerSession, context: &mut Context) -> Then {
         self.begin(session, context);
-        let Err(error) = self.try_plain(session, context).await else {
-            self.end(session, None, context);
-            return true;
+        let error = match self.try_plain(session, context).await {
+            Ok(opened) => {
+                self.end(session, None, context);
+                return opened.map_or(Then::Next, Then::Pass);
+            }
+            Err(error) => error,
         };
         let failed = Box::pin(self.fail(session, &error, true, context)).await;
         self.end(session, Some(&error), context);
-        failed.reusable
+        if failed.reusable { Then::Next } else { Then::Close }
     }
 
-    async fn try_plain(&self, session: &mut ServerSession, context: &mut Context) -> Result<()> {
+    async fn try_plain(&self, session: &mut ServerSession, context: &mut Context) -> Result<Option<Opened>> {
         if self.decide(session, context).await? == Destination::Own {
-            return Ok(());
+            return Ok(None);
         }
         match self.route_of(context) {
             Some(route) => self.exchange(session, route, context).await,

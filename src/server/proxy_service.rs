@@ -179,6 +179,7 @@ fn resolve(upstreams: &[config::Upstream]) -> Result<Vec<Upstream>, ServerError>
                 connect_timeout: upstream.timeouts.connect,
                 read_timeout: upstream.timeouts.read,
                 write_timeout: upstream.timeouts.write,
+                idle_timeout: upstream.timeouts.idle,
                 retries: upstream.retries,
             })
         })

@@ -53,7 +53,7 @@ pub(crate) const KEYS: &[&str] = &[
     "upstreams.*.health_check",
     "upstreams.*.host",
     "upstreams.*.http",
-    "upstreams.*.idle_timeout",
+    "upstreams.*.keepalive_timeout",
     "upstreams.*.resolve",
     "upstreams.*.resolve_interval",
     "upstreams.*.retry_on",

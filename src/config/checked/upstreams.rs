@@ -54,8 +54,10 @@ pub struct Timeouts {
     /// `None`: as `read`.
     pub first_byte: Option<Duration>,
     pub total: Option<Duration>,
-    /// Of an unused connection.
+    /// Of both sides of a WebSocket.
     pub idle: Duration,
+    /// Of an unused connection.
+    pub keepalive: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -121,6 +123,7 @@ fn upstream(named: &Named<written::Upstream>, found: &mut Findings) -> Upstream 
             first_byte: timeouts.first_byte.get().map(|span| span.0),
             total: timeouts.total.get().map(|span| span.0),
             idle: timeouts.idle.value.0,
+            keepalive: timeouts.keepalive.value.0,
         },
         retries: usize::try_from(upstream.retries.value.0).unwrap_or(usize::MAX),
         retry_on: retry_on(upstream, found),

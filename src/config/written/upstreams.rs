@@ -41,6 +41,7 @@ pub(crate) struct Timeouts {
     pub first_byte: Given<Span<1>>,
     pub total: Given<Span<1>>,
     pub idle: At<Span<1>>,
+    pub keepalive: At<Span<1>>,
 }
 
 words! {
@@ -117,7 +118,8 @@ impl Timeouts {
                 "total_timeout",
                 "How long it may with all attempts; left out: no limit of its own.",
             ),
-            idle: keys.or("idle_timeout", "How long an unused connection is kept.", "60s"),
+            idle: keys.or("idle_timeout", "How long both sides of a WebSocket may be silent.", "5m"),
+            keepalive: keys.or("keepalive_timeout", "How long an unused connection is kept.", "60s"),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use pingora::connectors::TransportConnector;
-use pingora::upstreams::peer::HttpPeer;
+use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 
 use crate::domain::route::UpstreamId;
 
@@ -24,6 +24,8 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     pub read_timeout: Duration,
     pub write_timeout: Duration,
+    /// How long both sides of a WebSocket may be silent.
+    pub idle_timeout: Duration,
     /// Further attempts when a connection cannot be made.
     pub retries: usize,
 }
@@ -43,14 +45,18 @@ pub struct Upstreams {
 /// One server of an upstream.
 pub(super) struct Server {
     pub peer: HttpPeer,
+    pub idle_timeout: Duration,
     idle: Idle,
 }
 
 impl Upstreams {
     pub fn new(upstreams: Vec<Upstream>) -> Self {
         let servers = |upstream: &Upstream| {
-            let server =
-                |address: &SocketAddr| Server { peer: peer(upstream, *address), idle: Idle::new(MOST_IDLE) };
+            let server = |address: &SocketAddr| Server {
+                peer: peer(upstream, *address),
+                idle_timeout: upstream.idle_timeout,
+                idle: Idle::new(MOST_IDLE),
+            };
             upstream.servers.iter().map(server).collect()
         };
         let upstreams = upstreams.into_iter().map(|upstream| {
@@ -112,5 +118,7 @@ fn peer(upstream: &Upstream, server: SocketAddr) -> HttpPeer {
     peer.options.read_timeout = Some(upstream.read_timeout);
     peer.options.write_timeout = Some(upstream.write_timeout);
     peer.options.idle_timeout = Some(IDLE_TIMEOUT);
+    // Whoever opens a WebSocket does not come by pingora's way.
+    peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
     peer
 }

@@ -66,13 +66,19 @@ impl Wire {
         self.answer(customer).await
     }
 
+    /// The connection itself, and what has been read beyond the last answer.
+    pub fn into_stream(self) -> (TcpStream, Vec<u8>) {
+        (self.stream, self.ahead)
+    }
+
     /// Sends the head of a request and waits for nothing.
     pub async fn send_head(&mut self, customer: &Customer, head: &str) {
         let token = &customer.token;
         self.send(&format!("{head}\r\nhost: api.test\r\nauthorization: Bearer {token}\r\n\r\n")).await;
     }
 
-    async fn answer(&mut self, customer: &Customer) -> Reply {
+    /// Reads an answer without its body.
+    pub async fn answer(&mut self, customer: &Customer) -> Reply {
         let reply = self.read_head().await.expect("an answer");
         if let Some(cost) = reply.header("x-usage-cost") {
             self.seen.charged(&customer.name, cost);

@@ -10,3 +10,4 @@ mod paths;
 mod refusals;
 mod short_way;
 mod tokens;
+mod websockets;
