@@ -12,6 +12,7 @@
 //! the limits in `policies`.
 
 mod beyond;
+mod handover;
 mod keyed;
 mod marks;
 mod notes;
@@ -35,6 +36,7 @@ use super::tier::{Tier, TierId};
 use super::units::{Cost, MeterId};
 use super::usage::{Charge, Draw, Draws, Now};
 
+pub use handover::InFlight;
 pub use marks::Mark;
 pub use notes::Notes;
 pub use policies::{Policies, Policy, PolicyName};
@@ -373,6 +375,8 @@ impl Account {
 mod credits_model;
 #[cfg(test)]
 mod credits_tests;
+#[cfg(test)]
+mod handover_tests;
 #[cfg(test)]
 mod keyed_tests;
 #[cfg(test)]

@@ -49,11 +49,13 @@ pub struct Charged {
     pub repeats: u32,
 }
 
-#[derive(Clone, Debug)]
-struct Flight {
-    requests: u32,
+/// The requests of one key that are in flight.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flight {
+    pub key: Digest,
+    pub requests: u32,
     /// None once one of them, or one before them, has been charged.
-    held: Option<Cost>,
+    pub held: Option<Cost>,
 }
 
 /// A customer's keys.
@@ -94,12 +96,12 @@ impl Keys {
     /// The first request of a key is in flight, and has reserved its cost.
     pub fn begin(&mut self, key: Digest, reserved: Cost) {
         self.forget(key);
-        self.flights.insert(key, Flight { requests: 1, held: Some(reserved) });
+        self.flights.insert(key, Flight { key, requests: 1, held: Some(reserved) });
     }
 
     /// A repeat is in flight.
     pub fn join(&mut self, key: Digest) {
-        self.flights.entry(key).or_insert(Flight { requests: 0, held: None }).requests += 1;
+        self.flights.entry(key).or_insert(Flight { key, requests: 0, held: None }).requests += 1;
     }
 
     /// A request in flight gets an answer that is charged. What was reserved for its key is now to be charged; none
@@ -160,6 +162,16 @@ impl Keys {
         if let Some(flight) = self.flights.get_mut(&key) {
             flight.held = Some(reserved);
         }
+    }
+
+    /// All that is in flight.
+    pub fn flights(&self) -> Vec<Flight> {
+        self.flights.values().cloned().collect()
+    }
+
+    /// Takes in what is in flight with another process. Nothing of it may be in flight here.
+    pub fn take_over(&mut self, flights: Vec<Flight>) {
+        self.flights.extend(flights.into_iter().map(|flight| (flight.key, flight)));
     }
 
     /// Nothing is in flight.

@@ -102,6 +102,12 @@ impl Bucket {
         }
     }
 
+    /// The one of which more was spent.
+    #[must_use]
+    pub fn or_later(self, other: Self) -> Self {
+        Self { tat: self.tat.max(other.tat) }
+    }
+
     /// Whether nothing that was spent is still to be earned back.
     pub fn is_full(self, now: u64) -> bool {
         self.tat <= now

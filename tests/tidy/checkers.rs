@@ -16,6 +16,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("reporting", 4),
     ("customers", 3),
     ("fleet", 2),
+    ("handover", 2),
     ("ledger", 2),
     ("store", 2),
     ("auth", 2),

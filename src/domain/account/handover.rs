@@ -1,0 +1,56 @@
+//! What an account holds in memory alone, for a process that takes its place.
+//!
+//! Everything else of it is in the store once the ledger is folded. The heir holds the same units for requests that are
+//! still with the one before, and settles or releases them by cost and key: [`Account::settle`], [`Account::release`].
+
+use smallvec::SmallVec;
+
+use super::Account;
+use crate::domain::idempotency::Flight;
+use crate::domain::rate::Bucket;
+use crate::domain::route::RouteId;
+use crate::domain::units::MeterId;
+use crate::domain::usage::Now;
+
+/// The units in flight, the rates that were spent, and the keys of what is in flight.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InFlight {
+    /// By meter, with those of keys.
+    pub reserved: SmallVec<[u64; 1]>,
+    pub rate: Bucket,
+    pub route_rates: Vec<(RouteId, Bucket)>,
+    pub keys: Vec<Flight>,
+}
+
+impl Account {
+    /// None where the store knows all of it.
+    pub fn in_flight(&self, now: Now) -> Option<InFlight> {
+        if self.is_at_rest(now) {
+            return None;
+        }
+        let rare = self.rare.as_deref();
+        Some(InFlight {
+            reserved: self.counts.iter().map(|count| count.reserved).collect(),
+            rate: self.rate,
+            route_rates: rare.map(|rare| rare.route_rates.clone()).unwrap_or_default(),
+            keys: rare.map(|rare| rare.keys.flights()).unwrap_or_default(),
+        })
+    }
+
+    /// Holds what another process has in flight, beside what is in flight here. Of rates the fuller bucket stands.
+    pub fn take_over(&mut self, theirs: InFlight) {
+        for (meter, units) in (0..).map(MeterId).zip(theirs.reserved) {
+            if let Some(count) = self.counts.get_mut(meter.index()) {
+                count.reserved = count.reserved.saturating_add(units);
+            }
+        }
+        self.rate = self.rate.or_later(theirs.rate);
+        for (route, bucket) in theirs.route_rates {
+            let known = self.route_bucket(route);
+            self.spend_route(route, |here| *here = known.or_later(bucket));
+        }
+        if !theirs.keys.is_empty() {
+            self.rare().keys.take_over(theirs.keys);
+        }
+    }
+}
