@@ -102,6 +102,16 @@ impl Bucket {
         }
     }
 
+    /// One that is full again at that instant.
+    pub fn until(nanos: u64) -> Self {
+        Self { tat: nanos }
+    }
+
+    /// When it is full again.
+    pub fn nanos(self) -> u64 {
+        self.tat
+    }
+
     /// The one of which more was spent.
     #[must_use]
     pub fn or_later(self, other: Self) -> Self {

@@ -83,6 +83,19 @@ impl Methods {
     }
 }
 
+/// As lists of them are written: `GET,POST`, or `*`.
+impl std::fmt::Display for Methods {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::All => f.write_str("*"),
+            Self::These(list) => {
+                let names: Vec<&str> = list.iter().map(Method::as_str).collect();
+                f.write_str(&names.join(","))
+            }
+        }
+    }
+}
+
 /// The statuses on which a request is charged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatusSet {
