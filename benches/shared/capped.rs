@@ -10,6 +10,12 @@ use tollgate::domain::rate::Rate;
 use tollgate::domain::route::{Methods, Route, RouteId, RouteTable, StatusSet, UpstreamId};
 use tollgate::domain::tier::{Allowance, FeatureSet, Overage, Price, Tier, TierId};
 use tollgate::domain::units::{Cost, Meter, MeterId};
+use tollgate::live::Live;
+
+/// As [`Customers`](tollgate::customers::Customers) take it.
+pub fn live() -> Arc<Live<Catalogue>> {
+    Arc::new(Live::new(Arc::new(catalogue())))
+}
 
 /// Nobody reaches the limits, but each is asked: the included units are used up at once, so that the cap is counted.
 pub fn catalogue() -> Catalogue {

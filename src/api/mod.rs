@@ -26,6 +26,7 @@ use crate::auth::Authenticator;
 use crate::billing::Shop;
 use crate::customers::Customers;
 use crate::domain::catalogue::Catalogue;
+use crate::live::Live;
 use crate::problem::{Code, Problem};
 use crate::reporting::Reporter;
 use crate::store::Store;
@@ -40,7 +41,7 @@ pub use webhook::{WebhookLimits, WebhookSettings};
 /// What the public endpoints reach.
 #[derive(Clone)]
 pub struct Public {
-    pub catalogue: Arc<Catalogue>,
+    pub catalogue: Arc<Live<Catalogue>>,
     pub authenticator: Arc<Authenticator>,
     pub customers: Arc<Customers>,
     pub store: Arc<Store>,

@@ -104,7 +104,7 @@ impl Customers {
             most_keys: if with_keys { self.fallback.key_limits.keys as usize } else { 0 },
             with_grants: self.fleet.is_some(),
         };
-        let catalogue = self.catalogue.clone();
+        let catalogue = self.catalogue.now();
         let understand = move |facts: &[Facts], adjustments: &Adjustments| {
             let read = |facts| Subscription::read(facts, &catalogue).at(now.seconds());
             let all: Vec<_> = facts.iter().map(read).collect();

@@ -34,6 +34,7 @@ use crate::domain::catalogue::Catalogue;
 use crate::domain::idempotency::Limits;
 use crate::domain::subscription::Entitlement;
 use crate::domain::usage::Now;
+use crate::live::Live;
 use crate::metrics::METRICS;
 use crate::store::Store;
 
@@ -57,7 +58,7 @@ pub const ROOMY: usize = 1 << 20;
 
 /// All customers in memory.
 pub struct Customers {
-    catalogue: Arc<Catalogue>,
+    catalogue: Arc<Live<Catalogue>>,
     store: Arc<Store>,
     /// The store's number of each meter.
     meter_numbers: Vec<u32>,
@@ -79,7 +80,7 @@ pub struct Customers {
 
 impl Customers {
     pub fn new(
-        catalogue: Arc<Catalogue>,
+        catalogue: Arc<Live<Catalogue>>,
         store: Arc<Store>,
         meter_numbers: Vec<u32>,
         key_limits: Limits,
@@ -87,7 +88,7 @@ impl Customers {
     ) -> Self {
         Self {
             fallback: Arc::new(Terms {
-                entitlement: Entitlement::of(None, &catalogue),
+                entitlement: Entitlement::of(None, &catalogue.now()),
                 key_limits,
                 stripe_customer: None,
                 subscription: None,

@@ -15,6 +15,7 @@ use crate::domain::route::{Methods, Route, RouteId, RouteTable, StatusSet, Upstr
 use crate::domain::subscription::{Facts, ItemFacts, Status};
 use crate::domain::tier::{Allowance, FeatureSet, Overage, Price, Tier, TierId};
 use crate::domain::units::{Cost, Meter, MeterId};
+use crate::live::Live;
 use crate::store::{Batch, KeyChange, KeyNews, Upsert};
 
 pub(super) const NOW: i64 = 1_795_174_000;
@@ -73,7 +74,8 @@ impl World {
             silence_grace: i64::MAX,
         };
         let (ask, unknown) = mpsc::unbounded_channel();
-        let customers = Customers::new(Arc::new(catalogue), store.clone(), vec![1], limits, ask);
+        let customers =
+            Customers::new(Arc::new(Live::new(Arc::new(catalogue))), store.clone(), vec![1], limits, ask);
         Self { customers, store, unknown, _folder: folder }
     }
 
@@ -193,7 +195,7 @@ async fn a_reservation_counts_once_however_it_ends() {
 async fn a_settled_reservation_shows_the_limits_that_are_asked_for_next() {
     let world = World::new();
     let entry = world.customers.load("acme", None, now()).await.expect("loads");
-    let (route, currency) = (route(60), world.customers.catalogue.currency);
+    let (route, currency) = (route(60), world.customers.catalogue.now().currency);
     let mut reservation = entry.admit(None, &route, None, now()).expect("fits");
     let (settled, shown) = reservation.settle_showing(&route, currency, now()).expect("held");
     assert_eq!((settled.charge.draws[0].included, shown[0].remaining), (60, 40));

@@ -47,7 +47,7 @@ impl Customers {
         let window = account.window(now);
         let terms = account.terms().clone();
         let tier = terms.entitlement.tier_at(now.seconds()).cloned();
-        let usage = self.catalogue.meter_ids().map(|meter| {
+        let usage = self.catalogue.now().meter_ids().map(|meter| {
             let unbilled = window.unbilled(meter);
             let here = window.used[meter.index()] + unbilled.extra + unbilled.credits;
             let current = here.saturating_add(account.units_of_others(meter));

@@ -30,7 +30,7 @@ pub(super) fn serve(
     listener.set_nonblocking(true)?;
     let ledger_folder = config.server.data_dir.join("ledger");
     let state = AdminState {
-        catalogue: config.catalogue.clone(),
+        catalogue: rooms.public.catalogue.clone(),
         charges: Arc::new(Charges::new(ledger_folder, rooms.ledger_id)),
         customers: rooms.customers.clone(),
         ledger: rooms.ledger.clone(),

@@ -17,6 +17,7 @@ use crate::customers::{Customers, Reached};
 use crate::domain::catalogue::Catalogue;
 use crate::gateway::RecordNumbers;
 use crate::ledger::{Disk, Durability, Ledger, LedgerId, Lost, Options, Position, Resume};
+use crate::live::Live;
 use crate::metrics::METRICS;
 use crate::problem::Code;
 use crate::reporting::{Folded, Folder, LostMachines, Reconciler, Reporter, ReporterOptions};
@@ -37,6 +38,7 @@ pub(super) struct State {
     pub ledger_id: LedgerId,
     pub folder: Folder,
     pub numbers: RecordNumbers,
+    pub catalogue: Arc<Live<Catalogue>>,
 }
 
 impl State {
@@ -65,7 +67,8 @@ impl State {
         if standing > 0 {
             tracing::warn!(standing, "estimates were open when the last run ended: they stand as charges");
         }
-        Ok(Self { store, ledger, ledger_id, folder, numbers })
+        let catalogue = Arc::new(Live::new(config.catalogue.clone()));
+        Ok(Self { store, ledger, ledger_id, folder, numbers, catalogue })
     }
 }
 
@@ -154,7 +157,7 @@ impl Rooms {
         runtime: &Runtime,
     ) -> Result<Self, ServerError> {
         preset_metrics(&config.catalogue);
-        let catalogue = config.catalogue.clone();
+        let catalogue = state.catalogue.clone();
         let authenticator = Authenticator::new(&auth_settings(config)?, runtime.handle())?;
         let transport = Arc::new(Transport::new(transport_options(config))?);
         let (ask, unknown) = mpsc::unbounded_channel();

@@ -281,7 +281,7 @@ pub(super) fn customers(
 ) -> Arc<Customers> {
     let (store, meters) = (state.store.clone(), state.numbers.meters.clone());
     let customers =
-        Customers::new(config.catalogue.clone(), store, meters, config.billing.idempotency, told.0);
+        Customers::new(state.catalogue.clone(), store, meters, config.billing.idempotency, told.0);
     let customers = customers.telling(told.1);
     Arc::new(match member {
         Some(member) => customers.with_fleet(member.leases.clone()),

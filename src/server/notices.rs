@@ -32,6 +32,6 @@ pub(super) fn build(
         id_prefix: format!("tg-{}", state.ledger_id),
         kept_seconds: config.retention.logs,
     };
-    Notices::new(state.store.clone(), customers, config.catalogue.clone(), options)
+    Notices::new(state.store.clone(), customers, state.catalogue.clone(), options)
         .map_err(|error| ServerError::Io(std::io::Error::other(error)))
 }

@@ -7,6 +7,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::billing::{Billing, Sync};
 use crate::config::Config;
 use crate::customers::Customers;
+use crate::live::Live;
 use crate::store::{NameKind, Store};
 use crate::stripe::Transport;
 
@@ -24,7 +25,7 @@ pub fn syncer(config: &Config) -> Result<Option<(Arc<Sync>, Hold)>, ServerError>
     let transport = Arc::new(Transport::new(build::transport_options(config))?);
     let meters = config.catalogue.meters.iter().map(|meter| meter.name.to_string());
     let meters = store.number_names(NameKind::Meter, meters.collect())?;
-    let (catalogue, keys) = (config.catalogue.clone(), config.billing.idempotency);
+    let (catalogue, keys) = (Arc::new(Live::new(config.catalogue.clone())), config.billing.idempotency);
     // Nobody is waited for here: who is unknown is listed by the next gateway.
     let (ask, _) = mpsc::unbounded_channel();
     let customers = Customers::new(catalogue.clone(), store.clone(), meters, keys, ask);

@@ -39,6 +39,7 @@ use crate::customers::Customers;
 use crate::domain::catalogue::Catalogue;
 use crate::fleet::Fleet;
 use crate::ledger::Ledger;
+use crate::live::Live;
 use crate::problem::{Code, Problem};
 use crate::reporting::{Reconciler, Reporter};
 use crate::seal::Sealer;
@@ -54,7 +55,7 @@ pub use outbox::waiting_event_json;
 /// What the operator's endpoints reach.
 #[derive(Clone)]
 pub struct AdminState {
-    pub catalogue: Arc<Catalogue>,
+    pub catalogue: Arc<Live<Catalogue>>,
     pub charges: Arc<Charges>,
     pub customers: Arc<Customers>,
     pub ledger: Arc<Ledger>,

@@ -20,6 +20,7 @@ use crate::domain::route::RouteTable;
 use crate::domain::subscription::{Facts as Subscribed, ItemFacts, Status};
 use crate::domain::tier::{Allowance, FeatureSet, Overage, Price, Tier, TierId};
 use crate::domain::units::Meter;
+use crate::live::Live;
 use crate::store::{CreditAct, CreditGrant, NewLink, OverrideRow};
 
 fn catalogue() -> Arc<Catalogue> {
@@ -56,6 +57,10 @@ fn catalogue() -> Arc<Catalogue> {
     })
 }
 
+fn live() -> Arc<Live<Catalogue>> {
+    Arc::new(Live::new(catalogue()))
+}
+
 struct Node {
     facts: Facts,
     /// How far its clock is off, in seconds.
@@ -72,9 +77,9 @@ impl Node {
         let store = Arc::new(Store::open(folder.path()).expect("opens"));
         let (ask, _) = mpsc::unbounded_channel();
         let limits = Limits { keys: 1, repeats: 1 };
-        let customers = Arc::new(Customers::new(catalogue(), store.clone(), vec![1], limits, ask));
+        let customers = Arc::new(Customers::new(live(), store.clone(), vec![1], limits, ask));
         let visitor = Arc::new(Visitor { redis: redis.clone(), slot });
-        let facts = Facts::new(visitor, store, customers, catalogue(), Arc::default());
+        let facts = Facts::new(visitor, store, customers, live(), Arc::default());
         redis.lock().expect("whole").hints.push(VecDeque::new());
         Self { facts, skew: i64::try_from(slot).expect("small"), _folder: folder }
     }

@@ -30,6 +30,7 @@ use crate::domain::catalogue::Catalogue;
 use crate::domain::subscription::Outline;
 use crate::domain::tier::Tier;
 use crate::domain::usage::Now;
+use crate::live::Live;
 use crate::problem::{Code, Problem};
 use crate::store::Store;
 use crate::stripe::Transport;
@@ -124,7 +125,7 @@ pub enum Done {
 
 pub struct Shop {
     store: Arc<Store>,
-    catalogue: Arc<Catalogue>,
+    catalogue: Arc<Live<Catalogue>>,
     transport: Arc<Transport>,
     applier: Arc<Applier>,
     prices: PriceBook,
