@@ -10,12 +10,6 @@ use tollgate::domain::rate::Rate;
 use tollgate::domain::route::{Methods, Route, RouteId, RouteTable, StatusSet, UpstreamId};
 use tollgate::domain::tier::{Allowance, FeatureSet, Overage, Price, Tier, TierId};
 use tollgate::domain::units::{Cost, Meter, MeterId};
-use tollgate::live::Live;
-
-/// As [`Customers`](tollgate::customers::Customers) take it.
-pub fn live() -> Arc<Live<Catalogue>> {
-    Arc::new(Live::new(Arc::new(catalogue())))
-}
 
 /// Nobody reaches the limits, but each is asked: the included units are used up at once, so that the cap is counted.
 pub fn catalogue() -> Catalogue {
@@ -43,8 +37,8 @@ pub fn catalogue() -> Catalogue {
     };
     Catalogue {
         currency: Currency::parse("usd").expect("a currency"),
-        meters: vec![Meter { name: "api_calls".into(), stripe_event_name: "api_calls".into() }],
-        tiers: vec![tier(0, "free"), tier(1, "pro")],
+        meters: vec![Meter { name: "api_calls".into(), stripe_event_name: "api_calls".into() }].into(),
+        tiers: vec![tier(0, "free"), tier(1, "pro")].into(),
         default_tier: Some(TierId(0)),
         features: Vec::new(),
         scopes: vec![],

@@ -69,7 +69,7 @@ impl World {
         let store = Arc::new(Store::open(folder).expect("opens"));
         let (ask, unknown) = mpsc::unbounded_channel();
         let limits = Limits { keys: 10_000, repeats: 3 };
-        let customers = Customers::new(capped::live(), store, vec![1], limits, ask);
+        let customers = Customers::new(Arc::new(capped::catalogue()), store, vec![1], limits, ask);
         Self { customers: Arc::new(customers), runtime: runtime(), _unknown: unknown }
     }
 

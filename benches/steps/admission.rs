@@ -92,7 +92,7 @@ fn at_once(
 fn customers(folder: &tempfile::TempDir) -> Customers {
     let store = Arc::new(Store::open(folder.path()).expect("opens"));
     let limits = Limits { keys: 10_000, repeats: 3 };
-    Customers::new(capped::live(), store, vec![1], limits, mpsc::unbounded_channel().0)
+    Customers::new(Arc::new(capped::catalogue()), store, vec![1], limits, mpsc::unbounded_channel().0)
 }
 
 fn now() -> Now {

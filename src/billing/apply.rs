@@ -258,7 +258,7 @@ impl Applier {
             let Some(facts) = page.into_iter().next_back() else { break };
             last = facts.id;
         }
-        let tiers = catalogue.tiers.iter().map(|tier| &*tier.name).chain(["none"]);
+        let tiers = catalogue.tiers.by_number().iter().map(|tier| &*tier.name).chain(["none"]);
         for (tier, status) in tiers.flat_map(|tier| Status::ALL.map(|status| (tier, status.as_str()))) {
             let count = counts.get(&(tier, status)).copied().unwrap_or(0);
             METRICS.subscriptions.with_label_values(&[tier, status]).set(count);
@@ -283,7 +283,7 @@ pub(super) fn as_read(facts: Facts, version: u64, catalogue: &Catalogue, now: i6
         version,
         reread_at: reread_at(&facts, now),
         window: counts.then(|| read.windows.at(now)),
-        rank: read.tier.map_or(0, |tier| tier.0),
+        rank: read.rank.map_or(0, |rank| u16::try_from(rank).unwrap_or(u16::MAX)),
         tier: read.tier.map(|tier| catalogue.tier(tier).name.to_string()),
         amount: amount(&facts),
         paid_until: read.paid_until,

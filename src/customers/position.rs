@@ -29,7 +29,7 @@ impl Position {
 impl Customers {
     /// Of whoever has no other.
     pub fn default_tier(&self) -> Option<Arc<Tier>> {
-        let catalogue = self.catalogue.now();
+        let catalogue = self.book().catalogue.clone();
         catalogue.default_tier.map(|id| catalogue.tier(id).clone())
     }
 

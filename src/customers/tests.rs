@@ -15,7 +15,6 @@ use crate::domain::route::{Methods, Route, RouteId, RouteTable, StatusSet, Upstr
 use crate::domain::subscription::{Facts, ItemFacts, Status};
 use crate::domain::tier::{Allowance, FeatureSet, Overage, Price, Tier, TierId};
 use crate::domain::units::{Cost, Meter, MeterId};
-use crate::live::Live;
 use crate::store::{Batch, KeyChange, KeyNews, Upsert};
 
 pub(super) const NOW: i64 = 1_795_174_000;
@@ -62,8 +61,8 @@ impl World {
         let overage = Overage::Priced { unit_amounts: vec![Decimal::new(2, 2)], cap: None };
         let catalogue = Catalogue {
             currency: Currency::parse("usd").expect("a currency"),
-            meters: vec![Meter { name: "api_calls".into(), stripe_event_name: "api_calls".into() }],
-            tiers: vec![tier(0, "free", 100, Overage::Deny), tier(1, "pro", 10_000, overage)],
+            meters: vec![Meter { name: "api_calls".into(), stripe_event_name: "api_calls".into() }].into(),
+            tiers: vec![tier(0, "free", 100, Overage::Deny), tier(1, "pro", 10_000, overage)].into(),
             default_tier: Some(TierId(0)),
             features: Vec::new(),
             scopes: vec![],
@@ -74,8 +73,7 @@ impl World {
             silence_grace: i64::MAX,
         };
         let (ask, unknown) = mpsc::unbounded_channel();
-        let customers =
-            Customers::new(Arc::new(Live::new(Arc::new(catalogue))), store.clone(), vec![1], limits, ask);
+        let customers = Customers::new(Arc::new(catalogue), store.clone(), vec![1], limits, ask);
         Self { customers, store, unknown, _folder: folder }
     }
 
@@ -195,7 +193,7 @@ async fn a_reservation_counts_once_however_it_ends() {
 async fn a_settled_reservation_shows_the_limits_that_are_asked_for_next() {
     let world = World::new();
     let entry = world.customers.load("acme", None, now()).await.expect("loads");
-    let (route, currency) = (route(60), world.customers.catalogue.now().currency);
+    let (route, currency) = (route(60), world.customers.book().catalogue.currency);
     let mut reservation = entry.admit(None, &route, None, now()).expect("fits");
     let (settled, shown) = reservation.settle_showing(&route, currency, now()).expect("held");
     assert_eq!((settled.charge.draws[0].included, shown[0].remaining), (60, 40));

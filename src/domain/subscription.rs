@@ -64,6 +64,11 @@ impl Status {
         matches!(self, Self::Trialing | Self::Active | Self::PastDue)
     }
 
+    /// Has a tier of its own, whether it may be used or not.
+    fn holds_a_tier(self) -> bool {
+        !matches!(self, Self::Incomplete | Self::IncompleteExpired | Self::Canceled)
+    }
+
     /// Is still a subscription: it could become active again.
     pub fn is_live(self) -> bool {
         !matches!(self, Self::IncompleteExpired | Self::Canceled)
@@ -121,6 +126,8 @@ pub struct Subscription {
     pub status: Status,
     /// `None`: no tier names its prices.
     pub tier: Option<TierId>,
+    /// Of that tier.
+    pub rank: Option<usize>,
     pub windows: Windows,
     /// Until when the current price is paid for.
     pub paid_until: Option<i64>,
@@ -134,7 +141,8 @@ pub struct Subscription {
 impl Subscription {
     pub fn read(facts: &Facts, catalogue: &Catalogue) -> Self {
         let tier_of = |item: &ItemFacts| catalogue.tier_of_price(&item.price, item.lookup_key.as_deref());
-        let tier = facts.items.iter().filter_map(tier_of).max();
+        let rank = |tier: TierId| catalogue.rank(tier);
+        let tier = facts.items.iter().filter_map(tier_of).max_by_key(|tier| rank(*tier));
         let tiers_item = facts.items.iter().find(|item| !item.metered && tier_of(item) == tier);
         let has_period = |item: &&ItemFacts| item.period_end > item.period_start;
         let metered =
@@ -147,6 +155,7 @@ impl Subscription {
         Self {
             status: facts.status,
             tier,
+            rank: tier.and_then(rank),
             windows: metered
                 .or(paid)
                 .map_or(Windows::CalendarMonth, |item| Windows::of_item(item, facts.billing_cycle_anchor)),
@@ -165,7 +174,7 @@ impl Subscription {
     #[must_use]
     pub fn at(self, now: i64) -> Self {
         let is_silent = self.silent_from.is_some_and(|from| from <= now);
-        Self { tier: self.tier.filter(|_| !is_silent), ..self }
+        Self { tier: self.tier.filter(|_| !is_silent), rank: self.rank.filter(|_| !is_silent), ..self }
     }
 
     pub fn outline(&self, catalogue: &Catalogue) -> Outline {
@@ -186,7 +195,7 @@ impl Subscription {
     pub fn best<'a>(all: impl IntoIterator<Item = &'a Self>) -> Option<&'a Self> {
         all.into_iter().max_by_key(|s| {
             let ours = s.tier.is_some();
-            (ours && s.status.entitles(), ours && s.status.is_live(), s.status.is_live(), s.tier)
+            (ours && s.status.entitles(), ours && s.status.is_live(), s.status.is_live(), s.rank)
         })
     }
 }
@@ -323,6 +332,18 @@ impl Entitlement {
             Status::Incomplete | Status::IncompleteExpired | Status::Canceled => return fallback,
         };
         Self { standing, tier: Some(own), windows: subscription.windows, overridden: None }
+    }
+
+    /// The same under a catalogue that follows the one that it is of, as far as it follows from itself: `status` is that
+    /// of the best subscription. What an operator has set stays as it is.
+    #[must_use]
+    pub fn under(&self, status: Option<Status>, catalogue: &Catalogue) -> Self {
+        let own = self.tier.as_ref().filter(|_| status.is_some_and(Status::holds_a_tier));
+        let Some(own) = own else {
+            let fallback = Self::of(None, catalogue).with_block(self.standing == Standing::Blocked);
+            return Self { overridden: self.overridden.clone(), ..fallback };
+        };
+        Self { tier: Some(catalogue.tier(own.id).clone()), ..self.clone() }
     }
 
     /// The same with what an operator has set: a tier, units by meter, or both. Nobody gets less by it.

@@ -31,16 +31,17 @@ struct RouteCounters {
 
 impl Counters {
     pub fn new(catalogue: &Catalogue) -> Self {
-        let patterns = catalogue.routes.iter().map(|route| &*route.pattern).chain(["none"]);
+        let patterns = catalogue.routes.by_number().iter().map(|route| &*route.pattern).chain(["none"]);
         let units = |tier: &str, meter: &str| {
             ["included", "credits", "overage"]
                 .map(|drawn| METRICS.units.with_label_values(&[meter, tier, drawn]))
         };
-        let by_meter = |tier: &str| catalogue.meters.iter().map(|meter| units(tier, &meter.name)).collect();
+        let by_meter =
+            |tier: &str| catalogue.meters.by_number().iter().map(|meter| units(tier, &meter.name)).collect();
         Self {
             routes: patterns.map(RouteCounters::new).collect(),
-            units: catalogue.tiers.iter().map(|tier| by_meter(&tier.name)).collect(),
-            recorded: catalogue.meters.iter().map(|meter| recorded(&meter.name)).collect(),
+            units: catalogue.tiers.by_number().iter().map(|tier| by_meter(&tier.name)).collect(),
+            recorded: catalogue.meters.by_number().iter().map(|meter| recorded(&meter.name)).collect(),
             report: catalogue.report,
             refusals: Code::ALL
                 .iter()

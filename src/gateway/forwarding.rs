@@ -38,7 +38,7 @@ pub(super) struct TierHeaders {
 
 impl TierHeaders {
     pub fn of(catalogue: &Catalogue) -> Vec<Self> {
-        catalogue.tiers.iter().map(|tier| Self::new(tier, catalogue)).collect()
+        catalogue.tiers.by_number().iter().map(|tier| Self::new(tier, catalogue)).collect()
     }
 
     fn new(tier: &Tier, catalogue: &Catalogue) -> Self {

@@ -59,7 +59,7 @@ impl State {
             segment_bytes: SEGMENT_BYTES,
         };
         let ledger = open_ledger(disk, ledger_id, resume, &store, options)?;
-        let names = config.catalogue.meters.iter().map(|meter| meter.name.to_string());
+        let names = config.catalogue.meters.by_number().iter().map(|meter| meter.name.to_string());
         let meters = numbers.meters.iter().copied().zip(names).collect();
         let mut folder = Folder::new(ledger.clone(), store.clone(), config.catalogue.report, resume, meters);
         folder.catch_up()?;
@@ -110,9 +110,9 @@ pub(super) fn ledger_id(store: &Store) -> Result<LedgerId, ServerError> {
 fn number_names(store: &Store, config: &Config) -> Result<RecordNumbers, ServerError> {
     let catalogue = &config.catalogue;
     let names = |list: &mut dyn Iterator<Item = String>| list.collect::<Vec<_>>();
-    let routes = names(&mut catalogue.routes.iter().map(|route| route.pattern.to_string()));
-    let tiers = names(&mut catalogue.tiers.iter().map(|tier| tier.name.to_string()));
-    let meters = names(&mut catalogue.meters.iter().map(|meter| meter.name.to_string()));
+    let routes = names(&mut catalogue.routes.by_number().iter().map(|route| route.pattern.to_string()));
+    let tiers = names(&mut catalogue.tiers.by_number().iter().map(|tier| tier.name.to_string()));
+    let meters = names(&mut catalogue.meters.by_number().iter().map(|meter| meter.name.to_string()));
     let digest = Sha256::digest(format!("{catalogue:?}"));
     let configuration = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
     store.note_configuration(configuration, clock::now().seconds())?;
@@ -351,7 +351,7 @@ pub(super) fn handling(config: &Config, meeting: Meets) -> Result<Handling, Serv
 }
 
 fn reporter_options(config: &Config, state: &State, moved: mpsc::UnboundedSender<u32>) -> ReporterOptions {
-    let meters = config.catalogue.meters.iter().zip(&state.numbers.meters);
+    let meters = config.catalogue.meters.by_number().iter().zip(&state.numbers.meters);
     ReporterOptions {
         identifier_prefix: format!("tg-{}", state.ledger_id),
         meters: meters
@@ -365,9 +365,9 @@ fn reporter_options(config: &Config, state: &State, moved: mpsc::UnboundedSender
 }
 
 fn preset_metrics(catalogue: &Catalogue) {
-    let routes: Vec<&str> = catalogue.routes.iter().map(|route| &*route.pattern).collect();
-    let tiers: Vec<&str> = catalogue.tiers.iter().map(|tier| &*tier.name).collect();
-    let meters: Vec<&str> = catalogue.meters.iter().map(|meter| &*meter.name).collect();
+    let routes: Vec<&str> = catalogue.routes.by_number().iter().map(|route| &*route.pattern).collect();
+    let tiers: Vec<&str> = catalogue.tiers.by_number().iter().map(|tier| &*tier.name).collect();
+    let meters: Vec<&str> = catalogue.meters.by_number().iter().map(|meter| &*meter.name).collect();
     let codes: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
     METRICS.preset(&routes, &tiers, &meters, &codes);
 }

@@ -256,7 +256,7 @@ async fn give_back(fleet: Arc<Fleet>, customers: Arc<Customers>) {
 /// Copies what this node has not sent to Stripe, and takes over what lost nodes have not.
 pub(super) fn lost_machines(config: &Config, state: &State, member: Option<&Member>) -> Option<LostMachines> {
     let member = member?;
-    let meters = config.catalogue.meters.iter().zip(&state.numbers.meters);
+    let meters = config.catalogue.meters.by_number().iter().zip(&state.numbers.meters);
     let options = CopierOptions {
         identifier_prefix: format!("tg-{}", state.ledger_id),
         event_names: meters.map(|(meter, number)| (*number, meter.stripe_event_name.to_string())).collect(),
@@ -281,7 +281,7 @@ pub(super) fn customers(
 ) -> Arc<Customers> {
     let (store, meters) = (state.store.clone(), state.numbers.meters.clone());
     let customers =
-        Customers::new(state.catalogue.clone(), store, meters, config.billing.idempotency, told.0);
+        Customers::new(config.catalogue.clone(), store, meters, config.billing.idempotency, told.0);
     let customers = customers.telling(told.1);
     Arc::new(match member {
         Some(member) => customers.with_fleet(member.leases.clone()),
@@ -302,8 +302,8 @@ pub(super) async fn must_stop(stops: Option<&mut mpsc::Receiver<JoinError>>) -> 
 
 fn words(config: &Config) -> Words {
     let catalogue = &config.catalogue;
-    let meters = catalogue.meters.iter().map(|meter| &*meter.name);
-    Words::new(meters, catalogue.routes.iter().map(|route| (&*route.pattern, &route.methods)))
+    let meters = catalogue.meters.by_number().iter().map(|meter| &*meter.name);
+    Words::new(meters, catalogue.routes.by_number().iter().map(|route| (&*route.pattern, &route.methods)))
 }
 
 fn address(redis: &config::Redis, authorities: Option<&str>) -> Address {

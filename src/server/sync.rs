@@ -23,12 +23,12 @@ pub fn syncer(config: &Config) -> Result<Option<(Arc<Sync>, Hold)>, ServerError>
     let Some(hold) = hold(data_dir)? else { return Ok(None) };
     let store = Arc::new(Store::open(data_dir)?);
     let transport = Arc::new(Transport::new(build::transport_options(config))?);
-    let meters = config.catalogue.meters.iter().map(|meter| meter.name.to_string());
+    let meters = config.catalogue.meters.by_number().iter().map(|meter| meter.name.to_string());
     let meters = store.number_names(NameKind::Meter, meters.collect())?;
     let (catalogue, keys) = (Arc::new(Live::new(config.catalogue.clone())), config.billing.idempotency);
     // Nobody is waited for here: who is unknown is listed by the next gateway.
     let (ask, _) = mpsc::unbounded_channel();
-    let customers = Customers::new(catalogue.clone(), store.clone(), meters, keys, ask);
+    let customers = Customers::new(config.catalogue.clone(), store.clone(), meters, keys, ask);
     let signals = (Arc::<Notify>::default(), Arc::<Notify>::default());
     // Events that it finds are for the gateway to apply, and to hand on.
     let handling = build::handling(config, None)?;

@@ -44,8 +44,8 @@ fn catalogue() -> Arc<Catalogue> {
     };
     Arc::new(Catalogue {
         currency: Currency::parse("usd").expect("a currency"),
-        meters: vec![Meter { name: "api_calls".into(), stripe_event_name: "api_calls".into() }],
-        tiers: vec![tier(0, "free"), tier(1, "pro")],
+        meters: vec![Meter { name: "api_calls".into(), stripe_event_name: "api_calls".into() }].into(),
+        tiers: vec![tier(0, "free"), tier(1, "pro")].into(),
         default_tier: Some(TierId(0)),
         features: Vec::new(),
         scopes: vec![],
@@ -77,7 +77,7 @@ impl Node {
         let store = Arc::new(Store::open(folder.path()).expect("opens"));
         let (ask, _) = mpsc::unbounded_channel();
         let limits = Limits { keys: 1, repeats: 1 };
-        let customers = Arc::new(Customers::new(live(), store.clone(), vec![1], limits, ask));
+        let customers = Arc::new(Customers::new(live().now(), store.clone(), vec![1], limits, ask));
         let visitor = Arc::new(Visitor { redis: redis.clone(), slot });
         let facts = Facts::new(visitor, store, customers, live(), Arc::default());
         redis.lock().expect("whole").hints.push(VecDeque::new());

@@ -114,7 +114,7 @@ impl Shop {
             let read = Subscription::read(&facts(&object)?, &self.catalogue.now());
             (read.tier.is_some() && read.status.is_live()).then_some(Live { object, read })
         });
-        Ok(live.max_by_key(|live| (live.read.status.entitles(), live.read.tier)))
+        Ok(live.max_by_key(|live| (live.read.status.entitles(), live.read.rank)))
     }
 
     /// How often its tier is paid.
