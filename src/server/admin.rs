@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use crate::api::{Admin, AdminState, Charges};
+use crate::api::{Admin, AdminState, Charges, Reloads};
 use crate::config::Config;
 use crate::gateway::Flow;
 
@@ -22,6 +22,7 @@ pub(super) fn serve(
     member: Option<&Member>,
     flow: &Flow,
     started: &Arc<AtomicBool>,
+    reloads: Reloads,
     runtime: &Runtime,
     stopping: &watch::Receiver<bool>,
 ) -> Result<(), ServerError> {
@@ -42,10 +43,10 @@ pub(super) fn serve(
         draining: flow.draining.clone(),
         needed: member.filter(|member| !member.degrades).map(|member| member.fleet.clone()),
         others: rooms.public.others.clone(),
-        sealer: rooms.public.webhook.sealer.clone(),
         targets: rooms.notices.targets(),
         arrived: rooms.public.arrived.clone(),
-        token_digest: config.server.admin_token.as_ref().map(|token| Admin::digest(token.expose())),
+        settings: rooms.admin.clone(),
+        reloads,
         started: started.clone(),
         stopping: stopping.clone(),
     };

@@ -16,6 +16,7 @@ use crate::clock;
 use crate::config::{self, Config, OnRedisLoss};
 use crate::customers::fleet::{Leases, Options as LeaseOptions};
 use crate::customers::{Customers, Reached};
+use crate::domain::catalogue::Catalogue;
 use crate::fleet::{Address, Fleet, Generation, JoinError, Layout, LinkState, Options, Words};
 use crate::metrics::METRICS;
 use crate::reporting::{CopierOptions, LostMachines};
@@ -76,7 +77,7 @@ impl Member {
         }
         let degrades = written.on_redis_loss == OnRedisLoss::Degrade;
         let leases = LeaseOptions { lease_wait: written.lease_wait, degrades };
-        let leases = Leases::new(fleet.clone(), Arc::new(words(config)), leases);
+        let leases = Leases::new(fleet.clone(), Arc::new(words(&config.catalogue)), leases);
         Ok(Some(Self {
             fleet,
             leases,
@@ -300,8 +301,7 @@ pub(super) async fn must_stop(stops: Option<&mut mpsc::Receiver<JoinError>>) -> 
     }
 }
 
-fn words(config: &Config) -> Words {
-    let catalogue = &config.catalogue;
+pub(super) fn words(catalogue: &Catalogue) -> Words {
     let meters = catalogue.meters.by_number().iter().map(|meter| &*meter.name);
     Words::new(meters, catalogue.routes.by_number().iter().map(|route| (&*route.pattern, &route.methods)))
 }

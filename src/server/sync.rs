@@ -12,7 +12,7 @@ use crate::store::{NameKind, Store};
 use crate::stripe::Transport;
 
 use super::reconcile::{Hold, hold};
-use super::{ServerError, build};
+use super::{ServerError, settings};
 
 /// None while a gateway runs on the `data_dir`: its versions of what was read are its own, and it must do it itself.
 pub fn syncer(config: &Config) -> Result<Option<(Arc<Sync>, Hold)>, ServerError> {
@@ -22,7 +22,7 @@ pub fn syncer(config: &Config) -> Result<Option<(Arc<Sync>, Hold)>, ServerError>
     }
     let Some(hold) = hold(data_dir)? else { return Ok(None) };
     let store = Arc::new(Store::open(data_dir)?);
-    let transport = Arc::new(Transport::new(build::transport_options(config))?);
+    let transport = Arc::new(Transport::new(settings::transport(config))?);
     let meters = config.catalogue.meters.by_number().iter().map(|meter| meter.name.to_string());
     let meters = store.number_names(NameKind::Meter, meters.collect())?;
     let (catalogue, keys) = (Arc::new(Live::new(config.catalogue.clone())), config.billing.idempotency);
@@ -31,7 +31,7 @@ pub fn syncer(config: &Config) -> Result<Option<(Arc<Sync>, Hold)>, ServerError>
     let customers = Customers::new(config.catalogue.clone(), store.clone(), meters, keys, ask);
     let signals = (Arc::<Notify>::default(), Arc::<Notify>::default());
     // Events that it finds are for the gateway to apply, and to hand on.
-    let handling = build::handling(config, None)?;
+    let handling = settings::handling(config, None)?;
     let billing = Billing::new(store, Arc::new(customers), catalogue, transport, signals, handling)?;
     Ok(Some((billing.sync(), hold)))
 }

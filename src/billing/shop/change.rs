@@ -53,7 +53,7 @@ impl Shop {
                 make_flexible(&self.transport, id, &flexible_key).await?;
             }
             let changed =
-                update_subscription(&self.transport, id, &orders, self.settings.proration, &key).await;
+                update_subscription(&self.transport, id, &orders, self.settings.now().proration, &key).await;
             changed.inspect_err(|error| self.forget_prices_after(error))
         };
         self.applier.change(&live.object.customer, change).await?;

@@ -136,7 +136,7 @@ impl Shop {
             sale: sold.sale,
             success_url: urls.success,
             cancel_url: urls.cancel,
-            allow_promotion_codes: self.settings.allow_promotion_codes,
+            allow_promotion_codes: self.settings.now().allow_promotion_codes,
             metadata: &metadata,
         };
         let request = digest(&new)?;

@@ -129,7 +129,7 @@ pub struct Shop {
     transport: Arc<Transport>,
     applier: Arc<Applier>,
     prices: PriceBook,
-    settings: ShopSettings,
+    settings: Live<ShopSettings>,
     lanes: Vec<Mutex<()>>,
 }
 
@@ -142,9 +142,15 @@ impl Shop {
             catalogue,
             transport,
             applier,
-            settings,
+            settings: Live::new(Arc::new(settings)),
             lanes: (0..LANES).map(|_| Mutex::new(())).collect(),
         }
+    }
+
+    /// Sells in this way from now on, at what Stripe says now.
+    pub fn set(&self, settings: ShopSettings) {
+        self.settings.set(Arc::new(settings));
+        self.prices.forget();
     }
 
     /// Carries out an order, or answers what was answered to it before. `show` makes the answer.

@@ -31,6 +31,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::domain::account::Notes;
 use crate::domain::usage::Now;
 use crate::fleet::{Lender, LinkState, Version, Words, lot_code};
+use crate::live::Live;
 use crate::store::Grant;
 
 use super::Customers;
