@@ -7,7 +7,6 @@
 
 use std::sync::{Arc, PoisonError, RwLockReadGuard};
 
-use crate::clock;
 use crate::domain::account::Terms;
 use crate::domain::catalogue::Catalogue;
 use crate::domain::idempotency::Limits;
@@ -60,11 +59,10 @@ impl Customers {
     }
 
     /// Puts a catalogue in force that follows the one before. `meter_numbers`: the store's, by the meters' own numbers.
-    pub fn succeed(&self, catalogue: Arc<Catalogue>, meter_numbers: Vec<u32>) {
+    pub fn succeed(&self, catalogue: Arc<Catalogue>, meter_numbers: Vec<u32>, now: Now) {
         let key_limits = self.held_book().fallback.key_limits;
         let book = Arc::new(Book::new(catalogue, meter_numbers, key_limits));
         *self.book.write().unwrap_or_else(PoisonError::into_inner) = book.clone();
-        let now = clock::now();
         self.entries.each(&mut |entry| {
             let mut account = entry.account();
             account.widen(book.meter_numbers.len());

@@ -153,6 +153,8 @@ impl Customers {
 }
 
 #[cfg(test)]
+mod book_tests;
+#[cfg(test)]
 mod credits_tests;
 #[cfg(test)]
 mod crowd_tests;

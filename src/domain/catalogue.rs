@@ -80,6 +80,12 @@ impl Catalogue {
         self.meters.listed().iter().map(|number| MeterId(u16::try_from(*number).unwrap_or(u16::MAX)))
     }
 
+    /// Whether everybody has by one what they have by the other.
+    pub fn entitles_as(&self, other: &Self) -> bool {
+        let terms = |one: &Self| (one.default_tier, one.past_due_grace, one.silence_grace);
+        terms(self) == terms(other) && self.tiers.iter().eq(other.tiers.iter())
+    }
+
     /// Of two tiers the later in the file beats the other.
     pub fn rank(&self, tier: TierId) -> Option<usize> {
         self.tiers.place(tier.index())

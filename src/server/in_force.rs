@@ -14,6 +14,7 @@ use tokio::runtime::{Handle, Runtime};
 
 use crate::api::{self, AdminSettings, Public};
 use crate::auth::Authenticator;
+use crate::clock;
 use crate::config::{Config, Jwt, LoadError, Seen, needs_restart};
 use crate::customers::Customers;
 use crate::customers::fleet::Leases;
@@ -108,18 +109,20 @@ impl InForce {
         &self.config.seen
     }
 
-    /// Puts another configuration in the place of this one. It waits for the disk, and must not be called by what
-    /// others wait for.
+    /// Puts another configuration in the place of this one, and answers whether it entitles anybody to something else.
+    /// It waits for the disk, and must not be called by what others wait for.
     ///
     /// # Errors
     /// When it cannot be put in force: then nothing has changed.
-    pub fn replace(&mut self, config: Config) -> Result<(), Rejected> {
+    pub fn replace(&mut self, config: Config) -> Result<bool, Rejected> {
         let changed = needs_restart(&self.config, &config);
         if !changed.is_empty() {
             return Err(Rejected::Restart(changed));
         }
-        let catalogue = Catalogue::clone(&config.catalogue).succeeding(&self.catalogue.now());
+        let before = self.catalogue.now();
+        let catalogue = Catalogue::clone(&config.catalogue).succeeding(&before);
         let catalogue = Arc::new(catalogue.map_err(Rejected::Numbers)?);
+        let entitles_otherwise = !catalogue.entitles_as(&before);
         let (numbers, public, upstreams) = self.prepare(&config, &catalogue).map_err(Rejected::Server)?;
         settings::preset_metrics(&catalogue);
         let parts = self.rooms.parts(&config, catalogue.clone(), &numbers, &public, &upstreams);
@@ -128,12 +131,12 @@ impl InForce {
         if let Some(leases) = &self.rooms.leases {
             leases.set_words(Arc::new(fleet::words(&catalogue)));
         }
-        self.rooms.customers.succeed(catalogue, numbers.meters);
+        self.rooms.customers.succeed(catalogue, numbers.meters, clock::now());
         self.parts.set(parts);
         self.admin.set(Arc::new(settings::admin(&config)));
         self.public.shop.set(settings::shop(&config));
         (self.public, self.upstreams, self.config) = (public, upstreams, config);
-        Ok(())
+        Ok(entitles_otherwise)
     }
 
     /// Everything that can fail.

@@ -104,8 +104,10 @@ impl Reloader {
         self.changed = None;
         self.known = if replaced.is_ok() { seen } else { before };
         match replaced {
-            Ok(()) => {
-                self.read_customers_again().await;
+            Ok(entitles_otherwise) => {
+                if entitles_otherwise {
+                    self.read_customers_again().await;
+                }
                 METRICS.config_reload.with_label_values(&["applied"]).inc();
                 tracing::info!("the configuration was read again, and is in force");
                 Ok(())
