@@ -4,6 +4,8 @@
 //! [`Subscription::read`] gives them meaning with a [`Catalogue`]; [`Entitlement::of`] says what the best of a
 //! customer's subscriptions admits.
 
+mod renewed;
+
 use std::num::NonZeroI64;
 use std::sync::Arc;
 
@@ -62,11 +64,6 @@ impl Status {
     /// Gives its tier, for now or for good.
     pub fn entitles(self) -> bool {
         matches!(self, Self::Trialing | Self::Active | Self::PastDue)
-    }
-
-    /// Has a tier of its own, whether it may be used or not.
-    fn holds_a_tier(self) -> bool {
-        !matches!(self, Self::Incomplete | Self::IncompleteExpired | Self::Canceled)
     }
 
     /// Is still a subscription: it could become active again.
@@ -332,18 +329,6 @@ impl Entitlement {
             Status::Incomplete | Status::IncompleteExpired | Status::Canceled => return fallback,
         };
         Self { standing, tier: Some(own), windows: subscription.windows, overridden: None }
-    }
-
-    /// The same under a catalogue that follows the one that it is of, as far as it follows from itself: `status` is that
-    /// of the best subscription. What an operator has set stays as it is.
-    #[must_use]
-    pub fn under(&self, status: Option<Status>, catalogue: &Catalogue) -> Self {
-        let own = self.tier.as_ref().filter(|_| status.is_some_and(Status::holds_a_tier));
-        let Some(own) = own else {
-            let fallback = Self::of(None, catalogue).with_block(self.standing == Standing::Blocked);
-            return Self { overridden: self.overridden.clone(), ..fallback };
-        };
-        Self { tier: Some(catalogue.tier(own.id).clone()), ..self.clone() }
     }
 
     /// The same with what an operator has set: a tier, units by meter, or both. Nobody gets less by it.

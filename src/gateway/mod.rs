@@ -12,7 +12,7 @@
 //! through), `admission` (before the upstream), `idempotency` and `fleet_keys` (which requests repeat one that was
 //! charged, here or on another node), then `exchange` to the upstream for plain requests and for what opens a WebSocket
 //! (`websocket`), and `proxy`, pingora's own way, for all others; `forwarding` (what the upstream gets), `measuring`
-//! (what passes, where that tells the price), `charging` (at the response), `limits` (what the client is told of its
+//! (what passes, where that tells the price), `charging` (at the response), `tiers` (what is kept of each), `limits` (what the client is told of its
 //! limits), `answer` (what the gateway itself says).
 
 mod admission;

@@ -5,31 +5,32 @@ use std::sync::atomic::AtomicBool;
 
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
-use crate::api::{Admin, AdminState, Charges, Reloads};
+use crate::api::{Admin, AdminState, Charges};
 use crate::config::Config;
 use crate::gateway::Flow;
 
 use super::ServerError;
 use super::build::{Rooms, listen};
 use super::fleet::{self, Member};
+use super::reload::Asked;
 
-/// Serves it until the server stops.
+/// Serves it until the server stops. Answers who asks for a reload there.
 pub(super) fn serve(
     config: &Config,
     rooms: &Rooms,
     member: Option<&Member>,
     flow: &Flow,
     started: &Arc<AtomicBool>,
-    reloads: Reloads,
     runtime: &Runtime,
     stopping: &watch::Receiver<bool>,
-) -> Result<(), ServerError> {
+) -> Result<Asked, ServerError> {
     let address = config.server.admin_listen;
     let listener = listen(address)?;
     listener.set_nonblocking(true)?;
     let ledger_folder = config.server.data_dir.join("ledger");
+    let (reloads, asked) = mpsc::channel(1);
     let state = AdminState {
         catalogue: rooms.public.catalogue.clone(),
         charges: Arc::new(Charges::new(ledger_folder, rooms.ledger_id)),
@@ -64,5 +65,5 @@ pub(super) fn serve(
             tracing::error!(%error, "the admin port failed");
         }
     });
-    Ok(())
+    Ok(asked)
 }

@@ -125,8 +125,7 @@ impl Server {
         let rooms = build::Rooms::new(config, &state, member.as_ref(), &runtime)?;
         let flow = Arc::new(Flow::default());
         let started = Arc::new(AtomicBool::new(false));
-        let (reloads, asked) = mpsc::channel(1);
-        admin::serve(config, &rooms, member.as_ref(), &flow, &started, reloads, &runtime, &stopping)?;
+        let asked = admin::serve(config, &rooms, member.as_ref(), &flow, &started, &runtime, &stopping)?;
         let in_force =
             in_force::InForce::begin(config, &state, &rooms, member.as_ref(), flow.clone(), &runtime)?;
         let member = member.map(|member| {

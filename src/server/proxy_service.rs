@@ -35,7 +35,7 @@ const READ_BUFFER: usize = 0;
 const WRITE_BUFFER: usize = 4 * 1024;
 /// Connections that wait to be accepted, as many as pingora lets wait.
 const BACKLOG: u32 = 65_535;
-/// Pingora's bound for all upstreams; each has its own below that.
+/// Pingora's bound of attempts, for all upstreams that any configuration may name: each has its own below that.
 const MOST_ATTEMPTS: usize = 11;
 
 /// Before anything else is done: whether the ports are free.

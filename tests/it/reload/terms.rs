@@ -133,3 +133,34 @@ async fn requests_go_to_the_servers_that_the_file_names_now() {
     assert_eq!((world.upstream.hits("/signals"), other.hits("/signals")), (1, 2));
     world.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_began_before_a_tier_came_is_served_under_it() {
+    let world = World::start().await;
+    let customer = world.customer("acme");
+    let mut wire = world.wire().await;
+    let head = "POST /signals HTTP/1.1\r\nidempotency-key: k\r\nexpect: 100-continue\r\ncontent-length: 5";
+    assert_eq!(
+        wire.ask_for_head(&customer, head).await.status,
+        100,
+        "its route is known, and nothing is decided"
+    );
+    world
+        .reconfigure(
+            "[tiers.free]\ndefault = false\n[tiers.latest]\ndefault = true\nincluded = { api_calls = 1 }\n\
+             limits = { seats = 3 }",
+        )
+        .await;
+    let reply = wire.go_on(&customer, "hello").await;
+    assert_eq!((reply.status, reply.charged()), (200, 1));
+    let told = &reply.json()["headers"];
+    assert_eq!(
+        (&told["x-tollgate-tier"][0], &told["x-tollgate-limits"][0]),
+        (&"latest".into(), &"seats=3".into())
+    );
+    assert_eq!(customer.get("/signals").await.refusal(), (429, "quota_exceeded".to_owned()));
+    let units =
+        world.metric(r#"tollgate_units_total{drawn="included",meter="api_calls",tier="latest"}"#).await;
+    assert_eq!(units, Some(1));
+    world.finish().await;
+}
