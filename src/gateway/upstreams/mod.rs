@@ -88,6 +88,11 @@ impl Upstreams {
         self.all[usize::from(id.0)].0.retries
     }
 
+    /// The most attempts that any upstream allows; at least one more, for a kept connection that the server has closed.
+    pub fn max_attempts(&self) -> usize {
+        self.all.iter().map(|(upstream, _)| upstream.retries + 1).max().unwrap_or(1).max(2)
+    }
+
     /// Closes idle connections that nobody needs.
     pub fn close_idle(&self) {
         let servers = self.all.iter().flat_map(|(_, servers)| servers);
