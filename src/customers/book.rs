@@ -67,6 +67,9 @@ impl Customers {
             let mut account = entry.account();
             account.widen(book.meter_numbers.len());
             let terms = book.renewed(account.terms());
+            if terms == *account.terms() {
+                return;
+            }
             account.entitle(terms, None, now);
             drop(account);
             self.stir(entry);

@@ -15,7 +15,7 @@ use tokio::runtime::{Handle, Runtime};
 use crate::api::{self, AdminSettings, Public};
 use crate::auth::Authenticator;
 use crate::clock;
-use crate::config::{Config, Jwt, LoadError, Seen, needs_restart};
+use crate::config::{Config, Jwt, LoadError, Seen, Severity, needs_restart};
 use crate::customers::Customers;
 use crate::customers::fleet::Leases;
 use crate::domain::catalogue::{Catalogue, OutOfNumbers};
@@ -214,7 +214,10 @@ impl Rejected {
         match self {
             Self::NoFile => vec!["this gateway was started without a configuration file".to_owned()],
             Self::Load(LoadError::Io(why)) => vec![why.clone()],
-            Self::Load(LoadError::Mistakes(found)) => found.iter().map(ToString::to_string).collect(),
+            Self::Load(LoadError::Mistakes(found)) => {
+                let mistakes = found.iter().filter(|found| found.severity == Severity::Error);
+                mistakes.map(ToString::to_string).collect()
+            }
             Self::Restart(keys) => keys.iter().map(|key| format!("{key} needs a restart")).collect(),
             Self::Numbers(error) => vec![error.to_string()],
             Self::Server(error) => vec![error.to_string()],
