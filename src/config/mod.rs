@@ -34,6 +34,8 @@ pub use checked::stripe::{Mode, SANDBOX_SECRET_KEY, SANDBOX_WEBHOOK_SECRET, Stri
 pub use checked::upstreams::{Eject, HealthCheck, Timeouts, Upstream, UpstreamServer, UpstreamTls};
 pub use checked::watching::{AccessLog, Tracing};
 pub use diagnostic::{Diagnostic, Diagnostics, Excerpt, Severity};
+pub use restart::needs_restart;
+pub use seen::Seen;
 pub use values::address::HostPort;
 pub use values::algorithm::{Algorithm, Family};
 pub use values::cidr::Cidr;
@@ -51,6 +53,8 @@ mod diagnostic;
 mod expand;
 mod findings;
 mod read;
+mod restart;
+mod seen;
 mod source;
 mod tree;
 mod values;
@@ -77,10 +81,14 @@ pub enum LoadError {
 
 /// Reads and checks a file, with the process's environment.
 pub fn load(path: &Path) -> Result<Config, LoadError> {
+    let itself = Seen::new(path);
     let text = read_file(path).map_err(|error| {
         LoadError::Io(format!("cannot read the configuration {}: {error}", path.display()))
     })?;
-    parse(&text, path, &|name| std::env::var(name).ok()).map_err(LoadError::Mistakes)
+    let config = parse(&text, path, &|name| std::env::var(name).ok()).map_err(LoadError::Mistakes)?;
+    let named = config.files.iter().map(|path| Seen::new(path));
+    let seen = std::iter::once(itself).chain(named).collect();
+    Ok(Config { file: Some(path.to_owned()), seen, ..config })
 }
 
 /// Checks a text. Reads nothing but the files that `{ file = "…" }` names, relative to the folder of `path`.

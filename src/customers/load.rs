@@ -16,11 +16,14 @@ use crate::domain::usage::Now;
 use crate::metrics::METRICS;
 use crate::store::{Adjustments, KeyRow, Loaded, StoreError, Total, Wanted};
 
+use super::book::Book;
 use super::entry::Entry;
 use super::{Customers, fleet};
 
 /// What a customer's subscriptions mean under the catalogue.
 pub(super) struct Meaning {
+    /// What it was read by.
+    pub book: Arc<Book>,
     /// The best of them.
     pub subscription: Option<Outline>,
     pub entitlement: Entitlement,
@@ -48,8 +51,9 @@ impl Customers {
             self.renew(&entry, loaded, now);
             return Ok(entry);
         }
+        let book = loaded.understood.book.clone();
         let entry = Arc::new(self.entry(loaded, now));
-        self.take_in(entry.clone(), now);
+        self.take_in(entry.clone(), &book, now);
         self.tell_marks(&entry, now);
         Ok(entry)
     }
@@ -83,7 +87,7 @@ impl Customers {
         if let Some(entry) = self.get(&name) {
             let period = entry.account().window(now).period;
             let totals = self.store.totals(number, period.start).await?;
-            entry.account().raise(&self.window(period, &totals));
+            entry.account().raise(&window(&self.book(), period, &totals));
             self.stir(&entry);
         }
         Ok(())
@@ -97,22 +101,23 @@ impl Customers {
         with_keys: bool,
         now: Now,
     ) -> Result<Loaded<Meaning>, StoreError> {
+        let book = self.book();
         let wanted = Wanted {
             name: name.to_owned(),
             claimed: claimed.map(str::to_owned),
             keys_after: now.seconds().saturating_sub(REMEMBERED_SECONDS),
-            most_keys: if with_keys { self.fallback.key_limits.keys as usize } else { 0 },
+            most_keys: if with_keys { book.fallback.key_limits.keys as usize } else { 0 },
             with_grants: self.fleet.is_some(),
         };
-        let catalogue = self.catalogue.clone();
         let understand = move |facts: &[Facts], adjustments: &Adjustments| {
-            let read = |facts| Subscription::read(facts, &catalogue).at(now.seconds());
+            let catalogue = &*book.catalogue;
+            let read = |facts| Subscription::read(facts, catalogue).at(now.seconds());
             let all: Vec<_> = facts.iter().map(read).collect();
             let best = Subscription::best(&all);
-            let entitlement = adjusted(Entitlement::of(best, &catalogue), adjustments, &catalogue);
+            let entitlement = adjusted(Entitlement::of(best, catalogue), adjustments, catalogue);
             let period = entitlement.windows.at(now.seconds());
-            let subscription = best.map(|best| best.outline(&catalogue));
-            (Meaning { subscription, entitlement, period }, period)
+            let subscription = best.map(|best| best.outline(catalogue));
+            (Meaning { book: book.clone(), subscription, entitlement, period }, period)
         };
         self.store.load(wanted, now.seconds(), understand).await
     }
@@ -120,10 +125,10 @@ impl Customers {
     /// As it is loaded, for nobody else yet.
     pub(super) fn entry(&self, loaded: Loaded<Meaning>, now: Now) -> Entry {
         let Loaded { customer, understood, totals, keys, lots, grants, version, .. } = loaded;
-        let window = self.window(understood.period, &totals);
+        let window = window(&understood.book, understood.period, &totals);
         let charged = |row: &KeyRow| Charged { at: Now::from_seconds(row.at), repeats: row.repeats };
         let keys = keys.iter().map(|row| (Digest(row.key), charged(row)));
-        let account = Account::new(self.terms(customer.stripe_customer, understood), window);
+        let account = Account::new(terms(customer.stripe_customer, understood), window);
         let mut account = account.with_keys(keys).with_credits(lots);
         if self.fleet.is_some() {
             let granted: Vec<_> = grants.iter().map(|grant| (grant.number, grant.units)).collect();
@@ -140,16 +145,6 @@ impl Customers {
         Entry::new(customer.name.into(), customer.number, account, now)
     }
 
-    /// All who are unknown to Stripe share theirs.
-    fn terms(&self, stripe_customer: Option<String>, meaning: Meaning) -> Arc<Terms> {
-        let Meaning { subscription, entitlement, .. } = meaning;
-        if stripe_customer.is_none() && entitlement == self.fallback.entitlement {
-            return self.fallback.clone();
-        }
-        let stripe_customer = stripe_customer.map(SmolStr::from);
-        Arc::new(Terms { entitlement, key_limits: self.fallback.key_limits, stripe_customer, subscription })
-    }
-
     /// Stripe customers that were never heard of are asked about in the background.
     fn ask_about(&self, loaded: &Loaded<Meaning>) {
         if let Some(stripe_customer) = loaded.customer.stripe_customer.as_ref().filter(|_| !loaded.is_listed)
@@ -163,8 +158,13 @@ impl Customers {
     /// all that was spent.
     pub(super) fn renew(&self, entry: &Arc<Entry>, loaded: Loaded<Meaning>, now: Now) {
         let Loaded { customer, understood, totals, lots, grants, version, .. } = loaded;
-        let stored = self.window(understood.period, &totals);
-        let after = self.terms(customer.stripe_customer, understood);
+        let stored = window(&understood.book, understood.period, &totals);
+        let read_by = understood.book.clone();
+        let mut after = terms(customer.stripe_customer, understood);
+        let book = self.held_book();
+        if !Arc::ptr_eq(&book, &read_by) {
+            after = book.renewed(&after);
+        }
         let mut account = entry.account();
         let before = account.terms().clone();
         account.entitle(after.clone(), Some(stored), now);
@@ -175,7 +175,7 @@ impl Customers {
             notes.lots = fleet::named(&grants);
             notes.version = version;
         }
-        drop(account);
+        drop((account, book));
         self.stir(entry);
         self.tell_marks(entry, now);
         if let (Some(before), Some(after)) = (&before.entitlement.tier, &after.entitlement.tier)
@@ -190,19 +190,29 @@ impl Customers {
             );
         }
     }
+}
 
-    /// What the store knows of a period. Everything of this customer that is not folded yet is in memory.
-    fn window(&self, period: Period, totals: &[Total]) -> Window {
-        let mut window = Window::new(period, smallvec![0; self.meter_numbers.len()]);
-        for total in totals {
-            if let Some(at) = self.meter_numbers.iter().position(|meter| *meter == total.meter) {
-                window.used[at] = total.used;
-                let unbilled = Unbilled { extra: total.extra, credits: total.credits };
-                window.add_unbilled(MeterId(u16::try_from(at).unwrap_or(u16::MAX)), unbilled);
-            }
-        }
-        window
+/// All who are unknown to Stripe share theirs.
+fn terms(stripe_customer: Option<String>, meaning: Meaning) -> Arc<Terms> {
+    let Meaning { book, subscription, entitlement, .. } = meaning;
+    if stripe_customer.is_none() && entitlement == book.fallback.entitlement {
+        return book.fallback.clone();
     }
+    let stripe_customer = stripe_customer.map(SmolStr::from);
+    Arc::new(Terms { entitlement, key_limits: book.fallback.key_limits, stripe_customer, subscription })
+}
+
+/// What the store knows of a period. Everything of this customer that is not folded yet is in memory.
+fn window(book: &Book, period: Period, totals: &[Total]) -> Window {
+    let mut window = Window::new(period, smallvec![0; book.meter_numbers.len()]);
+    for total in totals {
+        if let Some(at) = book.meter_numbers.iter().position(|meter| *meter == total.meter) {
+            window.used[at] = total.used;
+            let unbilled = Unbilled { extra: total.extra, credits: total.credits };
+            window.add_unbilled(MeterId(u16::try_from(at).unwrap_or(u16::MAX)), unbilled);
+        }
+    }
+    window
 }
 
 /// What an operator has set changes what the subscriptions admit. Names that the catalogue does not have are passed

@@ -47,9 +47,10 @@ impl Customers {
         let window = account.window(now);
         let terms = account.terms().clone();
         let tier = terms.entitlement.tier_at(now.seconds()).cloned();
-        let usage = self.catalogue.meter_ids().map(|meter| {
+        let catalogue = self.book().catalogue.clone();
+        let usage = catalogue.meter_ids().map(|meter| {
             let unbilled = window.unbilled(meter);
-            let here = window.used[meter.index()] + unbilled.extra + unbilled.credits;
+            let here = window.used(meter) + unbilled.extra + unbilled.credits;
             let current = here.saturating_add(account.units_of_others(meter));
             let Some(tier) = tier.as_deref() else { return MeterUsage::without_tier(meter, current) };
             let counted = account.settled(tier, meter);

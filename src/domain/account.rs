@@ -235,9 +235,21 @@ impl Account {
         period
     }
 
+    /// Makes room for the meters that there are now.
+    pub fn widen(&mut self, meters: usize) {
+        if self.counts.len() >= meters {
+            return;
+        }
+        self.counts.resize(meters, Count::default());
+        for window in self.rare.iter_mut().flat_map(|rare| &mut rare.others) {
+            window.used.resize(meters, 0);
+        }
+    }
+
     /// Puts other terms in force. `window` is the store's for the period that they name for `now`; it counts where
     /// nothing is known here. A period is known by its start: its end may move, as when a trial is extended.
     pub fn entitle(&mut self, terms: impl Into<Arc<Terms>>, window: Option<Window>, now: Now) {
+        self.widen(window.as_ref().map_or(0, |window| window.used.len()));
         let before = std::mem::replace(&mut self.terms, terms.into());
         self.turn_to(self.terms.entitlement.windows.at(now.seconds()), window, now);
         self.rebase(&before.entitlement, now);
@@ -245,6 +257,7 @@ impl Account {
 
     /// Takes over what the store has found a period to hold, where that is more.
     pub fn raise(&mut self, stored: &Window) {
+        self.widen(stored.used.len());
         for (meter, stored_units) in (0..).map(MeterId).zip(&stored.used) {
             if let Some(used) = self.used_in(stored.period, meter) {
                 let more = stored_units.saturating_sub(*used);
@@ -297,7 +310,7 @@ impl Account {
             let next =
                 self.take_other(period).or(stored.filter(|window| window.period.start == period.start));
             for (meter, count) in self.counts.iter_mut().enumerate() {
-                count.used = next.as_ref().map_or(0, |window| window.used[meter]);
+                count.used = next.as_ref().and_then(|window| window.used.get(meter)).copied().unwrap_or(0);
             }
             let unbilled = next.map(|window| window.unbilled).unwrap_or_default();
             if self.rare.is_some() || !unbilled.is_empty() {

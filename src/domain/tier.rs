@@ -23,6 +23,13 @@ impl FeatureSet {
         self.0 & required.0 == required.0
     }
 
+    /// The same features where others have other places: `places` says the new one of each.
+    #[must_use]
+    pub fn moved(self, places: &[usize]) -> Self {
+        let held = (0..Self::CAPACITY).filter(|index| self.0 & (1 << index) != 0);
+        Self::from_indices(held.filter_map(|index| places.get(index).copied()))
+    }
+
     /// The first required feature that is not in this set.
     pub fn first_missing(self, required: Self) -> Option<usize> {
         let missing = required.0 & !self.0;
@@ -82,8 +89,8 @@ pub struct Price {
     pub yearly: Option<Decimal>,
 }
 
-/// The position of a tier in the configuration; a later one beats an earlier one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// The number of a tier: its position in the first configuration that had it. Which beats which, the catalogue says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TierId(pub u16);
 
 impl TierId {

@@ -98,11 +98,20 @@ impl Parts {
             self.undo(context);
             return Err(ledger_unavailable());
         }
-        self.counters.drawn(context);
         if let Charge::Recorded(recorded) = &context.charge {
+            self.count_drawn(&recorded.settled);
             self.customers.note_charge(recorded.reservation.entry(), &recorded.settled.charge);
         }
         Ok(Some(policies))
+    }
+
+    fn count_drawn(&self, settled: &Settled) {
+        if settled.charge.is_repeat() {
+            METRICS.repeats.inc();
+        }
+        if let Some(tier) = settled.tier {
+            self.of_tier(tier, |tier| tier.count(&settled.charge.draws));
+        }
     }
 
     /// Takes a recorded charge back with a second, negative record.
@@ -150,7 +159,7 @@ impl Parts {
             customer: reservation.entry().number,
             member: context.member,
             route: self.numbers.routes[route.id.index()],
-            tier: settled.tier.map_or(0, |tier| self.numbers.tiers[tier.index()]),
+            tier: settled.tier.map_or(0, |tier| self.of_tier(tier, |tier| tier.number)),
             configuration: self.numbers.configuration,
             period: settled.charge.period,
             kind: Kind::Charge,

@@ -9,14 +9,10 @@ use crate::metrics::METRICS;
 use crate::metrics::hot::{HotCounter, HotGauge, HotHistogram};
 use crate::problem::Code;
 
-use super::context::{Charge, Context};
-
 /// Children by position in the catalogue.
 pub(super) struct Counters {
     /// The last one is for requests that match no route.
     routes: Vec<RouteCounters>,
-    /// By tier and meter: included, credits, overage.
-    units: Vec<Vec<[HotCounter; 3]>>,
     /// By code, in the order of [`Code::ALL`].
     refusals: Vec<HotCounter>,
     /// By meter: recorded, and not sealed yet.
@@ -31,16 +27,10 @@ struct RouteCounters {
 
 impl Counters {
     pub fn new(catalogue: &Catalogue) -> Self {
-        let patterns = catalogue.routes.iter().map(|route| &*route.pattern).chain(["none"]);
-        let units = |tier: &str, meter: &str| {
-            ["included", "credits", "overage"]
-                .map(|drawn| METRICS.units.with_label_values(&[meter, tier, drawn]))
-        };
-        let by_meter = |tier: &str| catalogue.meters.iter().map(|meter| units(tier, &meter.name)).collect();
+        let patterns = catalogue.routes.by_number().iter().map(|route| &*route.pattern).chain(["none"]);
         Self {
             routes: patterns.map(RouteCounters::new).collect(),
-            units: catalogue.tiers.iter().map(|tier| by_meter(&tier.name)).collect(),
-            recorded: catalogue.meters.iter().map(|meter| recorded(&meter.name)).collect(),
+            recorded: catalogue.meters.by_number().iter().map(|meter| recorded(&meter.name)).collect(),
             report: catalogue.report,
             refusals: Code::ALL
                 .iter()
@@ -68,25 +58,6 @@ impl Counters {
                 [draw.included, draw.overage].map(|units| i64::try_from(units).unwrap_or(i64::MAX));
             let units = sign * self.report.reportable(included, overage);
             self.recorded[draw.meter.index()].iter().for_each(|gauge| gauge.add(units));
-        }
-    }
-
-    /// Counts the units of the context's charge.
-    pub fn drawn(&self, context: &Context) {
-        let Charge::Recorded(recorded) = &context.charge else { return };
-        if recorded.settled.charge.is_repeat() {
-            METRICS.repeats.inc();
-        }
-        let Some(tier) = recorded.settled.tier else { return };
-        for draw in &recorded.settled.charge.draws {
-            let [included, credits, overage] = &self.units[tier.index()][draw.meter.index()];
-            for (counter, units) in
-                [(included, draw.included + draw.extra), (credits, draw.credits), (overage, draw.overage)]
-            {
-                if units > 0 {
-                    counter.inc_by(units);
-                }
-            }
         }
     }
 }

@@ -37,11 +37,7 @@ pub(super) struct TierHeaders {
 }
 
 impl TierHeaders {
-    pub fn of(catalogue: &Catalogue) -> Vec<Self> {
-        catalogue.tiers.iter().map(|tier| Self::new(tier, catalogue)).collect()
-    }
-
-    fn new(tier: &Tier, catalogue: &Catalogue) -> Self {
+    pub fn new(tier: &Tier, catalogue: &Catalogue) -> Self {
         let limits: Vec<String> = tier
             .limits
             .iter()
@@ -55,6 +51,16 @@ impl TierHeaders {
             features: some(catalogue.feature_names(tier.features).join(",")),
             limits: some(limits.join(",")),
         }
+    }
+
+    fn put_on(&self, headers: &mut impl Headers) -> pingora::Result<()> {
+        headers.put(TIER, self.name.clone())?;
+        for (name, value) in [(FEATURES, &self.features), (LIMITS, &self.limits)] {
+            if let Some(value) = value {
+                headers.put(name, value.clone())?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -70,13 +76,7 @@ impl Parts {
             }
         }
         if let Charge::Held(reservation) = &context.charge {
-            let tier = &self.tier_headers[reservation.tier().index()];
-            headers.put(TIER, tier.name.clone())?;
-            for (name, value) in [(FEATURES, &tier.features), (LIMITS, &tier.limits)] {
-                if let Some(value) = value {
-                    headers.put(name, value.clone())?;
-                }
-            }
+            self.of_tier(reservation.tier(), |tier| tier.headers.put_on(headers))?;
         }
         self.forwarded_for(headers, &context.connection)
     }

@@ -28,7 +28,7 @@ pub(super) type LimitHeaders = SmallVec<[(HeaderName, HeaderValue); 2]>;
 /// The costs of routes as headers show them, made once: by route.
 pub(super) fn usage_costs(catalogue: &Catalogue) -> Vec<HeaderValue> {
     let cost = |route: &Route| lasting(dictionary(catalogue, route.cost.iter()));
-    catalogue.routes.iter().map(cost).collect()
+    catalogue.routes.by_number().iter().map(cost).collect()
 }
 
 impl Parts {

@@ -12,7 +12,7 @@
 //! through), `admission` (before the upstream), `idempotency` and `fleet_keys` (which requests repeat one that was
 //! charged, here or on another node), then `exchange` to the upstream for plain requests and for what opens a WebSocket
 //! (`websocket`), and `proxy`, pingora's own way, for all others; `forwarding` (what the upstream gets), `measuring`
-//! (what passes, where that tells the price), `charging` (at the response), `limits` (what the client is told of its
+//! (what passes, where that tells the price), `charging` (at the response), `tiers` (what is kept of each), `limits` (what the client is told of its
 //! limits), `answer` (what the gateway itself says).
 
 mod admission;
@@ -33,6 +33,7 @@ mod phases;
 mod proxy;
 mod request_id;
 mod serving;
+mod tiers;
 mod upstreams;
 mod websocket;
 
@@ -51,13 +52,14 @@ use crate::ledger::Ledger;
 use crate::sharded::Running;
 
 use counters::Counters;
-use forwarding::TierHeaders;
+use tiers::OfTiers;
 
 pub use connections::Connections;
 pub use request_id::RequestId;
+pub use tiers::Tiers;
 pub use upstreams::{Upstream, Upstreams};
 
-/// The store's numbers of what records name, by position in the catalogue.
+/// The store's numbers of what records name, by the catalogue's own numbers.
 #[derive(Clone, Debug, Default)]
 pub struct RecordNumbers {
     pub routes: Vec<u32>,
@@ -120,6 +122,8 @@ pub struct Rooms {
     pub api: Router,
     /// The other gateways; none where this is the only one.
     pub fleet: Option<Arc<Fleet>>,
+    /// The same one for all configurations that follow each other.
+    pub tiers: Arc<Tiers>,
 }
 
 /// What every phase can reach.
@@ -136,15 +140,16 @@ pub struct Parts {
     flow: Arc<Flow>,
     usage_costs: Vec<HeaderValue>,
     counters: Counters,
-    tier_headers: Vec<TierHeaders>,
+    own_tiers: OfTiers,
+    tiers: Arc<Tiers>,
 }
 
 impl Parts {
     pub fn new(rooms: Rooms, numbers: RecordNumbers, settings: Settings, flow: Arc<Flow>) -> Arc<Self> {
-        let Rooms { catalogue, authenticator, customers, ledger, upstreams, api, fleet } = rooms;
+        let Rooms { catalogue, authenticator, customers, ledger, upstreams, api, fleet, tiers } = rooms;
         Arc::new(Self {
             counters: Counters::new(&catalogue),
-            tier_headers: TierHeaders::of(&catalogue),
+            own_tiers: tiers.follow(&catalogue, &numbers.tiers),
             usage_costs: limits::usage_costs(&catalogue),
             catalogue,
             authenticator,
@@ -153,6 +158,7 @@ impl Parts {
             upstreams,
             api,
             fleet,
+            tiers,
             numbers,
             settings,
             flow,

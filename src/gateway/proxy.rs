@@ -106,9 +106,11 @@ impl ProxyHttp for Gateway {
         _peer: &HttpPeer,
         session: &mut Session,
         mut error: Box<Error>,
-        _here: &mut Box<Request>,
+        here: &mut Box<Request>,
         reused: bool,
     ) -> Box<Error> {
+        let Request { parts, context } = &mut **here;
+        let reused = reused && context.attempts < parts.upstreams.max_attempts();
         let whole = !session.as_ref().retry_buffer_truncated();
         error.retry.decide_reuse(reused && whole && session.req_header().method.is_idempotent());
         error

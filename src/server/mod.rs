@@ -7,12 +7,16 @@
 mod admin;
 mod build;
 mod fleet;
+mod in_force;
 mod lock;
 mod notices;
 mod proxy_service;
 mod reconcile;
+mod reload;
 mod sandbox;
+mod settings;
 mod sync;
+mod upstreams;
 
 pub use reconcile::{Hold, hold, reconciler};
 pub use sync::syncer;
@@ -121,13 +125,16 @@ impl Server {
         let rooms = build::Rooms::new(config, &state, member.as_ref(), &runtime)?;
         let flow = Arc::new(Flow::default());
         let started = Arc::new(AtomicBool::new(false));
-        admin::serve(config, &rooms, member.as_ref(), &flow, &started, &runtime, &stopping)?;
+        let asked = admin::serve(config, &rooms, member.as_ref(), &flow, &started, &runtime, &stopping)?;
+        let in_force =
+            in_force::InForce::begin(config, &state, &rooms, member.as_ref(), flow.clone(), &runtime)?;
         let member = member.map(|member| {
             let stops = member.spawn(&rooms.customers, rooms.billing.facts(), &runtime);
             member.settle(&runtime);
             (member, stops)
         });
-        let proxy = proxy_service::spawn(config, &state, &rooms, flow.clone(), &runtime)?;
+        let proxy = proxy_service::spawn(config, in_force.parts().clone())?;
+        runtime.spawn(reload::Reloader::new(in_force).run(asked, stopping.clone()));
         let reporter = rooms.reporter.clone();
         build::spawn_work(config, &state, rooms, &runtime, &stopping);
         let ledger = state.ledger.clone();
@@ -164,13 +171,11 @@ impl Server {
         runtime.block_on(async {
             let mut terminate = signal(SignalKind::terminate())?;
             let mut interrupt = signal(SignalKind::interrupt())?;
-            let mut hang_up = signal(SignalKind::hangup())?;
             loop {
                 tokio::select! {
                     _ = terminate.recv() => return Ok(()),
                     _ = interrupt.recv() => return Ok(()),
                     why = fleet::must_stop(stops.as_deref_mut()) => return Err(why.into()),
-                    _ = hang_up.recv() => tracing::warn!("SIGHUP is ignored: restart to apply a configuration"),
                 }
             }
         })

@@ -4,11 +4,10 @@
 //! taken, and end the process when a hand-over fails. So the ports are bound here, and the server itself waits for the
 //! requests.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::os::fd::IntoRawFd;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use pingora::listeners::ListenerConfig;
 use pingora::protocols::l4::stream::L4BufferSettings;
@@ -16,18 +15,16 @@ use pingora::server::configuration::ServerConf;
 use pingora::server::{Fds, ListenFds};
 use pingora::services::Service as _;
 use pingora::services::listening::Service;
-use pingora::tls::{RootCertStore, load_platform_certs_incl_env_into_store};
 use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use crate::api::{self, PublicPaths};
-use crate::config::{self, Config};
-use crate::gateway::{self, Connections, Flow, OwnPaths, Parts, Settings, Upstream, Upstreams};
+use crate::config::Config;
+use crate::gateway::{Connections, Parts};
 use crate::live::Live;
 
 use super::ServerError;
-use super::build::{Rooms, State, listen};
+use super::build::listen;
 
 /// Idle connections to upstreams, kept over all threads.
 const UPSTREAM_POOL: usize = 512;
@@ -38,19 +35,12 @@ const READ_BUFFER: usize = 0;
 const WRITE_BUFFER: usize = 4 * 1024;
 /// Connections that wait to be accepted, as many as pingora lets wait.
 const BACKLOG: u32 = 65_535;
-/// How often idle connections to upstreams are looked at.
-const LOOK_AT_IDLE: Duration = Duration::from_secs(5);
+/// Pingora's bound of attempts, for all upstreams that any configuration may name: each has its own below that.
+const MOST_ATTEMPTS: usize = 11;
 
 /// Before anything else is done: whether the ports are free.
 pub(super) fn check_ports(config: &Config) -> Result<(), ServerError> {
     config.server.listen.iter().try_for_each(|address| listen(*address).map(drop))
-}
-
-/// Pingora's connectors read the certificates that this machine trusts, and panic where they cannot be read.
-fn check_trusted_certificates() -> Result<(), ServerError> {
-    let mut trusted = RootCertStore::empty();
-    load_platform_certs_incl_env_into_store(&mut trusted)
-        .map_err(|error| ServerError::Trusted(error.to_string()))
 }
 
 /// The running proxy.
@@ -61,27 +51,16 @@ pub(super) struct Proxy {
 }
 
 /// Starts the proxy.
-pub(super) fn spawn(
-    config: &Config,
-    state: &State,
-    rooms: &Rooms,
-    flow: Arc<Flow>,
-    work: &Runtime,
-) -> Result<Proxy, ServerError> {
-    check_trusted_certificates()?;
-    let upstreams = Arc::new(Upstreams::new(resolve(&config.upstreams)?));
-    work.spawn(close_idle(upstreams.clone()));
+pub(super) fn spawn(config: &Config, parts: Arc<Live<Parts>>) -> Result<Proxy, ServerError> {
     let threads = config.server.threads.or_else(|| thread::available_parallelism().ok());
     let threads = threads.map_or(1, usize::from);
     let conf = ServerConf {
         threads,
         upstream_keepalive_pool_size: UPSTREAM_POOL,
-        max_retries: upstreams.max_attempts(),
+        max_retries: MOST_ATTEMPTS,
         ..ServerConf::default()
     };
-    let parts = parts(config, state, rooms, upstreams, flow);
-    let connections =
-        Connections::new(Arc::new(Live::new(parts)), &Arc::new(conf), config.server.keepalive_timeout);
+    let connections = Connections::new(parts, &Arc::new(conf), config.server.keepalive_timeout);
     let mut service = Service::new("proxy".to_owned(), connections);
     let mut bound = Fds::new();
     let runtime = runtime(threads)?;
@@ -113,75 +92,4 @@ fn bind(runtime: &Runtime, address: SocketAddr) -> std::io::Result<std::net::Tcp
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)?.into_std()
-}
-
-async fn close_idle(upstreams: Arc<Upstreams>) {
-    loop {
-        tokio::time::sleep(LOOK_AT_IDLE).await;
-        upstreams.close_idle();
-    }
-}
-
-fn parts(
-    config: &Config,
-    state: &State,
-    rooms: &Rooms,
-    upstreams: Arc<Upstreams>,
-    flow: Arc<Flow>,
-) -> Arc<Parts> {
-    let paths = &config.billing.paths;
-    let public_paths = PublicPaths {
-        prefix: paths.prefix.clone(),
-        pricing: paths.pricing.clone(),
-        webhook: paths.webhook.clone(),
-    };
-    let settings = Settings {
-        own_paths: OwnPaths {
-            prefix: paths.prefix.clone(),
-            pricing: paths.pricing.clone(),
-            webhook: paths.webhook.clone(),
-        },
-        max_body: config.server.max_body_bytes,
-        forward_token: config.auth.forward_token,
-        upgrade_url: config.server.public_url.as_ref().map(|url| format!("{url}{}", paths.pricing)),
-        trusted_proxies: config.server.trusted_proxies.clone(),
-    };
-    let rooms = gateway::Rooms {
-        catalogue: config.catalogue.clone(),
-        authenticator: rooms.authenticator.clone(),
-        customers: rooms.customers.clone(),
-        ledger: rooms.ledger.clone(),
-        upstreams,
-        api: api::public(&public_paths, rooms.public.clone()),
-        fleet: rooms.public.others.fleet().cloned(),
-    };
-    Parts::new(rooms, state.numbers.clone(), settings, flow)
-}
-
-fn resolve(upstreams: &[config::Upstream]) -> Result<Vec<Upstream>, ServerError> {
-    upstreams
-        .iter()
-        .map(|upstream| {
-            let mut servers = Vec::new();
-            for server in &upstream.servers {
-                let found = (server.address.host.as_str(), server.address.port).to_socket_addrs().and_then(
-                    |mut found| found.next().ok_or_else(|| std::io::Error::other("the name has no address")),
-                );
-                servers.push(found.map_err(|error| ServerError::Resolve {
-                    name: upstream.name.clone(),
-                    server: server.address.to_string(),
-                    error,
-                })?);
-            }
-            Ok(Upstream {
-                name: upstream.name.clone(),
-                servers,
-                connect_timeout: upstream.timeouts.connect,
-                read_timeout: upstream.timeouts.read,
-                write_timeout: upstream.timeouts.write,
-                idle_timeout: upstream.timeouts.idle,
-                retries: upstream.retries,
-            })
-        })
-        .collect()
 }

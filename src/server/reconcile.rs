@@ -10,7 +10,7 @@ use crate::store::Store;
 use crate::stripe::Transport;
 
 use super::lock::Lock;
-use super::{ServerError, build};
+use super::{ServerError, build, settings};
 
 /// A reconciler for a command beside the gateway, or without one. `on_silence` is called once when Stripe does not
 /// answer.
@@ -21,7 +21,7 @@ pub fn reconciler(config: &Config, on_silence: fn()) -> Result<Reconciler, Serve
     }
     let store = Arc::new(Store::open(data_dir)?);
     let ledger_id = build::ledger_id(&store)?;
-    let transport = Arc::new(Transport::new(build::transport_options(config))?);
+    let transport = Arc::new(Transport::new(settings::transport(config))?);
     Ok(Reconciler::new(store, transport, options(config, ledger_id, on_silence)))
 }
 

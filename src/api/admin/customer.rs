@@ -65,7 +65,7 @@ pub(super) async fn shown(state: &AdminState, name: &str) -> Result<Json<Value>,
     let customer = state.store.find_listing(name.to_owned()).await?.ok_or_else(gone)?;
     let entry = state.customers.load(name, None, now).await?;
     state.customers.hear(&entry, now).await;
-    let mut shown = status::shown(&state.catalogue, name, &state.customers.snapshot(&entry, now));
+    let mut shown = status::shown(&state.catalogue.now(), name, &state.customers.snapshot(&entry, now));
     let adjustments = state.store.adjustments(customer.number).await?;
     let subscriptions = match &customer.stripe_customer {
         Some(stripe_customer) => state.store.known_subscriptions(stripe_customer.clone()).await?,

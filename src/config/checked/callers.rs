@@ -6,7 +6,7 @@ use crate::config::written::{self, CertificateName, ClientAuth};
 use crate::domain::rate::Rate;
 use crate::domain::tier::TierId;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Callers {
     /// Failed authentications of one address.
     pub failures: Rate,
@@ -21,7 +21,7 @@ pub struct Callers {
 }
 
 /// `[auth.keys]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ApiKeys {
     /// In lower case.
     pub header: String,
@@ -29,7 +29,7 @@ pub struct ApiKeys {
 }
 
 /// `[auth.anonymous]`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Anonymous {
     pub tier: TierId,
     /// Bits of an address that make one customer.

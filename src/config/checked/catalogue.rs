@@ -28,9 +28,9 @@ pub(super) fn check(written: &written::Root, found: &mut Findings) -> Option<Cat
     let tiers = tiers?;
     Some(Catalogue {
         currency,
-        meters: meters(&written.meters.at()?.value),
+        meters: meters(&written.meters.at()?.value).into(),
         default_tier: tiers::default(&tiers, &written.tiers.at()?.value),
-        tiers,
+        tiers: tiers.into(),
         features: references.features.known,
         scopes: routes.scopes,
         routes: routes.table?,

@@ -10,7 +10,7 @@ use crate::config::values::pem::Pem;
 use crate::config::written::{self, ClientAuth, TlsVersion};
 
 /// The public ports beside `listen`, and the limits of their connections.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Doors {
     /// `None`: `listen` speaks plain HTTP.
     pub tls: Option<Tls>,
@@ -29,7 +29,7 @@ pub struct Doors {
 }
 
 /// `[server] tls`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Tls {
     /// At least one; the first is shown to who asks for no name, or an unknown one.
     pub certificates: Vec<Certificate>,
@@ -40,7 +40,7 @@ pub struct Tls {
 }
 
 /// PEM, not looked into yet.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Certificate {
     pub chain: Pem,
     pub private_key: Pem,
@@ -49,7 +49,7 @@ pub struct Certificate {
 }
 
 /// What a client may do on one connection of HTTP/2.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct H2 {
     pub streams: u32,
     pub resets: u32,
@@ -58,7 +58,7 @@ pub struct H2 {
 }
 
 /// What a connection may do.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
     pub header_timeout: Duration,
     pub body_timeout: Duration,

@@ -44,7 +44,6 @@ pub(crate) const KEYS: &[&str] = &[
     "server.redirect_listen",
     "server.requests_per_connection",
     "server.tls",
-    "server.watch",
     "tiers.*.member",
     "tracing",
     "upstreams.*.balance",

@@ -11,7 +11,7 @@ use crate::config::values::status::Statuses;
 use crate::config::written::{self, Balance, Http, Resolve};
 use crate::domain::route::{Host, StatusSet};
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Upstream {
     pub name: String,
     /// At least one.
@@ -46,7 +46,7 @@ pub struct UpstreamServer {
 }
 
 /// How long a step may take.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Timeouts {
     pub connect: Duration,
     pub read: Duration,
@@ -60,7 +60,7 @@ pub struct Timeouts {
     pub keepalive: Duration,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct HealthCheck {
     /// `None`: a connection is enough.
     pub path: Option<String>,
@@ -71,7 +71,7 @@ pub struct HealthCheck {
     pub expect: StatusSet,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Eject {
     pub failures: u32,
     pub within: Duration,
@@ -80,7 +80,7 @@ pub struct Eject {
 }
 
 /// How servers with TLS are known. They always are verified.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct UpstreamTls {
     /// `None`: those that this machine trusts.
     pub ca: Option<Pem>,

@@ -165,7 +165,7 @@ impl Leases {
             customer: job.entry.name.clone(),
             version: job.version,
             call: job.call.clone(),
-            words: self.words.clone(),
+            words: self.words.now(),
             lots: job.lots.clone(),
             others: job.others.clone(),
         }

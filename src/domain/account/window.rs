@@ -62,6 +62,11 @@ impl Window {
         }
     }
 
+    /// Nothing of a meter that came later.
+    pub fn used(&self, meter: MeterId) -> u64 {
+        self.used.get(meter.index()).copied().unwrap_or(0)
+    }
+
     pub fn unbilled(&self, meter: MeterId) -> Unbilled {
         self.unbilled.get(meter.index()).copied().unwrap_or_default()
     }
