@@ -93,6 +93,16 @@ pub(super) struct Tail {
     /// The keeper has to be woken.
     pub asleep: bool,
     pub stopping: bool,
+    pub lent: Lent,
+}
+
+/// Whether another process writes the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lent {
+    No,
+    /// It will, once all that was written here is on disk.
+    Soon,
+    Yes,
 }
 
 impl Ledger {
@@ -138,6 +148,7 @@ impl Ledger {
                 urgent: false,
                 asleep: false,
                 stopping: false,
+                lent: Lent::No,
             }),
             wake: Condvar::new(),
             synced: watch::Sender::new(Synced { position, next_record }),
@@ -196,6 +207,26 @@ impl Ledger {
         let next_record = tail.next_record;
         self.shared.release(tail);
         next_record
+    }
+
+    /// Lets another process write. Appends fail from now on; when this returns all of them before are on disk, and nothing
+    /// is written, made or rolled here until the ledger is [taken back](Self::take_back).
+    pub async fn lend(&self) {
+        let mut tail = self.shared.tail();
+        (tail.lent, tail.urgent) = (Lent::Soon, true);
+        self.shared.release(tail);
+        // It ends with the ledger.
+        let _ = self.synced().wait_for(|_| self.shared.tail().lent == Lent::Yes).await;
+    }
+
+    /// Writes on, in a new segment behind all that the other process has made: it must have written no record, and write
+    /// none. Returns once appends succeed again.
+    pub async fn take_back(&self) {
+        let mut tail = self.shared.tail();
+        (tail.lent, tail.urgent) = (Lent::No, true);
+        tail.failed.get_or_insert_with(|| LedgerError("another process had it".into()));
+        self.shared.release(tail);
+        let _ = self.synced().wait_for(|_| self.shared.tail().failed.is_none()).await;
     }
 
     /// How far the ledger is on disk; changes are announced.
@@ -263,6 +294,9 @@ impl Shared {
         }
         if tail.stopping {
             return Err(LedgerError("it is closed".into()));
+        }
+        if tail.lent != Lent::No {
+            return Err(LedgerError("another process writes it".into()));
         }
         let start = tail.unsynced.len();
         if start > MAX_UNSYNCED_BYTES {

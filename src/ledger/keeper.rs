@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::append::{Shared, Synced, Tail};
+use super::append::{Lent, Shared, Synced, Tail};
 use super::chain::Chain;
 use super::format::{HEADER_BYTES, Header, Position};
 use super::segment::read_header;
@@ -70,6 +70,7 @@ impl Keeper {
                 Some(batch) => self.sync(batch, None).and_then(|()| self.roll()),
                 None => self.repair(),
             };
+            self.lend();
             if let Err(error) = outcome {
                 tracing::error!(%error, "the upkeep of the ledger failed; it is tried again");
             }
@@ -97,6 +98,19 @@ impl Keeper {
         Turn { batch, stopping: tail.stopping }
     }
 
+    /// Lets go of the ledger where another process waits for it, and all that was written is on disk.
+    fn lend(&self) {
+        let mut tail = self.shared.tail();
+        if tail.lent != Lent::Soon || tail.failed.is_some() || !tail.unsynced.is_empty() {
+            return;
+        }
+        tail.lent = Lent::Yes;
+        drop(tail);
+        // Nothing has been reached: it tells whoever waits.
+        let synced = *self.shared.synced.borrow();
+        self.shared.announce(synced);
+    }
+
     /// Makes a batch durable, and with it the head of the `next` segment, and says so.
     fn sync(&mut self, mut batch: Batch, next: Option<&dyn SegmentFile>) -> io::Result<()> {
         let started = Instant::now();
@@ -121,7 +135,8 @@ impl Keeper {
     /// Opens the next segment when the current one is large enough.
     fn roll(&mut self) -> io::Result<()> {
         let shared = &*self.shared;
-        if shared.synced.borrow().position.offset < shared.options.segment_bytes {
+        let is_full = shared.synced.borrow().position.offset >= shared.options.segment_bytes;
+        if !is_full || shared.tail().lent != Lent::No {
             return Ok(());
         }
         let storage = shared.storage.clone();

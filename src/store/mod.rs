@@ -100,6 +100,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
+pub use worker::Paused;
 use worker::{Begin, Haste, Worker};
 
 #[derive(Debug, thiserror::Error)]
@@ -156,6 +157,12 @@ impl Store {
             reader: Worker::spawn("store-read", connect(&path)?, Begin::Read, Haste::Prompt)?,
             scanner: Worker::spawn("store-scan", connect(&path)?, Begin::Read, Haste::GivesWay)?,
         })
+    }
+
+    /// Lets another process write: what is asked of this one waits from now on, until it is known whether it goes on.
+    /// Reading goes on meanwhile.
+    pub async fn pause(&self) -> Paused {
+        self.writer.pause().await
     }
 
     /// Runs a job in a transaction; its effects are durable when this returns.

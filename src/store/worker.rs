@@ -13,6 +13,45 @@ use crate::priority;
 /// The most jobs that share a transaction: the first of them waits for the last.
 const JOBS_PER_COMMIT: usize = 256;
 
+/// What is queued.
+enum Task {
+    Job(Job),
+    Pause(Pause),
+}
+
+/// Nothing more is done until it is known how to go on.
+struct Pause {
+    begun: oneshot::Sender<()>,
+    told: Receiver<GoOn>,
+}
+
+impl Pause {
+    fn wait(self) -> GoOn {
+        // Who has left since does not say how to go on.
+        let _ = self.begun.send(());
+        self.told.recv().unwrap_or(GoOn::Yes)
+    }
+}
+
+/// Whether what was queued meanwhile is done. Who does not say lets it be done.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum GoOn {
+    Yes,
+    No,
+}
+
+/// A worker that does nothing, until it is told or this is dropped.
+#[must_use = "dropping it lets the worker go on"]
+pub struct Paused(Sender<GoOn>);
+
+impl Paused {
+    /// It never does anything again: whatever is asked of it fails.
+    pub fn for_good(self) {
+        // A worker that is gone does nothing either.
+        let _ = self.0.send(GoOn::No);
+    }
+}
+
 /// Runs the work and hands back what tells the caller, once it is known whether the commit succeeded.
 type Job = Box<dyn FnOnce(&Connection) -> Answer + Send>;
 type Answer = Box<dyn FnOnce(std::result::Result<(), String>) + Send>;
@@ -53,7 +92,7 @@ pub(super) enum Haste {
 
 pub(super) struct Worker {
     begin: Begin,
-    jobs: Option<Sender<Job>>,
+    jobs: Option<Sender<Task>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -93,6 +132,18 @@ impl Worker {
         outcome.recv().map_err(|_| StoreError::Closed)?
     }
 
+    /// Finishes what is queued, and then does nothing. Returns when that is so.
+    pub async fn pause(&self) -> Paused {
+        let (tell, told) = channel();
+        let (begun, has_begun) = oneshot::channel();
+        if let Some(jobs) = &self.jobs {
+            drop(jobs.send(Task::Pause(Pause { begun, told })));
+        }
+        // An error means that it is gone.
+        let _ = has_begun.await;
+        Paused(tell)
+    }
+
     /// When the store is closed the job is dropped, and with it the caller's end of its channel.
     fn submit<T: Send + 'static>(
         &self,
@@ -109,7 +160,7 @@ impl Worker {
             Box::new(move |commit| tell(commit.map_err(StoreError::Commit).and(result)))
         });
         if let Some(jobs) = &self.jobs {
-            drop(jobs.send(job));
+            drop(jobs.send(Task::Job(job)));
         }
     }
 }
@@ -139,23 +190,48 @@ fn in_savepoint<T>(connection: &Connection, job: impl FnOnce(&Connection) -> Res
     result
 }
 
-fn work(connection: &Connection, queue: &Receiver<Job>, begin: Begin) {
-    while let Ok(first) = queue.recv() {
+fn work(connection: &Connection, queue: &Receiver<Task>, begin: Begin) {
+    let mut next = queue.recv().ok();
+    while let Some(task) = next.take() {
+        let first = match task {
+            Task::Job(job) => job,
+            Task::Pause(pause) => {
+                if pause.wait() == GoOn::No {
+                    return;
+                }
+                next = queue.recv().ok();
+                continue;
+            }
+        };
         let opened = run(connection, begin.sql());
-        let answers: Vec<Answer> = std::iter::once(first)
-            .chain(queue.try_iter().take(begin.jobs_per_transaction() - 1))
-            .map(|job| job(connection))
-            .collect();
-        let committed = opened.and_then(|()| run(connection, "COMMIT"));
-        if let Err(error) = &committed {
-            tracing::error!(%error, "a transaction of the store failed");
-            // Fails when there is nothing to roll back; then there is nothing to do either.
-            let _ = connection.execute_batch("ROLLBACK");
+        let mut answers = vec![first(connection)];
+        while answers.len() < begin.jobs_per_transaction()
+            && let Ok(task) = queue.try_recv()
+        {
+            match task {
+                Task::Job(job) => answers.push(job(connection)),
+                pause @ Task::Pause(_) => {
+                    next = Some(pause);
+                    break;
+                }
+            }
         }
-        let committed = committed.map_err(|error| error.to_string());
-        for answer in answers {
-            answer(committed.clone());
-        }
+        finish(connection, opened, answers);
+        next = next.or_else(|| queue.recv().ok());
+    }
+}
+
+/// Commits, and tells whoever waits.
+fn finish(connection: &Connection, opened: rusqlite::Result<()>, answers: Vec<Answer>) {
+    let committed = opened.and_then(|()| run(connection, "COMMIT"));
+    if let Err(error) = &committed {
+        tracing::error!(%error, "a transaction of the store failed");
+        // Fails when there is nothing to roll back; then there is nothing to do either.
+        let _ = connection.execute_batch("ROLLBACK");
+    }
+    let committed = committed.map_err(|error| error.to_string());
+    for answer in answers {
+        answer(committed.clone());
     }
 }
 
