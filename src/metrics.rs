@@ -87,6 +87,12 @@ metrics! {
     requests: HotCounterVec = hot_counters("requests_total", &["route", "status_class"]);
     /// Requests that the gateway refused, by problem code.
     refusals: HotCounterVec = hot_counters("refusals_total", &["code"]);
+    /// Clients' connections that are open.
+    connections: IntGauge = gauge("connections");
+    /// Connections that were closed unserved: too many, too many of one address, or no handshake of TLS.
+    connections_refused: IntCounterVec = counters("connections_refused_total", &["why"]);
+    /// When each certificate ends, in Unix time, by the first name that it is shown for.
+    certificate_expires_seconds: IntGaugeVec = gauges("certificate_expires_seconds", &["name"]);
     /// Time from the request's header to the response's end.
     request_seconds: HotHistogramVec = hot_histograms("request_seconds", &["route"], REQUEST_MICROS);
     /// The gateway's own time for a forwarded request: without the upstream's and the client's, with the ledger's.
@@ -237,6 +243,7 @@ impl Metrics {
                 &self.meter_events,
                 &["delivered", "duplicate", "retried", "resealed", "dead", "compared", "rejected"][..],
             ),
+            (&self.connections_refused, &["all", "address", "handshake"]),
             (&self.payments, &["succeeded", "failed"]),
             (&self.checkouts, &["created", "completed", "expired"]),
             (&self.credits, &["granted", "spent", "returned", "taken", "expired"]),

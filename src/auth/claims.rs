@@ -121,7 +121,7 @@ pub fn whole_seconds(duration: Duration) -> i64 {
 }
 
 /// 1 to 256 visible ASCII characters.
-fn is_name(text: &str) -> bool {
+pub(super) fn is_name(text: &str) -> bool {
     (1..=MAX_NAME_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 

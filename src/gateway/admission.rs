@@ -7,6 +7,7 @@ use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 
 use crate::auth::Identity;
+use crate::config::Limits;
 use crate::customers::{Denied, Entry, Reservation};
 use crate::domain::idempotency::Digest;
 use crate::domain::path::NormalPath;
@@ -18,10 +19,6 @@ use crate::store::StoreError;
 use super::context::{Charge, Context};
 use super::{Parts, limits};
 
-/// A URI beyond this is refused, as nginx does by default.
-const MAX_URI_BYTES: usize = 8 * 1024;
-/// All header names and values together.
-const MAX_HEADER_BYTES: usize = 64 * 1024;
 /// A customer whose tokens disagree about their Stripe customer is loaded again at most so often.
 const LOAD_ATTEMPTS: usize = 3;
 
@@ -70,7 +67,7 @@ impl Parts {
 
     /// Who asks for which route.
     async fn identify(&self, request: &RequestHeader, context: &mut Context) -> Result<Destination, Problem> {
-        check_sizes(request)?;
+        check_sizes(request, &self.settings.limits)?;
         if self.flow.closed.load(Ordering::SeqCst) {
             return Err(Problem::new(Code::Draining, "this gateway is shutting down; try again"));
         }
@@ -91,7 +88,10 @@ impl Parts {
         if route.public || preflight.is_some() {
             return Ok(Destination::Upstream);
         }
-        let identity = self.authenticator.identify(&request.headers, context.now.seconds()).await?;
+        let identity = match context.connection.named_by(&request.headers) {
+            Some(named) => named,
+            None => self.authenticator.identify(&request.headers, context.now.seconds()).await?,
+        };
         context.identity = Some(identity.clone());
         if route.is_charged() && !self.ledger.is_available() {
             return Err(ledger_unavailable());
@@ -199,14 +199,20 @@ impl Parts {
     }
 }
 
-fn check_sizes(request: &RequestHeader) -> Result<(), Problem> {
+fn check_sizes(request: &RequestHeader, limits: &Limits) -> Result<(), Problem> {
     let uri = request.uri.path_and_query().map_or(0, |target| target.as_str().len());
-    if uri > MAX_URI_BYTES {
-        return Err(Problem::new(Code::UriTooLong, "send a path and query of at most 8 KiB"));
+    if uri as u64 > limits.max_uri {
+        let detail = format!("send a path and query of at most {} bytes", limits.max_uri);
+        return Err(Problem::new(Code::UriTooLong, detail));
+    }
+    if request.headers.len() > limits.max_headers {
+        let detail = format!("send at most {} headers", limits.max_headers);
+        return Err(Problem::new(Code::HeadersTooLarge, detail));
     }
     let headers: usize = request.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-    if headers > MAX_HEADER_BYTES {
-        return Err(Problem::new(Code::HeadersTooLarge, "send at most 64 KiB of headers"));
+    if headers as u64 > limits.max_header_bytes {
+        let detail = format!("send at most {} bytes of headers", limits.max_header_bytes);
+        return Err(Problem::new(Code::HeadersTooLarge, detail));
     }
     Ok(())
 }

@@ -17,6 +17,7 @@ use super::connections::Connection;
 use super::idempotency::PassingBody;
 use super::limits::LimitHeaders;
 use super::measuring::Measuring;
+use super::upload::Upload;
 use super::{Flow, RequestId};
 
 /// How far the charge of a request has come.
@@ -60,6 +61,8 @@ pub struct Context {
     /// Attempts at an upstream.
     pub(super) attempts: usize,
     pub(super) body_bytes: u64,
+    /// The body on its way, by HTTP/2.
+    pub(super) upload: Option<Arc<Upload>>,
     /// Where the exchange itself tells what it costs.
     pub(super) measuring: Option<Box<Measuring>>,
     /// The body was asked for and read before the decision, and how long the client took for it.
@@ -95,6 +98,7 @@ impl Context {
             forwarded_path: None,
             attempts: 0,
             body_bytes: 0,
+            upload: None,
             measuring: None,
             read_ahead: false,
             waited: Duration::ZERO,
@@ -103,6 +107,13 @@ impl Context {
             refused: false,
             problem: None,
             flow,
+        }
+    }
+
+    /// Nobody waits for the request's body any more.
+    pub(super) fn body_is_over(&self) {
+        if let Some(upload) = &self.upload {
+            upload.end();
         }
     }
 

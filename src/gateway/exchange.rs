@@ -89,7 +89,7 @@ impl Parts {
         route: &Route,
         context: &mut Context,
     ) -> Result<Option<Opened>> {
-        let body = whole_body(session).await.map_err(Error::into_down)?;
+        let body = self.whole_body(session, context).await.map_err(Error::into_down)?;
         loop {
             context.attempts += 1;
             let server = self.upstreams.server(route.upstream);
@@ -144,6 +144,22 @@ impl Parts {
             server.keep(Link { stream, timer: silence.timer }, ended);
         }
         Ok(None)
+    }
+
+    /// The body, if there is one, as pingora keeps it: it may have been read already.
+    async fn whole_body(&self, session: &mut ServerSession, context: &Context) -> Result<Option<Bytes>> {
+        if session.is_body_empty() {
+            return Ok(None);
+        }
+        session.enable_retry_buffering();
+        let mut bytes = 0;
+        while let Some(piece) = session.read_request_body().await? {
+            bytes += piece.len() as u64;
+            if self.is_too_slow(bytes, context) {
+                return Err(Error::explain(ErrorType::ReadTimedout, "the body comes too slowly"));
+            }
+        }
+        Ok(session.get_retry_buffer())
     }
 
     /// The client's request as the upstream gets it.
@@ -213,16 +229,6 @@ impl Parts {
         taken(client(session)?.finish_body()).await?;
         Ok(ended)
     }
-}
-
-/// The body, if there is one, as pingora keeps it: it may have been read already.
-async fn whole_body(session: &mut ServerSession) -> Result<Option<Bytes>> {
-    if session.is_body_empty() {
-        return Ok(None);
-    }
-    session.enable_retry_buffering();
-    while session.read_request_body().await?.is_some() {}
-    Ok(session.get_retry_buffer())
 }
 
 async fn send_body(upstream: &mut Client, body: Option<&Bytes>) -> Result<()> {

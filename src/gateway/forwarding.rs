@@ -11,6 +11,7 @@ use crate::domain::tier::{Limit, Tier};
 use super::Parts;
 use super::connections::Connection;
 use super::context::{Charge, Context};
+use super::doors::Kind;
 use super::headers::{Headers, REQUEST_ID, lasting, value};
 
 /// Headers by which an upstream might answer another, dearer request than the one that was priced.
@@ -27,6 +28,7 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 const HTTP: HeaderValue = HeaderValue::from_static("http");
+const HTTPS: HeaderValue = HeaderValue::from_static("https");
 
 /// A tier as its headers tell it, made once.
 pub(super) struct TierHeaders {
@@ -87,7 +89,7 @@ impl Parts {
         let chain = if let Some(before) = before.filter(|_| self.trusts(client)) {
             value(format!("{before}, {client}"))
         } else {
-            headers.put(FORWARDED_PROTO, HTTP)?;
+            headers.put(FORWARDED_PROTO, if connection.kind == Kind::Tls { HTTPS } else { HTTP })?;
             match headers.all().get(header::HOST).cloned() {
                 Some(host) => headers.put(FORWARDED_HOST, host)?,
                 None => headers.delete(&FORWARDED_HOST),

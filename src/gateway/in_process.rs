@@ -30,10 +30,14 @@ impl Parts {
             let problem = Problem::new(Code::BodyTooLarge, "send at most 1 MiB");
             return self.refuse(session, &problem, None, context).await;
         };
+        context.body_is_over();
         let mut parts = session.req_header().as_owned_parts();
         let normalised = context.forwarded_path.as_deref().and_then(|path| path.parse().ok());
         parts.uri = normalised.unwrap_or(parts.uri);
         parts.extensions.extend(client_address(session));
+        if let Some(named) = context.connection.named_by(&parts.headers) {
+            parts.extensions.insert(named);
+        }
         let Ok(response) = self.api.clone().oneshot(Request::from_parts(parts, Body::from(body))).await;
         self.relay(session, response, context).await
     }

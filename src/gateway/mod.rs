@@ -8,8 +8,8 @@
 //! - What may run again on a retry (`upstream_peer`, `upstream_request_filter`) counts nothing.
 //! - The upstream hears of a customer only what a verified token says.
 //!
-//! A request's way, file by file: `connections` and `serving` (a connection's requests), `phases` (what all of them go
-//! through), `admission` (before the upstream), `idempotency` and `fleet_keys` (which requests repeat one that was
+//! A request's way, file by file: `doors` (who is let in where: `crowd`, `tls`), `connections`, then `serving` or `h2` (a
+//! connection's requests; `redirect` sends some on), `phases` (what all of them go through), `admission` (before the upstream), `idempotency` and `fleet_keys` (which requests repeat one that was
 //! charged, here or on another node), then `exchange` to the upstream for plain requests and for what opens a WebSocket
 //! (`websocket`), and `proxy`, pingora's own way, for all others; `forwarding` (what the upstream gets), `measuring`
 //! (what passes, where that tells the price), `charging` (at the response), `limits` (what the client is told of its
@@ -21,9 +21,12 @@ mod charging;
 mod connections;
 mod context;
 mod counters;
+mod crowd;
+mod doors;
 mod exchange;
 mod fleet_keys;
 mod forwarding;
+mod h2;
 mod headers;
 mod idempotency;
 mod in_process;
@@ -31,19 +34,23 @@ mod limits;
 mod measuring;
 mod phases;
 mod proxy;
+mod redirect;
 mod request_id;
 mod serving;
+mod tls;
+mod upload;
 mod upstreams;
 mod websocket;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use axum::Router;
 use http::HeaderValue;
 
 use crate::auth::Authenticator;
-use crate::config::Cidr;
+use crate::config::{CertificateName, Cidr, H2, Limits};
 use crate::customers::Customers;
 use crate::domain::catalogue::Catalogue;
 use crate::fleet::Fleet;
@@ -54,7 +61,10 @@ use counters::Counters;
 use forwarding::TierHeaders;
 
 pub use connections::Connections;
+pub use doors::{Door, Kind};
+pub use redirect::Redirects;
 pub use request_id::RequestId;
+pub use tls::Tls;
 pub use upstreams::{Upstream, Upstreams};
 
 /// The store's numbers of what records name, by position in the catalogue.
@@ -86,6 +96,12 @@ pub struct Settings {
     pub upgrade_url: Option<String>,
     /// Networks whose `x-request-id` and `x-forwarded-for` are believed.
     pub trusted_proxies: Vec<Cidr>,
+    pub keepalive_timeout: Duration,
+    pub limits: Limits,
+    pub h2: H2,
+    /// What of a client's certificate names the customer; none: nothing does.
+    pub client_certificate: Option<CertificateName>,
+    pub redirects: Redirects,
 }
 
 /// What the server and the gateway tell each other.

@@ -18,7 +18,8 @@ use crate::live::Live;
 use super::admission::Destination;
 use super::connections::Connection;
 use super::context::Context;
-use super::phases::fail;
+use super::phases::{answered, body_too_slow, fail};
+use super::upload::Upload;
 use super::{Parts, exchange};
 
 /// The gateway as pingora's proxy calls it.
@@ -37,7 +38,8 @@ impl ProxyHttp for Gateway {
 
     fn new_ctx(&self) -> Box<Request> {
         let parts = self.0.now();
-        let context = Context::new(parts.flow.clone(), Connection::current());
+        let mut context = Context::new(parts.flow.clone(), Connection::current());
+        context.upload = Upload::current();
         Box::new(Request { parts, context })
     }
 
@@ -70,7 +72,14 @@ impl ProxyHttp for Gateway {
             let problem = parts.body_too_large();
             return Err(fail(context, problem).into_down());
         }
+        if parts.is_too_slow(context.body_bytes, context) {
+            return Err(fail(context, body_too_slow()).into_down());
+        }
+        if let Some(upload) = &context.upload {
+            upload.note();
+        }
         if end {
+            context.body_is_over();
             Parts::body_has_passed(context);
         }
         Ok(())
@@ -123,6 +132,9 @@ impl ProxyHttp for Gateway {
         let Request { parts, context } = &mut **here;
         // Counted and digested anew on each attempt.
         context.body_bytes = 0;
+        if let Some(upload) = &context.upload {
+            upload.note();
+        }
         if let Some(measuring) = &mut context.measuring {
             measuring.rewind();
         }
@@ -154,6 +166,7 @@ impl ProxyHttp for Gateway {
         if response.status.is_informational() {
             return Ok(());
         }
+        context.body_is_over();
         let method = session.req_header().method.clone();
         parts.respond(status, &method, response, Instant::now(), context).await?;
         parts.say_if_last(session.as_downstream_mut(), context);
@@ -209,6 +222,9 @@ impl ProxyHttp for Gateway {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, here: &mut Box<Request>) {
         let Request { parts, context } = &mut **here;
+        if let (Some(upload), Some(_)) = (&context.upload, answered(session.as_downstream())) {
+            upload.answer();
+        }
         parts.end(session.as_downstream_mut(), error, context);
     }
 }

@@ -17,7 +17,7 @@ mod sync;
 pub use reconcile::{Hold, hold, reconciler};
 pub use sync::syncer;
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,8 +39,6 @@ use crate::reporting::{Folded, Reporter};
 use crate::sandbox::Sandbox;
 use crate::store::{Cutoffs, Store};
 
-/// The port opens within this time, or something is wrong.
-const OPENS_WITHIN: Duration = Duration::from_secs(10);
 /// What the background work gets to end.
 const WORK_ENDS_WITHIN: Duration = Duration::from_secs(2);
 
@@ -63,6 +61,8 @@ pub enum ServerError {
         "the certificates that this machine trusts cannot be read: {0}; check SSL_CERT_FILE and SSL_CERT_DIR"
     )]
     Trusted(String),
+    #[error("server.tls: {0}")]
+    Tls(#[from] rustls::Error),
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
     #[error(transparent)]
@@ -77,8 +77,6 @@ pub enum ServerError {
     Stripe(#[from] crate::stripe::TransportError),
     #[error("the sandbox cannot be set up: {0}")]
     Sandbox(String),
-    #[error("the port did not open in time")]
-    NotOpen,
     #[error("fleet.redis: {0}; check the address")]
     Redis(String),
     #[error(transparent)]
@@ -146,7 +144,6 @@ impl Server {
             member,
             _lock: lock,
         };
-        wait_until_open(&config.server.listen)?;
         started.store(true, Ordering::Relaxed);
         tracing::info!(listen = ?config.server.listen, admin = %config.server.admin_listen, "tollgate is serving");
         Ok(server)
@@ -359,23 +356,4 @@ async fn prune_store(store: &Store, now: i64, kept: &Kept) {
     if let Err(error) = pruned.await {
         tracing::warn!(%error, "what is no longer kept could not be removed");
     }
-}
-
-fn wait_until_open(listen: &[SocketAddr]) -> Result<(), ServerError> {
-    let deadline = Instant::now() + OPENS_WITHIN;
-    for address in listen {
-        let mut reachable = *address;
-        if address.ip().is_unspecified() {
-            let loopback =
-                if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
-            reachable.set_ip(loopback);
-        }
-        while TcpStream::connect_timeout(&reachable, Duration::from_secs(1)).is_err() {
-            if Instant::now() > deadline {
-                return Err(ServerError::NotOpen);
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-    Ok(())
 }

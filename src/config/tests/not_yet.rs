@@ -39,8 +39,8 @@ fn a_key_without_effect_is_refused_where_it_stands() {
         &["server", "upstreams", "routes"],
         r#"[server]
 listen = "127.0.0.1:1"
-header_timeout = "5s"
-h2 = { streams = 7 }
+forwarded = "both"
+watch = "5s"
 [upstreams.api]
 servers = ["127.0.0.1:9000", { address = "127.0.0.1:9001", weight = 2 }, "https://api.internal"]
 slow_start = "1s"
@@ -62,8 +62,8 @@ path = "stderr"
     let mistakes = mistakes(&text);
     let headlines = mistakes.lines().filter(|line| line.starts_with("t.toml"));
     insta::assert_snapshot!(headlines.collect::<Vec<_>>().join("\n"), @r"
-    t.toml:3:1: error: server.header_timeout: this build does not do that yet
-    t.toml:4:1: error: server.h2: this build does not do that yet
+    t.toml:3:1: error: server.forwarded: this build does not do that yet
+    t.toml:4:1: error: server.watch: this build does not do that yet
     t.toml:6:32: error: upstreams.api.servers[1].address: this build does not do that yet
     t.toml:6:60: error: upstreams.api.servers[1].weight: this build does not do that yet
     t.toml:6:74: error: upstreams.api.servers[2]: this build does not do that yet
