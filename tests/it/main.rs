@@ -9,6 +9,7 @@
 //! - [`events`] what each event changes, once: payments, credits, messages; at rest, in the shadow, replayed
 //! - [`faults`] everything that a disk, a machine or Stripe can do to us
 //! - [`fleet`] several gateways that share a Redis
+//! - [`h2`] many requests at once on one connection, and clients that want to harm it
 //! - [`http`] routes, tokens, headers, refusals, our own endpoints
 //! - [`admin`] what operators see and correct
 //! - [`billing`] what customers see, buy, change and cancel by themselves
@@ -17,6 +18,8 @@
 //! - [`operator`] the commands that read and mend what a gateway keeps
 //! - [`reconcile`] what Stripe holds, against what it should hold
 //! - [`recovery`] what a start makes of what the last run left
+//! - [`slow`] clients that take their time, or more room than they should
+//! - [`tls`] certificates, handshakes, certificates of clients, the way there from plain ports
 //! - [`threads`] who gives way to whom
 //! - [`upstreams`] servers behind the gateway that are not ours
 
@@ -27,6 +30,7 @@ mod credits;
 mod events;
 mod faults;
 mod fleet;
+mod h2;
 mod harness;
 mod http;
 mod money;
@@ -34,7 +38,9 @@ mod notices;
 mod operator;
 mod reconcile;
 mod recovery;
+mod slow;
 mod sync;
 mod threads;
+mod tls;
 mod upstreams;
 mod webhooks;

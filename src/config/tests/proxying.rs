@@ -50,13 +50,63 @@ fn every_door_has_an_address_of_its_own_and_a_certificate_its_key() {
     t.toml:3:23: error: server.tls.certificate: cannot read the file: No such file or directory (os error 2)
     t.toml:3:56: error: server.tls.private_key.file: cannot read the file: No such file or directory (os error 2)
 
+    t.toml:3:23: error: server.tls.certificate: a PEM block in it is broken
+    t.toml:3:58: error: server.tls.private_key: a PEM block in it is broken
     t.toml:3:93: error: server.tls.client_auth: any certificate would do: it is not said who signs them
 
+    t.toml:3:23: error: server.tls.certificate: a PEM block in it is broken
+    t.toml:3:58: error: server.tls.private_key: a PEM block in it is broken
     t.toml:3:91: error: server.tls.client_ca: no client is asked for a certificate
 
+    t.toml:4:15: error: server.tls.certificates[0].certificate: a PEM block in it is broken
+    t.toml:5:15: error: server.tls.certificates[0].private_key: a PEM block in it is broken
     t.toml:6:23: error: server.tls.certificates[0].names[1]: another certificate has this name
     t.toml:6:51: error: server.tls.certificates[0].names[3]: this is not a host name
     t.toml:6:58: error: server.tls.certificates[0].names[4]: this is not a host name
+    ");
+}
+
+/// A self-signed certificate and its key, as strings of TOML.
+fn pair(name: &str) -> [String; 2] {
+    let made = rcgen::generate_simple_self_signed([name.to_owned()]).expect("a certificate");
+    [made.cert.pem(), made.signing_key.serialize_pem()].map(|pem| toml::Value::String(pem).to_string())
+}
+
+#[test]
+fn certificates_are_looked_into_before_anything_is_started() {
+    let ([a, a_key], [b, b_key]) = (pair("A.example"), pair("b.example"));
+    let sentences = |tls: &str| {
+        let text = format!("[server]\nlisten = \"127.0.0.1:1\"\ntls = {{ {tls} }}\n");
+        let found = headlines(&["server"], &text);
+        found.lines().map(|line| line.split_once("error: ").expect("a sentence").1.to_owned()).collect::<Vec<_>>()
+    };
+    let single = |certificate: &str, key: &str, more: &str| {
+        sentences(&format!("certificate = {certificate}, private_key = {key}{more}"))
+    };
+    assert_eq!(single(&a, &a_key, ""), [""; 0]);
+    assert_eq!(single(&a, &b_key, ""), ["server.tls.private_key: the key is of another certificate"]);
+    assert_eq!(single(&a_key, &a_key, ""), ["server.tls.certificate: there is no certificate in it"]);
+    let no_key = "server.tls.private_key: there is no private key in it that is not encrypted";
+    assert_eq!(single(&a, &b, ""), [no_key]);
+    let clients = |ca: &str| format!(", client_auth = \"required\", client_ca = {ca}");
+    assert_eq!(single(&a, &a_key, &clients(&b)), [""; 0]);
+    assert_eq!(
+        single(&a, &a_key, &clients(&b_key)),
+        ["server.tls.client_ca: there is no certificate in it"]
+    );
+    let listed = format!(
+        "certificates = [{{ certificate = {a}, private_key = {a_key} }}, {{ certificate = {b}, private_key = {b_key}, \
+         names = [\"*.B.example\"] }}]"
+    );
+    assert_eq!(sentences(&listed), [""; 0]);
+}
+
+#[test]
+fn more_than_is_read_of_a_request_cannot_be_allowed() {
+    let text = "[server]\nlisten = \"127.0.0.1:1\"\nmax_uri = \"64KiB\"\nmax_header_bytes = \"1MiB\"\n";
+    insta::assert_snapshot!(headlines(&["server"], text), @r"
+    t.toml:3:11: error: server.max_uri: so much is not read of a request
+    t.toml:4:20: error: server.max_header_bytes: so much is not read of a request
     ");
 }
 

@@ -11,6 +11,7 @@ pub mod config;
 mod customer;
 mod dice;
 mod gateway;
+mod http2;
 pub mod listener;
 mod load;
 mod nginx;
@@ -18,6 +19,7 @@ mod page;
 mod road;
 mod room;
 mod stripe;
+mod tls;
 mod upstream;
 mod wire;
 mod world;
@@ -27,21 +29,24 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub use authority::Authority;
+pub use authority::{Authority, Pair};
 pub use books::let_pauses_pass;
 pub use command::{Ended, tollgate};
 pub use config::{ADMIN_TOKEN, SECRET, WEBHOOK_SECRET, free_address};
 pub use customer::{Customer, Reply, token};
 pub use dice::{Dice, setting};
 pub use gateway::Gateway;
+pub use http2::Http2;
 pub use listener::Listener;
 pub use load::Load;
 pub use nginx::Nginx;
 pub use page::CheckoutPage;
 pub use room::{Room, Sizes, fill, make_room};
 pub use stripe::{Stripe, signature, unix_now};
+pub use tls::{TlsClient, pem};
 pub use tollgate::domain::period::rfc3339;
 pub use upstream::{Behaviour, Upstream};
+pub use wire::Wire;
 pub use world::{World, send};
 
 /// A test that panicked elsewhere has failed already: its data is still good to read.
