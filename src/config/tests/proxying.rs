@@ -78,7 +78,10 @@ fn certificates_are_looked_into_before_anything_is_started() {
     let sentences = |tls: &str| {
         let text = format!("[server]\nlisten = \"127.0.0.1:1\"\ntls = {{ {tls} }}\n");
         let found = headlines(&["server"], &text);
-        found.lines().map(|line| line.split_once("error: ").expect("a sentence").1.to_owned()).collect::<Vec<_>>()
+        found
+            .lines()
+            .map(|line| line.split_once("error: ").expect("a sentence").1.to_owned())
+            .collect::<Vec<_>>()
     };
     let single = |certificate: &str, key: &str, more: &str| {
         sentences(&format!("certificate = {certificate}, private_key = {key}{more}"))
@@ -90,10 +93,7 @@ fn certificates_are_looked_into_before_anything_is_started() {
     assert_eq!(single(&a, &b, ""), [no_key]);
     let clients = |ca: &str| format!(", client_auth = \"required\", client_ca = {ca}");
     assert_eq!(single(&a, &a_key, &clients(&b)), [""; 0]);
-    assert_eq!(
-        single(&a, &a_key, &clients(&b_key)),
-        ["server.tls.client_ca: there is no certificate in it"]
-    );
+    assert_eq!(single(&a, &a_key, &clients(&b_key)), ["server.tls.client_ca: there is no certificate in it"]);
     let listed = format!(
         "certificates = [{{ certificate = {a}, private_key = {a_key} }}, {{ certificate = {b}, private_key = {b_key}, \
          names = [\"*.B.example\"] }}]"

@@ -51,7 +51,11 @@ impl Http2 {
     }
 
     /// Reads a whole answer.
-    pub async fn read(&self, customer: Option<&Customer>, answer: ResponseFuture) -> Result<Reply, h2::Error> {
+    pub async fn read(
+        &self,
+        customer: Option<&Customer>,
+        answer: ResponseFuture,
+    ) -> Result<Reply, h2::Error> {
         let (head, mut body) = answer.await?.into_parts();
         let cost = head.headers.get("x-usage-cost").map(|cost| cost.to_str().expect("text").to_owned());
         if let (Some(customer), Some(cost)) = (customer, &cost) {
@@ -87,6 +91,10 @@ impl Http2 {
             send.send_data(body, true).expect("a stream that goes on");
         }
         self.read(Some(customer), answer).await.unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.connection.is_finished()
     }
 
     /// Waits for the connection's end; answers why the gateway ended it.

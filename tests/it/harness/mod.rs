@@ -68,3 +68,10 @@ pub async fn until<T>(what: &str, within: Duration, mut ask: impl AsyncFnMut() -
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
+
+/// Resident memory of a process, in KiB.
+pub fn resident(id: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("a running process");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
+    line.trim().trim_end_matches(" kB").parse().expect("KiB")
+}

@@ -105,8 +105,7 @@ async fn a_handshake_agrees_on_http2_where_it_is_offered() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_does_not_finish_a_handshake_is_cut_and_others_are_served() {
-    let secure =
-        Secure::start_with(Authority::new("ours"), "", "[server]\nheader_timeout = \"500ms\"").await;
+    let secure = Secure::start_with(Authority::new("ours"), "", "[server]\nheader_timeout = \"500ms\"").await;
     let customer = secure.world.customer("quick");
     let mut silent = Vec::new();
     for begun in [&b""[..], b"\x16", b"\x16\x03\x01\x02\x00\x01"] {

@@ -33,9 +33,8 @@ impl Secure {
     pub async fn start_as(authority: Authority, tls: &str, more: &str) -> Self {
         let builder = World::builder();
         let (plain, https) = (builder.public, free_address());
-        let doors = format!(
-            "[server]\nlisten = \"{https}\"\nplain_listen = [\"{plain}\"]\ntls = {{ {tls} }}\n"
-        );
+        let doors =
+            format!("[server]\nlisten = \"{https}\"\nplain_listen = [\"{plain}\"]\ntls = {{ {tls} }}\n");
         let world = builder.config(&doors.replace(", }", " }")).config(more).start().await;
         Self { world, https, authority }
     }

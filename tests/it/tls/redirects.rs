@@ -16,7 +16,12 @@ async fn a_client_is_sent_to_the_same_path_on_https_and_nothing_is_metered() {
         secure.world.wire_over(tokio::net::TcpStream::connect(redirect).await.expect("the port is open"))
     };
     for (head, body, status, location) in [
-        ("GET /signals?a=1&b=%20 HTTP/1.1\r\nhost: other.test:80", "", 301, "https://other.test/signals?a=1&b=%20"),
+        (
+            "GET /signals?a=1&b=%20 HTTP/1.1\r\nhost: other.test:80",
+            "",
+            301,
+            "https://other.test/signals?a=1&b=%20",
+        ),
         ("HEAD / HTTP/1.1\r\nhost: a", "", 301, "https://a/"),
         ("POST /signals HTTP/1.1\r\nhost: a\r\ncontent-length: 3", "abc", 308, "https://a/signals"),
         ("GET //evil.test/ HTTP/1.1\r\nhost: a", "", 301, "https://a//evil.test/"),

@@ -19,7 +19,10 @@ async fn both_ways_to_the_api_work_over_tls_and_say_so() {
         ("GET /signals HTTP/1.1", String::new()),
         ("GET /signals HTTP/1.1\r\nte: trailers", String::new()),
         (sized.as_str(), long.clone()),
-        ("POST /signals HTTP/1.1\r\ntransfer-encoding: chunked", format!("{:x}\r\n{long}\r\n0\r\n\r\n", 60_000)),
+        (
+            "POST /signals HTTP/1.1\r\ntransfer-encoding: chunked",
+            format!("{:x}\r\n{long}\r\n0\r\n\r\n", 60_000),
+        ),
     ] {
         let reply = wire.ask_with(&customer, head, &body).await;
         assert_eq!((reply.status, reply.charged(), reply.header("connection")), (200, 1, Some("keep-alive")));
