@@ -36,12 +36,9 @@ impl Parts {
             session.set_keepalive(Some(0));
         }
         self.say_if_last(session, context);
-        let limits = &self.settings.limits;
-        session.set_read_timeout(Some(limits.body_timeout));
-        session.set_write_timeout(Some(limits.body_timeout));
-        if let Some(rate) = limits.min_body_rate {
-            session.set_min_send_rate(usize::try_from(rate).ok());
-        }
+        let silence = Some(self.settings.limits.body_timeout);
+        session.set_read_timeout(silence);
+        session.set_write_timeout(silence);
         session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
         if context.connection.client.is_some_and(|client| self.trusts(client)) {
             let sent = session.get_header("x-request-id").and_then(|value| value.to_str().ok());

@@ -3,6 +3,7 @@
 mod attacks;
 mod ends;
 mod frames;
+mod others;
 mod requests;
 
 use std::net::SocketAddr;
