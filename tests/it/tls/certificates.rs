@@ -73,6 +73,11 @@ async fn alert_for_tls11(secure: &Secure) -> u8 {
     hello.extend([0, 0, suites.len() as u8]);
     hello.extend(suites);
     hello.extend([1, 0]);
+    // Groups, point formats and signatures that would do.
+    let extensions =
+        [&[0, 10, 0, 4, 0, 2, 0, 23][..], &[0, 11, 0, 2, 1, 0], &[0, 13, 0, 6, 0, 4, 4, 3, 8, 4]].concat();
+    hello.extend([0, extensions.len() as u8]);
+    hello.extend(extensions);
     let mut record = vec![22, 3, 1, 0, hello.len() as u8 + 4, 1, 0, 0, hello.len() as u8];
     record.extend(hello);
     let mut stream = TcpStream::connect(secure.https).await.expect("the port is open");
