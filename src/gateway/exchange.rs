@@ -155,9 +155,7 @@ impl Parts {
         let mut bytes = 0;
         while let Some(piece) = session.read_request_body().await? {
             bytes += piece.len() as u64;
-            if self.is_too_slow(bytes, context) {
-                return Err(Error::explain(ErrorType::ReadTimedout, "the body comes too slowly"));
-            }
+            self.hear(bytes, context)?;
         }
         Ok(session.get_retry_buffer())
     }

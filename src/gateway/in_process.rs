@@ -26,7 +26,8 @@ impl Parts {
         session: &mut ServerSession,
         context: &mut Context,
     ) -> pingora::Result<()> {
-        let Some(body) = read_body(session).await? else {
+        let body = self.read_body(session, context).await.map_err(pingora::Error::into_down)?;
+        let Some(body) = body else {
             let problem = Problem::new(Code::BodyTooLarge, "send at most 1 MiB");
             return self.refuse(session, &problem, None, context).await;
         };
@@ -40,6 +41,24 @@ impl Parts {
         }
         let Ok(response) = self.api.clone().oneshot(Request::from_parts(parts, Body::from(body))).await;
         self.relay(session, response, context).await
+    }
+
+    /// The whole body; none if it is too large.
+    async fn read_body(
+        &self,
+        session: &mut ServerSession,
+        context: &Context,
+    ) -> pingora::Result<Option<Bytes>> {
+        answer::ask_for_body(session).await?;
+        let mut body = BytesMut::new();
+        while let Some(chunk) = session.read_request_body().await? {
+            if body.len() + chunk.len() > MAX_BODY_BYTES {
+                return Ok(None);
+            }
+            body.extend_from_slice(&chunk);
+            self.hear(body.len() as u64, context)?;
+        }
+        Ok(Some(body.freeze()))
     }
 
     async fn relay(
@@ -82,17 +101,4 @@ fn client_address(session: &ServerSession) -> Extensions {
         extensions.insert(*address);
     }
     extensions
-}
-
-/// The whole body; none if it is too large.
-async fn read_body(session: &mut ServerSession) -> pingora::Result<Option<Bytes>> {
-    answer::ask_for_body(session).await?;
-    let mut body = BytesMut::new();
-    while let Some(chunk) = session.read_request_body().await? {
-        if body.len() + chunk.len() > MAX_BODY_BYTES {
-            return Ok(None);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(Some(body.freeze()))
 }

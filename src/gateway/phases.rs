@@ -54,12 +54,17 @@ impl Parts {
         }
     }
 
-    /// A body that has come more slowly than is allowed, after so many bytes.
-    pub(super) fn is_too_slow(&self, bytes: u64, context: &Context) -> bool {
-        self.settings.limits.min_body_rate.is_some_and(|rate| {
-            let took = context.started.elapsed();
-            took > SLOW_START && u128::from(bytes) * 1_000 < u128::from(rate) * took.as_millis()
-        })
+    /// Another piece of the body has come, so many bytes by now: an error where that is too slow.
+    pub(super) fn hear(&self, bytes: u64, context: &Context) -> Result<()> {
+        if let Some(upload) = &context.upload {
+            upload.note();
+        }
+        let Some(rate) = self.settings.limits.min_body_rate else { return Ok(()) };
+        let took = context.started.elapsed();
+        if took > SLOW_START && u128::from(bytes) * 1_000 < u128::from(rate) * took.as_millis() {
+            return Err(Error::explain(ErrorType::ReadTimedout, "the body comes too slowly").into_down());
+        }
+        Ok(())
     }
 
     /// Refuses the request, or answers it here, or says that it goes to its route's upstream.

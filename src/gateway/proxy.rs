@@ -18,7 +18,7 @@ use crate::live::Live;
 use super::admission::Destination;
 use super::connections::Connection;
 use super::context::Context;
-use super::phases::{answered, body_too_slow, fail};
+use super::phases::{answered, fail};
 use super::upload::Upload;
 use super::{Parts, exchange};
 
@@ -72,12 +72,7 @@ impl ProxyHttp for Gateway {
             let problem = parts.body_too_large();
             return Err(fail(context, problem).into_down());
         }
-        if parts.is_too_slow(context.body_bytes, context) {
-            return Err(fail(context, body_too_slow()).into_down());
-        }
-        if let Some(upload) = &context.upload {
-            upload.note();
-        }
+        parts.hear(context.body_bytes, context)?;
         if end {
             context.body_is_over();
             Parts::body_has_passed(context);
