@@ -32,6 +32,8 @@ use super::upload::Upload;
 
 /// Requests that could not be read, over a connection's life.
 const MOST_REJECTED: u32 = 32;
+/// Those that are reset before they are seen here.
+const MOST_MALFORMED: usize = 128;
 /// How long a client may take to end its side.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// What all requests of a connection may send ahead together.
@@ -143,6 +145,7 @@ fn options(h2: &H2, limits: &Limits) -> H2Options {
         .max_header_list_size(u32::try_from(header_list).unwrap_or(u32::MAX))
         .max_concurrent_streams(h2.streams)
         .max_concurrent_reset_streams(h2.resets as usize)
+        .max_local_error_reset_streams(Some(MOST_MALFORMED))
         .max_pending_accept_reset_streams(h2.resets as usize)
         .initial_window_size(h2.window)
         .initial_connection_window_size(CONNECTION_WINDOW.max(h2.window))

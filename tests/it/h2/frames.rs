@@ -8,20 +8,37 @@ use crate::harness::PATIENCE;
 
 pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;
+pub const PRIORITY: u8 = 2;
 pub const RST_STREAM: u8 = 3;
 pub const SETTINGS: u8 = 4;
+pub const PUSH_PROMISE: u8 = 5;
 pub const PING: u8 = 6;
 pub const GOAWAY: u8 = 7;
+pub const WINDOW_UPDATE: u8 = 8;
 pub const CONTINUATION: u8 = 9;
 
 pub const END_STREAM: u8 = 1;
+pub const ACK: u8 = 1;
 pub const END_HEADERS: u8 = 4;
+pub const PADDED: u8 = 8;
+pub const WITH_PRIORITY: u8 = 32;
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A frame as it came.
 #[derive(Debug)]
 pub struct Frame {
     pub kind: u8,
+    pub flags: u8,
     pub payload: Vec<u8>,
+}
+
+impl Frame {
+    /// Why a RST_STREAM or a GOAWAY came.
+    pub fn code(&self) -> u32 {
+        let at = if self.kind == GOAWAY { 4 } else { 0 };
+        u32::from_be_bytes(self.payload[at..at + 4].try_into().expect("four bytes"))
+    }
 }
 
 /// One connection, after its preface and an empty SETTINGS.
@@ -30,11 +47,15 @@ pub struct Frames {
 }
 
 impl Frames {
-    pub async fn over(mut stream: TcpStream) -> Self {
-        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.expect("open");
+    pub async fn over(stream: TcpStream) -> Self {
         let mut frames = Self { stream };
-        assert!(frames.send(&frame(SETTINGS, 0, 0, b"")).await);
+        assert!(frames.send(PREFACE).await && frames.send(&frame(SETTINGS, 0, 0, b"")).await);
         frames
+    }
+
+    /// One on which nothing has been said.
+    pub fn silent(stream: TcpStream) -> Self {
+        Self { stream }
     }
 
     /// Sends bytes as they are, and says whether the connection is still open.
@@ -50,7 +71,7 @@ impl Frames {
             let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
             let mut payload = vec![0; length as usize];
             self.stream.read_exact(&mut payload).await.ok()?;
-            Some(Frame { kind: head[3], payload })
+            Some(Frame { kind: head[3], flags: head[4], payload })
         };
         tokio::time::timeout(PATIENCE, read).await.expect("a frame, or the end")
     }
@@ -60,8 +81,7 @@ impl Frames {
         let mut code = None;
         while let Some(frame) = self.next().await {
             if frame.kind == GOAWAY {
-                let [.., a, b, c, d] = frame.payload[..8] else { panic!("{frame:?}") };
-                code = Some(u32::from_be_bytes([a, b, c, d]));
+                code = Some(frame.code());
             }
         }
         code

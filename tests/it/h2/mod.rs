@@ -1,6 +1,7 @@
 //! HTTP/2 towards clients.
 
 mod attacks;
+mod conformance;
 mod ends;
 mod frames;
 mod others;
