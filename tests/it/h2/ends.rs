@@ -6,7 +6,7 @@ use http::Method;
 use tokio::net::TcpStream;
 
 use super::Multiplexed;
-use crate::harness::{Behaviour, PATIENCE, until};
+use crate::harness::{Behaviour, PATIENCE, in_time, until};
 use crate::tls::Secure;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,7 +110,7 @@ async fn an_answer_that_is_not_taken_is_cut_and_the_connection_goes_on() {
     assert_eq!(head.headers["x-usage-cost"], "api_calls=3");
     // Its window is never given back.
     let cut = loop {
-        match body.data().await {
+        match in_time(body.data()).await {
             Some(Ok(_)) => {}
             other => break other,
         }

@@ -4,7 +4,7 @@ use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::PATIENCE;
+use crate::harness::in_time;
 
 pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;
@@ -73,7 +73,7 @@ impl Frames {
             self.stream.read_exact(&mut payload).await.ok()?;
             Some(Frame { kind: head[3], flags: head[4], payload })
         };
-        tokio::time::timeout(PATIENCE, read).await.expect("a frame, or the end")
+        in_time(read).await
     }
 
     /// Why the gateway ended the connection: the code of its last GOAWAY; none where it said nothing.

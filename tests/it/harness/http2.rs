@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 
 use super::books::Seen;
-use super::{Customer, PATIENCE, Reply};
+use super::{Customer, Reply, in_time};
 
 /// One connection, and what drives it.
 pub struct Http2 {
@@ -45,8 +45,7 @@ impl Http2 {
             request.header("authorization", format!("Bearer {}", customer.token))
         });
         let request = request.body(()).expect("a request");
-        let ready = tokio::time::timeout(PATIENCE, self.requests.clone().ready());
-        let mut requests = ready.await.expect("room for a request")?;
+        let mut requests = in_time(self.requests.clone().ready()).await?;
         requests.send_request(request, !with_body)
     }
 
@@ -56,13 +55,13 @@ impl Http2 {
         customer: Option<&Customer>,
         answer: ResponseFuture,
     ) -> Result<Reply, h2::Error> {
-        let (head, mut body) = answer.await?.into_parts();
+        let (head, mut body) = in_time(answer).await?.into_parts();
         let cost = head.headers.get("x-usage-cost").map(|cost| cost.to_str().expect("text").to_owned());
         if let (Some(customer), Some(cost)) = (customer, &cost) {
             self.seen.charged(&customer.name, cost);
         }
         let mut whole = BytesMut::new();
-        while let Some(piece) = body.data().await {
+        while let Some(piece) = in_time(body.data()).await {
             let piece = match piece {
                 Ok(piece) => piece,
                 Err(error) => {
@@ -101,9 +100,9 @@ impl Http2 {
     pub async fn ended(self) -> Option<Reason> {
         // A connection without requests is ended by its client.
         let Self { requests, connection, .. } = self;
-        let ended = tokio::time::timeout(PATIENCE, connection).await.expect("an end");
+        let ended = in_time(connection).await.expect("no panic");
         drop(requests);
-        match ended.expect("no panic") {
+        match ended {
             Ok(()) => Some(Reason::NO_ERROR),
             Err(error) => error.reason(),
         }

@@ -57,6 +57,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// How long anything that must happen may take.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Waits for what must happen; fails the test when it does not in time.
+pub async fn in_time<T>(happens: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, happens).await.expect("in time")
+}
+
 /// Asks again and again until there is an answer; fails the test when there is none in time.
 pub async fn until<T>(what: &str, within: Duration, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + within;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 
-use crate::harness::{PATIENCE, World};
+use crate::harness::{PATIENCE, World, in_time};
 
 /// Longer than any deadline of these tests.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -31,7 +31,7 @@ async fn a_header_that_comes_byte_by_byte_is_refused_in_time() {
                 break;
             }
         }
-        let late = wire.read("GET").await.expect("an answer");
+        let late = in_time(wire.read("GET")).await.expect("an answer");
         assert_eq!(late.refusal(), (408, "request_timeout".to_owned()), "{used}");
         assert!(wire.read("GET").await.is_none(), "the connection ends");
     }
@@ -73,7 +73,7 @@ async fn a_body_that_does_not_come_is_refused_and_costs_nothing() {
             let mut wire = world.wire().await;
             wire.send_head(&customer, head).await;
             wire.send(part).await;
-            let late = wire.read("POST").await.expect("an answer");
+            let late = in_time(wire.read("POST")).await.expect("an answer");
             assert_eq!(late.refusal(), (408, "request_timeout".to_owned()), "{head}");
             assert!(wire.read("POST").await.is_none(), "{head}: the connection ends");
         }
@@ -102,7 +102,7 @@ async fn a_body_that_comes_too_slowly_for_too_long_is_refused() {
                 }
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
-            let late = wire.read("POST").await.expect("an answer");
+            let late = in_time(wire.read("POST")).await.expect("an answer");
             assert_eq!(late.refusal(), (408, "request_timeout".to_owned()), "{head}");
         });
     }
