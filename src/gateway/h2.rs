@@ -25,10 +25,10 @@ use pingora::server::ShutdownWatch;
 use crate::config::{H2, Limits};
 use crate::problem::{Code, Problem};
 
-use super::Parts;
 use super::connections::{Connection, Connections};
 use super::phases::body_too_slow;
 use super::upload::Upload;
+use super::{Flow, Parts};
 
 /// Requests that could not be read, over a connection's life.
 const MOST_REJECTED: u32 = 32;
@@ -60,6 +60,7 @@ impl Connections {
             proxy_digest: stream.get_proxy_digest(),
             socket_digest: stream.get_socket_digest(),
         });
+        let _open = Open::begin(&parts.flow);
         let limits = parts.settings.limits;
         let shaken = handshake(stream, Some(options(&parts.settings.h2, &limits)));
         let Ok(Ok(mut h2)) = tokio::time::timeout(limits.header_timeout, shaken).await else { return };
@@ -151,6 +152,22 @@ fn options(h2: &H2, limits: &Limits) -> H2Options {
         .initial_connection_window_size(CONNECTION_WINDOW.max(h2.window))
         .max_send_buffer_size(SEND_BUFFER);
     options
+}
+
+/// A connection that the gateway waits for when it stops: requests end before their answers have gone out.
+struct Open(Arc<Flow>);
+
+impl Open {
+    fn begin(flow: &Arc<Flow>) -> Self {
+        flow.http2.start();
+        Self(flow.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.http2.end();
+    }
 }
 
 /// What a client has done on its connection.

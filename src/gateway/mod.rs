@@ -113,6 +113,8 @@ pub struct Flow {
     pub closed: AtomicBool,
     /// Requests whose answer is not finished.
     pub in_flight: Running,
+    /// Connections of HTTP/2: what was answered there may still be on its way.
+    pub http2: Running,
 }
 
 impl OwnPaths {

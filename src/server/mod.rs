@@ -228,6 +228,10 @@ impl Server {
             runtime.block_on(sandbox.stop());
         }
         if let Some(proxy) = proxy {
+            while self.flow.http2.count() > 0 && Instant::now() < deadline && !hurried.load(Ordering::Relaxed)
+            {
+                std::thread::sleep(Duration::from_millis(2));
+            }
             // Whatever still runs there is cut off.
             proxy.runtime.shutdown_background();
         }

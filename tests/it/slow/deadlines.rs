@@ -134,6 +134,9 @@ async fn slow_clients_by_the_hundred_keep_nobody_from_being_served() {
                 0 => wire.send("GET /signals HTTP/1.1\r\n").await,
                 1 => {
                     wire.send_head(&customer, "POST /signals HTTP/1.1\r\ncontent-length: 9000000").await;
+                    wire.send("a part").await;
+                    assert_eq!(wire.read("POST").await.map(|late| late.status), Some(408));
+                    return;
                 }
                 _ => {
                     // Its answer is never taken.
