@@ -71,6 +71,9 @@ impl ProxyHttp for Gateway {
             return Err(fail(context, problem).into_down());
         }
         if end {
+            if let Some(measuring) = &mut context.measuring {
+                measuring.request_ended();
+            }
             Parts::body_has_passed(context);
         }
         Ok(())
