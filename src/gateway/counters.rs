@@ -7,8 +7,8 @@ use crate::domain::measure::Truth;
 use crate::domain::route::RouteId;
 use crate::domain::tier::TierId;
 use crate::domain::usage::{Change, Draw};
-use crate::metrics::{MEASURED, METRICS};
 use crate::metrics::hot::{HotCounter, HotGauge, HotHistogram};
+use crate::metrics::{MEASURED, METRICS};
 use crate::problem::Code;
 
 use super::context::{Charge, Context};

@@ -102,8 +102,7 @@ impl Measuring {
 
     /// Each measure with what it tells in the end; `took` is how long the exchange lasted.
     pub fn end(&self, took: Duration) -> impl Iterator<Item = (&Measured, Truth)> {
-        let mut seen =
-            Seen { elapsed_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX), ..self.seen };
+        let mut seen = Seen { elapsed_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX), ..self.seen };
         if let Some(upgraded) = &self.upgraded {
             seen.request_bytes += upgraded.sent.load(Ordering::Relaxed);
             seen.response_bytes += upgraded.delivered.load(Ordering::Relaxed);

@@ -37,8 +37,8 @@ mod serving;
 mod upstreams;
 mod websocket;
 
-use std::sync::{Arc, Weak};
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Weak};
 
 use axum::Router;
 use http::HeaderValue;

@@ -62,7 +62,8 @@ impl TotalsCheck<'_> {
         for (key, units) in sums {
             let TotalUnits { included, extra, credits, overage, uncovered, .. } = units;
             let TotalKey { customer, meter, period_start } = key;
-            let key = params![customer, meter, period_start, -included, -credits, -overage, -extra, -uncovered];
+            let key =
+                params![customer, meter, period_start, -included, -credits, -overage, -extra, -uncovered];
             take.execute(key)?;
         }
         db.execute_batch("COMMIT")?;

@@ -87,7 +87,9 @@ pub(super) enum NoEvent {
     Nothing,
     #[error("it was taken back before it was sealed")]
     TakenBack,
-    #[error("it drew on credits or on an operator's override alone, or nothing paid for it: none is reported")]
+    #[error(
+        "it drew on credits or on an operator's override alone, or nothing paid for it: none is reported"
+    )]
     CreditsOnly,
     #[error("billing.report is \"overage\", and it drew on included units")]
     IncludedOnly,
@@ -110,9 +112,11 @@ impl MeterCharge {
 impl Receipt {
     pub fn new(books: &Books, found: Found, totals: Totals) -> Result<Self, Failure> {
         let Found { charge: record, segment, corrections, repeats, others } = found;
-        let charges = record.draws.iter().zip(totals.before).map(|(draw, used_before)| {
-            MeterCharge::new(books, &record, draw, &corrections, used_before)
-        });
+        let charges = record
+            .draws
+            .iter()
+            .zip(totals.before)
+            .map(|(draw, used_before)| MeterCharge::new(books, &record, draw, &corrections, used_before));
         Ok(Self {
             charges: charges.collect::<Result<_, _>>()?,
             node: books.config.fleet.as_ref().map(|fleet| fleet.node.clone()),

@@ -49,7 +49,8 @@ impl Account {
             self.take_back(self.period, draw);
         }
         self.give_back_credits(&charge.lots);
-        let held = |meter| charge.draws.iter().find(|draw| draw.meter == meter).map_or(0, |draw| draw.units());
+        let held =
+            |meter| charge.draws.iter().find(|draw| draw.meter == meter).map_or(0, |draw| draw.units());
         let (draws, lots) = self.draw_truth(held, truth, charge.at);
         let mut correction = Correction::none(self.period, now);
         for draw in &draws {
