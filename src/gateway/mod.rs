@@ -9,11 +9,12 @@
 //! - The upstream hears of a customer only what a verified token says.
 //!
 //! A request's way, file by file: `doors` (who is let in where: `crowd`, `tls`), `connections`, then `serving` or `h2` (a
-//! connection's requests; `redirect` sends some on), `phases` (what all of them go through), `admission` (before the upstream), `idempotency` and `fleet_keys` (which requests repeat one that was
-//! charged, here or on another node), then `exchange` to the upstream for plain requests and for what opens a WebSocket
-//! (`websocket`), and `proxy`, pingora's own way, for all others; `forwarding` (what the upstream gets), `measuring`
-//! (what passes, where that tells the price), `charging` (at the response), `limits` (what the client is told of its
-//! limits), `answer` (what the gateway itself says).
+//! connection's requests; `redirect` sends some on), `phases` (what all of them go through), `admission` (before the
+//! upstream), `idempotency` and `fleet_keys` (which requests repeat one that was charged, here or on another node), then
+//! `exchange` to the upstream for plain requests and for what opens a WebSocket (`websocket`), and `proxy`, pingora's own
+//! way, for all others; `forwarding` (what the upstream gets), `measuring` (what passes, where that tells the price),
+//! `charging` (at the response), `estimates` (what only the end tells), `limits` (what the client is told of its limits),
+//! `answer` (what the gateway itself says).
 
 mod admission;
 mod answer;
@@ -23,6 +24,7 @@ mod context;
 mod counters;
 mod crowd;
 mod doors;
+mod estimates;
 mod exchange;
 mod fleet_keys;
 mod forwarding;
@@ -42,8 +44,8 @@ mod upload;
 mod upstreams;
 mod websocket;
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use axum::Router;
@@ -142,6 +144,8 @@ pub struct Rooms {
 
 /// What every phase can reach.
 pub struct Parts {
+    /// For what outlives the request that it is of.
+    me: Weak<Self>,
     catalogue: Arc<Catalogue>,
     authenticator: Arc<Authenticator>,
     customers: Arc<Customers>,
@@ -160,7 +164,8 @@ pub struct Parts {
 impl Parts {
     pub fn new(rooms: Rooms, numbers: RecordNumbers, settings: Settings, flow: Arc<Flow>) -> Arc<Self> {
         let Rooms { catalogue, authenticator, customers, ledger, upstreams, api, fleet } = rooms;
-        Arc::new(Self {
+        Arc::new_cyclic(|me| Self {
+            me: me.clone(),
             counters: Counters::new(&catalogue),
             tier_headers: TierHeaders::of(&catalogue),
             usage_costs: limits::usage_costs(&catalogue),

@@ -136,8 +136,9 @@ impl Parts {
             }
         }
         let took = context.started.elapsed();
-        if let Some(measuring) = context.measuring.take() {
-            tracing::debug!(seen = ?measuring.end(took), request_id = %context.request_id, "measured");
+        // What follows a switch of protocols is still to come.
+        if status != Some(101) {
+            context.settle_truth();
         }
         self.counters.answered(context.route, status.unwrap_or(499), took);
     }

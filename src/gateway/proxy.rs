@@ -75,6 +75,9 @@ impl ProxyHttp for Gateway {
         parts.hear(context.body_bytes, context)?;
         if end {
             context.body_is_over();
+            if let Some(measuring) = &mut context.measuring {
+                measuring.request_ended();
+            }
             Parts::body_has_passed(context);
         }
         Ok(())

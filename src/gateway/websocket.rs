@@ -2,13 +2,14 @@
 //!
 //! # What it promises
 //!
-//! - It is charged once, with its 101; nothing that happens later is charged or taken back.
+//! - It is charged with its 101; nothing that happens later is charged or taken back, but for what its route measures.
 //! - No size limits what passes, and neither direction waits for the other.
 //! - Silence cuts it when it is that of both sides, for `upstreams.NAME.idle_timeout`.
 //! - What a side sent before it closed arrives; then the other side is closed, and has [`FAREWELL`] to end as well.
 
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,7 @@ use pingora::protocols::http::v1::client::HttpSession as Client;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
 
 use super::exchange;
+use super::measuring::Upgraded;
 
 /// What is read at once. Each WebSocket holds it twice, however silent it is.
 const PIECE_BYTES: usize = 8 * 1024;
@@ -66,15 +68,19 @@ impl Opened {
         Self { upstream: upstream.into_inner(), first, idle_timeout }
     }
 
-    /// Passes bytes both ways until it is over.
-    pub async fn pass(self, client: ServerSession) {
+    /// Passes bytes both ways until it is over; where they are priced, they are counted.
+    pub async fn pass(self, client: ServerSession, upgraded: Option<Arc<Upgraded>>) {
         let ServerSession::H1(client) = client else { return };
         let Self { upstream, first, idle_timeout } = self;
         let (from_client, to_client) = split(client.into_inner());
         let (from_upstream, to_upstream) = split(upstream);
         let moved = Moved::default();
-        let mut up = pin!(pass(from_client, to_upstream, None, &moved));
-        let mut down = pin!(pass(from_upstream, to_client, first, &moved));
+        let (sent, delivered) = match upgraded.as_deref() {
+            Some(upgraded) => (Some(&upgraded.sent), Some(&upgraded.delivered)),
+            None => (None, None),
+        };
+        let mut up = pin!(pass(from_client, to_upstream, None, &moved, sent));
+        let mut down = pin!(pass(from_upstream, to_client, first, &moved, delivered));
         tokio::select! {
             ended = &mut up => farewell(ended, down).await,
             ended = &mut down => farewell(ended, up).await,
@@ -89,10 +95,17 @@ async fn pass(
     mut to: WriteHalf<Stream>,
     first: Option<Bytes>,
     moved: &Moved,
+    counted: Option<&AtomicU64>,
 ) -> io::Result<()> {
+    let count = |bytes: usize| {
+        if let Some(counted) = counted {
+            counted.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
+    };
     if let Some(first) = first {
         to.write_all(&first).await?;
         to.flush().await?;
+        count(first.len());
     }
     let mut piece = vec![0; PIECE_BYTES];
     loop {
@@ -104,6 +117,7 @@ async fn pass(
         to.write_all(&piece[..read]).await?;
         to.flush().await?;
         moved.note();
+        count(read);
     }
 }
 

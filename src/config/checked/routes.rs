@@ -99,8 +99,7 @@ fn build(
 }
 
 fn costed<'a>(routes: impl Iterator<Item = &'a Route>) -> Vec<MeterId> {
-    let mut meters: Vec<MeterId> =
-        routes.flat_map(|route| route.cost.iter().map(|(meter, _)| meter)).collect();
+    let mut meters: Vec<MeterId> = routes.flat_map(Route::meters).collect();
     meters.sort_unstable();
     meters.dedup();
     meters
