@@ -134,7 +134,8 @@ impl Parts {
         let sent = send_body(&mut upstream, body).await.is_ok();
         let ended = self.answer_from(&mut upstream, &mut silence, session, context).await?;
         if upstream.was_upgraded() {
-            return Ok(Some(Opened::new(upstream, server.idle_timeout)));
+            let measured = context.measuring.as_mut().map(|measuring| measuring.upgrade());
+            return Ok(Some(Opened::new(upstream, server.idle_timeout, measured)));
         }
         if !sent {
             return Ok(None);
@@ -201,6 +202,9 @@ impl Parts {
                 break;
             };
             if !piece.is_empty() {
+                if let Some(measuring) = &mut context.measuring {
+                    measuring.heard(piece);
+                }
                 client(session)?.write_body(piece).await.map_err(Error::into_down)?;
                 if let Some(measuring) = &mut context.measuring {
                     measuring.delivered(piece);

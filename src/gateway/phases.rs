@@ -119,11 +119,20 @@ impl Parts {
                 );
             }
         }
-        let took = context.started.elapsed();
-        if let Some(measuring) = context.measuring.take() {
-            tracing::debug!(seen = ?measuring.end(took), request_id = %context.request_id, "measured");
+        // What goes on in another protocol is measured to its end.
+        if context.measuring.as_ref().is_some_and(|measuring| !measuring.is_upgraded()) {
+            Self::end_measuring(context);
         }
-        self.counters.answered(context.route, status.unwrap_or(499), took);
+        self.counters.answered(context.route, status.unwrap_or(499), context.started.elapsed());
+    }
+
+    /// Nothing more of a measured exchange passes.
+    pub(super) fn end_measuring(context: &mut Context) {
+        let Some(mut measuring) = context.measuring.take() else { return };
+        for (measured, truth) in measuring.end(context.started.elapsed()) {
+            let kind = measured.by.kind();
+            tracing::debug!(kind, ?truth, request_id = %context.request_id, "measured");
+        }
     }
 }
 

@@ -168,6 +168,7 @@ impl ProxyHttp for Gateway {
         here: &mut Box<Request>,
     ) -> Result<Option<Duration>> {
         if let (Some(measuring), Some(piece)) = (&mut here.context.measuring, &*body) {
+            measuring.heard(piece);
             measuring.delivered(piece);
         }
         Ok(None)

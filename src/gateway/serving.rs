@@ -100,6 +100,7 @@ impl Parts {
             Then::Pass(opened) => {
                 // Rarely taken, and large. The context stays: the gateway waits for it when it stops.
                 Box::pin(opened.pass(session)).await;
+                Self::end_measuring(&mut context);
                 None
             }
         }
