@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use http::{HeaderName, Method};
+use http::{HeaderMap, HeaderName, Method};
 
 use crate::customers::{Reservation, Settled};
 use crate::domain::account::Policies;
@@ -14,11 +14,11 @@ use crate::ledger::{Kind, Record, RecordDraw, RecordLot};
 use crate::metrics::METRICS;
 use crate::problem::Problem;
 
-use super::Parts;
 use super::admission::ledger_unavailable;
 use super::context::{Charge, Context, Recorded};
 use super::headers::{Headers, REQUEST_ID};
 use super::phases::fail;
+use super::{Parts, grpc};
 
 const USAGE_COST: HeaderName = HeaderName::from_static("x-usage-cost");
 
@@ -35,13 +35,17 @@ impl Parts {
     ) -> pingora::Result<()> {
         headers.put(REQUEST_ID, context.shown_request_id())?;
         headers.delete(&USAGE_COST);
+        if let Some(measuring) = &mut context.measuring {
+            measuring.answered(headers.all());
+        }
         let Some(route) = self.route_of(context) else { return Ok(()) };
         let entry = match &context.charge {
             Charge::Held(reservation) if route.is_charged() => reservation.entry().clone(),
             _ => return Ok(()),
         };
         let now = context.wall(read_at);
-        let policies = match self.charge(route, status, method, now, context).await {
+        let charged = is_charged(route, status, method, headers.all());
+        let policies = match self.charge(route, status, charged, method, now, context).await {
             Ok(policies) => policies,
             Err(problem) => return Err(fail(context, problem)),
         };
@@ -57,20 +61,19 @@ impl Parts {
         Ok(())
     }
 
-    /// Charges the request if the status is one that the route charges, and answers the limits as they are then; else
+    /// Charges the request if the answer is one that the route charges, and answers the limits as they are then; else
     /// releases what is held. An error means that nothing was charged and the response must not go out.
     async fn charge(
         &self,
         route: &Route,
         status: u16,
+        charged: bool,
         method: &Method,
         now: Now,
         context: &mut Context,
     ) -> Result<Option<Policies>, Problem> {
         let Charge::Held(mut reservation) = std::mem::take(&mut context.charge) else { return Ok(None) };
-        // A switch to another protocol is the success of what was asked for.
-        let outcome = if status == 101 { 200 } else { status };
-        if !route.charge_on.contains(outcome) {
+        if !charged {
             reservation.release();
             return Ok(None);
         }
@@ -162,4 +165,13 @@ impl Parts {
             foreign_request: context.foreign_request_id.as_deref().map(|id| id.as_bytes().into()),
         }
     }
+}
+
+/// Whether an answer is one that the route charges.
+fn is_charged(route: &Route, status: u16, method: &Method, headers: &HeaderMap) -> bool {
+    if let Some(grpc) = grpc::status_in_header(method, headers) {
+        return route.charge_on.contains_grpc(grpc);
+    }
+    // A switch to another protocol is the success of what was asked for.
+    route.charge_on.contains(if status == 101 { 200 } else { status })
 }
