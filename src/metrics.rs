@@ -33,6 +33,9 @@ const GATEWAY_MICROS: &[u64] = &[5, 10, 25, 50, 100, 250, 500, 1_000, 5_000, 25_
 /// Buckets of disk syncs in microseconds.
 const SYNC_MICROS: &[u64] = &[100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 250_000, 1_000_000];
 
+/// What came of a measure: a truth, one that was cut to the most, none.
+pub const MEASURED: [&str; 3] = ["told", "capped", "missing"];
+
 /// The calls to Stripe.
 const OPERATIONS: [&str; 26] = [
     "meter_event",
@@ -95,6 +98,8 @@ metrics! {
     units: HotCounterVec = hot_counters("units_total", &["meter", "tier", "drawn"]);
     /// Answers that repeated a charged request under its `Idempotency-Key` and cost nothing.
     repeats: HotCounter = hot_counter("repeats_total");
+    /// Costs that an exchange was to tell itself, by what came of it.
+    measures: HotCounterVec = hot_counters("measures_total", &["outcome"]);
     /// Token checks, by result.
     auth: HotCounterVec = hot_counters("auth_total", &["result"]);
     /// Tokens found among the verified ones.
@@ -231,6 +236,9 @@ impl Metrics {
     fn preset_known_labels(&self) {
         for result in ["ok", "token_missing", "token_invalid", "token_expired", "auth_unavailable"] {
             self.auth.with_label_values(&[result]);
+        }
+        for outcome in MEASURED {
+            self.measures.with_label_values(&[outcome]);
         }
         for (family, values) in [
             (

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use smallvec::smallvec;
 use smol_str::SmolStr;
 
-use crate::domain::account::{Account, Terms, Unbilled, Window};
+use crate::domain::account::{Account, Terms, Window};
 use crate::domain::catalogue::Catalogue;
 use crate::domain::credits::Lot;
 use crate::domain::idempotency::{Charged, Digest, REMEMBERED_SECONDS};
 use crate::domain::period::Period;
 use crate::domain::subscription::{Entitlement, Facts, Outline, Subscription};
 use crate::domain::units::MeterId;
-use crate::domain::usage::Now;
+use crate::domain::usage::{Now, Unbilled};
 use crate::metrics::METRICS;
 use crate::store::{Adjustments, KeyRow, Loaded, StoreError, Total, Wanted};
 
@@ -197,7 +197,8 @@ impl Customers {
         for total in totals {
             if let Some(at) = self.meter_numbers.iter().position(|meter| *meter == total.meter) {
                 window.used[at] = total.used;
-                let unbilled = Unbilled { extra: total.extra, credits: total.credits };
+                let Total { extra, credits, uncovered, .. } = *total;
+                let unbilled = Unbilled { extra, credits, uncovered };
                 window.add_unbilled(MeterId(u16::try_from(at).unwrap_or(u16::MAX)), unbilled);
             }
         }

@@ -49,7 +49,7 @@ impl Customers {
         let tier = terms.entitlement.tier_at(now.seconds()).cloned();
         let usage = self.catalogue.meter_ids().map(|meter| {
             let unbilled = window.unbilled(meter);
-            let here = window.used[meter.index()] + unbilled.extra + unbilled.credits;
+            let here = window.used[meter.index()] + unbilled.extra + unbilled.credits + unbilled.uncovered;
             let current = here.saturating_add(account.units_of_others(meter));
             let Some(tier) = tier.as_deref() else { return MeterUsage::without_tier(meter, current) };
             let counted = account.settled(tier, meter);

@@ -14,6 +14,7 @@ use crate::ledger::Record;
 use crate::problem::Problem;
 
 use super::connections::Connection;
+use super::estimates::Open;
 use super::idempotency::PassingBody;
 use super::limits::LimitHeaders;
 use super::measuring::Measuring;
@@ -38,6 +39,8 @@ pub(super) struct Recorded {
     pub reservation: Reservation,
     pub settled: Settled,
     pub record: Record,
+    /// Of an estimate: what its truth needs.
+    pub open: Option<Box<Open>>,
 }
 
 /// The context of one request.
@@ -126,6 +129,8 @@ impl Context {
 
 impl Drop for Context {
     fn drop(&mut self) {
+        // Of an exchange that nobody could end.
+        self.settle_truth();
         self.flow.in_flight.end();
     }
 }

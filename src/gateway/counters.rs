@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use crate::domain::catalogue::{Catalogue, Report};
+use crate::domain::measure::Truth;
 use crate::domain::route::RouteId;
-use crate::domain::usage::Draw;
-use crate::metrics::METRICS;
+use crate::domain::tier::TierId;
+use crate::domain::usage::{Change, Draw};
 use crate::metrics::hot::{HotCounter, HotGauge, HotHistogram};
+use crate::metrics::{MEASURED, METRICS};
 use crate::problem::Code;
 
 use super::context::{Charge, Context};
@@ -21,6 +23,8 @@ pub(super) struct Counters {
     refusals: Vec<HotCounter>,
     /// By meter: recorded, and not sealed yet.
     recorded: Vec<[HotGauge; 2]>,
+    /// Measures that told, that were cut, that told nothing.
+    measures: [HotCounter; 3],
     report: Report,
 }
 
@@ -41,6 +45,7 @@ impl Counters {
             routes: patterns.map(RouteCounters::new).collect(),
             units: catalogue.tiers.iter().map(|tier| by_meter(&tier.name)).collect(),
             recorded: catalogue.meters.iter().map(|meter| recorded(&meter.name)).collect(),
+            measures: MEASURED.map(|outcome| METRICS.measures.with_label_values(&[outcome])),
             report: catalogue.report,
             refusals: Code::ALL
                 .iter()
@@ -68,6 +73,34 @@ impl Counters {
                 [draw.included, draw.overage].map(|units| i64::try_from(units).unwrap_or(i64::MAX));
             let units = sign * self.report.reportable(included, overage);
             self.recorded[draw.meter.index()].iter().for_each(|gauge| gauge.add(units));
+        }
+    }
+
+    /// Counts what the truth of an estimate changes: of units charged, those that it adds.
+    pub fn corrected(&self, changes: &[Change], tier: Option<TierId>) {
+        for change in changes {
+            let units = self.report.reportable(change.included, change.overage);
+            self.recorded[change.meter.index()].iter().for_each(|gauge| gauge.add(units));
+            let Some(tier) = tier else { continue };
+            let drawn = [change.included + change.extra, change.credits, change.overage];
+            for (counter, units) in self.units[tier.index()][change.meter.index()].iter().zip(drawn) {
+                if let Some(more) = u64::try_from(units).ok().filter(|more| *more > 0) {
+                    counter.inc_by(more);
+                }
+            }
+        }
+    }
+
+    /// Counts what a measure has told.
+    pub fn measured(&self, truth: Truth) {
+        let [told, capped, missing] = &self.measures;
+        match truth {
+            Truth::Known(_) => told.inc(),
+            Truth::Cut(units) => {
+                capped.inc();
+                tracing::warn!(units, "an exchange cost more than its measure's `most`: it is charged that");
+            }
+            Truth::Untold(_) => missing.inc(),
         }
     }
 

@@ -126,16 +126,16 @@ impl Parts {
         let request = self.request_for(session.req_header(), context)?;
         let head = upstream.write_request_header(Box::new(request)).await;
         head.map_err(Error::into_up)?;
-        if let (Some(measuring), Some(body)) = (&mut context.measuring, body) {
+        if let Some(measuring) = &mut context.measuring {
             measuring.rewind();
-            measuring.sent(body);
+            measuring.sent(body.map_or(&[], |body| body));
+            measuring.request_ended();
         }
         // A server that takes no more of the body may have answered.
         let sent = send_body(&mut upstream, body).await.is_ok();
         let ended = self.answer_from(&mut upstream, &mut silence, session, context).await?;
         if upstream.was_upgraded() {
-            let measured = context.measuring.as_mut().map(|measuring| measuring.upgrade());
-            return Ok(Some(Opened::new(upstream, server.idle_timeout, measured)));
+            return Ok(Some(Opened::new(upstream, server.idle_timeout)));
         }
         if !sent {
             return Ok(None);

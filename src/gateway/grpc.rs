@@ -10,14 +10,30 @@ use pingora::protocols::http::ServerSession;
 
 use crate::problem::Problem;
 
+use super::Parts;
+use super::context::Context;
 use super::headers::{Headers, REQUEST_ID, value};
 
 const TYPE: &str = "application/grpc";
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+const UNKNOWN: u8 = 2;
 /// Of a message, beside what is not ASCII.
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 const RETRY_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
+
+impl Parts {
+    /// What a call came to, where trailers say so: it may cost nothing.
+    pub(super) fn hear_status(&self, trailers: &HeaderMap, context: &mut Context) {
+        let Some(route) = self.route_of(context) else { return };
+        let awaited = context.measuring.as_mut().filter(|measuring| measuring.awaits_status());
+        if let (Some(measuring), Some(status)) = (awaited, status_in_trailers(trailers))
+            && !route.charge_on.contains_grpc(status)
+        {
+            measuring.forgo();
+        }
+    }
+}
 
 /// Whether a request is a call of gRPC.
 pub(super) fn is_call(request: &RequestHeader) -> bool {
@@ -27,6 +43,16 @@ pub(super) fn is_call(request: &RequestHeader) -> bool {
 /// The status that an answer's header says a call ended with, if it is the end of one.
 pub(super) fn status_in_header(method: &Method, headers: &HeaderMap) -> Option<u8> {
     if *method == Method::POST && is_grpc(headers) { status(headers) } else { None }
+}
+
+/// Whether an answer is one of gRPC whose status is still to come.
+pub(super) fn ends_in_trailers(status: u16, method: &Method, headers: &HeaderMap) -> bool {
+    *method == Method::POST && status == 200 && is_grpc(headers) && !headers.contains_key(STATUS)
+}
+
+/// The status that trailers tell. One that is no number is the one for that, `UNKNOWN`.
+fn status_in_trailers(trailers: &HeaderMap) -> Option<u8> {
+    trailers.contains_key(STATUS).then(|| status(trailers).unwrap_or(UNKNOWN))
 }
 
 /// A problem as a whole answer that has no body.

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, header};
+use smallvec::SmallVec;
 
-use crate::domain::measure::{Measure, Measured, Seen, Telling, Truth};
+use crate::domain::measure::{Answer, AtHeader, LARGEST_TOLD, Measure, Measured, Seen, Telling, Truth};
 use crate::domain::route::Route;
 
 use super::headers::Headers;
@@ -22,21 +23,53 @@ const PLAIN: HeaderValue = HeaderValue::from_static("identity");
 /// One exchange, being measured.
 #[derive(Debug)]
 pub(super) struct Measuring {
+    /// None where it is a call of gRPC alone that is waited for.
     measures: Arc<[Measured]>,
     seen: Seen,
+    /// What the answer's header told, by measure.
+    told: SmallVec<[Option<u64>; 1]>,
     /// The answer's body, where a measure looks into it.
     telling: Option<Telling>,
-    /// What passes after a switch of protocols.
+    request_ended: bool,
     upgraded: Option<Arc<Upgraded>>,
+    call: Call,
+}
+
+/// What trailers say of a call of gRPC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    /// Nothing: the header has said all, or it is none.
+    None,
+    /// Nothing yet.
+    Open,
+    /// That it costs nothing.
+    Free,
+}
+
+/// What a measure tells now.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum SoFar {
+    Known(Truth),
+    /// Only the end will tell.
+    Open,
 }
 
 impl Measuring {
     /// None where the price is known before.
     pub fn begin(route: &Route) -> Option<Box<Self>> {
-        let measures = &route.measures;
-        let begin =
-            || Self { measures: measures.clone(), seen: Seen::default(), telling: None, upgraded: None };
-        (!measures.is_empty()).then(|| Box::new(begin()))
+        (!route.measures.is_empty()).then(|| Box::new(Self::of(route.measures.clone())))
+    }
+
+    pub fn of(measures: Arc<[Measured]>) -> Self {
+        Self {
+            seen: Seen::default(),
+            told: SmallVec::from_elem(None, measures.len()),
+            telling: None,
+            request_ended: false,
+            upgraded: None,
+            call: Call::None,
+            measures,
+        }
     }
 
     /// Makes the request one whose answer can be looked into.
@@ -54,8 +87,18 @@ impl Measuring {
         self.seen.request_bytes += piece.len() as u64;
     }
 
+    /// The request's body has been sent to its end, or there is none.
+    pub fn request_ended(&mut self) {
+        self.request_ended = true;
+    }
+
     /// The answer's header, before any of its body.
     pub fn answered(&mut self, headers: &HeaderMap) {
+        for (measured, told) in self.measures.iter().zip(&mut self.told) {
+            if let Measure::Header(name) = &measured.by {
+                *told = number(headers, name);
+            }
+        }
         self.telling = content_type(headers).and_then(|form| Telling::of(&self.measures, form));
     }
 
@@ -71,19 +114,46 @@ impl Measuring {
         self.seen.response_bytes += piece.len() as u64;
     }
 
-    /// Another protocol goes on from here: what passes is counted there.
+    /// A call's status is still to come, in trailers.
+    pub fn await_status(&mut self) {
+        self.call = Call::Open;
+    }
+
+    pub fn awaits_status(&self) -> bool {
+        self.call == Call::Open
+    }
+
+    /// The status has come, and is one that costs nothing.
+    pub fn forgo(&mut self) {
+        self.call = Call::Free;
+    }
+
+    /// Whether trailers have said that nothing is to be paid.
+    pub fn is_free(&self) -> bool {
+        self.call == Call::Free
+    }
+
+    /// Another protocol goes on from here: what passes is to be counted there.
     pub fn upgrade(&mut self) -> Arc<Upgraded> {
         self.upgraded.get_or_insert_with(|| Arc::new(Upgraded::new(&self.measures))).clone()
     }
 
-    pub fn is_upgraded(&self) -> bool {
-        self.upgraded.is_some()
-    }
-
     /// Another attempt: the request is sent again, and nothing was delivered.
     pub fn rewind(&mut self) {
-        self.seen = Seen::default();
-        self.telling = None;
+        *self = Self::of(self.measures.clone());
+    }
+
+    /// Each measure with what it tells when the answer's header is there.
+    pub fn at_header(&self, answer: Answer) -> impl Iterator<Item = (&Measured, SoFar)> {
+        let at = AtHeader { request_ended: self.request_ended, answer };
+        self.measures.iter().zip(&self.told).map(move |(measured, told)| {
+            let so_far = if measured.is_known(at) {
+                SoFar::Known(measured.truth(&self.seen, *told))
+            } else {
+                SoFar::Open
+            };
+            (measured, so_far)
+        })
     }
 
     /// Each measure with what it tells in the end; `took` is how long the exchange lasted.
@@ -95,9 +165,11 @@ impl Measuring {
         if let Some(telling) = &mut self.telling {
             telling.end();
         }
-        let told = |at| self.telling.as_ref().and_then(|telling| telling.told(at));
-        let measures = self.measures.iter().enumerate();
-        measures.map(move |(at, measured)| (measured, measured.truth(&seen, told(at))))
+        let in_body = |at| self.telling.as_ref().and_then(|telling| telling.told(at));
+        let measures = self.measures.iter().zip(&self.told).enumerate();
+        measures.map(move |(at, (measured, told))| {
+            (measured, measured.truth(&seen, told.or_else(|| in_body(at))))
+        })
     }
 }
 
@@ -109,87 +181,15 @@ fn content_type(headers: &HeaderMap) -> Option<&str> {
     headers.get(header::CONTENT_TYPE).filter(|_| plain && whole)?.to_str().ok()
 }
 
-#[cfg(test)]
-mod tests {
-    use std::num::NonZeroU64;
-
-    use http::HeaderName;
-
-    use super::*;
-    use crate::domain::measure::{Missing, Pointer};
-    use crate::domain::units::MeterId;
-
-    fn measuring(measures: Vec<Measure>) -> Measuring {
-        let times = NonZeroU64::MIN;
-        let measured =
-            |by| Measured { meter: MeterId(0), by, hold: 7, times, most: 1_000, missing: Missing::Hold };
-        let measures = measures.into_iter().map(measured).collect();
-        Measuring { measures, seen: Seen::default(), telling: None, upgraded: None }
-    }
-
-    fn total() -> Measure {
-        Measure::Json([Pointer::parse("/usage/total").expect("a pointer")].into())
-    }
-
-    fn headers(headers: &[(HeaderName, &'static str)]) -> HeaderMap {
-        headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect()
-    }
-
-    fn truths(measuring: &mut Measuring) -> Vec<Truth> {
-        measuring.end(Duration::ZERO).map(|(_, truth)| truth).collect()
-    }
-
-    const JSON: (HeaderName, &str) = (header::CONTENT_TYPE, "application/json");
-
-    #[test]
-    fn an_answer_tells_its_cost_in_its_body() {
-        let bytes = || Measure::ResponseBytes(NonZeroU64::MIN);
-        let mut measuring = measuring(vec![bytes(), total()]);
-        measuring.answered(&headers(&[JSON]));
-        for piece in [r#"{"usage":{"#, r#""total":12}}"#] {
-            measuring.heard(piece.as_bytes());
-            measuring.delivered(piece.as_bytes());
-        }
-        assert_eq!(truths(&mut measuring), [Truth::Known(22), Truth::Known(12)]);
-    }
-
-    #[test]
-    fn what_is_compressed_or_a_part_tells_nothing() {
-        let compressed = (header::CONTENT_ENCODING, "gzip");
-        let plain = (header::CONTENT_ENCODING, "Identity");
-        let part = (header::CONTENT_RANGE, "bytes 0-22/50");
-        let cases = [
-            (&[JSON][..], true),
-            (&[JSON, plain], true),
-            (&[JSON, compressed], false),
-            (&[JSON, part], false),
-        ];
-        for (shown, told) in cases {
-            let mut measuring = measuring(vec![total()]);
-            measuring.answered(&headers(shown));
-            measuring.heard(br#"{"usage":{"total":12}}"#);
-            let truth = if told { Truth::Known(12) } else { Truth::Untold(7) };
-            assert_eq!(truths(&mut measuring), [truth], "{shown:?}");
-        }
-    }
-
-    #[test]
-    fn an_answer_of_another_attempt_tells_nothing() {
-        let mut measuring = measuring(vec![total()]);
-        measuring.answered(&headers(&[JSON]));
-        measuring.heard(br#"{"usage":{"total":12}}"#);
-        measuring.rewind();
-        assert_eq!(truths(&mut measuring), [Truth::Untold(7)]);
-    }
-
-    #[test]
-    fn a_body_that_is_looked_into_is_asked_for_plain_and_whole() {
-        let asked =
-            [(header::ACCEPT_ENCODING, "gzip"), (header::RANGE, "bytes=0-1"), (header::IF_RANGE, "\"a\"")];
-        let (mut looked_into, mut counted) = (headers(&asked), headers(&asked));
-        measuring(vec![total()]).ask(&mut looked_into).expect("it is put");
-        assert_eq!(looked_into, headers(&[(header::ACCEPT_ENCODING, "identity")]));
-        measuring(vec![Measure::ResponseBytes(NonZeroU64::MIN)]).ask(&mut counted).expect("it is put");
-        assert_eq!(counted, headers(&asked));
-    }
+/// A whole number that a header tells once, in plain digits.
+fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
+    let mut values = headers.get_all(name).iter();
+    let (value, second) = (values.next()?, values.next());
+    let digits = value.as_bytes().trim_ascii();
+    let plain = second.is_none() && !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    let number = std::str::from_utf8(digits).ok().filter(|_| plain)?.parse().ok()?;
+    (number <= LARGEST_TOLD).then_some(number)
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,8 +12,9 @@
 //! through), `admission` (before the upstream), `idempotency` and `fleet_keys` (which requests repeat one that was
 //! charged, here or on another node), then `exchange` to the upstream for plain requests and for what opens a WebSocket
 //! (`websocket`), and `proxy`, pingora's own way, for all others; `forwarding` (what the upstream gets), `measuring`
-//! (what passes, where that tells the price), `charging` (at the response), `limits` (what the client is told of its
-//! limits), `answer` (what the gateway itself says), `grpc` (what is different for gRPC).
+//! (what passes, where that tells the price), `charging` (at the response), `estimates` (what only the end tells),
+//! `limits` (what the client is told of its limits), `answer` (what the gateway itself says), `grpc` (what is different
+//! for gRPC).
 
 mod admission;
 mod answer;
@@ -21,6 +22,7 @@ mod charging;
 mod connections;
 mod context;
 mod counters;
+mod estimates;
 mod exchange;
 mod fleet_keys;
 mod forwarding;
@@ -37,8 +39,8 @@ mod serving;
 mod upstreams;
 mod websocket;
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Weak};
 
 use axum::Router;
 use http::HeaderValue;
@@ -125,6 +127,8 @@ pub struct Rooms {
 
 /// What every phase can reach.
 pub struct Parts {
+    /// For what outlives the request that it is of.
+    me: Weak<Self>,
     catalogue: Arc<Catalogue>,
     authenticator: Arc<Authenticator>,
     customers: Arc<Customers>,
@@ -143,7 +147,8 @@ pub struct Parts {
 impl Parts {
     pub fn new(rooms: Rooms, numbers: RecordNumbers, settings: Settings, flow: Arc<Flow>) -> Arc<Self> {
         let Rooms { catalogue, authenticator, customers, ledger, upstreams, api, fleet } = rooms;
-        Arc::new(Self {
+        Arc::new_cyclic(|me| Self {
+            me: me.clone(),
             counters: Counters::new(&catalogue),
             tier_headers: TierHeaders::of(&catalogue),
             usage_costs: limits::usage_costs(&catalogue),

@@ -119,20 +119,12 @@ impl Parts {
                 );
             }
         }
-        // What goes on in another protocol is measured to its end.
-        if context.measuring.as_ref().is_some_and(|measuring| !measuring.is_upgraded()) {
-            Self::end_measuring(context);
+        let took = context.started.elapsed();
+        // What follows a switch of protocols is still to come.
+        if status != Some(101) {
+            context.settle_truth();
         }
-        self.counters.answered(context.route, status.unwrap_or(499), context.started.elapsed());
-    }
-
-    /// Nothing more of a measured exchange passes.
-    pub(super) fn end_measuring(context: &mut Context) {
-        let Some(mut measuring) = context.measuring.take() else { return };
-        for (measured, truth) in measuring.end(context.started.elapsed()) {
-            let kind = measured.by.kind();
-            tracing::debug!(kind, ?truth, request_id = %context.request_id, "measured");
-        }
+        self.counters.answered(context.route, status.unwrap_or(499), took);
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header;
+use http::{HeaderMap, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
@@ -71,6 +71,9 @@ impl ProxyHttp for Gateway {
             return Err(fail(context, problem).into_down());
         }
         if end {
+            if let Some(measuring) = &mut context.measuring {
+                measuring.request_ended();
+            }
             Parts::body_has_passed(context);
         }
         Ok(())
@@ -171,6 +174,18 @@ impl ProxyHttp for Gateway {
             measuring.heard(piece);
             measuring.delivered(piece);
         }
+        Ok(None)
+    }
+
+    /// Of an upstream that speaks HTTP/2: what a call of gRPC came to.
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        trailers: &mut HeaderMap,
+        here: &mut Box<Request>,
+    ) -> Result<Option<Bytes>> {
+        let Request { parts, context } = &mut **here;
+        parts.hear_status(trailers, context);
         Ok(None)
     }
 

@@ -98,9 +98,10 @@ impl Parts {
             Then::Next => Some(session.finish().await.ok()??.into_parts().0),
             Then::Close => None,
             Then::Pass(opened) => {
+                let upgraded = context.measuring.as_mut().map(|measuring| measuring.upgrade());
                 // Rarely taken, and large. The context stays: the gateway waits for it when it stops.
-                Box::pin(opened.pass(session)).await;
-                Self::end_measuring(&mut context);
+                Box::pin(opened.pass(session, upgraded)).await;
+                context.settle_truth();
                 None
             }
         }

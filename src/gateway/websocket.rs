@@ -2,8 +2,8 @@
 //!
 //! # What it promises
 //!
-//! - It is charged once, with its 101, unless its route measures what passes: then messages and bytes are counted, and
-//!   what is no frame does not pass where messages are priced.
+//! - It is charged with its 101; nothing that happens later is charged or taken back, but for what its route measures:
+//!   bytes and messages are counted, and what is no frame does not pass where messages are priced.
 //! - No size limits what passes, and neither direction waits for the other.
 //! - Silence cuts it when it is that of both sides, for `upstreams.NAME.idle_timeout`.
 //! - What a side sent before it closed arrives; then the other side is closed, and has [`FAREWELL`] to end as well.
@@ -60,21 +60,20 @@ pub(super) struct Opened {
     /// What came with the 101.
     first: Option<Bytes>,
     idle_timeout: Duration,
-    measured: Option<Arc<Upgraded>>,
 }
 
 impl Opened {
-    pub fn new(mut upstream: Client, idle_timeout: Duration, measured: Option<Arc<Upgraded>>) -> Self {
+    pub fn new(mut upstream: Client, idle_timeout: Duration) -> Self {
         // What has been read already is there at once. An end or an error is met again.
         let first = upstream.read_body_bytes().now_or_never().and_then(Result::ok).flatten();
-        Self { upstream: upstream.into_inner(), first, idle_timeout, measured }
+        Self { upstream: upstream.into_inner(), first, idle_timeout }
     }
 
-    /// Passes bytes both ways until it is over.
-    pub async fn pass(self, client: ServerSession) {
+    /// Passes bytes both ways until it is over; where they are priced, they are counted.
+    pub async fn pass(self, client: ServerSession, upgraded: Option<Arc<Upgraded>>) {
         let ServerSession::H1(client) = client else { return };
-        let Self { upstream, first, idle_timeout, measured } = self;
-        let counted = |way| measured.as_deref().map(|measured| measured.direction(way));
+        let Self { upstream, first, idle_timeout } = self;
+        let counted = |way| upgraded.as_deref().map(|upgraded| upgraded.direction(way));
         let (from_client, to_client) = split(client.into_inner());
         let (from_upstream, to_upstream) = split(upstream);
         let moved = Moved::default();

@@ -87,6 +87,7 @@ fn record(number: u64, charge: &Charge) -> Record {
             extra: units(draw.extra),
             credits: units(draw.credits),
             overage: units(draw.overage),
+            uncovered: units(draw.uncovered),
         }],
         lots: charge.lots.iter().map(|lot| RecordLot { grant: lot.grant, units: units(lot.units) }).collect(),
         key: None,

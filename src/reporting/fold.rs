@@ -246,9 +246,10 @@ fn add_total(batch: &mut Batch, key: TotalKey, record: &Record, draw: &RecordDra
     total.extra += draw.extra;
     total.credits += draw.credits;
     total.overage += draw.overage;
+    total.uncovered += draw.uncovered;
     total.reportable += reportable;
-    if !is_correction(record) {
-        // A correction belongs to the instant of what it corrects.
+    if !is_correction(record) || draw.units() > 0 {
+        // What comes back belongs to the instant of what it corrects; what was missing, to its own.
         total.first_at_micros = total.first_at_micros.min(record.at_micros);
         total.last_at_micros = total.last_at_micros.max(record.at_micros);
     }
@@ -258,7 +259,7 @@ fn add_total(batch: &mut Batch, key: TotalKey, record: &Record, draw: &RecordDra
 /// is of none.
 fn add_credits(batch: &mut Batch, record: &Record) {
     let drawn: i64 = record.draws.iter().map(|draw| draw.credits).sum();
-    if drawn == 0 {
+    if drawn == 0 && record.lots.is_empty() {
         return;
     }
     let named: i64 = record.lots.iter().map(|lot| lot.units).sum();

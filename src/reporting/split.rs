@@ -88,6 +88,7 @@ fn add(parts: &mut HashMap<TotalKey, Part>, record: &Record, report: Report) {
         part.moved.extra += draw.extra;
         part.moved.credits += draw.credits;
         part.moved.overage += draw.overage;
+        part.moved.uncovered += draw.uncovered;
         part.moved.reportable += report.reportable(draw.included, draw.overage);
         part.moved.last_at_micros = part.moved.last_at_micros.max(record.at_micros);
     }

@@ -86,7 +86,8 @@ const EXPORTED: [(&str, &str); 16] = [
     (
         "usage",
         "SELECT n.name AS meter, strftime('%FT%TZ', t.period_start, 'unixepoch') AS period_start,
-                strftime('%FT%TZ', t.period_end, 'unixepoch') AS period_end, t.included, t.extra, t.credits, t.overage
+                strftime('%FT%TZ', t.period_end, 'unixepoch') AS period_end, t.included, t.extra, t.credits, t.overage,
+                t.uncovered
          FROM totals t LEFT JOIN names n ON n.number = t.meter WHERE t.customer = ?1 ORDER BY t.period_start, t.meter",
     ),
     (

@@ -172,6 +172,7 @@ fn shown(charged: &Charged, names: &HashMap<u32, String>) -> Value {
         "cost": by_meter(&|draw| json!(draw.units())),
         "drawn": by_meter(&|draw| json!({
             "included": draw.included, "extra": draw.extra, "credits": draw.credits, "overage": draw.overage,
+            "uncovered": draw.uncovered,
         })),
         "period": { "start": rfc3339(record.period.start), "end": rfc3339(record.period.end) },
         "corrected": corrections.last().map(|last| json!({

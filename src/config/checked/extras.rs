@@ -123,7 +123,7 @@ fn parameters(pattern: &str) -> Vec<String> {
 }
 
 fn free_when(written: &written::FreeWhen) -> Option<FreeWhen> {
-    let contains = written.contains.get()?.0.as_str().into();
+    let contains = written.contains.get()?.0.to_ascii_lowercase().into();
     Some(FreeWhen { header: written.header.get()?.0.clone(), contains })
 }
 

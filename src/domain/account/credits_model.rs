@@ -206,7 +206,10 @@ impl Beside {
         let now = self.model.now();
         let window = self.account.window(now);
         let [billed, extra, credits] = self.model.used_in(window.period);
-        prop_assert_eq!((window.used[0], window.unbilled(API)), (billed, Unbilled { extra, credits }));
+        prop_assert_eq!(
+            (window.used[0], window.unbilled(API)),
+            (billed, Unbilled { extra, credits, ..Unbilled::default() })
+        );
         prop_assert_eq!(self.account.credits(now), self.model.credits());
         Ok(())
     }

@@ -282,7 +282,8 @@ impl Account {
     /// Units of a claim's pool that have been used here.
     fn used_here(&self, share: &Share, claim: &Claim) -> u64 {
         match claim.pool {
-            Pool::Included(_) => claim.used,
+            // What nothing has paid for takes of the limit all the same.
+            Pool::Included(meter) => claim.used.saturating_add(self.used_of(claim.window, meter).1.uncovered),
             Pool::Extra(meter) => self.used_of(claim.window, meter).1.extra,
             Pool::Credits(meter) => self.used_of(claim.window, meter).1.credits,
             Pool::Overage(meter) => self.overage_here(share, meter, claim.window),

@@ -43,7 +43,7 @@ pub enum Authentication {
 /// Answers that cost nothing: those with a header whose value contains a text, in any case of letters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FreeWhen {
-    /// In lower case.
+    /// Both in lower case.
     pub header: Arc<str>,
     pub contains: Arc<str>,
 }

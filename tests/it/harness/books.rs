@@ -106,7 +106,7 @@ pub fn kept(data_dir: &Path) -> BTreeMap<Account, Kept> {
 }
 
 const KEPT: &str = "
-    SELECT c.name, m.name, c.stripe_customer, sum(t.included + t.extra + t.credits + t.overage), sum(t.sealed),
+    SELECT c.name, m.name, c.stripe_customer, sum(t.included + t.extra + t.credits + t.overage + t.uncovered), sum(t.sealed),
            (SELECT coalesce(sum(value), 0) FROM outbox o WHERE o.customer = t.customer AND o.meter = t.meter
                                                                 AND o.kind = 'usage' AND o.fence IS NULL)
     FROM totals t JOIN customers c ON c.number = t.customer JOIN names m ON m.number = t.meter
