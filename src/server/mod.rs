@@ -41,6 +41,8 @@ use crate::store::{Cutoffs, Store};
 
 /// The port opens within this time, or something is wrong.
 const OPENS_WITHIN: Duration = Duration::from_secs(10);
+/// What requests get to end that are cut off.
+const CUT_OFF_WITHIN: Duration = Duration::from_secs(2);
 /// What the background work gets to end.
 const WORK_ENDS_WITHIN: Duration = Duration::from_secs(2);
 
@@ -190,7 +192,7 @@ impl Server {
         while Instant::now() < closes_at && !hurried.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(2));
         }
-        let proxy = self.proxy.take();
+        let mut proxy = self.proxy.take();
         if let Some(proxy) = &proxy {
             proxy.close.send_replace(true);
         }
@@ -210,6 +212,10 @@ impl Server {
         let cut_off = self.flow.in_flight.count();
         if cut_off > 0 {
             tracing::warn!(cut_off, "requests were still running at the end of drain_timeout");
+            // While the ledger is open: what they cost so far is recorded when they are cut off.
+            if let Some(proxy) = proxy.take() {
+                proxy.runtime.shutdown_timeout(CUT_OFF_WITHIN);
+            }
         }
         let member = self.member.take().map(|(member, _)| member);
         if let Some(member) = &member {
@@ -231,7 +237,7 @@ impl Server {
             runtime.block_on(sandbox.stop());
         }
         if let Some(proxy) = proxy {
-            // Whatever still runs there is cut off.
+            // Whoever came too late has been told so until now.
             proxy.runtime.shutdown_background();
         }
         runtime.shutdown_timeout(WORK_ENDS_WITHIN);

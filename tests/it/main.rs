@@ -5,6 +5,7 @@
 //! - [`events`] a whole life of events, at random
 //! - [`sync`] news that was missed
 //! - [`webhooks`] a tier ends equal to Stripe's truth, whatever the news' order
+//! - [`costs`] what the exchange itself tells of its cost
 //! - [`credits`] prepaid units: spent once, in order, never below nothing
 //! - [`events`] what each event changes, once: payments, credits, messages; at rest, in the shadow, replayed
 //! - [`faults`] everything that a disk, a machine or Stripe can do to us
@@ -24,6 +25,7 @@
 mod admin;
 mod billing;
 mod cli;
+mod costs;
 mod credits;
 mod events;
 mod faults;

@@ -12,6 +12,7 @@ use crate::domain::credits::sum;
 use crate::domain::period::Interval;
 use crate::domain::subscription::{Entitlement, Windows};
 use crate::domain::tier::Overage;
+use crate::domain::usage::Charge;
 
 #[derive(Clone, Debug)]
 enum Action {

@@ -11,6 +11,7 @@ use crate::domain::money::Currency;
 use crate::domain::period::Interval;
 use crate::domain::subscription::{Entitlement, Windows};
 use crate::domain::tier::{Allowance, Overage};
+use crate::domain::usage::{Charge, Draw};
 
 const BYTES: MeterId = MeterId(1);
 

@@ -79,9 +79,10 @@ impl Seen {
     }
 }
 
-/// The units of an `x-usage-cost`.
+/// The units of an `x-usage-cost`, but for those that are only held: what they come to is told by nothing but the truth.
 pub fn parse_cost(usage_cost: &str) -> Vec<(String, u64)> {
-    let pairs = usage_cost.split(',').filter_map(|pair| pair.trim().split_once('='));
+    let members = usage_cost.split(',').filter(|member| !member.ends_with(";held"));
+    let pairs = members.filter_map(|pair| pair.trim().split_once('='));
     pairs.map(|(meter, units)| (meter.to_owned(), units.parse().expect("units"))).collect()
 }
 

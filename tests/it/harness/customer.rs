@@ -105,6 +105,11 @@ impl Customer {
         Err(Lost)
     }
 
+    /// The books know from now on what an exchange truly cost whose answer said only what was held: `api_calls=2`.
+    pub fn owes(&self, cost: &str) {
+        self.seen.charged(&self.name, cost);
+    }
+
     /// `/billing/status`.
     pub async fn status(&self) -> Value {
         let reply = self.get("/billing/status").await;

@@ -66,6 +66,11 @@ impl Wire {
         self.answer(customer).await
     }
 
+    /// Waits until some of an answer's body has come.
+    pub async fn read_some(&mut self) {
+        self.read_until(|bytes| (!bytes.is_empty()).then_some(0)).await.expect("some of the body");
+    }
+
     /// The connection itself, and what has been read beyond the last answer.
     pub fn into_stream(self) -> (TcpStream, Vec<u8>) {
         (self.stream, self.ahead)

@@ -1,6 +1,6 @@
 //! An API whose answers the test gives, piece by piece.
 
-use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 
 use axum::Router;
@@ -32,7 +32,7 @@ pub struct Asked {
 }
 
 /// What is left of an answer: it ends when this is dropped.
-pub struct Pieces(mpsc::UnboundedSender<Bytes>);
+pub struct Pieces(mpsc::UnboundedSender<io::Result<Bytes>>);
 
 impl Api {
     pub async fn start() -> Self {
@@ -79,8 +79,8 @@ impl Asked {
     /// Answers the header; the body comes in pieces.
     pub fn begin(self, headers: &[(&'static str, &str)]) -> Pieces {
         let (pieces, more) = mpsc::unbounded_channel();
-        let next = |mut more: mpsc::UnboundedReceiver<Bytes>| async {
-            more.recv().await.map(|piece| (Ok::<_, Infallible>(piece), more))
+        let next = |mut more: mpsc::UnboundedReceiver<io::Result<Bytes>>| async {
+            more.recv().await.map(|piece| (piece, more))
         };
         self.answer(200, headers, Body::from_stream(stream::unfold(more, next)));
         Pieces(pieces)
@@ -90,7 +90,12 @@ impl Asked {
 impl Pieces {
     pub fn send(&self, piece: impl Into<Bytes>) {
         // The client may be gone.
-        let _ = self.0.send(piece.into());
+        let _ = self.0.send(Ok(piece.into()));
+    }
+
+    /// Ends the connection in the middle of the answer.
+    pub fn break_off(self) {
+        let _ = self.0.send(Err(io::Error::other("broken off on purpose")));
     }
 }
 

@@ -2,5 +2,9 @@
 
 mod api;
 mod grpc;
+mod open;
+mod sockets;
+mod usage;
 
 use api::Api;
+use open::Open;
