@@ -80,6 +80,9 @@ impl Parts {
                 }
             }
         }
+        if let Some(measuring) = &context.measuring {
+            measuring.ask(headers)?;
+        }
         self.forwarded_for(headers, &context.connection)
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header;
+use http::{HeaderMap, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
@@ -179,8 +179,21 @@ impl ProxyHttp for Gateway {
         here: &mut Box<Request>,
     ) -> Result<Option<Duration>> {
         if let (Some(measuring), Some(piece)) = (&mut here.context.measuring, &*body) {
+            measuring.heard(piece);
             measuring.delivered(piece);
         }
+        Ok(None)
+    }
+
+    /// Of an upstream that speaks HTTP/2: what a call of gRPC came to.
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        trailers: &mut HeaderMap,
+        here: &mut Box<Request>,
+    ) -> Result<Option<Bytes>> {
+        let Request { parts, context } = &mut **here;
+        parts.hear_status(trailers, context);
         Ok(None)
     }
 

@@ -20,6 +20,7 @@
 //! - [`reconcile`] what Stripe holds, against what it should hold
 //! - [`recovery`] what a start makes of what the last run left
 //! - [`slow`] clients that take their time, or more room than they should
+//! - [`streams`] what lasts: streams, WebSockets, gRPC
 //! - [`tls`] certificates, handshakes, certificates of clients, the way there from plain ports
 //! - [`threads`] who gives way to whom
 //! - [`upstreams`] servers behind the gateway that are not ours
@@ -41,6 +42,7 @@ mod operator;
 mod reconcile;
 mod recovery;
 mod slow;
+mod streams;
 mod sync;
 mod threads;
 mod tls;

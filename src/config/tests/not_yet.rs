@@ -48,10 +48,6 @@ slow_start = "1s"
 path = "/a"
 cost = 1
 max_body = "1GiB"
-[[routes]]
-path = "/b"
-cost = { api_calls = { json = "/usage" } }
-charge_on = ["2xx", "grpc:8"]
 [routes_default]
 cost = 0
 host = "server"
@@ -69,9 +65,7 @@ path = "stderr"
     t.toml:6:74: error: upstreams.api.servers[2]: this build does not do that yet
     t.toml:7:1: error: upstreams.api.slow_start: this build does not do that yet
     t.toml:11:1: error: routes[0].max_body: this build does not do that yet
-    t.toml:14:24: error: routes[1].cost.api_calls.json: this build does not do that yet
-    t.toml:15:21: error: routes[1].charge_on[1]: this build does not do that yet
-    t.toml:18:1: error: routes_default.host: this build does not do that yet
-    t.toml:19:2: error: access_log: this build does not do that yet
+    t.toml:14:1: error: routes_default.host: this build does not do that yet
+    t.toml:15:2: error: access_log: this build does not do that yet
     ");
 }
