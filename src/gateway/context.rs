@@ -1,5 +1,6 @@
 //! What the phases of one request hand to each other.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use super::connections::Connection;
 use super::idempotency::PassingBody;
 use super::limits::LimitHeaders;
 use super::measuring::Measuring;
+use super::upstreams::Picked;
 use super::{Flow, RequestId};
 
 /// How far the charge of a request has come.
@@ -59,6 +61,10 @@ pub struct Context {
     pub(super) forwarded_path: Option<String>,
     /// Attempts at an upstream.
     pub(super) attempts: usize,
+    /// Servers that are not to be asked again where there are others.
+    pub(super) tried: Vec<SocketAddr>,
+    /// The server of the attempt, on pingora's way.
+    pub(super) server: Option<Picked>,
     pub(super) body_bytes: u64,
     /// Where the exchange itself tells what it costs.
     pub(super) measuring: Option<Box<Measuring>>,
@@ -94,6 +100,8 @@ impl Context {
             charge: Charge::None,
             forwarded_path: None,
             attempts: 0,
+            tried: Vec::new(),
+            server: None,
             body_bytes: 0,
             measuring: None,
             read_ahead: false,

@@ -55,7 +55,7 @@ use forwarding::TierHeaders;
 
 pub use connections::Connections;
 pub use request_id::RequestId;
-pub use upstreams::{Upstream, Upstreams};
+pub use upstreams::{Addresses, MOST_ATTEMPTS, Unresolved, Upstreams, resolve};
 
 /// The store's numbers of what records name, by position in the catalogue.
 #[derive(Clone, Debug, Default)]

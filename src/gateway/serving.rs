@@ -45,7 +45,7 @@ impl Connections {
             session.set_pipelined_prefix(read);
             let parts = parts.now();
             let kept = match session.read_request().await {
-                Ok(true) if exchange::is_plain(session.req_header()) => {
+                Ok(true) if exchange::is_plain(session.req_header()) && !parts.goes_by_h2(&session) => {
                     parts.serve_plain(session, connection).await
                 }
                 // Who says more before the answer is not heard as a WebSocket.
@@ -91,6 +91,14 @@ enum Then {
 }
 
 impl Parts {
+    /// Whether a request's route leads to servers that may speak HTTP/2, which pingora's way does alone.
+    fn goes_by_h2(&self, session: &ServerSession) -> bool {
+        self.upstreams.speak_h2()
+            && self
+                .route_asked_for(session.req_header())
+                .is_some_and(|route| self.upstreams.get(route.upstream).speaks_h2())
+    }
+
     /// Answers where the connection goes on, if it does.
     async fn serve_plain(&self, mut session: ServerSession, connection: &Arc<Connection>) -> Option<Stream> {
         let mut context = Context::new(self.flow.clone(), connection.clone());

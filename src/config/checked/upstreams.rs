@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use super::{check_names, doors, extras, not_yet};
+use super::{check_names, doors, extras};
 use crate::config::containers::{ByName, Named};
-use crate::config::findings::{At, Findings};
+use crate::config::findings::{At, Findings, Place};
+use crate::config::read::Given;
 use crate::config::values::address::HostPort;
-use crate::config::values::pem::Pem;
 use crate::config::values::status::Statuses;
 use crate::config::written::{self, Balance, Http, Resolve};
 use crate::domain::route::{Host, StatusSet};
+use crate::tls::pem::PemError;
+use crate::tls::upstream::{Authorities, Own, is_verifiable};
 
 #[derive(Clone, Debug)]
 pub struct Upstream {
@@ -25,7 +27,7 @@ pub struct Upstream {
     pub resolve: Resolve,
     pub resolve_interval: Duration,
     pub timeouts: Timeouts,
-    /// Further tries of idempotent requests.
+    /// Further tries, of what was not sent or is safe to send again.
     pub retries: usize,
     /// Answers upon which another server is asked, of requests that are safe to repeat.
     pub retry_on: Vec<u16>,
@@ -83,9 +85,9 @@ pub struct Eject {
 #[derive(Clone, Debug, Default)]
 pub struct UpstreamTls {
     /// `None`: those that this machine trusts.
-    pub ca: Option<Pem>,
-    /// What the gateway shows: certificate and key.
-    pub own: Option<(Pem, Pem)>,
+    pub ca: Option<Authorities>,
+    /// What the gateway shows.
+    pub own: Option<Own>,
     /// `None`: each server's host.
     pub sni: Option<String>,
 }
@@ -136,10 +138,12 @@ fn upstream(named: &Named<written::Upstream>, found: &mut Findings) -> Upstream 
 
 fn servers(upstream: &written::Upstream, found: &mut Findings) -> Vec<UpstreamServer> {
     let servers = upstream.servers.get().map_or(&[][..], |servers| &servers.0);
+    let named = upstream.tls.get().is_some_and(|tls| !matches!(tls.sni, Given::LeftOut));
     let server = |server: &At<written::UpstreamServer>| {
         let At { value: url, place } = server.value.address.at()?;
-        if url.tls || !url.base.is_empty() {
-            not_yet::value(place, found);
+        if url.tls && !named && !is_verifiable(&url.address.host) {
+            let help = "write the name that stands in its certificate as `tls = { sni = \"…\" }`";
+            found.error(place, "no certificate can be verified for this host", help);
         }
         Some(UpstreamServer {
             address: url.address.clone(),
@@ -191,11 +195,33 @@ fn retry_on(upstream: &written::Upstream, found: &mut Findings) -> Vec<u16> {
 }
 
 fn tls_of(tls: &written::UpstreamTls, found: &mut Findings) -> UpstreamTls {
-    UpstreamTls {
-        ca: tls.ca.get().cloned(),
-        own: doors::pair(&tls.certificate, &tls.private_key, &tls.place, found),
-        sni: tls.sni.get().map(|name| name.0.clone()),
-    }
+    let ca = tls.ca.at().and_then(|At { value, place }| {
+        let read = Authorities::read(value.expose());
+        read.map_err(|error| unusable(place, &error, found)).ok()
+    });
+    let sni = tls.sni.at().map(|At { value, place }| {
+        if !is_verifiable(&value.0) {
+            let help = "write a host's name such as \"api.internal\", or an IP address";
+            found.error(place, "no certificate can be verified for this name", help);
+        }
+        value.0.clone()
+    });
+    UpstreamTls { ca, own: own(tls, found), sni }
+}
+
+fn own(tls: &written::UpstreamTls, found: &mut Findings) -> Option<Own> {
+    let (chain, key) = doors::pair(&tls.certificate, &tls.private_key, &tls.place, found)?;
+    let (chain_at, key_at) = (tls.certificate.at()?, tls.private_key.at()?);
+    let read = Own::read(chain.expose(), key.expose());
+    read.map_err(|error| {
+        let of_key = matches!(error, PemError::NoKey | PemError::Key | PemError::Mismatch);
+        unusable(if of_key { &key_at.place } else { &chain_at.place }, &error, found);
+    })
+    .ok()
+}
+
+fn unusable(place: &Place, error: &PemError, found: &mut Findings) {
+    found.error(place, error.to_string(), "check what the PEM file holds");
 }
 
 fn check_tls_is_used(upstream: &written::Upstream, servers: &[UpstreamServer], found: &mut Findings) {

@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub use authority::Authority;
+pub use authority::{Authority, Pair};
 pub use books::let_pauses_pass;
 pub use command::{Ended, tollgate};
 pub use config::{ADMIN_TOKEN, SECRET, WEBHOOK_SECRET, free_address};

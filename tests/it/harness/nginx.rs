@@ -31,6 +31,22 @@ impl Nginx {
         Self::listen(address, &format!("listen {address} ssl;\n{tls}\n{directives}"), Some(pair)).await
     }
 
+    /// HTTP/2, over TLS where there is a certificate.
+    pub async fn start_with_h2(pair: Option<&Pair>, directives: &str) -> Self {
+        let address = free_address();
+        let listen = match pair {
+            Some(_) => "ssl http2; ssl_certificate cert.pem; ssl_certificate_key key.pem;",
+            None => "http2;",
+        };
+        Self::listen(address, &format!("listen {address} {listen}\n{directives}"), pair).await
+    }
+
+    /// What it has been asked, a line each.
+    pub fn asked(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.folder.path().join("access.log"));
+        log.unwrap_or_default().lines().map(str::to_owned).collect()
+    }
+
     async fn listen(address: SocketAddr, server: &str, pair: Option<&Pair>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::create_dir(folder.path().join("files")).expect("a writable folder");

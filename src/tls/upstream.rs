@@ -1,0 +1,144 @@
+//! How the gateway knows the servers behind it, and makes itself known to them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use pingora::protocols::tls::CaType;
+use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
+use rustls::pki_types::{PrivateKeyDer, ServerName};
+use rustls::RootCertStore;
+use sha2::{Digest, Sha256};
+
+use super::pem::{Pair, PemError, certificates};
+
+/// Who signs the certificates of servers.
+#[derive(Clone)]
+pub struct Authorities {
+    pub list: Arc<CaType>,
+    digest: [u8; 32],
+}
+
+/// What the gateway shows to servers.
+#[derive(Clone)]
+pub struct Own {
+    pub pair: Arc<CertKey>,
+    digest: [u8; 32],
+}
+
+impl Authorities {
+    pub fn read(text: &str) -> Result<Self, PemError> {
+        let certificates = certificates(text)?;
+        let mut digest = Sha256::new();
+        for (number, certificate) in (1..).zip(&certificates) {
+            let added = RootCertStore::empty().add(certificate.clone());
+            added.map_err(|_| PemError::Authority(number))?;
+            digest.update(certificate);
+        }
+        let list = certificates.into_iter().map(|found| WrappedX509::new(found.to_vec(), parse_x509));
+        Ok(Self { list: list.collect(), digest: digest.finalize().into() })
+    }
+
+    /// The same for the same certificates.
+    pub fn digest(&self) -> &[u8] {
+        &self.digest
+    }
+}
+
+impl Own {
+    pub fn read(chain: &str, key: &str) -> Result<Self, PemError> {
+        let Pair { chain, key } = Pair::read(chain, key)?;
+        let key = key.secret_der().to_vec();
+        // Pingora takes the key for what its bytes look like.
+        PrivateKeyDer::try_from(key.as_slice()).map_err(|_| PemError::Key)?;
+        let digest = chain.iter().fold(Sha256::new(), |digest, certificate| digest.chain_update(certificate));
+        let chain = chain.iter().map(|certificate| certificate.to_vec()).collect();
+        Ok(Self { pair: Arc::new(CertKey::new(chain, key)), digest: digest.finalize().into() })
+    }
+
+    /// The same for the same certificate.
+    pub fn digest(&self) -> &[u8] {
+        &self.digest
+    }
+}
+
+impl fmt::Debug for Authorities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Authorities({})", self.list.len())
+    }
+}
+
+impl fmt::Debug for Own {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Own([redacted])")
+    }
+}
+
+/// Whether servers can be verified by a name: that of a host, or an address. Pingora would verify nothing for an empty
+/// one, and another name for one with an underscore.
+pub fn is_verifiable(name: &str) -> bool {
+    !name.is_empty() && !name.contains('_') && ServerName::try_from(name).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+
+    use super::*;
+
+    fn signed() -> (String, String, String) {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("signed");
+        let key = KeyPair::generate().expect("a key");
+        let leaf = CertificateParams::new(vec!["api.internal".into()]).expect("a name");
+        let leaf = leaf.signed_by(&key, &issuer).expect("signed");
+        (issuer.pem(), leaf.pem(), key.serialize_pem())
+    }
+
+    #[test]
+    fn authorities_are_read_with_all_their_certificates_and_known_by_them() {
+        let ((one, ..), (other, ..)) = (signed(), signed());
+        let both = Authorities::read(&format!("{one}{other}")).expect("two authorities");
+        assert_eq!(both.list.len(), 2);
+        let digest = |text: &str| Authorities::read(text).expect("an authority").digest().to_vec();
+        assert_eq!(digest(&one), digest(&one));
+        assert_ne!(digest(&one), digest(&other));
+    }
+
+    #[test]
+    fn what_a_connection_would_stumble_over_is_refused_with_its_reason() {
+        let (ca, leaf, key) = signed();
+        let (_, other_leaf, other_key) = signed();
+        let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        let authorities = |text: &str| Authorities::read(text).map(drop);
+        assert_eq!(authorities(&key), Err(PemError::NoCertificate));
+        assert_eq!(authorities(broken), Err(PemError::Certificate(1)));
+        assert_eq!(authorities(&format!("{ca}{broken}")), Err(PemError::Certificate(2)));
+        let own = |chain: &str, key: &str| Own::read(chain, key).map(drop);
+        assert_eq!(own(&leaf, &key), Ok(()));
+        assert_eq!(own(&format!("{leaf}{ca}"), &key), Ok(()));
+        assert_eq!(own(&leaf, &other_key), Err(PemError::Mismatch));
+        assert_eq!(own(&other_leaf, &key), Err(PemError::Mismatch));
+        assert_eq!(own(&leaf, &leaf), Err(PemError::NoKey));
+        let broken_key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+        assert_eq!(own(&leaf, broken_key), Err(PemError::Key));
+    }
+
+    #[test]
+    fn nothing_secret_is_shown() {
+        let (ca, leaf, key) = signed();
+        let own = Own::read(&leaf, &key).expect("a pair");
+        assert_eq!(format!("{own:?}"), "Own([redacted])");
+        assert_eq!(format!("{:?}", Authorities::read(&ca).expect("an authority")), "Authorities(1)");
+    }
+
+    #[test]
+    fn only_names_that_are_verified_as_they_stand_are_verifiable() {
+        for name in ["api.internal", "localhost", "10.0.0.1", "::1"] {
+            assert!(is_verifiable(name), "{name}");
+        }
+        for name in ["", "a_b.example.com", "my_service", "a b", "*.example.com", "api.internal:443", "[::1]"] {
+            assert!(!is_verifiable(name), "{name}");
+        }
+    }
+}
