@@ -102,7 +102,9 @@ impl ProxyHttp for Gateway {
         mut error: Box<Error>,
     ) -> Box<Error> {
         let Request { parts, context } = &mut **here;
-        let (Some(route), Some(server)) = (parts.route_of(context), context.server.take()) else { return error };
+        let (Some(route), Some(server)) = (parts.route_of(context), context.server.take()) else {
+            return error;
+        };
         let upstream = parts.upstreams.get(route.upstream);
         upstream.note(&server, Outcome::Unconnected);
         error.set_retry(upstream.connects_again(&server, &upstream.pace(route, context), context));
@@ -121,7 +123,9 @@ impl ProxyHttp for Gateway {
     ) -> Box<Error> {
         let Request { parts, context } = &mut **here;
         error.set_retry(false);
-        let (Some(route), Some(server)) = (parts.route_of(context), context.server.take()) else { return error };
+        let (Some(route), Some(server)) = (parts.route_of(context), context.server.take()) else {
+            return error;
+        };
         if answered(session.as_downstream()).is_some() {
             return error;
         }

@@ -1,68 +1,73 @@
-//! PEM blocks, and whether a key fits its certificate.
+//! What stands in PEM files, looked into.
 
 use std::fmt;
+use std::sync::Arc;
 
-use rustls::pki_types::pem::{self, PemObject};
+use rustls::RootCertStore;
+use rustls::pki_types::pem::{Error, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::CertifiedKey;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// What is wrong with a text of PEM blocks; the words are for whoever wrote the file.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+/// What is wrong with a file; continues "it".
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum PemError {
-    #[error("it holds no certificate")]
+    #[error("a PEM block in it is broken")]
+    Broken,
+    #[error("there is no certificate in it")]
     NoCertificate,
-    #[error("its certificate number {0} cannot be read")]
-    Certificate(usize),
-    #[error("its certificate number {0} cannot sign others: it is not that of an authority")]
-    Authority(usize),
-    #[error("it holds no private key")]
+    #[error("a certificate in it cannot be read")]
+    Certificate,
+    #[error("there is no private key in it that is not encrypted")]
     NoKey,
-    #[error("its private key cannot be read, or is of a kind that is not supported")]
-    Key,
-    #[error("the private key is not that of the certificate")]
-    Mismatch,
 }
 
-/// All certificates of a text, in their order; at least one.
-pub fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, PemError> {
-    let mut certificates = Vec::new();
-    for (number, found) in (1..).zip(CertificateDer::pem_slice_iter(text.as_bytes())) {
-        let certificate = found.map_err(|_| PemError::Certificate(number))?;
-        match X509Certificate::from_der(&certificate) {
-            Ok(([], _)) => certificates.push(certificate),
-            _ => return Err(PemError::Certificate(number)),
+/// A certificate behind which those stand that vouch for it.
+#[derive(Clone, Debug)]
+pub struct Chain(pub(super) Vec<CertificateDer<'static>>);
+
+/// A key in any of its usual forms, not looked into.
+pub struct PrivateKey(pub(super) PrivateKeyDer<'static>);
+
+/// Who vouches for certificates.
+#[derive(Clone, Debug)]
+pub struct Roots(pub(super) Arc<RootCertStore>);
+
+impl Chain {
+    pub fn read(pem: &str) -> Result<Self, PemError> {
+        let chain: Result<Vec<_>, Error> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+        let chain = chain.map_err(|_| PemError::Broken)?;
+        if chain.is_empty() {
+            return Err(PemError::NoCertificate);
+        }
+        let reads = |der: &CertificateDer<'_>| {
+            X509Certificate::from_der(der.as_ref()).is_ok_and(|(rest, _)| rest.is_empty())
+        };
+        if chain.iter().all(reads) { Ok(Self(chain)) } else { Err(PemError::Certificate) }
+    }
+}
+
+impl PrivateKey {
+    pub fn read(pem: &str) -> Result<Self, PemError> {
+        match PrivateKeyDer::from_pem_slice(pem.as_bytes()) {
+            Ok(key) => Ok(Self(key)),
+            Err(Error::NoItemsFound) => Err(PemError::NoKey),
+            Err(_) => Err(PemError::Broken),
         }
     }
-    if certificates.is_empty() { Err(PemError::NoCertificate) } else { Ok(certificates) }
 }
 
-/// A certificate with those that vouch for it, and its key.
-pub struct Pair {
-    /// Its own first; at least that.
-    pub chain: Vec<CertificateDer<'static>>,
-    pub key: PrivateKeyDer<'static>,
-}
-
-impl Pair {
-    pub fn read(chain: &str, key: &str) -> Result<Self, PemError> {
-        let chain = certificates(chain)?;
-        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| match error {
-            pem::Error::NoItemsFound => PemError::NoKey,
-            _ => PemError::Key,
-        })?;
-        let provider = rustls::crypto::ring::default_provider();
-        let fits = CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider);
-        fits.map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => PemError::Mismatch,
-            _ => PemError::Key,
-        })?;
-        Ok(Self { chain, key })
+impl fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PrivateKey([redacted])")
     }
 }
 
-impl fmt::Debug for Pair {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Pair([redacted])")
+impl Roots {
+    pub fn read(pem: &str) -> Result<Self, PemError> {
+        let mut roots = RootCertStore::empty();
+        for certificate in Chain::read(pem)?.0 {
+            roots.add(certificate).map_err(|_| PemError::Certificate)?;
+        }
+        Ok(Self(Arc::new(roots)))
     }
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use pingora::protocols::tls::CaType;
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 use rustls::pki_types::{PrivateKeyDer, ServerName};
-use rustls::RootCertStore;
 use sha2::{Digest, Sha256};
 
-use super::pem::{Pair, PemError, certificates};
+use super::certificate::{Certificate, Mismatch};
+use super::pem::{Chain, PemError, PrivateKey, Roots};
 
 /// Who signs the certificates of servers.
 #[derive(Clone)]
@@ -26,16 +26,13 @@ pub struct Own {
 }
 
 impl Authorities {
-    pub fn read(text: &str) -> Result<Self, PemError> {
-        let certificates = certificates(text)?;
-        let mut digest = Sha256::new();
-        for (number, certificate) in (1..).zip(&certificates) {
-            let added = RootCertStore::empty().add(certificate.clone());
-            added.map_err(|_| PemError::Authority(number))?;
-            digest.update(certificate);
-        }
-        let list = certificates.into_iter().map(|found| WrappedX509::new(found.to_vec(), parse_x509));
-        Ok(Self { list: list.collect(), digest: digest.finalize().into() })
+    pub fn read(pem: &str) -> Result<Self, PemError> {
+        // Made for each connection, from what is known to make it.
+        let roots = Roots::read(pem)?;
+        let chain = Chain::read(pem)?;
+        let mut list = Vec::with_capacity(roots.0.len());
+        list.extend(chain.0.iter().map(|found| WrappedX509::new(found.to_vec(), parse_x509)));
+        Ok(Self { list: list.into(), digest: digest(&chain) })
     }
 
     /// The same for the same certificates.
@@ -45,20 +42,25 @@ impl Authorities {
 }
 
 impl Own {
-    pub fn read(chain: &str, key: &str) -> Result<Self, PemError> {
-        let Pair { chain, key } = Pair::read(chain, key)?;
-        let key = key.secret_der().to_vec();
+    pub fn new(chain: Chain, key: PrivateKey) -> Result<Self, Mismatch> {
+        let der = key.0.secret_der().to_vec();
         // Pingora takes the key for what its bytes look like.
-        PrivateKeyDer::try_from(key.as_slice()).map_err(|_| PemError::Key)?;
-        let digest = chain.iter().fold(Sha256::new(), |digest, certificate| digest.chain_update(certificate));
-        let chain = chain.iter().map(|certificate| certificate.to_vec()).collect();
-        Ok(Self { pair: Arc::new(CertKey::new(chain, key)), digest: digest.finalize().into() })
+        PrivateKeyDer::try_from(der.as_slice()).map_err(|_| Mismatch::Kind)?;
+        let digest = digest(&chain);
+        let certificate = Certificate::new(chain, key)?;
+        let shown = certificate.key.cert.iter().map(|certificate| certificate.to_vec()).collect();
+        Ok(Self { pair: Arc::new(CertKey::new(shown, der)), digest })
     }
 
     /// The same for the same certificate.
     pub fn digest(&self) -> &[u8] {
         &self.digest
     }
+}
+
+fn digest(chain: &Chain) -> [u8; 32] {
+    let all = chain.0.iter().fold(Sha256::new(), |all, certificate| all.chain_update(certificate));
+    all.finalize().into()
 }
 
 impl fmt::Debug for Authorities {
@@ -88,11 +90,16 @@ mod tests {
     fn signed() -> (String, String, String) {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("signed");
+        let issuer =
+            CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("signed");
         let key = KeyPair::generate().expect("a key");
         let leaf = CertificateParams::new(vec!["api.internal".into()]).expect("a name");
         let leaf = leaf.signed_by(&key, &issuer).expect("signed");
         (issuer.pem(), leaf.pem(), key.serialize_pem())
+    }
+
+    fn own(chain: &str, key: &str) -> Result<Own, Mismatch> {
+        Own::new(Chain::read(chain).expect("a chain"), PrivateKey::read(key).expect("a key"))
     }
 
     #[test]
@@ -106,29 +113,26 @@ mod tests {
     }
 
     #[test]
-    fn what_a_connection_would_stumble_over_is_refused_with_its_reason() {
+    fn what_a_connection_would_stumble_over_is_refused() {
         let (ca, leaf, key) = signed();
         let (_, other_leaf, other_key) = signed();
         let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-        let authorities = |text: &str| Authorities::read(text).map(drop);
-        assert_eq!(authorities(&key), Err(PemError::NoCertificate));
-        assert_eq!(authorities(broken), Err(PemError::Certificate(1)));
-        assert_eq!(authorities(&format!("{ca}{broken}")), Err(PemError::Certificate(2)));
-        let own = |chain: &str, key: &str| Own::read(chain, key).map(drop);
-        assert_eq!(own(&leaf, &key), Ok(()));
-        assert_eq!(own(&format!("{leaf}{ca}"), &key), Ok(()));
-        assert_eq!(own(&leaf, &other_key), Err(PemError::Mismatch));
-        assert_eq!(own(&other_leaf, &key), Err(PemError::Mismatch));
-        assert_eq!(own(&leaf, &leaf), Err(PemError::NoKey));
-        let broken_key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
-        assert_eq!(own(&leaf, broken_key), Err(PemError::Key));
+        for (text, error) in [
+            (&key, PemError::NoCertificate),
+            (&broken.to_owned(), PemError::Certificate),
+            (&format!("{ca}{broken}"), PemError::Certificate),
+        ] {
+            assert_eq!(Authorities::read(text).map(drop), Err(error));
+        }
+        assert!(own(&leaf, &key).is_ok() && own(&format!("{leaf}{ca}"), &key).is_ok());
+        assert_eq!(own(&leaf, &other_key).map(drop), Err(Mismatch::Other));
+        assert_eq!(own(&other_leaf, &key).map(drop), Err(Mismatch::Other));
     }
 
     #[test]
     fn nothing_secret_is_shown() {
         let (ca, leaf, key) = signed();
-        let own = Own::read(&leaf, &key).expect("a pair");
-        assert_eq!(format!("{own:?}"), "Own([redacted])");
+        assert_eq!(format!("{:?}", own(&leaf, &key).expect("a pair")), "Own([redacted])");
         assert_eq!(format!("{:?}", Authorities::read(&ca).expect("an authority")), "Authorities(1)");
     }
 
@@ -137,7 +141,8 @@ mod tests {
         for name in ["api.internal", "localhost", "10.0.0.1", "::1"] {
             assert!(is_verifiable(name), "{name}");
         }
-        for name in ["", "a_b.example.com", "my_service", "a b", "*.example.com", "api.internal:443", "[::1]"] {
+        for name in ["", "a_b.example.com", "my_service", "a b", "*.example.com", "api.internal:443", "[::1]"]
+        {
             assert!(!is_verifiable(name), "{name}");
         }
     }

@@ -10,8 +10,7 @@ use crate::config::values::address::HostPort;
 use crate::config::values::status::Statuses;
 use crate::config::written::{self, Balance, Http, Resolve};
 use crate::domain::route::{Host, StatusSet};
-use crate::tls::pem::PemError;
-use crate::tls::upstream::{Authorities, Own, is_verifiable};
+use crate::tls::{Authorities, Chain, Own, PrivateKey, is_verifiable};
 
 #[derive(Clone, Debug)]
 pub struct Upstream {
@@ -196,8 +195,8 @@ fn retry_on(upstream: &written::Upstream, found: &mut Findings) -> Vec<u16> {
 
 fn tls_of(tls: &written::UpstreamTls, found: &mut Findings) -> UpstreamTls {
     let ca = tls.ca.at().and_then(|At { value, place }| {
-        let read = Authorities::read(value.expose());
-        read.map_err(|error| unusable(place, &error, found)).ok()
+        let help = "name a PEM file with the certificates of those who sign servers'";
+        told(Authorities::read(value.expose()).map_err(|error| error.to_string()), place, help, found)
     });
     let sni = tls.sni.at().map(|At { value, place }| {
         if !is_verifiable(&value.0) {
@@ -210,18 +209,20 @@ fn tls_of(tls: &written::UpstreamTls, found: &mut Findings) -> UpstreamTls {
 }
 
 fn own(tls: &written::UpstreamTls, found: &mut Findings) -> Option<Own> {
-    let (chain, key) = doors::pair(&tls.certificate, &tls.private_key, &tls.place, found)?;
-    let (chain_at, key_at) = (tls.certificate.at()?, tls.private_key.at()?);
-    let read = Own::read(chain.expose(), key.expose());
-    read.map_err(|error| {
-        let of_key = matches!(error, PemError::NoKey | PemError::Key | PemError::Mismatch);
-        unusable(if of_key { &key_at.place } else { &chain_at.place }, &error, found);
-    })
-    .ok()
+    doors::pair(&tls.certificate, &tls.private_key, &tls.place, found)?;
+    let (chain, key) = (tls.certificate.at()?, tls.private_key.at()?);
+    let help = "name a PEM file with the certificate first, and behind it those that vouch for it";
+    let read = Chain::read(chain.value.expose()).map_err(|error| error.to_string());
+    let read_chain = told(read, &chain.place, help, found);
+    let help = "name a PEM file with the certificate's private key: PKCS#8, PKCS#1 or SEC1";
+    let read = PrivateKey::read(key.value.expose()).map_err(|error| error.to_string());
+    let read_key = told(read, &key.place, help, found);
+    let made = Own::new(read_chain?, read_key?).map_err(|error| error.to_string());
+    told(made, &key.place, help, found)
 }
 
-fn unusable(place: &Place, error: &PemError, found: &mut Findings) {
-    found.error(place, error.to_string(), "check what the PEM file holds");
+fn told<T>(read: Result<T, String>, place: &Place, help: &str, found: &mut Findings) -> Option<T> {
+    read.map_err(|error| found.error(place, error, help)).ok()
 }
 
 fn check_tls_is_used(upstream: &written::Upstream, servers: &[UpstreamServer], found: &mut Findings) {

@@ -204,12 +204,12 @@ tls = {{ sni = "a b", certificate = "{PEM}", private_key = "{PEM}" }}
     t.toml:5:11: error: upstreams.api.balance: this word has no meaning here
     t.toml:8:7: error: upstreams.plain.tls: no server of this upstream speaks TLS
     t.toml:8:7: error: upstreams.plain.tls.private_key: missing
-    t.toml:8:14: error: upstreams.plain.tls.ca: its certificate number 1 cannot be read
+    t.toml:8:14: error: upstreams.plain.tls.ca: a PEM block in it is broken
     t.toml:9:25: error: upstreams.plain.health_check.path: the path must start with a slash
     t.toml:9:46: error: upstreams.plain.health_check.interval: too short, it must be at least 100ms
     t.toml:11:12: error: upstreams.tls.servers[0]: no certificate can be verified for this host
     t.toml:14:15: error: upstreams.named.tls.sni: no certificate can be verified for this name
-    t.toml:14:36: error: upstreams.named.tls.certificate: its certificate number 1 cannot be read
+    t.toml:14:36: error: upstreams.named.tls.certificate: a PEM block in it is broken
     t.toml:25:1: error: routes[0].upstream: missing, as there are several upstreams
     ");
 }

@@ -147,7 +147,8 @@ fn who_has_come_back_gets_a_tenth_at_first_and_all_of_it_in_the_end() {
 
 #[test]
 fn names_give_the_same_numbers_on_every_machine() {
-    let keys: HashMap<_, _> = ["", "acme", "10.0.0.1:9000"].map(|name| (name, key_of(name.as_bytes()))).into();
+    let keys: HashMap<_, _> =
+        ["", "acme", "10.0.0.1:9000"].map(|name| (name, key_of(name.as_bytes()))).into();
     assert_eq!(keys[""], 17_665_956_581_633_026_203);
     assert_ne!(keys["acme"], keys["10.0.0.1:9000"]);
 }

@@ -33,7 +33,9 @@ impl Outcome {
     pub fn of(error: &Error) -> Option<Self> {
         match (&error.esource, &error.etype) {
             _ if is_in_vain(error) => None,
-            (ErrorSource::Upstream, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => Some(Self::TimedOut),
+            (ErrorSource::Upstream, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => {
+                Some(Self::TimedOut)
+            }
             (ErrorSource::Upstream, _) => Some(Self::BrokeOff),
             _ => None,
         }
@@ -94,6 +96,7 @@ impl Pace {
         let read = own.read.unwrap_or(upstream.read);
         let total = own.total.or(upstream.total);
         Self {
+            // A route has one limit for both.
             first_byte: upstream.first_byte.filter(|_| own.read.is_none()).unwrap_or(read),
             read,
             deadline: total.map(|total| context.forwarded_at + total),

@@ -91,13 +91,7 @@ async fn ask(
     }
 }
 
-fn request(
-    server: &Server,
-    peer: &HttpPeer,
-    path: &str,
-    host: &Host,
-    h2: bool,
-) -> Result<RequestHeader> {
+fn request(server: &Server, peer: &HttpPeer, path: &str, host: &Host, h2: bool) -> Result<RequestHeader> {
     let own = server.host.to_str().unwrap_or_default();
     let host = if let Host::Name(name) = host { name } else { own };
     let path = format!("{}{path}", server.base);

@@ -312,3 +312,6 @@ fn millis(at: Instant) -> u64 {
     static START: LazyLock<Instant> = LazyLock::new(|| Instant::now() - Duration::from_millis(1));
     u64::try_from(at.saturating_duration_since(*START).as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

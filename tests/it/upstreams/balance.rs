@@ -60,7 +60,7 @@ async fn each_customer_keeps_a_server_until_it_leaves() {
     let world = World::builder().config(&config).start().await;
     let mut used = BTreeSet::new();
     for number in 0..20 {
-        let customer = world.customer(&format!("customer {number}"));
+        let customer = world.customer(&format!("customer-{number}"));
         let mut of_one = BTreeSet::new();
         for plain in [true, false, true] {
             of_one.insert(get(&customer, "/signals", plain).await.json()["headers"]["host"].to_string());

@@ -1,6 +1,13 @@
 //! How long each step may take. Who waits in vain is told so, and pays nothing.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
 use http::Method;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 use crate::harness::{Behaviour, Reply, Upstream, World};
 
@@ -32,22 +39,46 @@ async fn an_answer_that_does_not_begin_in_time_is_not_waited_for() {
     }
 }
 
+/// A raw API whose answer begins at once, and goes on when it is told to.
+async fn slow_ender(goes_on: Arc<Notify>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("a bound port");
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        let mut read = Vec::new();
+        while !read.ends_with(b"\r\n\r\n") {
+            stream.read_buf(&mut read).await.expect("a request");
+        }
+        let begins = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n";
+        stream.write_all(begins).await.expect("it is read");
+        goes_on.notified().await;
+        stream.write_all(b"6\r\n world\r\n0\r\n\r\n").await.expect("it is still read");
+    });
+    address
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_is_waited_for_beyond_what_its_beginning_may_take() {
-    let server = Upstream::start().await;
-    server.on("/export/csv", Behaviour::CutLater);
-    let limits = "first_byte_timeout = \"300ms\"\ntotal_timeout = \"300ms\"";
-    let world = World::builder().config(&upstreams(&[&server], limits)).start().await;
+    let goes_on = Arc::new(Notify::new());
+    let config = format!(
+        "[upstreams.api]\nservers = [\"{}\"]\nfirst_byte_timeout = \"300ms\"\ntotal_timeout = \"300ms\"",
+        slow_ender(goes_on.clone()).await
+    );
+    let world = World::builder().config(&config).start().await;
     let customer = world.customer("patient");
     let mut wire = world.wire().await;
-    let reply = wire.ask_for_head(&customer, "GET /export/csv HTTP/1.1").await;
-    assert_eq!(reply.status, 200);
-    tokio::time::sleep(std::time::Duration::from_millis(600)).await; // as slowly as such an API is
-    server.release();
-    let (mut stream, mut read) = wire.into_stream();
-    tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut read).await.expect("it ends");
-    assert_eq!(String::from_utf8_lossy(&read), "{\"half\":", "it was there until the API itself broke off");
-    customer.until_used(0).await;
+    let begun = wire.ask_for_head(&customer, "GET /signals HTTP/1.1").await;
+    assert_eq!((begun.status, begun.charged()), (200, 1));
+    tokio::time::sleep(Duration::from_millis(600)).await; // for longer than the limits
+    goes_on.notify_one();
+    let (mut stream, mut body) = wire.into_stream();
+    while !body.ends_with(b"0\r\n\r\n") {
+        assert!(
+            stream.read_buf(&mut body).await.expect("an answer") > 0,
+            "{:?}",
+            String::from_utf8_lossy(&body)
+        );
+    }
     world.finish().await;
 }
 
