@@ -180,6 +180,7 @@ impl ProxyHttp for Gateway {
             // The client has been told to go on.
             request.remove_header(&header::EXPECT);
         }
+        keep_authority(request)?;
         parts.forward(request, context)?;
         let (Some(route), Some(server)) = (parts.route_of(context), &context.server) else { return Ok(()) };
         if let Some(host) = parts.upstreams.get(route.upstream).host(route, server) {
@@ -262,5 +263,14 @@ impl ProxyHttp for Gateway {
     async fn logging(&self, session: &mut Session, error: Option<&Error>, here: &mut Box<Request>) {
         let Request { parts, context } = &mut **here;
         parts.end(session.as_downstream_mut(), error, context);
+    }
+}
+
+/// What a request of HTTP/2 says of its host stands in its URI, where another path would take its place.
+fn keep_authority(request: &mut RequestHeader) -> Result<()> {
+    let authority = request.uri.authority().filter(|_| !request.headers.contains_key(header::HOST));
+    match authority.map(|authority| authority.as_str().to_owned()) {
+        Some(authority) => request.insert_header(header::HOST, authority),
+        None => Ok(()),
     }
 }

@@ -59,7 +59,7 @@ impl Own {
 }
 
 fn digest(chain: &Chain) -> [u8; 32] {
-    let all = chain.0.iter().fold(Sha256::new(), |all, certificate| all.chain_update(certificate));
+    let all = chain.0.iter().fold(Sha256::new(), Digest::chain_update);
     all.finalize().into()
 }
 

@@ -210,6 +210,7 @@ tls = {{ sni = "a b", certificate = "{PEM}", private_key = "{PEM}" }}
     t.toml:11:12: error: upstreams.tls.servers[0]: no certificate can be verified for this host
     t.toml:14:15: error: upstreams.named.tls.sni: no certificate can be verified for this name
     t.toml:14:36: error: upstreams.named.tls.certificate: a PEM block in it is broken
+    t.toml:14:71: error: upstreams.named.tls.private_key: a PEM block in it is broken
     t.toml:25:1: error: routes[0].upstream: missing, as there are several upstreams
     ");
 }

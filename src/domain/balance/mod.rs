@@ -72,8 +72,8 @@ fn share(server: &Candidate, slow_start_ms: u64) -> u64 {
     u64::from(server.weight) * part
 }
 
-/// One after the other where all shares are the same. Else each request has its point on the line on which the shares
-/// lie one behind the other, a golden section of it further than the last: such points lie evenly however many there are.
+/// One after the other where all shares are the same. Else the shares lie one behind the other on a line, and each
+/// request has its point there, a golden section further than the last: such points lie evenly, however many there are.
 fn in_turn<I: Iterator<Item = (usize, u64)>>(turn: u64, shares: impl Fn() -> I) -> Option<usize> {
     const GOLDEN_SECTION: u64 = 0x9E37_79B9_7F4A_7C15;
     let (_, first) = shares().next()?;
@@ -83,7 +83,7 @@ fn in_turn<I: Iterator<Item = (usize, u64)>>(turn: u64, shares: impl Fn() -> I) 
         return shares().nth(nth).map(|(at, _)| at);
     }
     let whole: u64 = shares().map(|(_, share)| share).sum();
-    let point = u128::from(turn.wrapping_mul(GOLDEN_SECTION)) * u128::from(whole) >> 64;
+    let point = (u128::from(turn.wrapping_mul(GOLDEN_SECTION)) * u128::from(whole)) >> 64;
     let mut end = 0;
     let behind = |(_, share): &(usize, u64)| {
         end += u128::from(*share);

@@ -148,6 +148,9 @@ impl Upstream {
     fn new(plan: config::Upstream, addresses: Addresses, before: Option<&Set>) -> Self {
         let came = before.map(|_| Instant::now());
         let set = Set::new(&plan, addresses, before, came);
+        if plan.health_check.is_none() {
+            set.servers.iter().for_each(|server| server.life.is_not_checked());
+        }
         let fixed = plan.servers.iter().all(|server| names::is_fixed(&server.address));
         let upstream = Self {
             only: match &*set.servers {
@@ -309,8 +312,8 @@ async fn keep_resolving(upstreams: std::sync::Weak<Upstreams>, at: usize) {
 
 /// An instant in milliseconds that only grow; the first are of this process's beginning, never 0.
 fn millis(at: Instant) -> u64 {
-    static START: LazyLock<Instant> = LazyLock::new(|| Instant::now() - Duration::from_millis(1));
-    u64::try_from(at.saturating_duration_since(*START).as_millis()).unwrap_or(u64::MAX)
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u64::try_from(at.saturating_duration_since(*START).as_millis()).unwrap_or(u64::MAX - 1) + 1
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::time::Duration;
 use pingora::upstreams::peer::{ALPN, HttpPeer, HttpUpstreamRequestPolicy};
 
 use crate::config::{Http, Upstream, UpstreamServer};
+use crate::tls::{Authorities, Own};
 
 use super::server::Life;
 
@@ -23,8 +24,8 @@ const PING: Duration = Duration::from_secs(30);
 pub(super) fn group(plan: &Upstream, server: &UpstreamServer) -> u64 {
     let mut hasher = DefaultHasher::new();
     (&plan.name, server.tls, sni(plan, server), speaks_h2(plan, server)).hash(&mut hasher);
-    plan.tls.ca.as_ref().map(|ca| ca.digest()).hash(&mut hasher);
-    plan.tls.own.as_ref().map(|own| own.digest()).hash(&mut hasher);
+    plan.tls.ca.as_ref().map(Authorities::digest).hash(&mut hasher);
+    plan.tls.own.as_ref().map(Own::digest).hash(&mut hasher);
     hasher.finish()
 }
 

@@ -58,9 +58,9 @@ struct Known {
 
 impl Server {
     pub(super) fn new(plan: &config::Upstream, written: &UpstreamServer, life: Arc<Life>) -> Self {
-        let tls = written.tls.then_some(443).unwrap_or(80);
+        let usual_port = if written.tls { ":443" } else { ":80" };
         let shown = written.address.to_string();
-        let usual = shown.strip_suffix(&format!(":{tls}")).unwrap_or(&shown);
+        let usual = shown.strip_suffix(usual_port).unwrap_or(&shown);
         Self {
             peer: peer::http1(plan, written, &life),
             h2: peer::http2(plan, written, &life),
@@ -143,7 +143,13 @@ impl Life {
         changed
     }
 
-    /// Takes note of a request that it failed; answers until when it is left alone if `may_eject`.
+    /// Nobody checks it any more: what checks have said is forgotten.
+    pub fn is_not_checked(&self) {
+        self.known().checked = Checked::default();
+        self.ill.store(false, Ordering::Relaxed);
+    }
+
+    /// Takes note of a request that it failed; true where it is left alone from now on, which `may_eject` allows.
     pub fn failed(&self, rules: EjectRules, now_ms: u64, may_eject: impl FnOnce() -> bool) -> bool {
         let mut known = self.known();
         let deserves = known.failures.failed(rules, now_ms);

@@ -6,6 +6,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 
 use super::*;
 use crate::config::parse;
+use crate::domain::balance::health::CheckRules;
 
 fn authority() -> String {
     let mut params = CertificateParams::default();
@@ -54,6 +55,21 @@ fn who_stays_keeps_its_life_and_who_comes_begins_slowly() {
     let back = |server: &Server| server.candidate(&[], millis(Instant::now())).back_for_ms;
     assert_eq!((back(&after.servers[0]), back(&after.servers[1]).is_some()), (None, true));
     assert_eq!(after.servers[0].peer.options.read_timeout, Some(Duration::from_secs(1)));
+}
+
+#[test]
+fn what_checks_have_said_is_forgotten_when_there_are_none_any_more() {
+    let checked = r#"servers = ["10.0.0.1:1"]
+        health_check = {}"#;
+    let addresses = || vec![at(&["10.0.0.1:1"])];
+    let before = Upstreams::new(&[plan(checked)], addresses(), None);
+    let well = |upstreams: &Upstreams| upstreams.all[0].set.load().well(millis(Instant::now()));
+    let rules = CheckRules { rise: 1, fall: 1 };
+    before.all[0].set.load().servers[0].life.checked(false, rules, 1);
+    let kept = Upstreams::new(&[plan(checked)], addresses(), Some(&before));
+    assert_eq!((well(&before), well(&kept)), (0, 0));
+    let unchecked = Upstreams::new(&[plan(r#"servers = ["10.0.0.1:1"]"#)], addresses(), Some(&kept));
+    assert_eq!(well(&unchecked), 1);
 }
 
 #[test]

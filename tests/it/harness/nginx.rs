@@ -55,17 +55,20 @@ impl Nginx {
             write(folder.path(), "key.pem", key.as_bytes());
         }
         write(folder.path(), "nginx.conf", config(server).as_bytes());
-        let process = Command::new("nginx")
-            .args(["-c", "nginx.conf", "-e", "error.log", "-p"])
-            .arg(folder.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("nginx is installed");
-        let listens = async || TcpStream::connect(address).ok().map(drop);
-        until("nginx listens", PATIENCE, listens).await;
+        let process = spawn(folder.path(), address).await;
         Self { address, process, folder }
+    }
+
+    /// Ends it at once, with all of its connections.
+    pub fn stop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    /// Starts it again where it was.
+    pub async fn start_again(&mut self) {
+        self.process = spawn(self.folder.path(), self.address).await;
     }
 
     /// What is answered at a path.
@@ -76,10 +79,22 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.stop();
     }
+}
+
+async fn spawn(folder: &Path, address: SocketAddr) -> Child {
+    let process = Command::new("nginx")
+        .args(["-c", "nginx.conf", "-e", "error.log", "-p"])
+        .arg(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("nginx is installed");
+    let listens = async || TcpStream::connect(address).ok().map(drop);
+    until("nginx listens", PATIENCE, listens).await;
+    process
 }
 
 fn write(folder: &Path, name: &str, content: &[u8]) {

@@ -1,7 +1,14 @@
 //! Servers with TLS are asked only if their certificate holds.
 
+use std::net::SocketAddr;
+
+use futures_util::{SinkExt, StreamExt};
 use http::Method;
 use rcgen::CertificateParams;
+use tokio::net::TcpListener;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::{WebSocketStream, accept_async};
 
 use crate::harness::{Authority, Nginx, Pair, World, tollgate};
 
@@ -163,6 +170,48 @@ async fn http2_is_spoken_to_servers_that_do() {
         assert_eq!(world.metric("tollgate_upstream_up{upstream=\"api\"}").await, Some(1));
         world.finish().await;
     }
+}
+
+/// An API of WebSockets that says what it hears.
+async fn echo() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("a bound port");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (says, hears) = accept_async(stream).await.expect("a WebSocket").split();
+            // It ends when the other side does.
+            let _ = hears.forward(says).await;
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_passes_over_tls() {
+    let authority = Authority::new("ours");
+    let api = echo().await;
+    let passes = format!(
+        "location / {{ proxy_pass http://{api}; proxy_http_version 1.1; \
+         proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; }}"
+    );
+    let nginx = Nginx::start_with_h2(Some(&authority.sign(&["localhost"])), &passes).await;
+    let url = format!("https://localhost:{}", nginx.address.port());
+    let world = world(&url, &format!("http = \"auto\"\n{}", trusting(&authority, ""))).await;
+    let customer = world.customer("acme");
+    let mut wire = world.wire().await;
+    let asking = "GET /signals HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                  sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==";
+    let reply = wire.ask_for_head(&customer, asking).await;
+    assert_eq!((reply.status, reply.charged()), (101, 1));
+    let (stream, ahead) = wire.into_stream();
+    let mut socket = WebSocketStream::from_partially_read(stream, ahead, Role::Client, None).await;
+    for bytes in [5, 1 << 20, 0] {
+        let message = Message::binary(vec![b'x'; bytes]);
+        socket.send(message.clone()).await.expect("it is open");
+        assert_eq!(socket.next().await.expect("an echo").expect("it is open"), message);
+    }
+    socket.close(None).await.expect("it is open");
+    world.finish().await;
 }
 
 #[test]
