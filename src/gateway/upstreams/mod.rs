@@ -138,7 +138,7 @@ impl Upstreams {
                 runtime.spawn(health::keep_checking(Arc::downgrade(self), at));
             }
             if !upstream.plan.servers.iter().all(|server| names::is_fixed(&server.address)) {
-                runtime.spawn(keep_resolving(Arc::downgrade(self), at));
+                runtime.spawn(names::keep_resolving(Arc::downgrade(self), at));
             }
         }
     }
@@ -283,30 +283,6 @@ impl Upstream {
     fn tell(&self) {
         let well = self.set.load().well(millis(Instant::now()));
         self.up.set(i64::try_from(well).unwrap_or(i64::MAX));
-    }
-}
-
-/// Looks up the names of an upstream's servers again and again, sooner while one has no address yet.
-async fn keep_resolving(upstreams: std::sync::Weak<Upstreams>, at: usize) {
-    const SOON: Duration = Duration::from_secs(1);
-    loop {
-        let Some(upstreams_now) = upstreams.upgrade() else { return };
-        let upstream = &upstreams_now.all[at];
-        let before = upstream.set.load_full();
-        let waits = before.addresses.iter().any(Vec::is_empty);
-        let pause = upstream.plan.resolve_interval;
-        let pause = if waits { pause.min(SOON) } else { pause };
-        drop(upstreams_now);
-        tokio::time::sleep(pause).await;
-        let Some(upstreams_now) = upstreams.upgrade() else { return };
-        let upstream = &upstreams_now.all[at];
-        let addresses = names::resolve_again(&upstream.plan, &before.addresses).await;
-        if addresses != before.addresses {
-            tracing::info!(upstream = upstream.plan.name, ?addresses, "the servers have other addresses now");
-            let came = (!waits).then(Instant::now);
-            upstream.set.store(Arc::new(Set::new(&upstream.plan, addresses, Some(&before), came)));
-            upstream.tell();
-        }
     }
 }
 

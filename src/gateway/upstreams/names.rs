@@ -5,8 +5,13 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use crate::config::{HostPort, Resolve, Upstream};
+
+use super::Upstreams;
+use super::set::Set;
 
 /// A name with more addresses is cut short.
 const MOST_ADDRESSES: usize = 256;
@@ -48,7 +53,7 @@ pub async fn resolve(upstreams: &[Upstream]) -> Result<Vec<Addresses>, Unresolve
 }
 
 /// The addresses of an upstream now; a name that cannot be resolved keeps those that it had.
-pub(super) async fn resolve_again(plan: &Upstream, before: &Addresses) -> Addresses {
+async fn resolve_again(plan: &Upstream, before: &Addresses) -> Addresses {
     let mut addresses = Vec::new();
     for (server, before) in plan.servers.iter().zip(before) {
         addresses.push(look_up(&server.address).await.unwrap_or_else(|error| {
@@ -57,6 +62,29 @@ pub(super) async fn resolve_again(plan: &Upstream, before: &Addresses) -> Addres
         }));
     }
     addresses
+}
+
+/// Looks up the names of an upstream's servers again and again, sooner while one has no address yet.
+pub(super) async fn keep_resolving(upstreams: Weak<Upstreams>, at: usize) {
+    const SOON: Duration = Duration::from_secs(1);
+    loop {
+        let Some(now) = upstreams.upgrade() else { return };
+        let before = now.all[at].set.load_full();
+        let waits = before.addresses.iter().any(Vec::is_empty);
+        let pause = now.all[at].plan.resolve_interval;
+        drop(now);
+        tokio::time::sleep(if waits { pause.min(SOON) } else { pause }).await;
+        let Some(now) = upstreams.upgrade() else { return };
+        let upstream = &now.all[at];
+        let addresses = resolve_again(&upstream.plan, &before.addresses).await;
+        if addresses != before.addresses {
+            tracing::info!(upstream = upstream.plan.name, ?addresses, "the servers have other addresses now");
+            // Who had none comes late, and not back.
+            let came = (!waits).then(Instant::now);
+            upstream.set.store(Arc::new(Set::new(&upstream.plan, addresses, Some(&before), came)));
+            upstream.tell();
+        }
+    }
 }
 
 /// Whether a server's address never changes.
