@@ -17,7 +17,7 @@ use crate::live::Live;
 
 use super::admission::Destination;
 use super::connections::Connection;
-use super::context::Context;
+use super::context::{Charge, Context};
 use super::phases::{answered, fail};
 use super::upstreams::Outcome;
 use super::{Parts, exchange};
@@ -126,7 +126,8 @@ impl ProxyHttp for Gateway {
         let (Some(route), Some(server)) = (parts.route_of(context), context.server.take()) else {
             return error;
         };
-        if answered(session.as_downstream()).is_some() {
+        // An answer that was charged for has begun, though its header may not have gone out.
+        if answered(session.as_downstream()).is_some() || matches!(context.charge, Charge::Recorded(_)) {
             return error;
         }
         let upstream = parts.upstreams.get(route.upstream);
