@@ -97,3 +97,32 @@ async fn all_attempts_together_have_their_time() {
     b.release();
     world.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_has_its_own_time() {
+    let server = Upstream::start().await;
+    let routes = r#"routes = [
+        { path = "/export/csv", cost = 3, timeout = { read = "300ms" } },
+        { path = "/export/pdf", cost = 5, timeout = { total = "300ms" } },
+        { path = "/signals", cost = 1, timeout = { read = "1m" } },
+    ]"#;
+    let limits = "first_byte_timeout = \"300ms\"";
+    let world = World::builder().config(&upstreams(&[&server], limits)).config(routes).start().await;
+    let customer = world.customer("patient");
+    for path in ["/export/csv", "/export/pdf", "/signals"] {
+        server.on(path, Behaviour::Held);
+    }
+    for plain in [true, false] {
+        for path in ["/export/csv", "/export/pdf"] {
+            let reply = get(&customer, path, plain).await;
+            assert_eq!(told(&reply), (504, "upstream_timeout".to_owned(), 0), "{path} plain: {plain}");
+        }
+    }
+    let patient = customer.clone();
+    let waiting = tokio::spawn(async move { get(&patient, "/signals", true).await });
+    server.arrived("/signals", 1).await;
+    tokio::time::sleep(Duration::from_millis(600)).await; // for longer than the upstream's own limit
+    server.release();
+    assert_eq!(waiting.await.expect("it ends").status, 200);
+    world.finish().await;
+}
