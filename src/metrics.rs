@@ -170,6 +170,10 @@ metrics! {
     notices_pending: IntGauge = gauge("notices_pending");
     /// Runs that read all subscriptions again, by outcome.
     sync_runs: IntCounterVec = counters("sync_runs_total", &["outcome"]);
+    /// Servers of an upstream that are well.
+    upstream_up: IntGaugeVec = gauges("upstream_up", &["upstream"]);
+    /// Attempts to have a request answered by an upstream, by how they ended.
+    upstream_attempts: HotCounterVec = hot_counters("upstream_attempts_total", &["upstream", "outcome"]);
     /// Webhooks stored and not applied yet.
     inbox_pending: IntGauge = gauge("inbox_pending");
     /// Webhooks that could not be applied.

@@ -2,6 +2,7 @@
 //! argument, and a decision is a value that somebody else acts on.
 
 pub mod account;
+pub mod balance;
 pub mod buying;
 pub mod catalogue;
 pub mod cors;
@@ -20,6 +21,7 @@ pub mod period;
 pub mod rate;
 pub mod refusal;
 pub mod revenue;
+pub mod rewrite;
 pub mod route;
 pub mod subscription;
 pub mod tier;

@@ -10,7 +10,7 @@ use crate::auth::Identity;
 use crate::config::Limits;
 use crate::customers::{Denied, Entry, Reservation};
 use crate::domain::idempotency::Digest;
-use crate::domain::path::NormalPath;
+use crate::domain::path::{NormalPath, PathError};
 use crate::domain::refusal::Refusal;
 use crate::domain::route::{Found, Route};
 use crate::problem::{Code, Problem};
@@ -71,17 +71,23 @@ impl Parts {
         if self.flow.closed.load(Ordering::SeqCst) {
             return Err(Problem::new(Code::Draining, "this gateway is shutting down; try again"));
         }
-        let path = NormalPath::parse(request.uri.path())
-            .map_err(|error| Problem::new(Code::BadRequest, error.to_string()))?;
-        if self.settings.own_paths.hold(path.matched()) {
-            context.forwarded_path = Some(with_query(path.matched(), request.uri.query()));
-            return Ok(Destination::Own);
-        }
         let preflight = asked_for_by_preflight(request);
         let method = preflight.as_ref().unwrap_or(&request.method);
-        let route = self.route(&path, method)?;
+        let (path, route) = match NormalPath::parse(request.uri.path()) {
+            Ok(path) if self.settings.own_paths.hold(path.matched()) => {
+                context.forwarded_path = Some(with_query(path.matched(), request.uri.query()));
+                return Ok(Destination::Own);
+            }
+            Ok(path) => {
+                let route = self.route(&path, method)?;
+                (path, route)
+            }
+            Err(error) => self.route_with_slashes(request.uri.path(), method, error)?,
+        };
         context.route = Some(route.id);
-        if path.forwarded() != request.uri.path() {
+        if let Some(path) = route.extras.as_ref().and_then(|extras| extras.rewrite.apply(&path)) {
+            context.forwarded_path = Some(with_query(&path, request.uri.query()));
+        } else if path.forwarded() != request.uri.path() {
             context.forwarded_path = Some(with_query(path.forwarded(), request.uri.query()));
         }
         self.check_length(&request.headers)?;
@@ -97,6 +103,30 @@ impl Parts {
             return Err(ledger_unavailable());
         }
         Ok(Destination::Upstream)
+    }
+
+    /// The route of a request that has not been decided over; none where it will be refused.
+    pub(super) fn route_asked_for(&self, request: &RequestHeader) -> Option<&Route> {
+        let preflight = asked_for_by_preflight(request);
+        let (path, method) = (request.uri.path(), preflight.as_ref().unwrap_or(&request.method));
+        match NormalPath::parse(path) {
+            Ok(path) => self.route(&path, method).ok(),
+            Err(error) => self.route_with_slashes(path, method, error).ok().map(|(_, route)| route),
+        }
+    }
+
+    /// A path that is refused with `error`, unless that is for an encoded slash which its route lets pass.
+    fn route_with_slashes<'a>(
+        &self,
+        path: &'a str,
+        method: &Method,
+        error: PathError,
+    ) -> Result<(NormalPath<'a>, &Route), Problem> {
+        let refused = || Problem::new(Code::BadRequest, error.to_string());
+        let path = NormalPath::parse_with_slashes(path).map_err(|_| refused())?;
+        let keeps = |route: &&Route| route.extras.as_ref().is_some_and(|extras| extras.encoded_slashes);
+        let route = self.route(&path, method).ok().filter(keeps).ok_or_else(refused)?;
+        Ok((path, route))
     }
 
     fn route(&self, path: &NormalPath<'_>, method: &Method) -> Result<&Route, Problem> {

@@ -1,5 +1,6 @@
 //! What the phases of one request hand to each other.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ use super::idempotency::PassingBody;
 use super::limits::LimitHeaders;
 use super::measuring::Measuring;
 use super::upload::Upload;
+use super::upstreams::Picked;
 use super::{Flow, RequestId};
 
 /// How far the charge of a request has come.
@@ -63,6 +65,10 @@ pub struct Context {
     pub(super) forwarded_path: Option<String>,
     /// Attempts at an upstream.
     pub(super) attempts: usize,
+    /// Servers that are not to be asked again where there are others.
+    pub(super) tried: Vec<SocketAddr>,
+    /// The server of the attempt, on pingora's way.
+    pub(super) server: Option<Picked>,
     pub(super) body_bytes: u64,
     /// The body on its way, by HTTP/2.
     pub(super) upload: Option<Arc<Upload>>,
@@ -100,6 +106,8 @@ impl Context {
             charge: Charge::None,
             forwarded_path: None,
             attempts: 0,
+            tried: Vec::new(),
+            server: None,
             body_bytes: 0,
             upload: None,
             measuring: None,

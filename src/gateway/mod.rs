@@ -68,7 +68,7 @@ pub use doors::{Door, Kind};
 pub use redirect::Redirects;
 pub use request_id::RequestId;
 pub use tls::Tls;
-pub use upstreams::{Upstream, Upstreams};
+pub use upstreams::{Addresses, MOST_ATTEMPTS, Unresolved, Upstreams, resolve};
 
 /// The store's numbers of what records name, by position in the catalogue.
 #[derive(Clone, Debug, Default)]

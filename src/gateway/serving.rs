@@ -63,7 +63,7 @@ impl Connections {
                     Box::pin(parts.redirect(session)).await;
                     None
                 }
-                Ok(true) if exchange::is_plain(session.req_header()) => {
+                Ok(true) if exchange::is_plain(session.req_header()) && !parts.goes_by_h2(&session) => {
                     parts.serve_plain(session, connection).await
                 }
                 // Who says more before the answer is not heard as a WebSocket.
@@ -150,6 +150,14 @@ impl Parts {
     async fn refuse_late(&self, stream: Stream) {
         let problem = Problem::new(Code::RequestTimeout, "the request's header did not come in time");
         self.refuse_unread(ServerSession::new_http1(stream), &problem, RequestId::new(clock::now())).await;
+    }
+
+    /// Whether a request's route leads to servers that may speak HTTP/2, which pingora's way does alone.
+    fn goes_by_h2(&self, session: &ServerSession) -> bool {
+        self.upstreams.speak_h2()
+            && self
+                .route_asked_for(session.req_header())
+                .is_some_and(|route| self.upstreams.get(route.upstream).speaks_h2())
     }
 
     /// Answers where the connection goes on, if it does.

@@ -57,8 +57,8 @@ pub enum ServerError {
     Empty(PathBuf),
     #[error("cannot listen on {address}: {error}; stop what uses the port, or listen on another one")]
     Listen { address: SocketAddr, error: std::io::Error },
-    #[error("upstream {name}: {server} cannot be resolved: {error}")]
-    Resolve { name: String, server: String, error: std::io::Error },
+    #[error(transparent)]
+    Resolve(#[from] crate::gateway::Unresolved),
     #[error(
         "the certificates that this machine trusts cannot be read: {0}; check SSL_CERT_FILE and SSL_CERT_DIR"
     )]

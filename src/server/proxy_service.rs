@@ -4,11 +4,10 @@
 //! taken, and end the process when a hand-over fails. So the ports are bound here, and the server itself waits for the
 //! requests.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::os::fd::IntoRawFd;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use pingora::listeners::ListenerConfig;
 use pingora::protocols::l4::stream::L4BufferSettings;
@@ -24,7 +23,7 @@ use tokio::sync::watch;
 use crate::api::{self, PublicPaths};
 use crate::config::{self, Config};
 use crate::gateway::{
-    self, Connections, Door, Flow, Kind, OwnPaths, Parts, Redirects, Settings, Tls, Upstream, Upstreams,
+    self, Connections, Door, Flow, Kind, MOST_ATTEMPTS, OwnPaths, Parts, Redirects, Settings, Tls, Upstreams,
 };
 use crate::live::Live;
 
@@ -40,8 +39,6 @@ const READ_BUFFER: usize = 0;
 const WRITE_BUFFER: usize = 4 * 1024;
 /// Connections that wait to be accepted, as many as pingora lets wait.
 const BACKLOG: u32 = 65_535;
-/// How often idle connections to upstreams are looked at.
-const LOOK_AT_IDLE: Duration = Duration::from_secs(5);
 
 /// Before anything else is done: whether the ports are free.
 pub(super) fn check_ports(config: &Config) -> Result<(), ServerError> {
@@ -83,14 +80,15 @@ pub(super) fn spawn(
     work: &Runtime,
 ) -> Result<Proxy, ServerError> {
     check_trusted_certificates()?;
-    let upstreams = Arc::new(Upstreams::new(resolve(&config.upstreams)?));
-    work.spawn(close_idle(upstreams.clone()));
+    let addresses = work.block_on(gateway::resolve(&config.upstreams))?;
+    let upstreams = Arc::new(Upstreams::new(&config.upstreams, addresses, None));
+    upstreams.look_after(work.handle());
     let threads = config.server.threads.or_else(|| thread::available_parallelism().ok());
     let threads = threads.map_or(1, usize::from);
     let conf = ServerConf {
         threads,
         upstream_keepalive_pool_size: UPSTREAM_POOL,
-        max_retries: upstreams.max_attempts(),
+        max_retries: MOST_ATTEMPTS,
         ..ServerConf::default()
     };
     let parts = parts(config, state, rooms, upstreams, flow);
@@ -140,13 +138,6 @@ fn bind(runtime: &Runtime, address: SocketAddr) -> std::io::Result<std::net::Tcp
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)?.into_std()
-}
-
-async fn close_idle(upstreams: Arc<Upstreams>) {
-    loop {
-        tokio::time::sleep(LOOK_AT_IDLE).await;
-        upstreams.close_idle();
-    }
 }
 
 fn parts(
@@ -200,32 +191,4 @@ fn redirects(server: &config::Server) -> Redirects {
         port.and_then(|(_, port)| port.parse().ok()).unwrap_or(443)
     });
     Redirects { port: port.unwrap_or(own), public, except: server.doors.redirect_except.clone() }
-}
-
-fn resolve(upstreams: &[config::Upstream]) -> Result<Vec<Upstream>, ServerError> {
-    upstreams
-        .iter()
-        .map(|upstream| {
-            let mut servers = Vec::new();
-            for server in &upstream.servers {
-                let found = (server.address.host.as_str(), server.address.port).to_socket_addrs().and_then(
-                    |mut found| found.next().ok_or_else(|| std::io::Error::other("the name has no address")),
-                );
-                servers.push(found.map_err(|error| ServerError::Resolve {
-                    name: upstream.name.clone(),
-                    server: server.address.to_string(),
-                    error,
-                })?);
-            }
-            Ok(Upstream {
-                name: upstream.name.clone(),
-                servers,
-                connect_timeout: upstream.timeouts.connect,
-                read_timeout: upstream.timeouts.read,
-                write_timeout: upstream.timeouts.write,
-                idle_timeout: upstream.timeouts.idle,
-                retries: upstream.retries,
-            })
-        })
-        .collect()
 }

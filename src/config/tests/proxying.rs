@@ -178,7 +178,6 @@ cors = { origins = ["*", "https://*.com"], credentials = true }
     t.toml:5:8: error: routes[0].host: this is not a host
     t.toml:9:16: error: routes[1].strip_prefix: `rewrite` says the whole path already
     t.toml:10:11: error: routes[1].rewrite: `path` has no parameter {symbl}
-    t.toml:10:11: error: routes[1].rewrite: `path` has no parameter {rest}
     t.toml:14:8: error: routes[2].auth: it is not said what who shows no token may do
     t.toml:18:8: error: routes[3].auth: it is not said what who shows no token may do
     t.toml:18:8: error: routes[3].auth: a public route asks nobody who they are, so this cannot hold
@@ -240,6 +239,11 @@ balance = "random"
 servers = ["127.0.0.1:9000"]
 tls = {{ ca = "{PEM}", certificate = "{PEM}" }}
 health_check = {{ path = "health", interval = "1ms" }}
+[upstreams.tls]
+servers = ["https://a_b.internal"]
+[upstreams.named]
+servers = ["https://a_b.internal"]
+tls = {{ sni = "a b", certificate = "{PEM}", private_key = "{PEM}" }}
 "#
     );
     insta::assert_snapshot!(headlines(&["upstreams"], &text), @r"
@@ -251,9 +255,14 @@ health_check = {{ path = "health", interval = "1ms" }}
     t.toml:5:11: error: upstreams.api.balance: this word has no meaning here
     t.toml:8:7: error: upstreams.plain.tls: no server of this upstream speaks TLS
     t.toml:8:7: error: upstreams.plain.tls.private_key: missing
+    t.toml:8:14: error: upstreams.plain.tls.ca: a PEM block in it is broken
     t.toml:9:25: error: upstreams.plain.health_check.path: the path must start with a slash
     t.toml:9:46: error: upstreams.plain.health_check.interval: too short, it must be at least 100ms
-    t.toml:20:1: error: routes[0].upstream: missing, as there are several upstreams
+    t.toml:11:12: error: upstreams.tls.servers[0]: no certificate can be verified for this host
+    t.toml:14:15: error: upstreams.named.tls.sni: no certificate can be verified for this name
+    t.toml:14:36: error: upstreams.named.tls.certificate: a PEM block in it is broken
+    t.toml:14:71: error: upstreams.named.tls.private_key: a PEM block in it is broken
+    t.toml:25:1: error: routes[0].upstream: missing, as there are several upstreams
     ");
 }
 

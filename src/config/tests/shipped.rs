@@ -14,9 +14,12 @@ use crate::domain::units::MeterId;
 
 const REFERENCE: &str = include_str!("../../../config/tollgate.toml");
 
-/// The reference with its last section, which stands in comments.
+/// The reference with its last section, and the tables of an upstream, which stand in comments.
 fn reference() -> String {
-    let (before, fleet) = REFERENCE.split_once("\n# [fleet]\n").expect("it ends with [fleet]");
+    let reference = ["health_check = ", "eject = "]
+        .iter()
+        .fold(REFERENCE.to_owned(), |text, key| text.replace(&format!("\n# {key}"), &format!("\n{key}")));
+    let (before, fleet) = reference.split_once("\n# [fleet]\n").expect("it ends with [fleet]");
     let fleet: Vec<_> =
         fleet.lines().map(|line| line.strip_prefix("# ").expect("all is in comments")).collect();
     format!("{before}\n[fleet]\n{}\n", fleet.join("\n"))
