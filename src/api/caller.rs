@@ -5,10 +5,11 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
+use crate::auth::{Scopes, Source};
 use crate::clock;
 use crate::customers::Entry;
 use crate::domain::usage::Now;
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 
 use super::{Failed, Public};
 
@@ -25,6 +26,10 @@ impl FromRequestParts<Public> for Caller {
         let now = clock::now();
         let identified = public.authenticator.identify(&parts.headers, now.seconds()).await;
         let identity = identified.map_err(Problem::from)?;
+        if identity.source == Source::Key && identity.scopes != Scopes::All {
+            let detail = "a key that is bound to scopes is for the API alone: send one without, or a token";
+            return Err(Problem::new(Code::ScopeMissing, detail).into());
+        }
         let claimed = identity.stripe_customer.as_deref();
         let entry = public.customers.load(&identity.customer, claimed, now).await?;
         public.billing.limits.spend(entry.number, parts)?;

@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 use super::cache::TokenCache;
 use super::claim::Claims;
 use super::claims::{Accepted, ClaimRules, whole_seconds};
+use super::credential::{self, AcceptedKeys, Credential};
 use super::encoded::{self, Encoded};
 use super::fetch::Fetcher;
 use super::header::{Header, Headers};
@@ -19,7 +20,7 @@ use super::{bearer, pem};
 use crate::metrics::METRICS;
 use crate::metrics::hot::HotCounter;
 
-/// Checks tokens and remembers those that hold.
+/// Checks tokens and keys, and remembers the tokens that hold.
 pub struct Authenticator {
     headers: Headers,
     keys: Keys,
@@ -27,6 +28,8 @@ pub struct Authenticator {
     cache: TokenCache,
     cache_ttl_seconds: i64,
     accepted: HotCounter,
+    /// None: no API key is accepted.
+    api_keys: Option<AcceptedKeys>,
 }
 
 enum Keys {
@@ -41,7 +44,11 @@ impl Authenticator {
     /// # Errors
     /// When the key material does not fit the allowed algorithms, or the JWKS URL cannot be fetched at all.
     /// An issuer that does not answer is no error: [`verify`](Self::verify) says `Unavailable` meanwhile.
-    pub fn new(settings: &Settings, runtime: &Handle) -> Result<Arc<Self>, SetupError> {
+    pub fn new(
+        settings: &Settings,
+        api_keys: Option<AcceptedKeys>,
+        runtime: &Handle,
+    ) -> Result<Arc<Self>, SetupError> {
         let allowed = settings.algorithms.clone();
         let keys = match &settings.keys {
             KeySource::Secret(secret) => Keys::One(Arc::new(pem::from_secret(secret, &allowed)?)),
@@ -58,20 +65,34 @@ impl Authenticator {
             cache: TokenCache::new(settings.cache_capacity),
             cache_ttl_seconds: whole_seconds(settings.cache_ttl),
             accepted: METRICS.auth.with_label_values(&["ok"]),
+            api_keys,
         }))
     }
 
-    /// Who sends a request, by its one bearer token: remembered, or checked in full.
+    /// Who sends a request, by its one token, remembered or checked in full, or by its one key.
     ///
     /// # Errors
-    /// When there is not one bearer token, and as [`verify`](Self::verify).
+    /// When there is not one credential, when a key is not in force, and as [`verify`](Self::verify).
     pub async fn identify(&self, headers: &HeaderMap, now_seconds: i64) -> Result<Arc<Identity>, AuthError> {
-        let found = bearer::find(headers).inspect_err(|error| error.count())?;
+        let found = match credential::find(headers, self.api_keys.as_ref()).inspect_err(|error| error.count())? {
+            Credential::Token(found) => found,
+            Credential::Key(text) => return self.of_key(text, now_seconds),
+        };
         if let Some(identity) = self.remembered(found, now_seconds) {
             return Ok(identity);
         }
         let token = bearer::read(found).inspect_err(|error| error.count())?;
         self.verify(token, now_seconds).await
+    }
+
+    fn of_key(&self, text: &[u8], now_seconds: i64) -> Result<Arc<Identity>, AuthError> {
+        let table = self.api_keys.as_ref().map(|keys| &keys.table);
+        let result = table.ok_or(AuthError::KeyUnknown).and_then(|table| table.identify(text, now_seconds));
+        match &result {
+            Ok(_) => self.accepted.inc(),
+            Err(error) => error.count(),
+        }
+        result
     }
 
     /// The identity behind a token that was verified before and still holds. Never waits or allocates.

@@ -19,6 +19,14 @@ pub enum AuthError {
     Invalid(Reason),
     #[error("the token has expired")]
     Expired,
+    /// A token and a key, or several keys; which one counts would be a guess.
+    #[error("more than one credential")]
+    Several,
+    /// Never made, or revoked.
+    #[error("this API key is not known")]
+    KeyUnknown,
+    #[error("this API key has expired")]
+    KeyExpired,
     /// The issuer's keys have not been fetched yet, or it publishes none that can be used.
     #[error("no key of the issuer is known yet")]
     Unavailable,
@@ -48,8 +56,8 @@ impl AuthError {
         let failures = &*FAILURES;
         let counter = match self {
             Self::Missing => &failures.missing,
-            Self::Duplicate | Self::Invalid(_) => &failures.invalid,
-            Self::Expired => &failures.expired,
+            Self::Duplicate | Self::Several | Self::Invalid(_) | Self::KeyUnknown => &failures.invalid,
+            Self::Expired | Self::KeyExpired => &failures.expired,
             Self::Unavailable => &failures.unavailable,
         };
         counter.inc();
@@ -60,14 +68,16 @@ impl From<AuthError> for Problem {
     fn from(error: AuthError) -> Self {
         let code = match error {
             AuthError::Missing => Code::TokenMissing,
-            AuthError::Duplicate => Code::BadRequest,
-            AuthError::Invalid(_) => Code::TokenInvalid,
-            AuthError::Expired => Code::TokenExpired,
+            AuthError::Duplicate | AuthError::Several => Code::BadRequest,
+            AuthError::Invalid(_) | AuthError::KeyUnknown => Code::TokenInvalid,
+            AuthError::Expired | AuthError::KeyExpired => Code::TokenExpired,
             AuthError::Unavailable => Code::AuthUnavailable,
         };
         let advice = match error {
             AuthError::Missing => "send a JWT as \"Authorization: Bearer TOKEN\"",
             AuthError::Duplicate => "send one Authorization header",
+            AuthError::Several => "send one token, or one API key",
+            AuthError::KeyUnknown | AuthError::KeyExpired => "get a new key from whoever runs this API",
             AuthError::Invalid(_) | AuthError::Expired => "get a new token from your issuer",
             AuthError::Unavailable => "try again shortly",
         };
@@ -112,6 +122,8 @@ pub enum Reason {
     Member,
     #[error("its Stripe customer is malformed")]
     StripeCustomer,
+    #[error("its scopes are neither a text nor a list of texts")]
+    Scopes,
 }
 
 /// Why an [`Authenticator`](super::Authenticator) cannot be built.

@@ -22,6 +22,8 @@ pub struct Settings {
     pub member_claim: Option<ClaimPath>,
     /// Carries the customer's Stripe id. Must be a claim that users cannot edit.
     pub stripe_customer_claim: Option<ClaimPath>,
+    /// What a token may do; none: tokens may do everything.
+    pub scope_claim: Option<ClaimPath>,
     /// How long a verified token is remembered at most.
     pub cache_ttl: Duration,
     /// How many verified tokens are remembered at most; 0 remembers none.

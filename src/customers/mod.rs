@@ -17,6 +17,7 @@ mod adjust;
 mod credits;
 mod entry;
 pub mod fleet;
+mod keys;
 mod load;
 mod position;
 mod reached;
@@ -29,6 +30,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::mpsc;
 
+use crate::auth::keys::KeyTable;
 use crate::domain::account::Terms;
 use crate::domain::catalogue::Catalogue;
 use crate::domain::idempotency::Limits;
@@ -75,6 +77,8 @@ pub struct Customers {
     reached: Option<mpsc::UnboundedSender<Reached>>,
     /// `None`: this node is the only one.
     fleet: Option<Arc<Leases>>,
+    /// Which API keys are accepted; `None`: none is.
+    keys: Option<Arc<KeyTable>>,
 }
 
 impl Customers {
@@ -102,6 +106,7 @@ impl Customers {
             unknown,
             reached: None,
             fleet: None,
+            keys: None,
         }
     }
 

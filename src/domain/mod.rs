@@ -21,6 +21,7 @@ pub mod rate;
 pub mod refusal;
 pub mod revenue;
 pub mod route;
+pub mod span;
 pub mod subscription;
 pub mod tier;
 pub mod units;

@@ -93,6 +93,7 @@ impl Parts {
         }
         let identity = self.authenticator.identify(&request.headers, context.now.seconds()).await?;
         context.identity = Some(identity.clone());
+        self.check_scopes(route, &identity)?;
         if route.is_charged() && !self.ledger.is_available() {
             return Err(ledger_unavailable());
         }
@@ -109,6 +110,19 @@ impl Parts {
             Found::Nothing => {
                 let detail = "no route has this path; GET the pricing endpoint to see the routes";
                 Err(Problem::new(Code::RouteNotFound, detail))
+            }
+        }
+    }
+
+    /// Who is bound to scopes must hold those that the route asks for.
+    fn check_scopes(&self, route: &Route, identity: &Identity) -> Result<(), Problem> {
+        let Some(extras) = &route.extras else { return Ok(()) };
+        let mut asked = extras.scopes.indices().filter_map(|index| self.catalogue.scopes.get(index));
+        match asked.find(|scope| !identity.scopes.hold(scope)) {
+            None => Ok(()),
+            Some(missing) => {
+                let detail = format!("this needs the scope {missing:?}, which your key or token lacks");
+                Err(Problem::new(Code::ScopeMissing, detail))
             }
         }
     }

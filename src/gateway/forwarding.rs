@@ -61,7 +61,11 @@ impl TierHeaders {
 impl Parts {
     /// Runs once per attempt, on a fresh copy of the client's headers: it counts nothing.
     pub(super) fn forward(&self, headers: &mut impl Headers, context: &Context) -> pingora::Result<()> {
-        remove_what_only_we_say(headers, self.settings.forward_token);
+        remove_what_only_we_say(headers);
+        if !self.settings.forward_token {
+            headers.delete(&header::AUTHORIZATION);
+            self.settings.key_header.iter().for_each(|name| headers.delete(name));
+        }
         headers.put(REQUEST_ID, context.shown_request_id())?;
         if let Some(identity) = &context.identity {
             headers.put(CUSTOMER, identity.customer_header.clone())?;
@@ -103,15 +107,12 @@ impl Parts {
     }
 }
 
-/// Identity headers in any spelling, headers that change the price, and the token.
-fn remove_what_only_we_say(headers: &mut impl Headers, forward_token: bool) {
+/// Identity headers in any spelling, and headers that change the price.
+fn remove_what_only_we_say(headers: &mut impl Headers) {
     let spoofed = headers.all().keys().filter(|name| is_ours(name.as_str()));
     let spoofed: SmallVec<[HeaderName; 2]> = spoofed.cloned().collect();
     for name in &spoofed {
         headers.delete(name);
-    }
-    if !forward_token {
-        headers.delete(&header::AUTHORIZATION);
     }
 }
 

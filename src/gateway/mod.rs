@@ -40,7 +40,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use axum::Router;
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 
 use crate::auth::Authenticator;
 use crate::config::Cidr;
@@ -82,6 +82,8 @@ pub struct Settings {
     pub own_paths: OwnPaths,
     pub max_body: u64,
     pub forward_token: bool,
+    /// Where an API key stands, beside `Authorization`; none where keys are off.
+    pub key_header: Option<HeaderName>,
     /// Where `upgrade_url` points; none without a public URL.
     pub upgrade_url: Option<String>,
     /// Networks whose `x-request-id` and `x-forwarded-for` are believed.

@@ -7,6 +7,7 @@
 mod admin;
 mod build;
 mod fleet;
+mod keys;
 mod lock;
 mod notices;
 mod proxy_service;
@@ -14,6 +15,7 @@ mod reconcile;
 mod sandbox;
 mod sync;
 
+pub use keys::{existing_store, key_desk_here};
 pub use reconcile::{Hold, hold, reconciler};
 pub use sync::syncer;
 

@@ -143,6 +143,7 @@ fn parts(
         },
         max_body: config.server.max_body_bytes,
         forward_token: config.auth.forward_token,
+        key_header: super::keys::header(config),
         upgrade_url: config.server.public_url.as_ref().map(|url| format!("{url}{}", paths.pricing)),
         trusted_proxies: config.server.trusted_proxies.clone(),
     };

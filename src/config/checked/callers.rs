@@ -37,12 +37,34 @@ pub struct Anonymous {
     pub ipv6: u8,
 }
 
+/// No key can stand in one of these: they are read, or removed, for what they are.
+const OTHERS_HEADERS: [&str; 20] = [
+    "accept",
+    "authorization",
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "expect",
+    "forwarded",
+    "host",
+    "idempotency-key",
+    "origin",
+    "te",
+    "traceparent",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-request-id",
+];
+
 pub(super) fn check(written: &written::Root, auth: &written::Auth, found: &mut Findings) -> Callers {
     let keys = auth.keys.get().filter(|keys| keys.enabled.value);
-    if let Some(prefix) = auth.keys.get().map(|keys| &keys.prefix)
-        && !prefix.value.0.bytes().all(|byte| byte.is_ascii_alphanumeric())
-    {
-        found.error(&prefix.place, "this cannot begin a key", "use letters and digits only");
+    if let Some(keys) = auth.keys.get() {
+        check_keys(keys, found);
     }
     Callers {
         failures: auth.failures.value.rate(),
@@ -56,6 +78,19 @@ pub(super) fn check(written: &written::Root, auth: &written::Auth, found: &mut F
             .get()
             .and_then(|certificate| check_certificate(written, certificate, found)),
         scope_claim: auth.jwt.get().and_then(|jwt| jwt.scope_claim.get()).map(|claim| claim.0.clone()),
+    }
+}
+
+fn check_keys(keys: &written::ApiKeys, found: &mut Findings) {
+    let (prefix, header) = (&keys.prefix, &keys.header);
+    if !prefix.value.0.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        found.error(&prefix.place, "this cannot begin a key", "use letters and digits only");
+    }
+    let name = &*header.value.0;
+    let is_others = OTHERS_HEADERS.contains(&name) || name.starts_with("x-tollgate-") || name.starts_with("sec-");
+    if is_others {
+        let help = "name a header of its own, such as \"x-api-key\"";
+        found.error(&header.place, "this header says something else", help);
     }
 }
 

@@ -53,6 +53,11 @@ impl Customer {
         Self { name: name.to_owned(), token, base: base.to_owned(), http, seen }
     }
 
+    /// The same customer, who shows something else.
+    pub fn showing(self, token: &str) -> Self {
+        Self { token: token.to_owned(), ..self }
+    }
+
     /// GETs a path; there must be an answer.
     pub async fn get(&self, path: &str) -> Reply {
         self.ask(Method::GET, path, |request| request).await
