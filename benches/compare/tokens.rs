@@ -107,6 +107,7 @@ fn verify(algorithm: &str, key: Vec<u8>, tokens: &Path) {
         member_claim: None,
         stripe_customer_claim: Some("stripe_customer_id".parse().expect("a claim")),
         scope_claim: None,
+        failures: None,
         cache_ttl: Settings::DEFAULT_CACHE_TTL,
         cache_capacity: 0,
         jwks_cooldown: Settings::DEFAULT_JWKS_COOLDOWN,

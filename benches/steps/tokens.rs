@@ -135,6 +135,7 @@ fn authenticator(algorithm: &str, keys: KeySource, runtime: &Runtime) -> std::sy
         member_claim: None,
         stripe_customer_claim: Some("stripe_customer_id".parse().expect("a claim")),
         scope_claim: None,
+        failures: None,
         cache_ttl: std::time::Duration::from_secs(1),
         cache_capacity: REMEMBERED,
         jwks_cooldown: Settings::DEFAULT_JWKS_COOLDOWN,

@@ -1,5 +1,6 @@
 //! Who calls: the customer of the verified token.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
@@ -24,7 +25,8 @@ impl FromRequestParts<Public> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, public: &Public) -> Result<Self, Failed> {
         let now = clock::now();
-        let identified = public.authenticator.identify(&parts.headers, now.seconds()).await;
+        let client = parts.extensions.get::<IpAddr>().copied();
+        let identified = public.authenticator.identify(&parts.headers, now.seconds(), || client).await;
         let identity = identified.map_err(Problem::from)?;
         if identity.source == Source::Key && identity.scopes != Scopes::All {
             let detail = "a key that is bound to scopes is for the API alone: send one without, or a token";

@@ -1,5 +1,6 @@
 //! The check of a token, from its text to an identity.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -10,6 +11,7 @@ use super::claim::Claims;
 use super::claims::{Accepted, ClaimRules, whole_seconds};
 use super::credential::{self, AcceptedKeys, Credential};
 use super::encoded::{self, Encoded};
+use super::failures::Failures;
 use super::fetch::Fetcher;
 use super::header::{Header, Headers};
 use super::jwks::Jwks;
@@ -30,6 +32,7 @@ pub struct Authenticator {
     accepted: HotCounter,
     /// None: no API key is accepted.
     api_keys: Option<AcceptedKeys>,
+    failures: Option<Failures>,
 }
 
 enum Keys {
@@ -66,33 +69,71 @@ impl Authenticator {
             cache_ttl_seconds: whole_seconds(settings.cache_ttl),
             accepted: METRICS.auth.with_label_values(&["ok"]),
             api_keys,
+            failures: settings.failures.map(Failures::new),
         }))
     }
 
-    /// Who sends a request, by its one token, remembered or checked in full, or by its one key.
+    /// Who sends a request, by its one token, remembered or checked in full, or by its one key. `client` is the address
+    /// that it comes from, and is asked for only where that matters.
     ///
     /// # Errors
-    /// When there is not one credential, when a key is not in force, and as [`verify`](Self::verify).
-    pub async fn identify(&self, headers: &HeaderMap, now_seconds: i64) -> Result<Arc<Identity>, AuthError> {
-        let found = match credential::find(headers, self.api_keys.as_ref()).inspect_err(|error| error.count())? {
-            Credential::Token(found) => found,
-            Credential::Key(text) => return self.of_key(text, now_seconds),
+    /// When there is not one credential, when a key is not in force, as [`verify`](Self::verify), and when the client
+    /// has failed too often.
+    pub async fn identify(
+        &self,
+        headers: &HeaderMap,
+        now_seconds: i64,
+        client: impl FnOnce() -> Option<IpAddr>,
+    ) -> Result<Arc<Identity>, AuthError> {
+        let shown = credential::find(headers, self.api_keys.as_ref()).inspect_err(|error| error.count())?;
+        let token = match shown {
+            Credential::Token(token) => token,
+            Credential::Key(text) => return self.of_key(text, now_seconds, client),
         };
-        if let Some(identity) = self.remembered(found, now_seconds) {
+        if let Some(identity) = self.remembered(token, now_seconds) {
             return Ok(identity);
         }
-        let token = bearer::read(found).inspect_err(|error| error.count())?;
-        self.verify(token, now_seconds).await
+        let client = client();
+        self.may_fail(client, now_seconds).inspect_err(|error| error.count())?;
+        let result = match bearer::read(token).inspect_err(|error| error.count()) {
+            Ok(token) => self.verify(token, now_seconds).await,
+            Err(error) => Err(error),
+        };
+        result.inspect_err(|error| self.note_failure(*error, client, now_seconds))
     }
 
-    fn of_key(&self, text: &[u8], now_seconds: i64) -> Result<Arc<Identity>, AuthError> {
+    /// A key that is in force is known at once, whoever else has failed at the same address.
+    fn of_key(
+        &self,
+        text: &[u8],
+        now_seconds: i64,
+        client: impl FnOnce() -> Option<IpAddr>,
+    ) -> Result<Arc<Identity>, AuthError> {
         let table = self.api_keys.as_ref().map(|keys| &keys.table);
         let result = table.ok_or(AuthError::KeyUnknown).and_then(|table| table.identify(text, now_seconds));
-        match &result {
-            Ok(_) => self.accepted.inc(),
-            Err(error) => error.count(),
+        let error = match result {
+            Ok(identity) => {
+                self.accepted.inc();
+                return Ok(identity);
+            }
+            Err(error) => error,
+        };
+        let client = client();
+        let error = self.may_fail(client, now_seconds).err().unwrap_or(error);
+        self.note_failure(error, client, now_seconds);
+        error.count();
+        Err(error)
+    }
+
+    fn may_fail(&self, client: Option<IpAddr>, now_seconds: i64) -> Result<(), AuthError> {
+        let limited = self.failures.as_ref().zip(client);
+        limited.map_or(Ok(()), |(failures, client)| failures.check(client, now_seconds))
+    }
+
+    fn note_failure(&self, error: AuthError, client: Option<IpAddr>, now_seconds: i64) {
+        if let (Some(failures), Some(client), true) = (&self.failures, client, error.is_failure()) {
+            failures.note(client, now_seconds);
         }
-        result
     }
 
     /// The identity behind a token that was verified before and still holds. Never waits or allocates.

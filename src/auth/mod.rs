@@ -6,6 +6,7 @@
 //!   token can turn a public key into a secret or switch signatures off.
 //! - Keys and URLs named by a token are ignored, critical extensions refused.
 //! - A token is remembered at most for `cache_ttl`, never past `exp`, and not after its key left the JWKS.
+//! - Who fails too often is refused unread, by the address they come from.
 //! - No input panics, and no token, key or claim appears in a log or an error.
 //!
 //! A request's way: `credential.rs` finds the one token or key; of keys [`keys`] tells. For tokens
@@ -25,6 +26,7 @@ mod credential;
 mod der;
 mod encoded;
 mod error;
+mod failures;
 mod fetch;
 mod header;
 mod jwks;

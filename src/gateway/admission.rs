@@ -91,7 +91,8 @@ impl Parts {
         if route.public || preflight.is_some() {
             return Ok(Destination::Upstream);
         }
-        let identity = self.authenticator.identify(&request.headers, context.now.seconds()).await?;
+        let client = || self.client(&request.headers, &context.connection);
+        let identity = self.authenticator.identify(&request.headers, context.now.seconds(), client).await?;
         context.identity = Some(identity.clone());
         self.check_scopes(route, &identity)?;
         if route.is_charged() && !self.ledger.is_available() {

@@ -1,7 +1,5 @@
 //! What the upstream gets: the client's request without what only we may say, and who is calling.
 
-use std::net::IpAddr;
-
 use http::header::{self, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
@@ -99,11 +97,6 @@ impl Parts {
             connection.client_text.clone()
         };
         headers.put(FORWARDED_FOR, chain)
-    }
-
-    /// Whether what this address says of requests before it is believed.
-    pub(super) fn trusts(&self, client: IpAddr) -> bool {
-        self.settings.trusted_proxies.iter().any(|network| network.contains(client))
     }
 }
 

@@ -9,7 +9,7 @@
 //! - The upstream hears of a customer only what a verified token says.
 //!
 //! A request's way, file by file: `connections` and `serving` (a connection's requests), `phases` (what all of them go
-//! through), `admission` (before the upstream), `idempotency` and `fleet_keys` (which requests repeat one that was
+//! through), `admission` (before the upstream), `client` (where a request comes from), `idempotency` and `fleet_keys` (which requests repeat one that was
 //! charged, here or on another node), then `exchange` to the upstream for plain requests and for what opens a WebSocket
 //! (`websocket`), and `proxy`, pingora's own way, for all others; `forwarding` (what the upstream gets), `measuring`
 //! (what passes, where that tells the price), `charging` (at the response), `limits` (what the client is told of its
@@ -18,6 +18,7 @@
 mod admission;
 mod answer;
 mod charging;
+mod client;
 mod connections;
 mod context;
 mod counters;

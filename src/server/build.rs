@@ -291,6 +291,7 @@ pub(super) fn auth_settings(config: &Config) -> Result<auth::Settings, ServerErr
         member_claim: jwt.member_claim.as_deref().map(claim).transpose()?,
         stripe_customer_claim: jwt.stripe_customer_claim.as_deref().map(claim).transpose()?,
         scope_claim: config.callers.scope_claim.as_deref().map(claim).transpose()?,
+        failures: Some(config.callers.failures),
         cache_ttl: jwt.cache_ttl,
         cache_capacity: jwt.cache_capacity,
         jwks_cooldown: jwt.jwks_cooldown,

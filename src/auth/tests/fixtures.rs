@@ -56,6 +56,7 @@ pub fn settings(keys: KeySource, algorithms: &[Algorithm]) -> Settings {
         member_claim: None,
         stripe_customer_claim: None,
         scope_claim: None,
+        failures: None,
         cache_ttl: Settings::DEFAULT_CACHE_TTL,
         cache_capacity: 1_024,
         jwks_cooldown: Settings::DEFAULT_JWKS_COOLDOWN,

@@ -8,7 +8,6 @@ pub(crate) const KEYS: &[&str] = &[
     "access_log",
     "auth.anonymous",
     "auth.client_certificate",
-    "auth.failures",
     "cors",
     "headers",
     "routes.*.auth",

@@ -1,6 +1,7 @@
 //! Who calls, beside tokens.
 
 mod command;
+mod failures;
 mod keys;
 mod scopes;
 mod secrets;
