@@ -102,6 +102,11 @@ impl Authenticator {
         result.inspect_err(|error| self.note_failure(*error, client, now_seconds))
     }
 
+    /// Whether a request shows no credential at all, good or bad.
+    pub fn is_shown_nothing(&self, headers: &HeaderMap) -> bool {
+        credential::find(headers, self.api_keys.as_ref()) == Err(AuthError::Missing)
+    }
+
     /// A key that is in force is known at once, whoever else has failed at the same address.
     fn of_key(
         &self,

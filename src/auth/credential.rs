@@ -50,8 +50,10 @@ mod tests {
     use super::*;
 
     fn shown<'a>(headers: &'a HeaderMap) -> Result<Credential<'a>, AuthError> {
-        let keys =
-            AcceptedKeys { header: HeaderName::from_static("x-api-key"), table: Arc::new(KeyTable::default()) };
+        let keys = AcceptedKeys {
+            header: HeaderName::from_static("x-api-key"),
+            table: Arc::new(KeyTable::default()),
+        };
         find(headers, Some(&keys))
     }
 

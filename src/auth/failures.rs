@@ -63,7 +63,8 @@ impl Failures {
     }
 
     fn shard(&self, network: IpAddr) -> MutexGuard<'_, Shard> {
-        let sum = |bytes: &[u8]| bytes.iter().fold(0, |sum: usize, byte| sum * 31 % 65_521 + usize::from(*byte));
+        let sum =
+            |bytes: &[u8]| bytes.iter().fold(0, |sum: usize, byte| sum * 31 % 65_521 + usize::from(*byte));
         let place = match network {
             IpAddr::V4(address) => sum(&address.octets()),
             IpAddr::V6(address) => sum(&address.octets()),
@@ -139,7 +140,8 @@ mod tests {
     #[test]
     fn what_is_kept_follows_those_who_fail_now_and_never_passes_its_bound() {
         let failures = failures(1);
-        let kept = || -> usize { failures.shards.iter().map(|shard| shard.lock().unwrap().buckets.len()).sum() };
+        let kept =
+            || -> usize { failures.shards.iter().map(|shard| shard.lock().unwrap().buckets.len()).sum() };
         for number in 0..100_000_u32 {
             failures.note(IpAddr::V4(number.into()), NOW);
         }

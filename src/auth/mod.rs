@@ -58,7 +58,7 @@ pub use sign::{NotSymmetric, sign_hs};
 /// Longer tokens are refused unread.
 pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
-/// Who a verified token, or a key, speaks for.
+/// Who a verified token, or a key, speaks for; or somebody anonymous.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// Who pays.
@@ -76,9 +76,26 @@ pub struct Identity {
     pub member_number: OnceLock<(u32, u32)>,
 }
 
+impl Identity {
+    /// Somebody who shows nothing, and may do nothing that asks for a scope. None: no header can hold the name.
+    pub fn anonymous(customer: &str) -> Option<Arc<Self>> {
+        Some(Arc::new(Self {
+            customer: customer.into(),
+            customer_header: HeaderValue::from_str(customer).ok()?,
+            member: None,
+            stripe_customer: None,
+            scopes: Scopes::Only(Box::default()),
+            source: Source::Nothing,
+            member_number: OnceLock::new(),
+        }))
+    }
+}
+
 /// What said who calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     Token,
     Key,
+    /// They are anonymous.
+    Nothing,
 }

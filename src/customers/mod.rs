@@ -14,6 +14,7 @@
 //! - Loading and refreshing one customer never overlap, so that no load brings back what a refresh replaced.
 
 mod adjust;
+mod anonymous;
 mod credits;
 mod entry;
 pub mod fleet;
@@ -79,6 +80,10 @@ pub struct Customers {
     fleet: Option<Arc<Leases>>,
     /// Which API keys are accepted; `None`: none is.
     keys: Option<Arc<KeyTable>>,
+    /// Of all who are anonymous; `None`: nobody is.
+    anonymous: Option<Arc<Terms>>,
+    /// [`anonymous::MOST`], but in tests.
+    most_anonymous: usize,
 }
 
 impl Customers {
@@ -107,6 +112,8 @@ impl Customers {
             reached: None,
             fleet: None,
             keys: None,
+            anonymous: None,
+            most_anonymous: anonymous::MOST,
         }
     }
 

@@ -2,6 +2,7 @@
 //! argument, and a decision is a value that somebody else acts on.
 
 pub mod account;
+pub mod anonymous;
 pub mod buying;
 pub mod catalogue;
 pub mod cors;

@@ -1,5 +1,6 @@
 //! Before the upstream: route, identity, customer, reservation. Every way out is a [`Problem`], and costs nothing.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use http::{HeaderMap, Method};
@@ -11,7 +12,7 @@ use crate::customers::{Denied, Entry, Reservation};
 use crate::domain::idempotency::Digest;
 use crate::domain::path::NormalPath;
 use crate::domain::refusal::Refusal;
-use crate::domain::route::{Found, Route};
+use crate::domain::route::{Authentication, Found, Route};
 use crate::problem::{Code, Problem};
 use crate::store::StoreError;
 
@@ -24,6 +25,9 @@ const MAX_URI_BYTES: usize = 8 * 1024;
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 /// A customer whose tokens disagree about their Stripe customer is loaded again at most so often.
 const LOAD_ATTEMPTS: usize = 3;
+
+/// By then some have left memory.
+const CROWDED_SECONDS: u64 = 60;
 
 /// Where a request goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,8 +95,13 @@ impl Parts {
         if route.public || preflight.is_some() {
             return Ok(Destination::Upstream);
         }
-        let client = || self.client(&request.headers, &context.connection);
-        let identity = self.authenticator.identify(&request.headers, context.now.seconds(), client).await?;
+        let identity = match self.anonymous(route, request, context)? {
+            Some(anonymous) => anonymous,
+            None => {
+                let client = || self.client(&request.headers, &context.connection);
+                self.authenticator.identify(&request.headers, context.now.seconds(), client).await?
+            }
+        };
         context.identity = Some(identity.clone());
         self.check_scopes(route, &identity)?;
         if route.is_charged() && !self.ledger.is_available() {
@@ -113,6 +122,29 @@ impl Parts {
                 Err(Problem::new(Code::RouteNotFound, detail))
             }
         }
+    }
+
+    /// Who shows nothing where nothing need be shown. What is shown must be good everywhere.
+    fn anonymous(
+        &self,
+        route: &Route,
+        request: &RequestHeader,
+        context: &Context,
+    ) -> Result<Option<Arc<Identity>>, Problem> {
+        let is_optional =
+            route.extras.as_ref().is_some_and(|extras| extras.authentication == Authentication::Optional);
+        let (Some(networks), true) = (self.settings.anonymous, is_optional) else { return Ok(None) };
+        if !self.authenticator.is_shown_nothing(&request.headers) {
+            return Ok(None);
+        }
+        let Some(client) = self.client(&request.headers, &context.connection) else { return Ok(None) };
+        let customer = networks.customer(client);
+        if !self.customers.has_room_for(&customer) {
+            let detail = "there are too many callers without a token now; show one, or come back later";
+            let problem = Problem::new(Code::RateLimited, detail);
+            return Err(Problem { retry_after: Some(CROWDED_SECONDS), ..problem });
+        }
+        Ok(Identity::anonymous(&customer))
     }
 
     /// Who is bound to scopes must hold those that the route asks for.

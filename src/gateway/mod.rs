@@ -46,6 +46,7 @@ use http::{HeaderName, HeaderValue};
 use crate::auth::Authenticator;
 use crate::config::Cidr;
 use crate::customers::Customers;
+use crate::domain::anonymous::Networks;
 use crate::domain::catalogue::Catalogue;
 use crate::fleet::Fleet;
 use crate::ledger::Ledger;
@@ -85,6 +86,8 @@ pub struct Settings {
     pub forward_token: bool,
     /// Where an API key stands, beside `Authorization`; none where keys are off.
     pub key_header: Option<HeaderName>,
+    /// Which networks make one anonymous customer; none: nobody is anonymous.
+    pub anonymous: Option<Networks>,
     /// Where `upgrade_url` points; none without a public URL.
     pub upgrade_url: Option<String>,
     /// Networks whose `x-request-id` and `x-forwarded-for` are believed.

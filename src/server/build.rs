@@ -155,14 +155,14 @@ impl Rooms {
     ) -> Result<Self, ServerError> {
         preset_metrics(&config.catalogue);
         let catalogue = config.catalogue.clone();
-        let keys = super::keys::accepted(config);
+        let keys = super::callers::accepted(config);
         let table = keys.as_ref().map(|keys| keys.table.clone());
         let authenticator = Authenticator::new(&auth_settings(config)?, keys, runtime.handle())?;
         let transport = Arc::new(Transport::new(transport_options(config))?);
         let (ask, unknown) = mpsc::unbounded_channel();
         let (tell_reached, reached) = mpsc::unbounded_channel();
         let customers = super::fleet::customers(config, state, member, table, (ask, tell_reached));
-        runtime.block_on(super::keys::load(&customers))?;
+        runtime.block_on(super::callers::load(&customers))?;
         let folded = state.folder.folded();
         let (tell, moved) = mpsc::unbounded_channel();
         let lost_machines = super::fleet::lost_machines(config, state, member);
@@ -254,7 +254,7 @@ pub(super) fn spawn_work(
         runtime.spawn(lost.run(reporter.due(), stopping.clone()));
     }
     runtime.spawn(super::raise_moved(customers.clone(), moved));
-    runtime.spawn(super::keys::note_uses(customers.clone(), stopping.clone()));
+    runtime.spawn(super::callers::note_uses(customers.clone(), stopping.clone()));
     runtime.spawn(billing.sync().keep_up(config.selling.sync_at));
     let stop = stopping.clone();
     runtime.spawn(async move { billing.run(unknown, stop).await });

@@ -284,7 +284,8 @@ pub(super) fn customers(
     let (store, meters) = (state.store.clone(), state.numbers.meters.clone());
     let customers =
         Customers::new(config.catalogue.clone(), store, meters, config.billing.idempotency, told.0);
-    let customers = customers.with_keys(keys).telling(told.1);
+    let anonymous = config.callers.anonymous.map(|anonymous| anonymous.tier);
+    let customers = customers.with_keys(keys).with_anonymous(anonymous).telling(told.1);
     Arc::new(match member {
         Some(member) => customers.with_fleet(member.leases.clone()),
         None => customers,

@@ -6,8 +6,8 @@
 
 mod admin;
 mod build;
+mod callers;
 mod fleet;
-mod keys;
 mod lock;
 mod notices;
 mod proxy_service;
@@ -15,7 +15,7 @@ mod reconcile;
 mod sandbox;
 mod sync;
 
-pub use keys::{existing_store, key_desk_here};
+pub use callers::{existing_store, key_desk_here};
 pub use reconcile::{Hold, hold, reconciler};
 pub use sync::syncer;
 
@@ -313,6 +313,7 @@ async fn keep_house(
         }
         prune_store(&store, now.seconds(), &kept).await;
         let records = i64::try_from(kept.records.as_micros()).unwrap_or(i64::MAX);
+        callers::forget_anonymous(&customers, now, kept.records).await;
         match ledger.prune(now.micros().saturating_sub(records), reached.position) {
             Ok(0) => {}
             Ok(removed) => tracing::info!(removed, "segments older than ledger.retention were removed"),

@@ -11,7 +11,8 @@ use crate::domain::facts::ApiKey;
 
 /// Whose change it is where another node has told of it, in the audit trail.
 const FLEET: &str = "fleet";
-const COLUMNS: &str = "k.id, k.digest, k.name, k.scopes, k.created_at, k.expires_at, k.revoked_at, k.replaced_by,
+const COLUMNS: &str =
+    "k.id, k.digest, k.name, k.scopes, k.created_at, k.expires_at, k.revoked_at, k.replaced_by,
     k.number, c.name, k.customer, k.last_used";
 
 /// One that is to be kept.
@@ -148,14 +149,10 @@ impl Store {
     }
 
     /// All of them behind a number, of one customer or of all, in the order in which they were made.
-    pub async fn api_keys(
-        &self,
-        customer: Option<String>,
-        after: i64,
-        limit: u32,
-    ) -> Result<Vec<ApiKeyRow>> {
+    pub async fn api_keys(&self, customer: Option<String>, after: i64, limit: u32) -> Result<Vec<ApiKeyRow>> {
         self.scan(move |db| {
-            let which = if customer.is_some() { "k.customer = c.number AND c.name = ?3" } else { "?3 IS NULL" };
+            let which =
+                if customer.is_some() { "k.customer = c.number AND c.name = ?3" } else { "?3 IS NULL" };
             let mut query = db.prepare_cached(&format!(
                 "SELECT {COLUMNS} FROM api_keys k JOIN customers c ON c.number = k.customer
                  WHERE k.number > ?1 AND {which} ORDER BY k.number LIMIT ?2"

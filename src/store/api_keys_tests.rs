@@ -59,7 +59,8 @@ async fn a_replacement_never_lengthens_the_life_of_what_it_replaces() {
     let store = Temporary::new();
     let brief = NewApiKey { expires_at: Some(NOW + 5), ..new("aaaaaaaa", "acme") };
     store.add_api_key(brief, "operator", NOW).await.expect("adds");
-    let replaced = store.replace_api_key("aaaaaaaa".into(), replacement("bbbbbbbb", NOW + 60), "operator", NOW);
+    let replaced =
+        store.replace_api_key("aaaaaaaa".into(), replacement("bbbbbbbb", NOW + 60), "operator", NOW);
     assert!(matches!(replaced.await.expect("replaces"), Replaced::By(_)));
     assert_eq!(in_force(&store, "acme", NOW + 5).await, ["bbbbbbbb"]);
 }
@@ -105,7 +106,8 @@ async fn what_another_node_tells_of_a_key_is_in_force_here_and_a_revoked_one_nev
     tell(&one, &other, *b"00000002").await;
     assert_eq!(in_force(&other, "acme", NOW).await, ["bbbbbbbb"]);
     take_in(&other, *b"00000003", &valid).await;
-    let late = Entry { at: u64::MAX, body: valid.get(&(Kind::API_KEY, "aaaaaaaa".into())).unwrap().body.clone() };
+    let late =
+        Entry { at: u64::MAX, body: valid.get(&(Kind::API_KEY, "aaaaaaaa".into())).unwrap().body.clone() };
     let mut forged = Entries::default();
     forged.put((Kind::API_KEY, "aaaaaaaa".into()), late);
     take_in(&other, *b"00000004", &forged).await;

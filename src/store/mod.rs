@@ -15,6 +15,7 @@
 
 mod adjustments;
 mod alerts;
+mod anonymous;
 mod api_keys;
 mod audit;
 mod checkouts;

@@ -44,10 +44,7 @@ pub struct KeyTable {
 
 impl Default for KeyTable {
     fn default() -> Self {
-        Self {
-            shards: std::array::from_fn(|_| RwLock::default()),
-            of_customers: Mutex::default(),
-        }
+        Self { shards: std::array::from_fn(|_| RwLock::default()), of_customers: Mutex::default() }
     }
 }
 

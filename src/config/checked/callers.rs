@@ -3,6 +3,7 @@
 use super::Names;
 use crate::config::findings::Findings;
 use crate::config::written::{self, CertificateName, ClientAuth};
+use crate::domain::anonymous::Networks;
 use crate::domain::rate::Rate;
 use crate::domain::tier::TierId;
 
@@ -32,9 +33,7 @@ pub struct ApiKeys {
 #[derive(Clone, Copy, Debug)]
 pub struct Anonymous {
     pub tier: TierId,
-    /// Bits of an address that make one customer.
-    pub ipv4: u8,
-    pub ipv6: u8,
+    pub networks: Networks,
 }
 
 /// No key can stand in one of these: they are read, or removed, for what they are.
@@ -87,7 +86,8 @@ fn check_keys(keys: &written::ApiKeys, found: &mut Findings) {
         found.error(&prefix.place, "this cannot begin a key", "use letters and digits only");
     }
     let name = &*header.value.0;
-    let is_others = OTHERS_HEADERS.contains(&name) || name.starts_with("x-tollgate-") || name.starts_with("sec-");
+    let is_others =
+        OTHERS_HEADERS.contains(&name) || name.starts_with("x-tollgate-") || name.starts_with("sec-");
     if is_others {
         let help = "name a header of its own, such as \"x-api-key\"";
         found.error(&header.place, "this header says something else", help);
@@ -113,8 +113,7 @@ fn check_anonymous(
     let bits = |bits: u64| u8::try_from(bits).unwrap_or(u8::MAX);
     Some(Anonymous {
         tier: TierId(u16::try_from(position).ok()?),
-        ipv4: bits(anonymous.ipv4.value.0),
-        ipv6: bits(anonymous.ipv6.value.0),
+        networks: Networks { ipv4: bits(anonymous.ipv4.value.0), ipv6: bits(anonymous.ipv6.value.0) },
     })
 }
 

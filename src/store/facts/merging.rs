@@ -3,7 +3,9 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{FactsVersion, notes, row_of, write_row};
-use crate::domain::facts::{ApiKey, Entries, Entry, Grant, Holder, Key, Kind, Link, Override, read_subscription};
+use crate::domain::facts::{
+    ApiKey, Entries, Entry, Grant, Holder, Key, Kind, Link, Override, read_subscription,
+};
 use crate::domain::subscription::Facts;
 use crate::store::adjustments::OverrideRow;
 use crate::store::{

@@ -1,4 +1,4 @@
--- Version 7: API keys.
+-- Version 7: API keys, anonymous callers.
 
 CREATE TABLE api_keys (
     -- In the order in which this node heard of them.
@@ -22,3 +22,7 @@ CREATE TABLE api_keys (
     last_used   INTEGER
 ) STRICT;
 CREATE INDEX api_keys_by_customer ON api_keys (customer, number);
+
+-- Who shows nothing: a network, by a name that no token can spell.
+ALTER TABLE customers ADD COLUMN is_anonymous INTEGER GENERATED ALWAYS AS (name GLOB 'ip *') VIRTUAL;
+CREATE INDEX customers_anonymous ON customers (name) WHERE is_anonymous;

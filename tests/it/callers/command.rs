@@ -40,12 +40,8 @@ fn act(world: &World) -> [String; 2] {
     let third_id = id_of(third.trim()).to_owned();
     assert_eq!(said(world, &["revoke", &third_id]), format!("{third_id} is revoked\n"));
     let listed = json(world, &["list", "--customer", "acme"]);
-    let states: Vec<&str> = listed["data"]
-        .as_array()
-        .expect("rows")
-        .iter()
-        .filter_map(|row| row["state"].as_str())
-        .collect();
+    let states: Vec<&str> =
+        listed["data"].as_array().expect("rows").iter().filter_map(|row| row["state"].as_str()).collect();
     assert_eq!(states, ["expired", "active", "revoked"]);
     assert!(rotated["expires_at"].is_string(), "it lives as long as the one before");
     let table = said(world, &["list"]);

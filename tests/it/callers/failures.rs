@@ -35,7 +35,8 @@ async fn a_thousand_wrong_keys_of_an_address_are_refused_and_those_of_others_and
     let acme = world.customer("acme");
     let one = "203.0.113.7";
     let as_one = async |token: &str| {
-        let ask = |request: reqwest::RequestBuilder| request.bearer_auth(token).header("x-forwarded-for", one);
+        let ask =
+            |request: reqwest::RequestBuilder| request.bearer_auth(token).header("x-forwarded-for", one);
         world.ask(Method::GET, "/free", ask).await
     };
     assert_eq!(as_one(&acme.token).await.status, 200, "from now on it is known");

@@ -124,8 +124,8 @@ async fn two_credentials_are_one_too_many() {
             .await;
         assert_eq!(both.refusal(), (400, "bad_request".to_owned()));
     }
-    let twice =
-        world.ask(Method::GET, "/signals", |request| request.header("x-api-key", key).header("x-api-key", key));
+    let twice = world
+        .ask(Method::GET, "/signals", |request| request.header("x-api-key", key).header("x-api-key", key));
     assert_eq!(twice.await.refusal(), (400, "bad_request".to_owned()));
     world.finish().await;
 }
@@ -170,7 +170,8 @@ async fn operators_see_keys_and_who_did_what_and_never_a_key() {
     let other = make(&world, &json!({ "name": "the other" })).await;
     assert_eq!(acme.get("/free").await.status, 200);
     let all = world.shown("/admin/keys").await;
-    let ids: Vec<&str> = all["data"].as_array().expect("rows").iter().filter_map(|row| row["id"].as_str()).collect();
+    let ids: Vec<&str> =
+        all["data"].as_array().expect("rows").iter().filter_map(|row| row["id"].as_str()).collect();
     assert_eq!(ids, [made.id.as_str(), &other.id]);
     let page = world.shown("/admin/keys?limit=1").await;
     assert_eq!((&page["data"][0]["id"], &page["has_more"]), (&json!(made.id), &json!(true)));

@@ -1,5 +1,6 @@
 //! Who calls, beside tokens.
 
+mod anonymous;
 mod command;
 mod failures;
 mod keys;

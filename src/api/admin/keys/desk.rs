@@ -136,9 +136,10 @@ impl KeyDesk {
         match scopes.iter().find(|scope| !self.scopes.contains(scope)) {
             None => Ok(scopes),
             Some(_) if self.scopes.is_empty() => Err(refused("no route asks for a scope")),
-            Some(odd) => {
-                Err(refused(format!("no route asks for the scope {odd:?}: there are {}", self.scopes.join(", "))))
-            }
+            Some(odd) => Err(refused(format!(
+                "no route asks for the scope {odd:?}: there are {}",
+                self.scopes.join(", ")
+            ))),
         }
     }
 }
@@ -146,7 +147,11 @@ impl KeyDesk {
 fn checked_customer(name: String) -> Result<String, Failed> {
     let is_name =
         (1..=LONGEST_CUSTOMER).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic());
-    if is_name { Ok(name) } else { Err(refused("customer is 1 to 256 visible ASCII characters, without spaces")) }
+    if is_name {
+        Ok(name)
+    } else {
+        Err(refused("customer is 1 to 256 visible ASCII characters, without spaces"))
+    }
 }
 
 fn checked_stripe_customer(id: String) -> Result<String, Failed> {
@@ -158,7 +163,9 @@ fn checked_stripe_customer(id: String) -> Result<String, Failed> {
 fn checked_name(name: Option<&str>) -> Result<String, Failed> {
     let name = name.unwrap_or_default().trim();
     if name.is_empty() || name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control) {
-        return Err(refused(format!("give the key a name of at most {LONGEST_NAME} characters, to know it by")));
+        return Err(refused(format!(
+            "give the key a name of at most {LONGEST_NAME} characters, to know it by"
+        )));
     }
     Ok(name.to_owned())
 }

@@ -1,4 +1,5 @@
-//! API keys: where they are accepted, who hands them out, and when they were last used.
+//! Who calls beside tokens: where API keys are accepted, who hands them out, and when they were last used; and when
+//! anonymous callers are forgotten.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +12,11 @@ use crate::auth::AcceptedKeys;
 use crate::clock;
 use crate::config::Config;
 use crate::customers::Customers;
+use crate::domain::usage::Now;
 use crate::store::Store;
 
-use super::reconcile::{Hold, hold};
 use super::ServerError;
+use super::reconcile::{Hold, hold};
 
 /// How often the uses of keys are written down.
 const NOTED_EVERY: Duration = Duration::from_mins(1);
@@ -67,6 +69,14 @@ pub(super) async fn note_uses(customers: Arc<Customers>, mut stopping: watch::Re
         if stops {
             return;
         }
+    }
+}
+
+/// Forgets anonymous callers once nothing is left of what they used: neither in a period that counts, nor in records.
+pub(super) async fn forget_anonymous(customers: &Customers, now: Now, records_kept: Duration) {
+    let kept = u64::try_from(records_kept.as_nanos()).unwrap_or(u64::MAX);
+    if let Err(error) = customers.forget_anonymous(Now(now.nanos().saturating_sub(kept))).await {
+        tracing::warn!(%error, "anonymous callers of long ago are not forgotten yet");
     }
 }
 
