@@ -244,7 +244,9 @@ impl Metrics {
 
     /// Children whose label values are known without a configuration.
     fn preset_known_labels(&self) {
-        for result in ["ok", "token_missing", "token_invalid", "token_expired", "auth_unavailable"] {
+        for result in
+            ["ok", "token_missing", "token_invalid", "token_expired", "auth_unavailable", "rate_limited"]
+        {
             self.auth.with_label_values(&[result]);
         }
         for outcome in MEASURED {

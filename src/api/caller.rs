@@ -1,15 +1,16 @@
 //! Who calls: the customer of the verified token, or of the client's certificate.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
-use crate::auth::Identity;
+use crate::auth::{Identity, Scopes, Source};
 use crate::clock;
 use crate::customers::Entry;
 use crate::domain::usage::Now;
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 
 use super::{Failed, Public};
 
@@ -28,10 +29,16 @@ impl FromRequestParts<Public> for Caller {
         let identity = match parts.extensions.get::<Arc<Identity>>() {
             Some(named) => named.clone(),
             None => {
-                let identified = public.authenticator.identify(&parts.headers, now.seconds()).await;
+                let client = parts.extensions.get::<IpAddr>().copied();
+                let identified =
+                    public.authenticator.identify(&parts.headers, now.seconds(), || client).await;
                 identified.map_err(Problem::from)?
             }
         };
+        if identity.source == Source::Key && identity.scopes != Scopes::All {
+            let detail = "a key that is bound to scopes is for the API alone: send one without, or a token";
+            return Err(Problem::new(Code::ScopeMissing, detail).into());
+        }
         let claimed = identity.stripe_customer.as_deref();
         let entry = public.customers.load(&identity.customer, claimed, now).await?;
         public.billing.limits.spend(entry.number, parts)?;

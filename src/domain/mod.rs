@@ -2,6 +2,7 @@
 //! argument, and a decision is a value that somebody else acts on.
 
 pub mod account;
+pub mod anonymous;
 pub mod balance;
 pub mod buying;
 pub mod catalogue;
@@ -23,6 +24,7 @@ pub mod refusal;
 pub mod revenue;
 pub mod rewrite;
 pub mod route;
+pub mod span;
 pub mod subscription;
 pub mod tier;
 pub mod units;

@@ -1,5 +1,6 @@
 //! Before the upstream: route, identity, customer, reservation. Every way out is a [`Problem`], and costs nothing.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use http::{HeaderMap, Method};
@@ -12,7 +13,7 @@ use crate::customers::{Denied, Entry, Reservation};
 use crate::domain::idempotency::Digest;
 use crate::domain::path::{NormalPath, PathError};
 use crate::domain::refusal::Refusal;
-use crate::domain::route::{Found, Route};
+use crate::domain::route::{Authentication, Found, Route};
 use crate::problem::{Code, Problem};
 use crate::store::StoreError;
 
@@ -21,6 +22,9 @@ use super::{Parts, limits};
 
 /// A customer whose tokens disagree about their Stripe customer is loaded again at most so often.
 const LOAD_ATTEMPTS: usize = 3;
+
+/// By then some have left memory.
+const CROWDED_SECONDS: u64 = 60;
 
 /// Where a request goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,11 +98,9 @@ impl Parts {
         if route.public || preflight.is_some() {
             return Ok(Destination::Upstream);
         }
-        let identity = match context.connection.named_by(&request.headers) {
-            Some(named) => named,
-            None => self.authenticator.identify(&request.headers, context.now.seconds()).await?,
-        };
+        let identity = self.caller(route, request, context).await?;
         context.identity = Some(identity.clone());
+        self.check_scopes(route, &identity)?;
         if route.is_charged() && !self.ledger.is_available() {
             return Err(ledger_unavailable());
         }
@@ -139,6 +141,66 @@ impl Parts {
             Found::Nothing => {
                 let detail = "no route has this path; GET the pricing endpoint to see the routes";
                 Err(Problem::new(Code::RouteNotFound, detail))
+            }
+        }
+    }
+
+    /// Who calls: by what the request shows, else by the client's certificate, else, where a route allows that, by where
+    /// it comes from. What is shown must be good everywhere.
+    async fn caller(
+        &self,
+        route: &Route,
+        request: &RequestHeader,
+        context: &Context,
+    ) -> Result<Arc<Identity>, Problem> {
+        let headers = &request.headers;
+        if let Some(certified) = self.certified(headers, context) {
+            return Ok(certified);
+        }
+        if let Some(anonymous) = self.anonymous(route, headers, context)? {
+            return Ok(anonymous);
+        }
+        let client = || self.client(headers, &context.connection);
+        Ok(self.authenticator.identify(headers, context.now.seconds(), client).await?)
+    }
+
+    /// Whom the client's certificate names, for a request that shows nothing else.
+    pub(super) fn certified(&self, headers: &HeaderMap, context: &Context) -> Option<Arc<Identity>> {
+        let named = context.connection.named.as_ref()?;
+        self.authenticator.is_shown_nothing(headers).then(|| named.clone())
+    }
+
+    fn anonymous(
+        &self,
+        route: &Route,
+        headers: &HeaderMap,
+        context: &Context,
+    ) -> Result<Option<Arc<Identity>>, Problem> {
+        let is_optional =
+            route.extras.as_ref().is_some_and(|extras| extras.authentication == Authentication::Optional);
+        let (Some(networks), true) = (self.settings.anonymous, is_optional) else { return Ok(None) };
+        if !self.authenticator.is_shown_nothing(headers) {
+            return Ok(None);
+        }
+        let Some(client) = self.client(headers, &context.connection) else { return Ok(None) };
+        let customer = networks.customer(client);
+        if !self.customers.has_room_for(&customer) {
+            let detail = "there are too many callers without a token now; show one, or come back later";
+            let problem = Problem::new(Code::RateLimited, detail);
+            return Err(Problem { retry_after: Some(CROWDED_SECONDS), ..problem });
+        }
+        Ok(Identity::anonymous(&customer))
+    }
+
+    /// Who is bound to scopes must hold those that the route asks for.
+    fn check_scopes(&self, route: &Route, identity: &Identity) -> Result<(), Problem> {
+        let Some(extras) = &route.extras else { return Ok(()) };
+        let mut asked = extras.scopes.indices().filter_map(|index| self.catalogue.scopes.get(index));
+        match asked.find(|scope| !identity.scopes.hold(scope)) {
+            None => Ok(()),
+            Some(missing) => {
+                let detail = format!("this needs the scope {missing:?}, which your key or token lacks");
+                Err(Problem::new(Code::ScopeMissing, detail))
             }
         }
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderValue, header};
+use http::HeaderValue;
 use pingora::protocols::Stream;
 use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::ShutdownWatch;
@@ -43,7 +43,7 @@ pub(super) struct Connection {
     pub client_text: HeaderValue,
     pub kind: Kind,
     /// Whom its certificate names.
-    named: Option<Arc<Identity>>,
+    pub named: Option<Arc<Identity>>,
     opened: Instant,
     /// Requests under way, HTTP/1 has one at most; or [`CLOSED`].
     busy: AtomicU32,
@@ -79,11 +79,6 @@ impl Connection {
     /// What runs here finds this connection as [`Self::current`].
     pub fn scope<F: Future>(self: Arc<Self>, inside: F) -> impl Future<Output = F::Output> {
         CURRENT.scope(self, inside)
-    }
-
-    /// Whom the client's certificate names, for a request that shows nothing else.
-    pub fn named_by(&self, headers: &HeaderMap) -> Option<Arc<Identity>> {
-        self.named.clone().filter(|_| !headers.contains_key(header::AUTHORIZATION))
     }
 
     /// Takes up a request; none once the connection is being closed.

@@ -35,12 +35,21 @@ impl Parts {
         let mut parts = session.req_header().as_owned_parts();
         let normalised = context.forwarded_path.as_deref().and_then(|path| path.parse().ok());
         parts.uri = normalised.unwrap_or(parts.uri);
-        parts.extensions.extend(client_address(session));
-        if let Some(named) = context.connection.named_by(&parts.headers) {
-            parts.extensions.insert(named);
+        parts.extensions.extend(self.client_address(session, context));
+        if let Some(certified) = self.certified(&parts.headers, context) {
+            parts.extensions.insert(certified);
         }
         let Ok(response) = self.api.clone().oneshot(Request::from_parts(parts, Body::from(body))).await;
         self.relay(session, response, context).await
+    }
+
+    /// For limits by source address.
+    fn client_address(&self, session: &ServerSession, context: &Context) -> Extensions {
+        let mut extensions = Extensions::new();
+        if let Some(client) = self.client(&session.req_header().headers, &context.connection) {
+            extensions.insert(client);
+        }
+        extensions
     }
 
     /// The whole body; none if it is too large.
@@ -92,13 +101,4 @@ impl Parts {
 fn for_browsers(headers: &HeaderMap) -> impl Iterator<Item = (HeaderName, HeaderValue)> + '_ {
     let shown = |name: &HeaderName| *name == header::VARY || name.as_str().starts_with("access-control-");
     headers.iter().filter(move |(name, _)| shown(name)).map(|(name, value)| (name.clone(), value.clone()))
-}
-
-/// For limits by source address.
-fn client_address(session: &ServerSession) -> Extensions {
-    let mut extensions = Extensions::new();
-    if let Some(address) = session.client_addr().and_then(|address| address.as_inet()) {
-        extensions.insert(*address);
-    }
-    extensions
 }

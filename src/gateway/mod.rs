@@ -8,17 +8,21 @@
 //! - What may run again on a retry (`upstream_peer`, `upstream_request_filter`) counts nothing.
 //! - The upstream hears of a customer only what a verified token says.
 //!
-//! A request's way, file by file: `doors` (who is let in where: `crowd`, `tls`), `connections`, then `serving` or `h2` (a
-//! connection's requests; `redirect` sends some on), `phases` (what all of them go through), `admission` (before the
-//! upstream), `idempotency` and `fleet_keys` (which requests repeat one that was charged, here or on another node), then
-//! `exchange` to the upstream for plain requests and for what opens a WebSocket (`websocket`), and `proxy`, pingora's own
-//! way, for all others; `forwarding` (what the upstream gets), `measuring` (what passes, where that tells the price),
-//! `charging` (at the response), `estimates` (what only the end tells), `limits` (what the client is told of its limits),
-//! `answer` (what the gateway itself says), `grpc` (what is different for gRPC).
+//! A request's way, file by file:
+//!
+//! 1. `doors`: who is let in where (`crowd`, `tls`, `redirect`). `connections`, with `serving` or `h2`: its requests.
+//! 2. `phases`: what all of them go through.
+//! 3. `admission`: who calls (`client`: from where), for what, and may they. `idempotency`, `fleet_keys`: is it a repeat of
+//!    one that was charged, here or on another node.
+//! 4. To an upstream (`upstreams`, `forwarding`): `exchange` for plain requests and what opens a `websocket`, `proxy`,
+//!    pingora's own way, for all others. `measuring`: what passes, where that tells the price.
+//! 5. `charging`: at the answer's header. `estimates`: what only the end tells. `limits`: what the client is told of them.
+//! 6. `answer`, `in_process`: what the gateway itself says. `grpc`: what is different for gRPC.
 
 mod admission;
 mod answer;
 mod charging;
+mod client;
 mod connections;
 mod context;
 mod counters;
@@ -50,11 +54,12 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use axum::Router;
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 
 use crate::auth::Authenticator;
 use crate::config::{CertificateName, Cidr, H2, Limits};
 use crate::customers::Customers;
+use crate::domain::anonymous::Networks;
 use crate::domain::catalogue::Catalogue;
 use crate::fleet::Fleet;
 use crate::ledger::Ledger;
@@ -95,6 +100,10 @@ pub struct Settings {
     pub own_paths: OwnPaths,
     pub max_body: u64,
     pub forward_token: bool,
+    /// Where an API key stands, beside `Authorization`; none where keys are off.
+    pub key_header: Option<HeaderName>,
+    /// Which networks make one anonymous customer; none: nobody is anonymous.
+    pub anonymous: Option<Networks>,
     /// Where `upgrade_url` points; none without a public URL.
     pub upgrade_url: Option<String>,
     /// Networks whose `x-request-id` and `x-forwarded-for` are believed.

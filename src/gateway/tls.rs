@@ -82,7 +82,7 @@ fn customer(der: &[u8], name: CertificateName) -> Option<Identity> {
         CertificateName::SanEmail => tls::email(der)?,
         CertificateName::Fingerprint => tls::fingerprint(der),
     };
-    Identity::named(&name)
+    Identity::certified(&name)
 }
 
 fn acceptor(settings: &config::Tls, http2: bool, tickets: &Tickets) -> Result<Acceptor, rustls::Error> {

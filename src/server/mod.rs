@@ -6,6 +6,7 @@
 
 mod admin;
 mod build;
+mod callers;
 mod fleet;
 mod lock;
 mod notices;
@@ -14,6 +15,7 @@ mod reconcile;
 mod sandbox;
 mod sync;
 
+pub use callers::{existing_store, key_desk_here};
 pub use reconcile::{Hold, hold, reconciler};
 pub use sync::syncer;
 
@@ -318,6 +320,7 @@ async fn keep_house(
         }
         prune_store(&store, now.seconds(), &kept).await;
         let records = i64::try_from(kept.records.as_micros()).unwrap_or(i64::MAX);
+        callers::forget_anonymous(&customers, now, kept.records).await;
         match ledger.prune(now.micros().saturating_sub(records), reached.position) {
             Ok(0) => {}
             Ok(removed) => tracing::info!(removed, "segments older than ledger.retention were removed"),

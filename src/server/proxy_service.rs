@@ -161,6 +161,8 @@ fn parts(
         },
         max_body: config.server.max_body_bytes,
         forward_token: config.auth.forward_token,
+        key_header: super::callers::header(config),
+        anonymous: config.callers.anonymous.map(|anonymous| anonymous.networks),
         upgrade_url: config.server.public_url.as_ref().map(|url| format!("{url}{}", paths.pricing)),
         trusted_proxies: config.server.trusted_proxies.clone(),
         keepalive_timeout: config.server.keepalive_timeout,

@@ -14,6 +14,7 @@
 //! - [`http`] routes, tokens, headers, refusals, our own endpoints
 //! - [`admin`] what operators see and correct
 //! - [`billing`] what customers see, buy, change and cancel by themselves
+//! - [`callers`] who calls, beside tokens: API keys and what they may do, addresses, nobody in particular
 //! - [`cli`] commands and exit codes
 //! - [`notices`] others are told what happens to customers
 //! - [`operator`] the commands that read and mend what a gateway keeps
@@ -27,6 +28,7 @@
 
 mod admin;
 mod billing;
+mod callers;
 mod cli;
 mod costs;
 mod credits;
