@@ -25,12 +25,11 @@ impl FromRequestParts<Public> for Caller {
     async fn from_request_parts(parts: &mut Parts, public: &Public) -> Result<Self, Failed> {
         let now = clock::now();
         // Only the gateway can put it there.
-        let identity = match parts.extensions.get::<Arc<Identity>>() {
-            Some(named) => named.clone(),
-            None => {
-                let identified = public.authenticator.identify(&parts.headers, now.seconds()).await;
-                identified.map_err(Problem::from)?
-            }
+        let identity = if let Some(named) = parts.extensions.get::<Arc<Identity>>() {
+            named.clone()
+        } else {
+            let identified = public.authenticator.identify(&parts.headers, now.seconds()).await;
+            identified.map_err(Problem::from)?
         };
         let claimed = identity.stripe_customer.as_deref();
         let entry = public.customers.load(&identity.customer, claimed, now).await?;

@@ -8,12 +8,13 @@
 //! - What may run again on a retry (`upstream_peer`, `upstream_request_filter`) counts nothing.
 //! - The upstream hears of a customer only what a verified token says.
 //!
-//! A request's way, file by file: `doors` (who is let in where: `crowd`, `tls`), `connections`, then `serving` or `h2` (a
-//! connection's requests; `redirect` sends some on), `phases` (what all of them go through), `admission` (before the upstream), `idempotency` and `fleet_keys` (which requests repeat one that was
-//! charged, here or on another node), then `exchange` to the upstream for plain requests and for what opens a WebSocket
-//! (`websocket`), and `proxy`, pingora's own way, for all others; `forwarding` (what the upstream gets), `measuring`
-//! (what passes, where that tells the price), `charging` (at the response), `limits` (what the client is told of its
-//! limits), `answer` (what the gateway itself says).
+//! A request's way, file by file: `doors` (who is let in where: `crowd`, `tls`), `connections`, then `serving` or `h2`
+//! (a connection's requests; `redirect` sends some on), `phases` (what all of them go through), `admission` (before the
+//! upstream), `idempotency` and `fleet_keys` (which requests repeat one that was charged, here or on another node), then
+//! `exchange` to the upstream for plain requests and for what opens a WebSocket (`websocket`), and `proxy`, pingora's own
+//! way, for all others (`upload`: a body's way by HTTP/2); `forwarding` (what the upstream gets), `measuring` (what
+//! passes, where that tells the price), `charging` (at the response), `limits` (what the client is told of its limits),
+//! `answer` (what the gateway itself says).
 
 mod admission;
 mod answer;
