@@ -26,14 +26,12 @@ impl FromRequestParts<Public> for Caller {
     async fn from_request_parts(parts: &mut Parts, public: &Public) -> Result<Self, Failed> {
         let now = clock::now();
         // Only the gateway can put it there.
-        let identity = match parts.extensions.get::<Arc<Identity>>() {
-            Some(named) => named.clone(),
-            None => {
-                let client = parts.extensions.get::<IpAddr>().copied();
-                let identified =
-                    public.authenticator.identify(&parts.headers, now.seconds(), || client).await;
-                identified.map_err(Problem::from)?
-            }
+        let identity = if let Some(named) = parts.extensions.get::<Arc<Identity>>() {
+            named.clone()
+        } else {
+            let client = parts.extensions.get::<IpAddr>().copied();
+            let identified = public.authenticator.identify(&parts.headers, now.seconds(), || client).await;
+            identified.map_err(Problem::from)?
         };
         if identity.source == Source::Key && identity.scopes != Scopes::All {
             let detail = "a key that is bound to scopes is for the API alone: send one without, or a token";

@@ -2,7 +2,7 @@
 //!
 //! - A connection on which no request is under way for `server.keepalive_timeout` is closed; a new one that says
 //!   nothing, after `server.header_timeout` if that is shorter.
-//! - A header that has begun is whole within `server.header_timeout`: a client that sends it byte by byte gains nothing.
+//! - A header that has begun is whole within `server.header_timeout`: who sends it byte by byte gains nothing.
 //! - When the gateway stops, a connection is closed at once if it rests, else after the answer.
 //! - A request costs no timer: each connection has one, which looks again when it goes off.
 

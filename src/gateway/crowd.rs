@@ -110,15 +110,15 @@ fn network_of(client: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn address(text: &str) -> Option<IpAddr> {
-        Some(text.parse().expect("an address"))
+    fn address(text: &str) -> IpAddr {
+        text.parse().expect("an address")
     }
 
     #[test]
     fn a_network_has_so_many_and_others_have_theirs() {
         let crowd = Crowd::default();
         let most = Most { all: None, of_one: Some(2) };
-        let enter = |client: &str| crowd.enter(address(client), most);
+        let enter = |client: &str| crowd.enter(Some(address(client)), most);
         let _first = enter("10.0.0.1").expect("room");
         let second = enter("::ffff:10.0.0.1").expect("room: the same, as IPv6 writes it");
         assert_eq!(enter("10.0.0.1").expect_err("full"), Full::OfOne);
@@ -134,9 +134,9 @@ mod tests {
     fn who_was_not_let_in_takes_no_place() {
         let crowd = Crowd::default();
         let most = Most { all: Some(1), of_one: Some(1) };
-        let only = crowd.enter(address("10.0.0.1"), most).expect("room");
+        let only = crowd.enter(Some(address("10.0.0.1")), most).expect("room");
         for _ in 0..3 {
-            assert_eq!(crowd.enter(address("10.0.0.2"), most).expect_err("full"), Full::All);
+            assert_eq!(crowd.enter(Some(address("10.0.0.2")), most).expect_err("full"), Full::All);
         }
         drop(only);
         assert_eq!(crowd.all.load(Ordering::Relaxed), 0);

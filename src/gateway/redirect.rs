@@ -74,18 +74,11 @@ impl Parts {
         let request = session.req_header();
         // Others than these may be repeated with another method (RFC 9110, section 15.4).
         let safe = matches!(request.method, Method::GET | Method::HEAD);
-        let answer = match self.settings.redirects.location(request) {
-            Some(location) => moved(if safe { 301 } else { 308 }, location),
-            None => {
-                let problem = Problem::new(Code::BadRequest, "name the host that you ask in one Host header");
-                return self.refuse_unread(session, &problem, request_id).await;
-            }
+        let Some(location) = self.settings.redirects.location(request) else {
+            let problem = Problem::new(Code::BadRequest, "name the host that you ask in one Host header");
+            return self.refuse_unread(session, &problem, request_id).await;
         };
-        let answer = answer.and_then(|mut answer| {
-            answer.put(REQUEST_ID, request_id.header())?;
-            Ok(answer)
-        });
-        if let Ok(answer) = answer {
+        if let Ok(answer) = moved(if safe { 301 } else { 308 }, location, request_id) {
             self.counters.answered(None, answer.status.as_u16(), std::time::Duration::ZERO);
             if let Err(unwritten) = taken(session.write_response_header(Box::new(answer))).await {
                 tracing::debug!(%unwritten, "a redirect could not be written");
@@ -98,10 +91,11 @@ impl Parts {
     }
 }
 
-fn moved(status: u16, location: HeaderValue) -> pingora::Result<ResponseHeader> {
+fn moved(status: u16, location: HeaderValue, request_id: RequestId) -> pingora::Result<ResponseHeader> {
     let mut answer = ResponseHeader::build(status, Some(4))?;
     answer.insert_header(header::LOCATION, location)?;
     answer.insert_header(header::CONTENT_LENGTH, 0)?;
+    answer.put(REQUEST_ID, request_id.header())?;
     Ok(answer)
 }
 

@@ -47,13 +47,11 @@ impl Tls {
         let plain = *stream.into_any().downcast::<Plain>().ok()?;
         let acceptor = self.acceptor.now();
         let shaken = tokio::time::timeout(within, acceptor.tls_handshake(plain)).await;
-        match shaken.ok().and_then(Result::ok) {
-            Some(stream) => Some(Accepted::of(stream, names)),
-            None => {
-                METRICS.connections_refused.with_label_values(&["handshake"]).inc();
-                None
-            }
+        let accepted = shaken.ok().and_then(Result::ok).map(|stream| Accepted::of(stream, names));
+        if accepted.is_none() {
+            METRICS.connections_refused.with_label_values(&["handshake"]).inc();
         }
+        accepted
     }
 }
 
