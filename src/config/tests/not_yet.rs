@@ -69,7 +69,7 @@ path = "stderr"
     t.toml:6:74: error: upstreams.api.servers[2]: this build does not do that yet
     t.toml:7:1: error: upstreams.api.slow_start: this build does not do that yet
     t.toml:11:1: error: routes[0].max_body: this build does not do that yet
-    t.toml:14:24: error: routes[1].cost.api_calls.json: this build does not do that yet
+    t.toml:14:31: error: routes[1].cost.api_calls.json: this build does not do that yet
     t.toml:15:21: error: routes[1].charge_on[1]: this build does not do that yet
     t.toml:18:1: error: routes_default.host: this build does not do that yet
     t.toml:19:2: error: access_log: this build does not do that yet
