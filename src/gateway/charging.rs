@@ -42,15 +42,11 @@ impl Parts {
             Charge::Held(reservation) if route.is_charged() => reservation.entry().clone(),
             _ => return Ok(()),
         };
-        if let Some(measuring) = &mut context.measuring {
+        let follows = context.measuring.as_mut().map(|measuring| {
             measuring.answered(headers.all());
-        }
-        let answered = Answered {
-            status,
-            method,
-            follows: what_follows(status, method, headers.all()),
-            is_free: is_free(route, headers.all()),
-        };
+            what_follows(status, method, headers.all())
+        });
+        let answered = Answered { status, method, follows, is_free: is_free(route, headers.all()) };
         let now = context.wall(read_at);
         let policies = match self.charge(route, &answered, now, context).await {
             Ok(policies) => policies,
@@ -88,7 +84,7 @@ impl Parts {
             (Some(fleet), Some(key)) => Box::pin(self.tell_key(fleet, &reservation, key, now)).await,
             _ => None,
         };
-        let measured = self.at_header(route, answered.follows, context);
+        let measured = answered.follows.and_then(|answer| self.at_header(route, answer, context));
         let Some((settled, policies, open)) = self.settle(route, measured, &mut reservation, now) else {
             return Ok(None);
         };
@@ -192,7 +188,8 @@ impl Parts {
 struct Answered<'a> {
     status: u16,
     method: &'a Method,
-    follows: Answer,
+    /// None where nothing is measured.
+    follows: Option<Answer>,
     /// By the route's `free_when`.
     is_free: bool,
 }
