@@ -58,10 +58,7 @@ async fn an_encoded_slash_passes_where_its_route_says_so() {
 async fn what_stands_in_a_servers_url_stands_before_every_path() {
     let server = crate::harness::Upstream::start().await;
     let base = format!("http://{}/base/v2", server.address);
-    let config = upstreams(
-        &[],
-        &format!("host = \"server\"\nhealth_check = {{ path = \"/up\", interval = \"100ms\" }}"),
-    );
+    let config = upstreams(&[], "host = \"server\"\nhealth_check = { path = \"/up\", interval = \"100ms\" }");
     let config = config.replace("servers = []", &format!("servers = [\"{base}\"]"));
     let world = World::builder().config(&config).config(ROUTES).start().await;
     let customer = world.customer("acme");

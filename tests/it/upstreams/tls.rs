@@ -155,7 +155,7 @@ async fn http2_is_spoken_to_servers_that_do() {
         (&old, https(&old), "auto", "HTTP/1.1"),
         (&plain, plain.address.to_string(), "2", "HTTP/2.0"),
     ] {
-        nginx.put("/signals", &[b'x'; 100_000]);
+        nginx.put("/signals", "x".repeat(100_000).as_bytes());
         let tls = if server.starts_with("https") { &*trusts } else { "" };
         let check = "health_check = { path = \"/signals\", interval = \"100ms\", fall = 1 }";
         let world =
