@@ -78,3 +78,38 @@ impl Customers {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{World, now};
+    use super::*;
+
+    const DAY: u64 = 86_400_000_000_000;
+
+    #[tokio::test]
+    async fn anonymous_callers_have_their_tier_fit_into_their_bound_and_are_forgotten_when_they_are_gone() {
+        let world = World::new();
+        let (customers, store) = (world.customers, world.store);
+        let mut customers = customers.with_anonymous(Some(TierId(1)));
+        customers.most_anonymous = 2;
+        let tier = async |name: &str| {
+            let entry = customers.load(name, None, now()).await.expect("loads");
+            entry.own_tier().expect("a tier")
+        };
+        for name in ["ip 192.0.2.1", "ip 192.0.2.2"] {
+            assert!(customers.has_room_for(name));
+            assert_eq!(tier(name).await, TierId(1));
+        }
+        assert_eq!(tier("acme").await, TierId(0), "others have the default");
+        assert!(!customers.has_room_for("ip 192.0.2.3"));
+        assert!(customers.has_room_for("ip 192.0.2.1"), "who is there may go on");
+        let later = Now(now().nanos() + DAY);
+        let is_known = async |name: &str| store.find_customer(name.into()).await.expect("reads").is_some();
+        customers.forget_anonymous(later).await.expect("forgets");
+        assert!(is_known("ip 192.0.2.1").await, "who is in memory is not forgotten");
+        customers.evict(later);
+        assert!(customers.has_room_for("ip 192.0.2.3"));
+        customers.forget_anonymous(later).await.expect("forgets");
+        assert!(!is_known("ip 192.0.2.1").await && !is_known("ip 192.0.2.2").await && is_known("acme").await);
+    }
+}

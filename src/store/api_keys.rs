@@ -165,15 +165,16 @@ impl Store {
 
     /// A customer's, those that are in force.
     pub async fn api_keys_in_force(&self, customer: String, now: i64) -> Result<Vec<ApiKeyRow>> {
-        self.read(move |db| {
-            let mut query = db.prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM customers c JOIN api_keys k ON k.customer = c.number
-                 WHERE c.name = ?1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > ?2)"
-            ))?;
-            let rows = query.query_map(params![customer, now], read_row)?;
-            rows.map(|row| row?).collect()
-        })
-        .await
+        self.read(move |db| in_force(db, (&customer, &customer), now)).await
+    }
+
+    /// The same of all customers from one name to another, in the order of their names.
+    pub async fn api_keys_in_force_between(
+        &self,
+        (first, last): (String, String),
+        now: i64,
+    ) -> Result<Vec<ApiKeyRow>> {
+        self.scan(move |db| in_force(db, (&first, &last), now)).await
     }
 
     /// Names of customers who have keys, behind one, in their order.
@@ -235,6 +236,16 @@ pub(super) fn of_customer(db: &Connection, customer: u32) -> Result<Vec<(String,
     )?;
     let rows = query.query_map([customer], |row| Ok((row.get(0)?, read_key(row), row.get(8)?)))?;
     rows.map(|row| row.map_err(StoreError::from).and_then(|(id, key, at)| Ok((id, key?, at)))).collect()
+}
+
+fn in_force(db: &Connection, (first, last): (&str, &str), now: i64) -> Result<Vec<ApiKeyRow>> {
+    let mut query = db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM customers c JOIN api_keys k ON k.customer = c.number
+         WHERE c.name BETWEEN ?1 AND ?2 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > ?3)
+         ORDER BY c.name, k.number"
+    ))?;
+    let rows = query.query_map(params![first, last, now], read_row)?;
+    rows.map(|row| row?).collect()
 }
 
 fn by_id(db: &Connection, id: &str) -> Result<Option<ApiKeyRow>> {

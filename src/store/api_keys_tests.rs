@@ -89,6 +89,10 @@ async fn a_list_goes_on_behind_a_key_and_has_one_customer_or_all() {
     assert_eq!(listed(Some("acme"), 0).await, [("aaaaaaaa".into(), None), ("cccccccc".into(), Some(NOW))]);
     let with_keys = store.customers_with_api_keys(String::new(), 9).await.expect("reads");
     assert_eq!(with_keys, ["acme", "other"]);
+    let between = ("acme".into(), "other".into());
+    let all = store.api_keys_in_force_between(between, NOW).await.expect("reads");
+    let ids: Vec<&str> = all.iter().map(|row| row.id.as_str()).collect();
+    assert_eq!(ids, ["aaaaaaaa", "cccccccc", "bbbbbbbb"], "each customer's together");
 }
 
 #[tokio::test]

@@ -122,6 +122,7 @@ fn an_anonymous_caller_owes_nothing_and_a_certificate_is_asked_for() {
         read("[auth.client_certificate]\ncustomer = \"subject\""),
         read("[auth.client_certificate]\ncustomer = \"subject_cn\""),
         read("[auth.keys]\nprefix = \"a_b\"\nheader = \"a b\""),
+        read("[auth.keys]\nheader = \"Authorization\""),
     ];
     insta::assert_snapshot!(all.join("\n\n"), @r"
     t.toml:5:8: error: auth.anonymous.tier: there is no tier `fre`
@@ -136,6 +137,8 @@ fn an_anonymous_caller_owes_nothing_and_a_certificate_is_asked_for() {
 
     t.toml:5:10: error: auth.keys.prefix: this cannot begin a key
     t.toml:6:10: error: auth.keys.header: this is not the name of a header
+
+    t.toml:5:10: error: auth.keys.header: this header says something else
     ");
 }
 
