@@ -320,6 +320,8 @@ impl Account {
 }
 
 #[cfg(test)]
+mod correct_model;
+#[cfg(test)]
 mod correct_tests;
 #[cfg(test)]
 mod credits_model;

@@ -3,8 +3,9 @@
 //! # What it promises
 //!
 //! - Where the header tells all there is to know, the truth is charged at once, with one record.
-//! - Otherwise the header is charged as an *estimate*: what was held for what is not known yet. Its truth follows exactly
-//!   once, in a correction, whoever is left to give it: the end of the exchange, or its context when nobody ends it.
+//! - Otherwise the header is charged as an *estimate*: what was held for what is not known yet. Its truth follows
+//!   exactly once, in a correction, whoever is left to give it: the end of the exchange, or its context when nobody
+//!   ends it.
 //! - Until then nothing of it is sealed. An estimate that a crash leaves open stands.
 
 use std::sync::Arc;

@@ -9,8 +9,8 @@
 //!
 //! - What a node has used of a pool and has in flight is within its claim, and no claim is above what was last stated
 //!   for it: it rises by an answer alone, and falls before the call that says so is sent. Beyond it comes only what was
-//!   in flight when a period or the terms changed, a bounded part while the fleet is away, and what a period turns out
-//!   to have held before.
+//!   in flight when a period or the terms changed, what an exchange cost beyond its hold, a bounded part while the
+//!   fleet is away, and what a period turns out to have held before.
 //! - What is stated is absolute. Used units are stated as they are, whatever has been stated before.
 //! - Units are drawn as on one node: included ones, those of an override, credits, overage. A pool counts as used up
 //!   only once the fleet has said so.
