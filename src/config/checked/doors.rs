@@ -63,6 +63,11 @@ pub(super) fn check(server: &written::Server, found: &mut Findings) -> Doors {
             found.error(&first.place, "without server.tls nothing else is listened on", help);
         }
     }
+    if let (true, Some(first)) = (doors.redirect_listen.value.is_empty(), doors.redirect_except.value.first())
+    {
+        let help = "add `redirect_listen`, or leave it out";
+        found.error(&first.place, "without server.redirect_listen nobody is sent on", help);
+    }
     let addresses = |list: &At<Vec<At<SocketAddr>>>| list.value.iter().map(|address| address.value).collect();
     let except = doors.redirect_except.value.iter();
     Doors {

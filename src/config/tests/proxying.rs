@@ -18,6 +18,7 @@ fn every_door_has_an_address_of_its_own_and_a_certificate_its_key() {
     let all = [
         server("h2c_listen = [\"127.0.0.1:1\", \"127.0.0.1:0\", \"127.0.0.1:9090\"]"),
         server("plain_listen = [\"127.0.0.1:2\"]\nredirect_listen = [\"127.0.0.1:3\"]"),
+        server("redirect_except = [\"/a\"]"),
         server("tls = {}"),
         server(&format!("tls = {{ certificate = \"{PEM}\" }}")),
         server(&format!("tls = {{ private_key = \"{PEM}\" }}")),
@@ -40,6 +41,8 @@ fn every_door_has_an_address_of_its_own_and_a_certificate_its_key() {
 
     t.toml:3:17: error: server.plain_listen[0]: without server.tls nothing else is listened on
     t.toml:4:20: error: server.redirect_listen[0]: without server.tls nothing else is listened on
+
+    t.toml:3:20: error: server.redirect_except[0]: without server.redirect_listen nobody is sent on
 
     t.toml:3:7: error: server.tls: there is no certificate
 
