@@ -47,9 +47,11 @@ impl<'a> NormalPath<'a> {
             return Err(PathError::NotAbsolute);
         }
         let path = resolve(&decode(raw.as_bytes(), true)?);
-        let climbs = |segment: &str| {
-            segment.contains(SLASH) && segment.split(SLASH).any(|piece| matches!(piece, "." | ".."))
+        let dots = |piece: &str| {
+            let parameters = [piece.find(';'), piece.find("%3B")].into_iter().flatten().min();
+            matches!(&piece[..parameters.unwrap_or(piece.len())], "." | "..")
         };
+        let climbs = |segment: &str| segment.contains(SLASH) && segment.split(SLASH).any(dots);
         if path.split('/').any(climbs) { Err(PathError::ForbiddenEscape) } else { Ok(Self(Cow::Owned(path))) }
     }
 
@@ -238,7 +240,18 @@ mod tests {
         let kept = |raw| NormalPath::parse_with_slashes(raw).map(|path| path.forwarded().to_owned());
         assert_eq!(kept("/a%2fb/%7Ec").as_deref(), Ok("/a%2Fb/~c"));
         assert_eq!(kept("/a%2F/../b%2f").as_deref(), Ok("/b%2F"));
-        for raw in ["/a%2f..", "/a/..%2fb", "/a/%2e%2E%2fb", "/.%2F", "/a%2F.%2Fb", "/a%5Cb", "/a%2F%00"] {
+        for raw in [
+            "/a%2f..",
+            "/a/..%2fb",
+            "/a/%2e%2E%2fb",
+            "/.%2F",
+            "/a%2F.%2Fb",
+            "/a%2F..;x",
+            "/a%2F..%3bx;y",
+            "/..%3bx;%2Fa",
+            "/a%5Cb",
+            "/a%2F%00",
+        ] {
             assert_eq!(kept(raw), Err(PathError::ForbiddenEscape), "{raw}");
         }
     }
