@@ -9,6 +9,7 @@ use pingora::protocols::http::ServerSession;
 
 use crate::auth::Identity;
 use crate::customers::{Denied, Entry, Reservation};
+use crate::domain::anonymous::customer_of;
 use crate::domain::idempotency::Digest;
 use crate::domain::path::NormalPath;
 use crate::domain::refusal::Refusal;
@@ -17,7 +18,7 @@ use crate::problem::{Code, Problem};
 use crate::store::StoreError;
 
 use super::context::{Charge, Context};
-use super::{Parts, limits};
+use super::{Parts, client, limits};
 
 /// A URI beyond this is refused, as nginx does by default.
 const MAX_URI_BYTES: usize = 8 * 1024;
@@ -95,12 +96,11 @@ impl Parts {
         if route.public || preflight.is_some() {
             return Ok(Destination::Upstream);
         }
-        let identity = match self.anonymous(route, request, context)? {
-            Some(anonymous) => anonymous,
-            None => {
-                let client = || self.client(&request.headers, &context.connection);
-                self.authenticator.identify(&request.headers, context.now.seconds(), client).await?
-            }
+        let identity = if let Some(anonymous) = self.anonymous(route, request, context)? {
+            anonymous
+        } else {
+            let client = || self.client(&request.headers, &context.connection);
+            self.authenticator.identify(&request.headers, context.now.seconds(), client).await?
         };
         context.identity = Some(identity.clone());
         self.check_scopes(route, &identity)?;
@@ -137,8 +137,8 @@ impl Parts {
         if !self.authenticator.is_shown_nothing(&request.headers) {
             return Ok(None);
         }
-        let Some(client) = self.client(&request.headers, &context.connection) else { return Ok(None) };
-        let customer = networks.customer(client);
+        let Some(address) = self.client(&request.headers, &context.connection) else { return Ok(None) };
+        let customer = customer_of(client::network(networks, address));
         if !self.customers.has_room_for(&customer) {
             let detail = "there are too many callers without a token now; show one, or come back later";
             let problem = Problem::new(Code::RateLimited, detail);

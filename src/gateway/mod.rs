@@ -9,11 +9,11 @@
 //! - The upstream hears of a customer only what a verified token says.
 //!
 //! A request's way, file by file: `connections` and `serving` (a connection's requests), `phases` (what all of them go
-//! through), `admission` (before the upstream), `client` (where a request comes from), `idempotency` and `fleet_keys` (which requests repeat one that was
-//! charged, here or on another node), then `exchange` to the upstream for plain requests and for what opens a WebSocket
-//! (`websocket`), and `proxy`, pingora's own way, for all others; `forwarding` (what the upstream gets), `measuring`
-//! (what passes, where that tells the price), `charging` (at the response), `limits` (what the client is told of its
-//! limits), `answer` (what the gateway itself says).
+//! through), `admission` (before the upstream), `client` (where a request comes from), `idempotency` and `fleet_keys`
+//! (which requests repeat one that was charged, here or on another node), then `exchange` to the upstream for plain
+//! requests and for what opens a WebSocket (`websocket`), and `proxy`, pingora's own way, for all others; `forwarding`
+//! (what the upstream gets), `measuring` (what passes, where that tells the price), `charging` (at the response),
+//! `limits` (what the client is told of its limits), `answer` (what the gateway itself says).
 
 mod admission;
 mod answer;

@@ -12,8 +12,8 @@ pub struct AtRest {
     pub place: (i64, u32),
 }
 
-/// Seen before an instant, with no use in a period that ended behind it. The last number of all stays: the next customer
-/// would get it.
+/// Seen before an instant, with no use in a period that ended behind it. The last number of all stays: the next
+/// customer would get it.
 const AT_REST: &str = "is_anonymous AND first_seen < ?2
     AND NOT EXISTS (SELECT 1 FROM totals WHERE customer = number AND period_end >= ?2)
     AND NOT EXISTS (SELECT 1 FROM overrides WHERE customer = number)
