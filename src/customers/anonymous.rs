@@ -3,18 +3,18 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::domain::account::Terms;
 use crate::domain::anonymous::is_anonymous;
 use crate::domain::subscription::{Entitlement, Standing, Windows};
 use crate::domain::tier::TierId;
 use crate::domain::usage::Now;
-use crate::store::StoreError;
+use crate::store::{AtRest, StoreError};
 
 use super::Customers;
-use crate::domain::account::Terms;
 
 /// So many may be in memory: who floods from ever new addresses fills it no further.
 pub(super) const MOST: usize = 100_000;
-/// Names that are looked at together.
+/// Those that are looked at together.
 const SLICE: u32 = 1_000;
 
 /// In memory, of the whole process.
@@ -63,12 +63,12 @@ impl Customers {
     /// Forgets anonymous callers who are not in memory, and of whom nothing is kept that ended behind an instant.
     pub async fn forget_anonymous(&self, ended_before: Now) -> Result<(), StoreError> {
         let before = ended_before.seconds();
-        let mut after = String::new();
+        let mut after = (0, 0);
         loop {
-            let page = self.store.anonymous_at_rest(after.clone(), before, SLICE).await?;
+            let page = self.store.anonymous_at_rest(after, before, SLICE).await?;
             let Some(last) = page.last() else { return Ok(()) };
-            after.clone_from(last);
-            for name in page {
+            after = last.place;
+            for AtRest { name, .. } in page {
                 // Nobody loads them meanwhile.
                 let _one_at_a_time = self.stripe(&name).lock().await;
                 if self.get(&name).is_none() {

@@ -10,6 +10,7 @@ use pingora::protocols::http::ServerSession;
 use crate::auth::Identity;
 use crate::config::Limits;
 use crate::customers::{Denied, Entry, Reservation};
+use crate::domain::anonymous::customer_of;
 use crate::domain::idempotency::Digest;
 use crate::domain::path::{NormalPath, PathError};
 use crate::domain::refusal::Refusal;
@@ -18,7 +19,7 @@ use crate::problem::{Code, Problem};
 use crate::store::StoreError;
 
 use super::context::{Charge, Context};
-use super::{Parts, limits};
+use super::{Parts, client, limits};
 
 /// A customer whose tokens disagree about their Stripe customer is loaded again at most so often.
 const LOAD_ATTEMPTS: usize = 3;
@@ -182,8 +183,8 @@ impl Parts {
         if !self.authenticator.is_shown_nothing(headers) {
             return Ok(None);
         }
-        let Some(client) = self.client(headers, &context.connection) else { return Ok(None) };
-        let customer = networks.customer(client);
+        let Some(address) = self.client(headers, &context.connection) else { return Ok(None) };
+        let customer = customer_of(client::network(networks, address));
         if !self.customers.has_room_for(&customer) {
             let detail = "there are too many callers without a token now; show one, or come back later";
             let problem = Problem::new(Code::RateLimited, detail);

@@ -8,6 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, HeaderName};
 
+use crate::domain::anonymous::Networks;
+
 use super::Parts;
 use super::connections::Connection;
 
@@ -27,6 +29,21 @@ impl Parts {
     pub(super) fn trusts(&self, client: IpAddr) -> bool {
         self.settings.trusted_proxies.iter().any(|network| network.contains(client))
     }
+}
+
+/// The network of an address: `203.0.113.7`, `2001:db8::/64`.
+pub(super) fn network(networks: Networks, address: IpAddr) -> String {
+    let (network, bits, all) = match address.to_canonical() {
+        IpAddr::V4(address) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(networks.ipv4)).unwrap_or(0);
+            (IpAddr::V4((address.to_bits() & mask).into()), networks.ipv4, 32)
+        }
+        IpAddr::V6(address) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(networks.ipv6)).unwrap_or(0);
+            (IpAddr::V6((address.to_bits() & mask).into()), networks.ipv6, 128)
+        }
+    };
+    if bits == all { network.to_string() } else { format!("{network}/{bits}") }
 }
 
 /// The first from the right that is not trusted; else the last that could be read.
@@ -91,6 +108,26 @@ mod tests {
             (&["::ffff:203.0.113.7"], "203.0.113.7"),
         ] {
             assert_eq!(client(headers), expected, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_network_is_an_address_or_its_first_bits() {
+        let usual = Networks { ipv4: 32, ipv6: 64 };
+        let wide = Networks { ipv4: 24, ipv6: 48 };
+        let all = Networks { ipv4: 0, ipv6: 0 };
+        let single = Networks { ipv4: 32, ipv6: 128 };
+        for (networks, address, expected) in [
+            (usual, "203.0.113.7", "203.0.113.7"),
+            (usual, "::ffff:203.0.113.7", "203.0.113.7"),
+            (usual, "2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+            (wide, "203.0.113.7", "203.0.113.0/24"),
+            (wide, "2001:db8:1:2::3", "2001:db8:1::/48"),
+            (all, "203.0.113.7", "0.0.0.0/0"),
+            (all, "2001:db8::1", "::/0"),
+            (single, "2001:db8::1", "2001:db8::1"),
+        ] {
+            assert_eq!(network(networks, address.parse().unwrap()), expected);
         }
     }
 

@@ -38,8 +38,8 @@ pub(super) fn key_desk(config: &Config, store: Arc<Store>) -> KeyDesk {
     KeyDesk::new(store, &config.catalogue.scopes, prefix)
 }
 
-/// The same for a command. None while a gateway runs on the `data_dir`: it must do it itself, so that what changes is in
-/// force at once.
+/// The same for a command. None while a gateway runs on the `data_dir`: it must do it itself, so that what changes is
+/// in force at once.
 pub fn key_desk_here(config: &Config) -> Result<Option<(KeyDesk, Hold)>, ServerError> {
     check_there_is_a_store(config)?;
     let Some(hold) = hold(&config.server.data_dir)? else { return Ok(None) };

@@ -208,23 +208,23 @@ pub(super) fn take_api_key(
     db: &Connection,
     customer: u32,
     id: &str,
-    told: ApiKey,
+    told: &ApiKey,
     (at, now): (i64, i64),
 ) -> Result<bool> {
     let before = by_id(db, id)?;
     // What was revoked here stays so, and a key never changes hands.
     let holds = |before: &ApiKeyRow| before.customer_number != customer || before.key.revoked_at.is_some();
-    if before.as_ref().is_some_and(|before| before.key == told || holds(before)) {
+    if before.as_ref().is_some_and(|before| before.key == *told || holds(before)) {
         return Ok(false);
     }
-    put(db, customer, id, &told, at)?;
+    put(db, customer, id, told, at)?;
     let action = match (&before, told.revoked_at, &told.replaced_by) {
         (_, Some(_), _) => "key_revoked",
         (_, _, Some(_)) => "key_rotated",
         (None, ..) => "key_created",
         _ => "key_changed",
     };
-    trail(db, action, FLEET, customer, (id, &told), now)?;
+    trail(db, action, FLEET, customer, (id, told), now)?;
     Ok(true)
 }
 

@@ -55,6 +55,7 @@ mod weekly;
 mod worker;
 
 pub use adjustments::{Adjustments, OverrideRow};
+pub use anonymous::AtRest;
 pub use api_keys::{ApiKeyRow, NewApiKey, Replaced, Replacement};
 pub use audit::{Act, AuditRow};
 pub use checkouts::{CheckoutKind, CheckoutRow, OpenCheckout};

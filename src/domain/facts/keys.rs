@@ -36,7 +36,9 @@ impl ApiKey {
             None => written.number(0),
             Some(scopes) => {
                 written.number(scopes.len() as u64 + 1);
-                scopes.iter().for_each(|scope| written.text(scope));
+                for scope in scopes {
+                    written.text(scope);
+                }
             }
         }
         written.0.into()

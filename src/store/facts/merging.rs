@@ -123,7 +123,7 @@ impl Merging<'_> {
             Kind::API_KEY => match body.and_then(ApiKey::read) {
                 Some(told) => {
                     let at = (seconds(entry.at), self.now);
-                    api_keys::take_api_key(self.db, self.number(name)?, key, told, at)
+                    api_keys::take_api_key(self.db, self.number(name)?, key, &told, at)
                 }
                 None => Ok(false),
             },

@@ -25,4 +25,4 @@ CREATE INDEX api_keys_by_customer ON api_keys (customer, number);
 
 -- Who shows nothing: a network, by a name that no token can spell.
 ALTER TABLE customers ADD COLUMN is_anonymous INTEGER GENERATED ALWAYS AS (name GLOB 'ip *') VIRTUAL;
-CREATE INDEX customers_anonymous ON customers (name) WHERE is_anonymous;
+CREATE INDEX customers_anonymous ON customers (first_seen) WHERE is_anonymous;

@@ -110,11 +110,8 @@ async fn who_has_a_key_of_their_own_or_shows_nothing_has_one_quota_at_all_nodes(
     assert_eq!(use_up(&anonymous).await, 7);
     let made = world.nodes[0].operate("/admin/keys", &json!({ "name": "of its own" })).await.json();
     let text = |key: &str| made[key].as_str().expect("a text");
-    let own: Vec<Customer> = world
-        .customer(text("customer"))
-        .into_iter()
-        .map(|customer| customer.showing(text("key")))
-        .collect();
+    let own: Vec<Customer> =
+        world.customer(text("customer")).into_iter().map(|customer| customer.showing(text("key"))).collect();
     for customer in &own {
         let known = async || (customer.get("/billing/status").await.status == 200).then_some(());
         until("the key is known", PATIENCE, known).await;

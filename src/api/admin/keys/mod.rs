@@ -1,7 +1,7 @@
 //! API keys for operators: `GET|POST /admin/keys`, `GET|DELETE /admin/keys/{id}`, `POST /admin/keys/{id}/rotate`.
 //!
-//! A key is in the answer that makes it, and in no other. What changes is in force when it has been answered: a key that
-//! is revoked is refused from then on, by other gateways of a fleet within a second.
+//! A key is in the answer that makes it, and in no other. What changes is in force when it has been answered: a key
+//! that is revoked is refused from then on, by other gateways of a fleet within a second.
 
 mod desk;
 
