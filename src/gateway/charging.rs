@@ -43,18 +43,15 @@ impl Parts {
             Charge::Held(reservation) if route.is_charged() => reservation.entry().clone(),
             _ => return Ok(()),
         };
-        if let Some(measuring) = &mut context.measuring {
-            measuring.answered(headers.all());
-        }
         if grpc::ends_in_trailers(status, method, headers.all()) {
             context.measuring.get_or_insert_with(|| Box::new(Measuring::of([].into()))).await_status();
         }
-        let answered = Answered {
-            status,
-            method,
-            follows: what_follows(status, method, headers.all()),
-            is_charged: is_charged(route, status, method, headers.all()),
-        };
+        let follows = context.measuring.as_mut().map(|measuring| {
+            measuring.answered(headers.all());
+            what_follows(status, method, headers.all())
+        });
+        let is_charged = is_charged(route, status, method, headers.all());
+        let answered = Answered { status, method, follows, is_charged };
         let now = context.wall(read_at);
         let policies = match self.charge(route, &answered, now, context).await {
             Ok(policies) => policies,
@@ -90,7 +87,7 @@ impl Parts {
             (Some(fleet), Some(key)) => Box::pin(self.tell_key(fleet, &reservation, key, now)).await,
             _ => None,
         };
-        let measured = self.at_header(route, answered.follows, context);
+        let measured = answered.follows.and_then(|answer| self.at_header(route, answer, context));
         let Some((settled, policies, open)) = self.settle(route, measured, &mut reservation, now) else {
             return Ok(None);
         };
@@ -194,7 +191,8 @@ impl Parts {
 struct Answered<'a> {
     status: u16,
     method: &'a Method,
-    follows: Answer,
+    /// None where nothing is measured.
+    follows: Option<Answer>,
     /// As far as the header tells.
     is_charged: bool,
 }

@@ -16,7 +16,7 @@ use crate::domain::account::Terms;
 use crate::domain::measure::{Answer, TrueCost};
 use crate::domain::route::Route;
 use crate::domain::units::{Cost, MeterId};
-use crate::domain::usage::{Change, Correction, Draw, Now};
+use crate::domain::usage::{Change, Correction, Draw, Now, signed};
 use crate::ledger::{RecordDraw, RecordLot};
 
 use super::context::{Charge, Context, Recorded};
@@ -110,7 +110,14 @@ impl Open {
 
 /// A draw as records have it.
 pub(super) fn recorded_draw(draw: &Draw, numbers: &RecordNumbers) -> RecordDraw {
-    recorded_change(&Change::between(&Draw::none(draw.meter), draw), numbers)
+    RecordDraw {
+        meter: numbers.meters[draw.meter.index()],
+        included: signed(draw.included),
+        extra: signed(draw.extra),
+        credits: signed(draw.credits),
+        overage: signed(draw.overage),
+        uncovered: signed(draw.uncovered),
+    }
 }
 
 fn recorded_change(change: &Change, numbers: &RecordNumbers) -> RecordDraw {

@@ -170,10 +170,7 @@ fn shown(charged: &Charged, names: &HashMap<u32, String>) -> Value {
         "status": record.status,
         "tier": names.get(&record.tier),
         "cost": by_meter(&|draw| json!(draw.units())),
-        "drawn": by_meter(&|draw| json!({
-            "included": draw.included, "extra": draw.extra, "credits": draw.credits, "overage": draw.overage,
-            "uncovered": draw.uncovered,
-        })),
+        "drawn": by_meter(&drawn),
         "period": { "start": rfc3339(record.period.start), "end": rfc3339(record.period.end) },
         "corrected": corrections.last().map(|last| json!({
             "at": instant(last.at_micros),
@@ -181,6 +178,16 @@ fn shown(charged: &Charged, names: &HashMap<u32, String>) -> Value {
         })),
         "record": { "number": record.number, "segment": segment },
     })
+}
+
+/// What nothing paid for is said where there is any.
+fn drawn(draw: &RecordDraw) -> Value {
+    let RecordDraw { included, extra, credits, overage, uncovered, .. } = draw;
+    let mut drawn = json!({ "included": included, "extra": extra, "credits": credits, "overage": overage });
+    if *uncovered != 0 {
+        drawn["uncovered"] = json!(uncovered);
+    }
+    drawn
 }
 
 /// To the microsecond, as the ledger has it.

@@ -112,11 +112,8 @@ impl MeterCharge {
 impl Receipt {
     pub fn new(books: &Books, found: Found, totals: Totals) -> Result<Self, Failure> {
         let Found { charge: record, segment, corrections, repeats, others } = found;
-        let charges = record
-            .draws
-            .iter()
-            .zip(totals.before)
-            .map(|(draw, used_before)| MeterCharge::new(books, &record, draw, &corrections, used_before));
+        let charge = |(draw, used_before)| MeterCharge::new(books, &record, draw, &corrections, used_before);
+        let charges = record.draws.iter().zip(totals.before).map(charge);
         Ok(Self {
             charges: charges.collect::<Result<_, _>>()?,
             node: books.config.fleet.as_ref().map(|fleet| fleet.node.clone()),

@@ -137,7 +137,7 @@ async fn many_estimates_at_once_each_get_their_own_truth() {
     }
     customer.until_used(72).await;
     let charges = world.shown("/admin/customers/acme/charges").await;
-    let first = &charges["charges"][0];
+    let first = &charges["data"][0];
     assert_eq!(
         (&first["kind"], &first["corrected"]["cost"]),
         (&json!("estimate"), &json!({ "api_calls": 3 }))

@@ -104,7 +104,7 @@ async fn credits_stop_at_nothing_and_come_back_to_their_grant() {
     world.upstream.on("/told", Behaviour::Tells(&[("x-cost", "5")]));
     assert_eq!(
         customer.get("/told").await.refusal(),
-        (429, "credits_exhausted".to_owned()),
+        (402, "credits_exhausted".to_owned()),
         "5 are to be held"
     );
     world.flush_all().await;

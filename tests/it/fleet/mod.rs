@@ -12,6 +12,7 @@
 //! Then with three gateways, which [`world`] starts:
 //!
 //! - [`limits`] what they never pass, and use up; [`race`] asks for it
+//! - [`costs`] what an exchange cost beyond its hold, all know
 //! - [`flush`] Redis loses what it knows; [`trial`] has races and bills in it
 //! - [`alone`] gateways that do not reach Redis, by a [`proxy`] for one
 //! - [`rolling`] gateways come and go
@@ -20,6 +21,7 @@
 
 mod alone;
 mod copies;
+mod costs;
 mod deploy;
 mod everywhere;
 mod flush;
