@@ -13,6 +13,7 @@ use crate::domain::subscription::{Outline, Standing};
 use crate::domain::tier::TierId;
 use crate::domain::usage::Now;
 
+use super::anonymous;
 use super::reservation::Reservation;
 
 /// A customer: number and name never change, what is decided with is under the lock. There may be millions.
@@ -43,6 +44,7 @@ pub enum Denied {
 
 impl Entry {
     pub(super) fn new(name: SmolStr, number: u32, account: Account, now: Now) -> Self {
+        anonymous::came(&name);
         Self {
             name,
             number,
@@ -126,6 +128,12 @@ impl Entry {
     /// Every change under the lock is complete when a panic elsewhere could poison it.
     pub(super) fn account(&self) -> MutexGuard<'_, Account> {
         self.account.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        anonymous::left(&self.name);
     }
 }
 
