@@ -2,8 +2,8 @@
 
     python grpc_cases.py GATEWAY TOKEN [AUTHORITY]
 
-GATEWAY speaks HTTP/2 without TLS, or with it: then AUTHORITY is the file of who signed its certificate. Prints the table,
-and in its last line the units of all calls. Exits 1 if a case failed.
+GATEWAY speaks HTTP/2 without TLS, or with it: then AUTHORITY is the file of who signed its certificate for api.test.
+Prints the table, and in its last line the units of all calls. Exits 1 if a case failed.
 """
 
 import queue
@@ -131,7 +131,7 @@ def refused(calls, nobody):
         (grpc.StatusCode.UNAUTHENTICATED, "token_invalid", lambda: nobody.once(b"")),
         (grpc.StatusCode.UNIMPLEMENTED, "route_not_found", lambda: calls.once(b"", "Nothing")),
         (grpc.StatusCode.PERMISSION_DENIED, "feature_not_included", lambda: calls.once(b"", "Premium")),
-        (grpc.StatusCode.RESOURCE_EXHAUSTED, "rate_limited", lambda: calls.once(b"", "Rare")),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "quota_exceeded", lambda: calls.once(b"", "Dear")),
         (grpc.StatusCode.UNAVAILABLE, "upstream_failed", lambda: calls.once(b"", "Lost")),
     ]:
         error = raised(call)
@@ -158,7 +158,8 @@ def main():
     gateway, token, *authority = sys.argv[1:]
     if authority:
         roots = grpc.ssl_channel_credentials(Path(authority[0]).read_bytes())
-        channel = grpc.secure_channel(gateway, roots, OPTIONS)
+        named = [("grpc.ssl_target_name_override", "api.test")]
+        channel = grpc.secure_channel(gateway, roots, OPTIONS + named)
     else:
         channel = grpc.insecure_channel(gateway, OPTIONS)
     passed = units = 0

@@ -5,7 +5,8 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::harness::World;
+use crate::harness::{Authority, World, free_address};
+use crate::tls::Secure;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients");
 
@@ -34,23 +35,22 @@ fn run(command: &mut Command) {
     assert!(status.success(), "{command:?}: is PyPI reachable? TOLLGATE_SKIP_SDK=1 leaves this out");
 }
 
-/// `servers.py`, until it is dropped.
+/// Servers of others, until they are dropped.
 struct Servers {
     process: Child,
-    model: String,
-    echo: String,
+    /// Where each listens.
+    addresses: Vec<String>,
 }
 
 impl Servers {
-    fn start(python: &Path) -> Self {
+    fn start(python: &Path, script: &str) -> Self {
         let mut command = Command::new(python);
-        command.arg("servers.py").current_dir(FOLDER).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.arg(script).current_dir(FOLDER).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn().expect("python runs");
         let mut line = String::new();
         let said = process.stdout.as_mut().expect("a pipe");
         BufReader::new(said).read_line(&mut line).expect("the addresses");
-        let (model, echo) = line.trim().split_once(' ').expect("two addresses");
-        Self { model: model.to_owned(), echo: echo.to_owned(), process }
+        Self { addresses: line.split_whitespace().map(str::to_owned).collect(), process }
     }
 }
 
@@ -62,8 +62,17 @@ impl Drop for Servers {
     }
 }
 
+/// Runs a script, and shows the table that it prints; answers the units that its last line says.
+fn play(python: &Path, arguments: &[&str]) -> u64 {
+    let ended = Command::new(python).args(arguments).current_dir(FOLDER).output().expect("python runs");
+    let table = String::from_utf8_lossy(&ended.stdout);
+    println!("{table}");
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    table.lines().last().and_then(|line| line.parse().ok()).expect("units")
+}
+
 fn config(servers: &Servers) -> String {
-    let Servers { model, echo, .. } = servers;
+    let [model, echo] = &servers.addresses[..] else { panic!("two addresses") };
     format!(
         r#"
         routes = [
@@ -86,16 +95,48 @@ fn config(servers: &Servers) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_of_others_get_what_they_expect_and_are_charged_what_it_cost() {
     let Some(python) = python() else { return };
-    let servers = Servers::start(&python);
+    let servers = Servers::start(&python, "servers.py");
     let world = World::builder().config(&config(&servers)).start().await;
     let customer = world.customer("acme");
-    let arguments = ["run.py", &world.gateway.public.to_string(), &customer.token];
-    let ended = Command::new(&python).args(arguments).current_dir(FOLDER).output().expect("python runs");
-    let table = String::from_utf8_lossy(&ended.stdout);
-    println!("{table}");
-    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
-    let units = table.lines().last().and_then(|line| line.parse().ok()).expect("units");
+    let units = play(&python, &["run.py", &world.gateway.public.to_string(), &customer.token]);
     customer.owes(&format!("api_calls={units}"));
     customer.until_used(units).await;
     world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_of_grpc_come_through_whole_and_only_those_that_succeed_cost() {
+    let Some(python) = python() else { return };
+    let servers = Servers::start(&python, "grpc_server.py");
+    let h2c = free_address();
+    let config = format!(
+        r#"
+        server.h2c_listen = ["{h2c}"]
+        routes = [
+            {{ path = "/calls.Calls/{{method}}", upstream = "calls", cost = 1, max_body = 0 }},
+            {{ path = "/calls.Calls/Premium", upstream = "calls", cost = 1, requires = ["premium"] }},
+            {{ path = "/calls.Calls/Dear", upstream = "calls", cost = 1000 }},
+            {{ path = "/calls.Calls/Lost", upstream = "lost", cost = 1 }},
+        ]
+        upstreams.calls = {{ servers = ["{}"], http = "2" }}
+        upstreams.lost.servers = ["{}"]
+        "#,
+        servers.addresses[0],
+        free_address()
+    );
+    let secure = Secure::start_with(Authority::new("ours"), "", &config).await;
+    let customer = secure.world.customer("caller");
+    let authority = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(authority.path(), secure.authority.pem()).expect("a file");
+    let authority = authority.path().display().to_string();
+    let mut used = 0;
+    for arguments in
+        [&[&h2c.to_string(), &customer.token][..], &[&secure.https.to_string(), &customer.token, &authority]]
+    {
+        let units = play(&python, &[&["grpc_cases.py"][..], arguments].concat());
+        customer.owes(&format!("api_calls={units}"));
+        used += units;
+        customer.until_used(used).await;
+    }
+    secure.world.finish().await;
 }
