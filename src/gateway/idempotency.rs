@@ -54,7 +54,7 @@ impl Parts {
             return Ok(None);
         }
         let begun = Instant::now();
-        let ahead = self.read_ahead(session, &mut hash, context).await?;
+        let ahead = self.read_ahead(session, route, &mut hash, context).await?;
         context.waited = begun.elapsed();
         context.read_ahead = true;
         if ahead.len() > READ_AHEAD_BYTES {
@@ -68,6 +68,7 @@ impl Parts {
     async fn read_ahead(
         &self,
         session: &mut ServerSession,
+        route: &Route,
         hash: &mut Sha256,
         context: &Context,
     ) -> Result<BytesMut, Stopped> {
@@ -79,9 +80,7 @@ impl Parts {
             hash.update(&chunk);
             ahead.extend_from_slice(&chunk);
             self.hear(ahead.len() as u64, context).map_err(broken_off)?;
-            if ahead.len() as u64 > self.settings.max_body {
-                return Err(self.body_too_large().into());
-            }
+            self.check_body(route, ahead.len() as u64)?;
             if ahead.len() > READ_AHEAD_BYTES {
                 break;
             }

@@ -69,8 +69,9 @@ impl ProxyHttp for Gateway {
             measuring.sent(piece);
         }
         context.body_bytes += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
-        if context.body_bytes > parts.settings.max_body {
-            let problem = parts.body_too_large();
+        if let Some(route) = parts.route_of(context)
+            && let Err(problem) = parts.check_body(route, context.body_bytes)
+        {
             return Err(fail(context, problem).into_down());
         }
         parts.hear(context.body_bytes, context)?;

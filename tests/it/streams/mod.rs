@@ -1,6 +1,7 @@
 //! Exchanges that are more than a request and its answer: streams, WebSockets, gRPC.
 
 mod api;
+mod clients;
 mod grpc;
 mod open;
 mod sockets;
