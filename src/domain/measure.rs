@@ -1,9 +1,15 @@
 //! Measures: units that only the exchange itself tells.
 //!
 //! Before an exchange nobody knows what it will have cost, so a *hold* is reserved; when it has ended the *truth*
-//! settles it. A measure says how the truth is found in what the gateway has [`Seen`]; nothing here reads a body.
+//! settles it. A measure says how the truth is found in what the gateway has [`Seen`], and in what the answer's body is
+//! [`Telling`].
 
+mod json;
+mod places;
 mod pointer;
+mod sse;
+mod telling;
+mod websocket;
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -13,6 +19,8 @@ use smallvec::SmallVec;
 use super::units::{Cost, MeterId};
 
 pub use pointer::{Pointer, PointerError};
+pub use telling::Telling;
+pub use websocket::{BrokenFrame, Frames};
 
 /// The largest number that a JSON value or a header can tell: beyond it JSON's readers do not agree (RFC 8259,
 /// section 6).

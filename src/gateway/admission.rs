@@ -87,7 +87,7 @@ impl Parts {
         if path.forwarded() != request.uri.path() {
             context.forwarded_path = Some(with_query(path.forwarded(), request.uri.query()));
         }
-        self.check_length(&request.headers)?;
+        self.check_length(route, &request.headers)?;
         if route.public || preflight.is_some() {
             return Ok(Destination::Upstream);
         }
@@ -114,17 +114,23 @@ impl Parts {
     }
 
     /// Refuses a declared length that is too large before anything is reserved.
-    fn check_length(&self, headers: &HeaderMap) -> Result<(), Problem> {
+    fn check_length(&self, route: &Route, headers: &HeaderMap) -> Result<(), Problem> {
         let declared = headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-        match declared.and_then(|length| length.parse::<u64>().ok()) {
-            Some(length) if length > self.settings.max_body => Err(self.body_too_large()),
-            _ => Ok(()),
+        match declared.and_then(|length| length.parse().ok()) {
+            Some(length) => self.check_body(route, length),
+            None => Ok(()),
         }
     }
 
-    pub(super) fn body_too_large(&self) -> Problem {
-        let detail = format!("send at most {} bytes", self.settings.max_body);
-        Problem::new(Code::BodyTooLarge, detail)
+    /// Refuses a body that is this long.
+    pub(super) fn check_body(&self, route: &Route, bytes: u64) -> Result<(), Problem> {
+        let own = route.extras.as_ref().and_then(|extras| extras.max_body);
+        match own.unwrap_or(self.settings.max_body) {
+            // A route's way to say that there is none.
+            0 if own.is_some() => Ok(()),
+            most if bytes <= most => Ok(()),
+            most => Err(Problem::new(Code::BodyTooLarge, format!("send at most {most} bytes"))),
+        }
     }
 
     /// Asked of the store once per verified token, unless its name has come to stand for another customer since.

@@ -17,7 +17,7 @@ use crate::problem::{Code, Problem};
 use super::context::Context;
 use super::headers::{Headers, REQUEST_ID};
 use super::phases::taken;
-use super::{Parts, RequestId};
+use super::{Parts, RequestId, grpc};
 
 impl Parts {
     /// Answers a problem, counts it and says so in one line of the log, which names no token, path or body.
@@ -96,7 +96,12 @@ async fn write_problem(
     problem: &Problem,
     context: &Context,
 ) -> pingora::Result<()> {
-    let (mut header, body) = head_and_body(problem, context.shown_request_id())?;
+    let request_id = context.shown_request_id();
+    let (mut header, body) = if grpc::is_call(session.req_header()) {
+        (grpc::refusal(problem, request_id, session)?, Bytes::new())
+    } else {
+        head_and_body(problem, request_id)?
+    };
     for (name, value) in &context.shown_headers {
         header.put(name.clone(), value.clone())?;
     }
@@ -150,6 +155,10 @@ pub(super) async fn write(
     body: Bytes,
 ) -> pingora::Result<()> {
     let no_body = body.is_empty() || session.req_header().method == Method::HEAD;
+    if no_body && let ServerSession::H2(session) = session {
+        // Trailers without a body are a header that is the end.
+        return session.write_response_header(Box::new(header), true);
+    }
     taken(session.write_response_header(Box::new(header))).await?;
     if !no_body {
         taken(session.write_response_body(body, true)).await?;

@@ -15,12 +15,13 @@ use crate::ledger::{Kind, Record, RecordLot};
 use crate::metrics::METRICS;
 use crate::problem::Problem;
 
-use super::Parts;
 use super::admission::ledger_unavailable;
 use super::context::{Charge, Context, Recorded};
 use super::estimates::{AtHeader, Open, recorded_draw};
 use super::headers::{Headers, REQUEST_ID};
+use super::measuring::Measuring;
 use super::phases::fail;
+use super::{Parts, grpc};
 
 const USAGE_COST: HeaderName = HeaderName::from_static("x-usage-cost");
 
@@ -42,11 +43,15 @@ impl Parts {
             Charge::Held(reservation) if route.is_charged() => reservation.entry().clone(),
             _ => return Ok(()),
         };
+        if grpc::ends_in_trailers(status, method, headers.all()) {
+            context.measuring.get_or_insert_with(|| Box::new(Measuring::of([].into()))).await_status();
+        }
         let follows = context.measuring.as_mut().map(|measuring| {
             measuring.answered(headers.all());
             what_follows(status, method, headers.all())
         });
-        let answered = Answered { status, method, follows, is_free: is_free(route, headers.all()) };
+        let is_charged = is_charged(route, status, method, headers.all());
+        let answered = Answered { status, method, follows, is_charged };
         let now = context.wall(read_at);
         let policies = match self.charge(route, &answered, now, context).await {
             Ok(policies) => policies,
@@ -74,9 +79,7 @@ impl Parts {
         context: &mut Context,
     ) -> Result<Option<Policies>, Problem> {
         let Charge::Held(mut reservation) = std::mem::take(&mut context.charge) else { return Ok(None) };
-        // A switch to another protocol is the success of what was asked for.
-        let outcome = if answered.status == 101 { 200 } else { answered.status };
-        if answered.is_free || !route.charge_on.contains(outcome) {
+        if !answered.is_charged {
             reservation.release();
             return Ok(None);
         }
@@ -190,8 +193,18 @@ struct Answered<'a> {
     method: &'a Method,
     /// None where nothing is measured.
     follows: Option<Answer>,
-    /// By the route's `free_when`.
-    is_free: bool,
+    /// As far as the header tells.
+    is_charged: bool,
+}
+
+/// Whether an answer is one that the route charges.
+fn is_charged(route: &Route, status: u16, method: &Method, headers: &HeaderMap) -> bool {
+    let succeeded = match grpc::status_in_header(method, headers) {
+        Some(grpc) => route.charge_on.contains_grpc(grpc),
+        // A switch to another protocol is the success of what was asked for.
+        None => route.charge_on.contains(if status == 101 { 200 } else { status }),
+    };
+    succeeded && !is_free(route, headers)
 }
 
 fn what_follows(status: u16, method: &Method, headers: &HeaderMap) -> Answer {

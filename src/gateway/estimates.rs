@@ -27,7 +27,7 @@ use super::{Parts, RecordNumbers};
 /// What is charged at the header of an exchange that is measured.
 pub(super) struct AtHeader {
     pub cost: TrueCost,
-    /// Meters whose units only the end will tell.
+    /// Meters whose units only the end will tell: all, where it tells whether there is anything to pay.
     pub held: SmallVec<[MeterId; 1]>,
 }
 
@@ -56,6 +56,9 @@ impl Parts {
             }
         });
         let cost = TrueCost::new(&route.cost, units);
+        if measuring.awaits_status() {
+            held = cost.iter().map(|(meter, _)| meter).collect();
+        }
         Some(AtHeader { cost, held })
     }
 
@@ -68,19 +71,23 @@ impl Parts {
 impl Context {
     /// The exchange is over: its truth takes the place of an estimate. What is settled stays as it is.
     pub(super) fn settle_truth(&mut self) {
-        let Some(measuring) = self.measuring.take() else { return };
+        let Some(mut measuring) = self.measuring.take() else { return };
         let Charge::Recorded(recorded) = &mut self.charge else { return };
         let Some(open) = recorded.open.take() else { return };
+        if measuring.is_free() {
+            let parts = open.parts.clone();
+            return parts.undo(self);
+        }
         let took = self.started.elapsed();
         let now = self.settle_at();
         if let Charge::Recorded(recorded) = std::mem::take(&mut self.charge) {
-            open.settle(recorded, &measuring, took, now);
+            open.settle(recorded, &mut measuring, took, now);
         }
     }
 }
 
 impl Open {
-    fn settle(&self, recorded: Recorded, measuring: &Measuring, took: Duration, now: Now) {
+    fn settle(&self, recorded: Recorded, measuring: &mut Measuring, took: Duration, now: Now) {
         let Recorded { reservation, settled, record, .. } = recorded;
         let parts = &self.parts;
         let fixed = settled.charge.draws.iter().map(|draw| (draw.meter, draw.units()));

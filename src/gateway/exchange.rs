@@ -202,6 +202,9 @@ impl Parts {
                 break;
             };
             if !piece.is_empty() {
+                if let Some(measuring) = &mut context.measuring {
+                    measuring.heard(piece);
+                }
                 client(session)?.write_body(piece).await.map_err(Error::into_down)?;
                 if let Some(measuring) = &mut context.measuring {
                     measuring.delivered(piece);

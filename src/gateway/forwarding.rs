@@ -78,6 +78,9 @@ impl Parts {
                 }
             }
         }
+        if let Some(measuring) = &context.measuring {
+            measuring.ask(headers)?;
+        }
         self.forwarded_for(headers, &context.connection)
     }
 

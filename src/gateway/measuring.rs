@@ -1,31 +1,49 @@
 //! What the gateway sees of an exchange that tells its own cost, while it passes.
+//!
+//! A body that is looked into must be plain and whole: the upstream is asked for no other. One that comes compressed or in
+//! part all the same passes, and has told nothing.
+
+mod upgraded;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue, header};
 use smallvec::SmallVec;
 
-use crate::domain::measure::{Answer, AtHeader, LARGEST_TOLD, Measure, Measured, Seen, Truth};
+use crate::domain::measure::{Answer, AtHeader, LARGEST_TOLD, Measure, Measured, Seen, Telling, Truth};
 use crate::domain::route::Route;
+
+use super::headers::Headers;
+
+pub(super) use upgraded::{Direction, Upgraded, Way};
+
+const PLAIN: HeaderValue = HeaderValue::from_static("identity");
 
 /// One exchange, being measured.
 #[derive(Debug)]
 pub(super) struct Measuring {
+    /// None where it is a call of gRPC alone that is waited for.
     measures: Arc<[Measured]>,
     seen: Seen,
-    /// What the answer told, by measure.
+    /// What the answer's header told, by measure.
     told: SmallVec<[Option<u64>; 1]>,
+    /// The answer's body, where a measure looks into it.
+    telling: Option<Telling>,
     request_ended: bool,
     upgraded: Option<Arc<Upgraded>>,
+    call: Call,
 }
 
-/// Bytes that have passed since the switch to another protocol.
-#[derive(Debug, Default)]
-pub(super) struct Upgraded {
-    pub sent: AtomicU64,
-    pub delivered: AtomicU64,
+/// What trailers say of a call of gRPC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    /// Nothing: the header has said all, or it is none.
+    None,
+    /// Nothing yet.
+    Open,
+    /// That it costs nothing.
+    Free,
 }
 
 /// What a measure tells now.
@@ -39,16 +57,29 @@ pub(super) enum SoFar {
 impl Measuring {
     /// None where the price is known before.
     pub fn begin(route: &Route) -> Option<Box<Self>> {
-        let measures = &route.measures;
-        (!measures.is_empty()).then(|| {
-            Box::new(Self {
-                seen: Seen::default(),
-                told: SmallVec::from_elem(None, measures.len()),
-                request_ended: false,
-                upgraded: None,
-                measures: measures.clone(),
-            })
-        })
+        (!route.measures.is_empty()).then(|| Box::new(Self::of(route.measures.clone())))
+    }
+
+    pub fn of(measures: Arc<[Measured]>) -> Self {
+        Self {
+            seen: Seen::default(),
+            told: SmallVec::from_elem(None, measures.len()),
+            telling: None,
+            request_ended: false,
+            upgraded: None,
+            call: Call::None,
+            measures,
+        }
+    }
+
+    /// Makes the request one whose answer can be looked into.
+    pub fn ask(&self, headers: &mut impl Headers) -> pingora::Result<()> {
+        if self.measures.iter().any(|measured| matches!(measured.by, Measure::Json(_))) {
+            headers.put(header::ACCEPT_ENCODING, PLAIN)?;
+            headers.delete(&header::RANGE);
+            headers.delete(&header::IF_RANGE);
+        }
+        Ok(())
     }
 
     /// A piece of the request's body, on its way to the upstream.
@@ -68,11 +99,14 @@ impl Measuring {
                 *told = number(headers, name);
             }
         }
+        self.telling = content_type(headers).and_then(|form| Telling::of(&self.measures, form));
     }
 
-    /// Another protocol goes on from here: what passes is to be counted there.
-    pub fn upgrade(&mut self) -> Arc<Upgraded> {
-        self.upgraded.get_or_insert_default().clone()
+    /// A piece of the response's body, as it came from the upstream.
+    pub fn heard(&mut self, piece: &[u8]) {
+        if let Some(telling) = &mut self.telling {
+            telling.read(piece);
+        }
     }
 
     /// A piece of the response's body, on its way to the client.
@@ -80,11 +114,33 @@ impl Measuring {
         self.seen.response_bytes += piece.len() as u64;
     }
 
+    /// A call's status is still to come, in trailers.
+    pub fn await_status(&mut self) {
+        self.call = Call::Open;
+    }
+
+    pub fn awaits_status(&self) -> bool {
+        self.call == Call::Open
+    }
+
+    /// The status has come, and is one that costs nothing.
+    pub fn forgo(&mut self) {
+        self.call = Call::Free;
+    }
+
+    /// Whether trailers have said that nothing is to be paid.
+    pub fn is_free(&self) -> bool {
+        self.call == Call::Free
+    }
+
+    /// Another protocol goes on from here: what passes is to be counted there.
+    pub fn upgrade(&mut self) -> Arc<Upgraded> {
+        self.upgraded.get_or_insert_with(|| Arc::new(Upgraded::new(&self.measures))).clone()
+    }
+
     /// Another attempt: the request is sent again, and nothing was delivered.
     pub fn rewind(&mut self) {
-        self.seen = Seen::default();
-        self.told.fill(None);
-        self.request_ended = false;
+        *self = Self::of(self.measures.clone());
     }
 
     /// Each measure with what it tells when the answer's header is there.
@@ -101,17 +157,28 @@ impl Measuring {
     }
 
     /// Each measure with what it tells in the end; `took` is how long the exchange lasted.
-    pub fn end(&self, took: Duration) -> impl Iterator<Item = (&Measured, Truth)> {
+    pub fn end(&mut self, took: Duration) -> impl Iterator<Item = (&Measured, Truth)> {
         let mut seen = Seen { elapsed_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX), ..self.seen };
         if let Some(upgraded) = &self.upgraded {
-            seen.request_bytes += upgraded.sent.load(Ordering::Relaxed);
-            seen.response_bytes += upgraded.delivered.load(Ordering::Relaxed);
+            upgraded.add_to(&mut seen);
         }
-        self.measures
-            .iter()
-            .zip(&self.told)
-            .map(move |(measured, told)| (measured, measured.truth(&seen, *told)))
+        if let Some(telling) = &mut self.telling {
+            telling.end();
+        }
+        let in_body = |at| self.telling.as_ref().and_then(|telling| telling.told(at));
+        let measures = self.measures.iter().zip(&self.told).enumerate();
+        measures.map(move |(at, (measured, told))| {
+            (measured, measured.truth(&seen, told.or_else(|| in_body(at))))
+        })
     }
+}
+
+/// The form of a body that is plain and whole.
+fn content_type(headers: &HeaderMap) -> Option<&str> {
+    let plain = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(PLAIN.as_bytes());
+    let plain = headers.get_all(header::CONTENT_ENCODING).iter().all(plain);
+    let whole = !headers.contains_key(header::CONTENT_RANGE);
+    headers.get(header::CONTENT_TYPE).filter(|_| plain && whole)?.to_str().ok()
 }
 
 /// A whole number that a header tells once, in plain digits.
@@ -125,39 +192,4 @@ fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use http::HeaderValue;
-
-    use super::*;
-
-    fn told(values: &[&'static str]) -> Option<u64> {
-        let mut headers = HeaderMap::new();
-        for value in values {
-            headers.append("x-cost", HeaderValue::from_static(value));
-        }
-        number(&headers, "x-cost")
-    }
-
-    #[test]
-    fn a_header_tells_one_plain_number_or_nothing() {
-        for (values, number) in [
-            (&["12"][..], Some(12)),
-            (&["0"], Some(0)),
-            (&["007"], Some(7)),
-            (&["9007199254740992"], Some(LARGEST_TOLD)),
-            (&["9007199254740993"], None),
-            (&["99999999999999999999999"], None),
-            (&[], None),
-            (&[""], None),
-            (&["-1"], None),
-            (&["+1"], None),
-            (&["1.5"], None),
-            (&["1e3"], None),
-            (&["1, 2"], None),
-            (&["1", "2"], None),
-            (&["1", "1"], None),
-        ] {
-            assert_eq!(told(values), number, "{values:?}");
-        }
-    }
-}
+mod tests;

@@ -13,7 +13,8 @@
 //! charged, here or on another node), then `exchange` to the upstream for plain requests and for what opens a WebSocket
 //! (`websocket`), and `proxy`, pingora's own way, for all others; `forwarding` (what the upstream gets), `measuring`
 //! (what passes, where that tells the price), `charging` (at the response), `estimates` (what only the end tells),
-//! `limits` (what the client is told of its limits), `answer` (what the gateway itself says).
+//! `limits` (what the client is told of its limits), `answer` (what the gateway itself says), `grpc` (what is different
+//! for gRPC).
 
 mod admission;
 mod answer;
@@ -25,6 +26,7 @@ mod estimates;
 mod exchange;
 mod fleet_keys;
 mod forwarding;
+mod grpc;
 mod headers;
 mod idempotency;
 mod in_process;

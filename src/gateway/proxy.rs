@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header;
+use http::{HeaderMap, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
@@ -66,8 +66,9 @@ impl ProxyHttp for Gateway {
             measuring.sent(piece);
         }
         context.body_bytes += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
-        if context.body_bytes > parts.settings.max_body {
-            let problem = parts.body_too_large();
+        if let Some(route) = parts.route_of(context)
+            && let Err(problem) = parts.check_body(route, context.body_bytes)
+        {
             return Err(fail(context, problem).into_down());
         }
         if end {
@@ -171,8 +172,21 @@ impl ProxyHttp for Gateway {
         here: &mut Box<Request>,
     ) -> Result<Option<Duration>> {
         if let (Some(measuring), Some(piece)) = (&mut here.context.measuring, &*body) {
+            measuring.heard(piece);
             measuring.delivered(piece);
         }
+        Ok(None)
+    }
+
+    /// Of an upstream that speaks HTTP/2: what a call of gRPC came to.
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        trailers: &mut HeaderMap,
+        here: &mut Box<Request>,
+    ) -> Result<Option<Bytes>> {
+        let Request { parts, context } = &mut **here;
+        parts.hear_status(trailers, context);
         Ok(None)
     }
 

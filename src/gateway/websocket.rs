@@ -2,7 +2,8 @@
 //!
 //! # What it promises
 //!
-//! - It is charged with its 101; nothing that happens later is charged or taken back, but for what its route measures.
+//! - It is charged with its 101; nothing that happens later is charged or taken back, but for what its route measures:
+//!   bytes and messages are counted, and what is no frame does not pass where messages are priced.
 //! - No size limits what passes, and neither direction waits for the other.
 //! - Silence cuts it when it is that of both sides, for `upstreams.NAME.idle_timeout`.
 //! - What a side sent before it closed arrives; then the other side is closed, and has [`FAREWELL`] to end as well.
@@ -23,7 +24,7 @@ use pingora::protocols::http::v1::client::HttpSession as Client;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
 
 use super::exchange;
-use super::measuring::Upgraded;
+use super::measuring::{Direction, Upgraded, Way};
 
 /// What is read at once. Each WebSocket holds it twice, however silent it is.
 const PIECE_BYTES: usize = 8 * 1024;
@@ -72,15 +73,12 @@ impl Opened {
     pub async fn pass(self, client: ServerSession, upgraded: Option<Arc<Upgraded>>) {
         let ServerSession::H1(client) = client else { return };
         let Self { upstream, first, idle_timeout } = self;
+        let counted = |way| upgraded.as_deref().map(|upgraded| upgraded.direction(way));
         let (from_client, to_client) = split(client.into_inner());
         let (from_upstream, to_upstream) = split(upstream);
         let moved = Moved::default();
-        let (sent, delivered) = match upgraded.as_deref() {
-            Some(upgraded) => (Some(&upgraded.sent), Some(&upgraded.delivered)),
-            None => (None, None),
-        };
-        let mut up = pin!(pass(from_client, to_upstream, None, &moved, sent));
-        let mut down = pin!(pass(from_upstream, to_client, first, &moved, delivered));
+        let mut up = pin!(pass(from_client, to_upstream, counted(Way::Up), None, &moved));
+        let mut down = pin!(pass(from_upstream, to_client, counted(Way::Down), first, &moved));
         tokio::select! {
             ended = &mut up => farewell(ended, down).await,
             ended = &mut down => farewell(ended, up).await,
@@ -93,19 +91,12 @@ impl Opened {
 async fn pass(
     mut from: ReadHalf<Stream>,
     mut to: WriteHalf<Stream>,
+    mut counted: Option<Direction<'_>>,
     first: Option<Bytes>,
     moved: &Moved,
-    counted: Option<&AtomicU64>,
 ) -> io::Result<()> {
-    let count = |bytes: usize| {
-        if let Some(counted) = counted {
-            counted.fetch_add(bytes as u64, Ordering::Relaxed);
-        }
-    };
     if let Some(first) = first {
-        to.write_all(&first).await?;
-        to.flush().await?;
-        count(first.len());
+        write(&mut to, &first, &mut counted).await?;
     }
     let mut piece = vec![0; PIECE_BYTES];
     loop {
@@ -114,11 +105,25 @@ async fn pass(
         if read == 0 {
             return to.shutdown().await;
         }
-        to.write_all(&piece[..read]).await?;
-        to.flush().await?;
+        write(&mut to, &piece[..read], &mut counted).await?;
         moved.note();
-        count(read);
     }
+}
+
+async fn write(
+    to: &mut WriteHalf<Stream>,
+    piece: &[u8],
+    counted: &mut Option<Direction<'_>>,
+) -> io::Result<()> {
+    if let Some(counted) = counted {
+        counted.look(piece)?;
+    }
+    to.write_all(piece).await?;
+    to.flush().await?;
+    if let Some(counted) = counted {
+        counted.passed(piece.len());
+    }
+    Ok(())
 }
 
 /// One side has closed: the other may answer it. A connection that broke leaves nobody to tell.

@@ -18,6 +18,7 @@
 //! - [`operator`] the commands that read and mend what a gateway keeps
 //! - [`reconcile`] what Stripe holds, against what it should hold
 //! - [`recovery`] what a start makes of what the last run left
+//! - [`streams`] what lasts: streams, WebSockets, gRPC
 //! - [`threads`] who gives way to whom
 //! - [`upstreams`] servers behind the gateway that are not ours
 
@@ -36,6 +37,7 @@ mod notices;
 mod operator;
 mod reconcile;
 mod recovery;
+mod streams;
 mod sync;
 mod threads;
 mod upstreams;

@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use super::{Names, not_yet};
+use super::Names;
 use crate::config::findings::{At, Findings, Place};
 use crate::config::read::Given;
 use crate::config::written::{self, MeterCost};
@@ -48,9 +48,6 @@ pub(super) fn can_be_charged(cost: &written::Cost) -> bool {
 
 fn measured(meter: MeterId, written: &written::Measure, found: &mut Findings) -> Option<Measured> {
     let by = the_one_measure(written, found)?;
-    if let Some(place) = unread(written) {
-        not_yet::value(place, found);
-    }
     let most = written.most.get().map_or(MOST, |most| most.0);
     let hold = written.hold.at().map_or(HOLD.min(most), |hold| hold.value.0);
     if let Some(At { place, .. }) = written.hold.at().filter(|hold| hold.value.0 > most) {
@@ -67,12 +64,6 @@ fn measured(meter: MeterId, written: &written::Measure, found: &mut Findings) ->
     let times = written.times.get().and_then(|times| NonZeroU64::new(times.0)).unwrap_or(NonZeroU64::MIN);
     let missing = written.missing.get().copied().unwrap_or(Missing::Hold);
     Some(Measured { meter, by, hold, times, most, missing })
-}
-
-/// What no reader tells in this build.
-fn unread(written: &written::Measure) -> Option<&Place> {
-    let json = written.json.at().map(|at| &at.place);
-    json.or_else(|| written.messages.at().map(|at| &at.place))
 }
 
 fn the_one_measure(written: &written::Measure, found: &mut Findings) -> Option<Measure> {

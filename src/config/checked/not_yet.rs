@@ -19,7 +19,6 @@ pub(crate) const KEYS: &[&str] = &[
     "routes.*.headers",
     "routes.*.host",
     "routes.*.keep_method_override",
-    "routes.*.max_body",
     "routes.*.on_limit",
     "routes.*.rewrite",
     "routes.*.scopes",

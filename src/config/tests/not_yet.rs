@@ -47,11 +47,7 @@ slow_start = "1s"
 [[routes]]
 path = "/a"
 cost = 1
-max_body = "1GiB"
-[[routes]]
-path = "/b"
-cost = { api_calls = { json = "/usage" } }
-charge_on = ["2xx", "grpc:8"]
+on_limit = "cut"
 [routes_default]
 cost = 0
 host = "server"
@@ -68,10 +64,8 @@ path = "stderr"
     t.toml:6:60: error: upstreams.api.servers[1].weight: this build does not do that yet
     t.toml:6:74: error: upstreams.api.servers[2]: this build does not do that yet
     t.toml:7:1: error: upstreams.api.slow_start: this build does not do that yet
-    t.toml:11:1: error: routes[0].max_body: this build does not do that yet
-    t.toml:14:31: error: routes[1].cost.api_calls.json: this build does not do that yet
-    t.toml:15:21: error: routes[1].charge_on[1]: this build does not do that yet
-    t.toml:18:1: error: routes_default.host: this build does not do that yet
-    t.toml:19:2: error: access_log: this build does not do that yet
+    t.toml:11:1: error: routes[0].on_limit: this build does not do that yet
+    t.toml:14:1: error: routes_default.host: this build does not do that yet
+    t.toml:15:2: error: access_log: this build does not do that yet
     ");
 }
