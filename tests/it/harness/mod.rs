@@ -43,7 +43,6 @@ pub use stripe::{Stripe, signature, unix_now};
 pub use tollgate::domain::period::rfc3339;
 pub use upstream::{Behaviour, Upstream};
 pub use wire::Wire;
-pub use wire::Wire;
 pub use world::{World, send};
 
 /// A test that panicked elsewhere has failed already: its data is still good to read.
