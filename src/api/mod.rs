@@ -31,7 +31,10 @@ use crate::reporting::Reporter;
 use crate::store::Store;
 use crate::stripe::Transport;
 
-pub use admin::{Admin, AdminState, Charges, answer_others, waiting_event_json};
+pub use admin::{
+    Admin, AdminState, Charges, KeyDesk, MadeKey, WantedKey, WantedRotation, answer_others, key_json,
+    waiting_event_json,
+};
 pub use billing::{BillingLimits, BillingSettings};
 pub use failed::Failed;
 pub use fleet::Others;

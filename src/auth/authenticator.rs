@@ -1,5 +1,6 @@
 //! The check of a token, from its text to an identity.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -8,7 +9,9 @@ use tokio::runtime::Handle;
 use super::cache::TokenCache;
 use super::claim::Claims;
 use super::claims::{Accepted, ClaimRules, whole_seconds};
+use super::credential::{self, AcceptedKeys, Credential};
 use super::encoded::{self, Encoded};
+use super::failures::Failures;
 use super::fetch::Fetcher;
 use super::header::{Header, Headers};
 use super::jwks::Jwks;
@@ -19,7 +22,7 @@ use super::{bearer, pem};
 use crate::metrics::METRICS;
 use crate::metrics::hot::HotCounter;
 
-/// Checks tokens and remembers those that hold.
+/// Checks tokens and keys, and remembers the tokens that hold.
 pub struct Authenticator {
     headers: Headers,
     keys: Keys,
@@ -27,6 +30,9 @@ pub struct Authenticator {
     cache: TokenCache,
     cache_ttl_seconds: i64,
     accepted: HotCounter,
+    /// None: no API key is accepted.
+    api_keys: Option<AcceptedKeys>,
+    failures: Option<Failures>,
 }
 
 enum Keys {
@@ -41,7 +47,11 @@ impl Authenticator {
     /// # Errors
     /// When the key material does not fit the allowed algorithms, or the JWKS URL cannot be fetched at all.
     /// An issuer that does not answer is no error: [`verify`](Self::verify) says `Unavailable` meanwhile.
-    pub fn new(settings: &Settings, runtime: &Handle) -> Result<Arc<Self>, SetupError> {
+    pub fn new(
+        settings: &Settings,
+        api_keys: Option<AcceptedKeys>,
+        runtime: &Handle,
+    ) -> Result<Arc<Self>, SetupError> {
         let allowed = settings.algorithms.clone();
         let keys = match &settings.keys {
             KeySource::Secret(secret) => Keys::One(Arc::new(pem::from_secret(secret, &allowed)?)),
@@ -58,20 +68,77 @@ impl Authenticator {
             cache: TokenCache::new(settings.cache_capacity),
             cache_ttl_seconds: whole_seconds(settings.cache_ttl),
             accepted: METRICS.auth.with_label_values(&["ok"]),
+            api_keys,
+            failures: settings.failures.map(Failures::new),
         }))
     }
 
-    /// Who sends a request, by its one bearer token: remembered, or checked in full.
+    /// Who sends a request, by its one token, remembered or checked in full, or by its one key. `client` is the address
+    /// that it comes from, and is asked for only where that matters.
     ///
     /// # Errors
-    /// When there is not one bearer token, and as [`verify`](Self::verify).
-    pub async fn identify(&self, headers: &HeaderMap, now_seconds: i64) -> Result<Arc<Identity>, AuthError> {
-        let found = bearer::find(headers).inspect_err(|error| error.count())?;
-        if let Some(identity) = self.remembered(found, now_seconds) {
+    /// When there is not one credential, when a key is not in force, as [`verify`](Self::verify), and when the client
+    /// has failed too often.
+    pub async fn identify(
+        &self,
+        headers: &HeaderMap,
+        now_seconds: i64,
+        client: impl FnOnce() -> Option<IpAddr>,
+    ) -> Result<Arc<Identity>, AuthError> {
+        let shown = credential::find(headers, self.api_keys.as_ref()).inspect_err(|error| error.count())?;
+        let token = match shown {
+            Credential::Token(token) => token,
+            Credential::Key(text) => return self.of_key(text, now_seconds, client),
+        };
+        if let Some(identity) = self.remembered(token, now_seconds) {
             return Ok(identity);
         }
-        let token = bearer::read(found).inspect_err(|error| error.count())?;
-        self.verify(token, now_seconds).await
+        let client = client();
+        self.may_fail(client, now_seconds).inspect_err(|error| error.count())?;
+        let result = match bearer::read(token).inspect_err(|error| error.count()) {
+            Ok(token) => self.verify(token, now_seconds).await,
+            Err(error) => Err(error),
+        };
+        result.inspect_err(|error| self.note_failure(*error, client, now_seconds))
+    }
+
+    /// Whether a request shows no credential at all, good or bad.
+    pub fn is_shown_nothing(&self, headers: &HeaderMap) -> bool {
+        credential::find(headers, self.api_keys.as_ref()) == Err(AuthError::Missing)
+    }
+
+    /// A key that is in force is known at once, whoever else has failed at the same address.
+    fn of_key(
+        &self,
+        text: &[u8],
+        now_seconds: i64,
+        client: impl FnOnce() -> Option<IpAddr>,
+    ) -> Result<Arc<Identity>, AuthError> {
+        let table = self.api_keys.as_ref().map(|keys| &keys.table);
+        let result = table.ok_or(AuthError::KeyUnknown).and_then(|table| table.identify(text, now_seconds));
+        let error = match result {
+            Ok(identity) => {
+                self.accepted.inc();
+                return Ok(identity);
+            }
+            Err(error) => error,
+        };
+        let client = client();
+        let error = self.may_fail(client, now_seconds).err().unwrap_or(error);
+        self.note_failure(error, client, now_seconds);
+        error.count();
+        Err(error)
+    }
+
+    fn may_fail(&self, client: Option<IpAddr>, now_seconds: i64) -> Result<(), AuthError> {
+        let limited = self.failures.as_ref().zip(client);
+        limited.map_or(Ok(()), |(failures, client)| failures.check(client, now_seconds))
+    }
+
+    fn note_failure(&self, error: AuthError, client: Option<IpAddr>, now_seconds: i64) {
+        if let (Some(failures), Some(client), true) = (&self.failures, client, error.is_failure()) {
+            failures.note(client, now_seconds);
+        }
     }
 
     /// The identity behind a token that was verified before and still holds. Never waits or allocates.

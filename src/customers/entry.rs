@@ -14,6 +14,7 @@ use crate::domain::tier::TierId;
 use crate::domain::units::Cost;
 use crate::domain::usage::Now;
 
+use super::anonymous;
 use super::reservation::Reservation;
 
 /// A customer: number and name never change, what is decided with is under the lock. There may be millions.
@@ -44,6 +45,7 @@ pub enum Denied {
 
 impl Entry {
     pub(super) fn new(name: SmolStr, number: u32, account: Account, now: Now) -> Self {
+        anonymous::came(&name);
         Self {
             name,
             number,
@@ -141,6 +143,12 @@ impl Entry {
     /// Every change under the lock is complete when a panic elsewhere could poison it.
     pub(super) fn account(&self) -> MutexGuard<'_, Account> {
         self.account.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        anonymous::left(&self.name);
     }
 }
 

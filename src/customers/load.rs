@@ -104,12 +104,14 @@ impl Customers {
             most_keys: if with_keys { self.fallback.key_limits.keys as usize } else { 0 },
             with_grants: self.fleet.is_some(),
         };
-        let catalogue = self.catalogue.clone();
+        let (catalogue, fallback) = (self.catalogue.clone(), self.fallback_of(name).clone());
         let understand = move |facts: &[Facts], adjustments: &Adjustments| {
             let read = |facts| Subscription::read(facts, &catalogue).at(now.seconds());
             let all: Vec<_> = facts.iter().map(read).collect();
             let best = Subscription::best(&all);
-            let entitlement = adjusted(Entitlement::of(best, &catalogue), adjustments, &catalogue);
+            let own = best.map(|best| Entitlement::of(Some(best), &catalogue));
+            let own = own.unwrap_or_else(|| fallback.entitlement.clone());
+            let entitlement = adjusted(own, adjustments, &catalogue);
             let period = entitlement.windows.at(now.seconds());
             let subscription = best.map(|best| best.outline(&catalogue));
             (Meaning { subscription, entitlement, period }, period)
@@ -123,7 +125,8 @@ impl Customers {
         let window = self.window(understood.period, &totals);
         let charged = |row: &KeyRow| Charged { at: Now::from_seconds(row.at), repeats: row.repeats };
         let keys = keys.iter().map(|row| (Digest(row.key), charged(row)));
-        let account = Account::new(self.terms(customer.stripe_customer, understood), window);
+        let terms = self.terms(&customer.name, customer.stripe_customer, understood);
+        let account = Account::new(terms, window);
         let mut account = account.with_keys(keys).with_credits(lots);
         if self.fleet.is_some() {
             let granted: Vec<_> = grants.iter().map(|grant| (grant.number, grant.units)).collect();
@@ -140,11 +143,12 @@ impl Customers {
         Entry::new(customer.name.into(), customer.number, account, now)
     }
 
-    /// All who are unknown to Stripe share theirs.
-    fn terms(&self, stripe_customer: Option<String>, meaning: Meaning) -> Arc<Terms> {
+    /// All who are unknown to Stripe share theirs, and so do those who are anonymous.
+    fn terms(&self, name: &str, stripe_customer: Option<String>, meaning: Meaning) -> Arc<Terms> {
         let Meaning { subscription, entitlement, .. } = meaning;
-        if stripe_customer.is_none() && entitlement == self.fallback.entitlement {
-            return self.fallback.clone();
+        let fallback = self.fallback_of(name);
+        if stripe_customer.is_none() && entitlement == fallback.entitlement {
+            return fallback.clone();
         }
         let stripe_customer = stripe_customer.map(SmolStr::from);
         Arc::new(Terms { entitlement, key_limits: self.fallback.key_limits, stripe_customer, subscription })
@@ -164,7 +168,7 @@ impl Customers {
     pub(super) fn renew(&self, entry: &Arc<Entry>, loaded: Loaded<Meaning>, now: Now) {
         let Loaded { customer, understood, totals, lots, grants, version, .. } = loaded;
         let stored = self.window(understood.period, &totals);
-        let after = self.terms(customer.stripe_customer, understood);
+        let after = self.terms(&customer.name, customer.stripe_customer, understood);
         let mut account = entry.account();
         let before = account.terms().clone();
         account.entitle(after.clone(), Some(stored), now);

@@ -14,9 +14,11 @@
 //! - Loading and refreshing one customer never overlap, so that no load brings back what a refresh replaced.
 
 mod adjust;
+mod anonymous;
 mod credits;
 mod entry;
 pub mod fleet;
+mod keys;
 mod load;
 mod position;
 mod reached;
@@ -29,6 +31,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::mpsc;
 
+use crate::auth::keys::KeyTable;
 use crate::domain::account::Terms;
 use crate::domain::catalogue::Catalogue;
 use crate::domain::idempotency::Limits;
@@ -75,6 +78,12 @@ pub struct Customers {
     reached: Option<mpsc::UnboundedSender<Reached>>,
     /// `None`: this node is the only one.
     fleet: Option<Arc<Leases>>,
+    /// Which API keys are accepted; `None`: none is.
+    keys: Option<Arc<KeyTable>>,
+    /// Of all who are anonymous; `None`: nobody is.
+    anonymous: Option<Arc<Terms>>,
+    /// [`anonymous::MOST`], but in tests.
+    most_anonymous: usize,
 }
 
 impl Customers {
@@ -102,6 +111,9 @@ impl Customers {
             unknown,
             reached: None,
             fleet: None,
+            keys: None,
+            anonymous: None,
+            most_anonymous: anonymous::MOST,
         }
     }
 

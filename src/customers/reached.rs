@@ -11,6 +11,7 @@ use smol_str::SmolStr;
 use tokio::sync::mpsc;
 
 use crate::domain::account::Mark;
+use crate::domain::anonymous::is_anonymous;
 use crate::domain::period::Period;
 use crate::domain::subscription::Outline;
 use crate::domain::tier::Tier;
@@ -126,6 +127,10 @@ fn tell_reached(
     limits: impl IntoIterator<Item = ReachedLimit>,
     now: Now,
 ) {
+    // Nobody can be told anything of somebody anonymous.
+    if is_anonymous(&entry.name) {
+        return;
+    }
     let terms = entry.account().terms().clone();
     for limit in limits {
         let reached = Reached {

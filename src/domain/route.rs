@@ -11,7 +11,7 @@ use super::rate::Rate;
 use super::tier::FeatureSet;
 use super::units::{Cost, MeterId};
 
-pub use extras::{Authentication, Extras, FreeWhen, Host, OnLimit, Rewrite, Timeouts};
+pub use extras::{Authentication, Extras, FreeWhen, Host, OnLimit, Timeouts};
 
 mod extras;
 

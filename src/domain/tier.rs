@@ -23,6 +23,16 @@ impl FeatureSet {
         self.0 & required.0 == required.0
     }
 
+    /// Their places in the list of names.
+    pub fn indices(self) -> impl Iterator<Item = usize> {
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let next = (rest != 0).then(|| rest.trailing_zeros() as usize)?;
+            rest &= rest - 1;
+            Some(next)
+        })
+    }
+
     /// The first required feature that is not in this set.
     pub fn first_missing(self, required: Self) -> Option<usize> {
         let missing = required.0 & !self.0;

@@ -42,16 +42,20 @@ impl Parts {
         if matches!(error.etype, ErrorType::InvalidHTTPHeader) {
             let detail = "the request could not be read; send HTTP/1.1 as RFC 9112 has it";
             let problem = Problem::new(Code::BadRequest, detail);
-            let request_id = RequestId::new(clock::now());
-            tracing::info!(code = problem.code.as_str(), %request_id, "refused what is no request");
-            self.counters.refused(problem.code);
-            self.counters.answered(None, problem.status(), Duration::ZERO);
-            let answer = head_and_body(&problem, request_id.header());
-            let written =
-                async { answer.map(|(head, body)| session.write_error_response(head, body))?.await };
-            if let Err(unwritten) = taken(written).await {
-                tracing::debug!(%unwritten, "a refusal could not be written");
-            }
+            return self.refuse_unread(session, &problem, RequestId::new(clock::now())).await;
+        }
+        session.shutdown().await;
+    }
+
+    /// Answers a problem with what was never taken up as a request, and ends the connection.
+    pub(super) async fn refuse_unread(&self, mut session: ServerSession, problem: &Problem, id: RequestId) {
+        tracing::info!(code = problem.code.as_str(), request_id = %id, "refused what is no request");
+        self.counters.refused(problem.code);
+        self.counters.answered(None, problem.status(), Duration::ZERO);
+        let answer = head_and_body(problem, id.header());
+        let written = async { answer.map(|(head, body)| session.write_error_response(head, body))?.await };
+        if let Err(unwritten) = taken(written).await {
+            tracing::debug!(%unwritten, "a refusal could not be written");
         }
         session.shutdown().await;
     }
@@ -128,10 +132,10 @@ fn head_and_body(problem: &Problem, request_id: HeaderValue) -> pingora::Result<
 }
 
 /// Lets pingora read what is left of a refused request's body, instead of closing the connection. Not where the rest
-/// is too much, or where a client that waits for `100 Continue` will not send it.
+/// is too much or too slow, or where a client that waits for `100 Continue` will not send it.
 fn keep_connection(session: &mut ServerSession, problem: &Problem) {
     let waits = session.get_header(header::EXPECT).is_some();
-    let too_much = matches!(problem.code, Code::BodyTooLarge | Code::HeadersTooLarge);
+    let too_much = matches!(problem.code, Code::BodyTooLarge | Code::HeadersTooLarge | Code::RequestTimeout);
     if !waits && !too_much {
         session.set_close_on_response_before_downstream_finish(false);
     }

@@ -132,11 +132,30 @@ mod tests {
             ("application/json", Some("8"), None),
         ] {
             assert_eq!(
-                status_in_header(&headers(content_type, status)),
+                status_in_header(&Method::POST, &headers(content_type, status)),
                 expected,
                 "{content_type} {status:?}"
             );
         }
+    }
+
+    #[test]
+    fn trailers_tell_a_status_or_that_it_is_unknown() {
+        for (status, expected) in
+            [(Some("0"), Some(0)), (Some("8"), Some(8)), (Some("?"), Some(UNKNOWN)), (None, None)]
+        {
+            assert_eq!(status_in_trailers(&headers("", status)), expected);
+        }
+    }
+
+    #[test]
+    fn only_an_answer_without_a_status_ends_in_trailers() {
+        let ends = |status, method, headers| ends_in_trailers(status, &method, &headers);
+        assert!(ends(200, Method::POST, headers(TYPE, None)));
+        assert!(!ends(200, Method::POST, headers(TYPE, Some("0"))));
+        assert!(!ends(503, Method::POST, headers(TYPE, None)));
+        assert!(!ends(200, Method::GET, headers(TYPE, None)));
+        assert!(!ends(200, Method::POST, headers("application/json", None)));
     }
 
     #[test]

@@ -54,7 +54,7 @@ impl Parts {
             return Ok(None);
         }
         let begun = Instant::now();
-        let ahead = self.read_ahead(session, route, &mut hash).await?;
+        let ahead = self.read_ahead(session, route, &mut hash, context).await?;
         context.waited = begun.elapsed();
         context.read_ahead = true;
         if ahead.len() > READ_AHEAD_BYTES {
@@ -70,6 +70,7 @@ impl Parts {
         session: &mut ServerSession,
         route: &Route,
         hash: &mut Sha256,
+        context: &Context,
     ) -> Result<BytesMut, Stopped> {
         let broken_off = |error: Box<pingora::Error>| Stopped::BrokenOff(error.into_down());
         ask_for_body(session).await.map_err(broken_off)?;
@@ -78,6 +79,7 @@ impl Parts {
         while let Some(chunk) = session.read_request_body().await.map_err(broken_off)? {
             hash.update(&chunk);
             ahead.extend_from_slice(&chunk);
+            self.hear(ahead.len() as u64, context).map_err(broken_off)?;
             self.check_body(route, ahead.len() as u64)?;
             if ahead.len() > READ_AHEAD_BYTES {
                 break;

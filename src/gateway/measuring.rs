@@ -1,7 +1,7 @@
 //! What the gateway sees of an exchange that tells its own cost, while it passes.
 //!
-//! A body that is looked into must be plain and whole: the upstream is asked for no other. One that comes compressed or in
-//! part all the same passes, and has told nothing.
+//! A body that is looked into must be plain and whole: the upstream is asked for no other. One that comes compressed or
+//! in part all the same passes, and has told nothing.
 
 mod upgraded;
 
@@ -158,7 +158,9 @@ impl Measuring {
 
     /// Each measure with what it tells in the end; `took` is how long the exchange lasted.
     pub fn end(&mut self, took: Duration) -> impl Iterator<Item = (&Measured, Truth)> {
-        let mut seen = Seen { elapsed_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX), ..self.seen };
+        // A millisecond that has begun counts, as a span does.
+        let elapsed_ms = u64::try_from(took.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+        let mut seen = Seen { elapsed_ms, ..self.seen };
         if let Some(upgraded) = &self.upgraded {
             upgraded.add_to(&mut seen);
         }

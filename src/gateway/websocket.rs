@@ -25,6 +25,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
 
 use super::exchange;
 use super::measuring::{Direction, Upgraded, Way};
+use super::upstreams::Picked;
 
 /// What is read at once. Each WebSocket holds it twice, however silent it is.
 const PIECE_BYTES: usize = 8 * 1024;
@@ -60,19 +61,21 @@ pub(super) struct Opened {
     /// What came with the 101.
     first: Option<Bytes>,
     idle_timeout: Duration,
+    /// Busy with it until it is over.
+    _server: Picked,
 }
 
 impl Opened {
-    pub fn new(mut upstream: Client, idle_timeout: Duration) -> Self {
+    pub fn new(mut upstream: Client, idle_timeout: Duration, server: Picked) -> Self {
         // What has been read already is there at once. An end or an error is met again.
         let first = upstream.read_body_bytes().now_or_never().and_then(Result::ok).flatten();
-        Self { upstream: upstream.into_inner(), first, idle_timeout }
+        Self { upstream: upstream.into_inner(), first, idle_timeout, _server: server }
     }
 
     /// Passes bytes both ways until it is over; where they are priced, they are counted.
     pub async fn pass(self, client: ServerSession, upgraded: Option<Arc<Upgraded>>) {
         let ServerSession::H1(client) = client else { return };
-        let Self { upstream, first, idle_timeout } = self;
+        let Self { upstream, first, idle_timeout, _server } = self;
         let counted = |way| upgraded.as_deref().map(|upgraded| upgraded.direction(way));
         let (from_client, to_client) = split(client.into_inner());
         let (from_upstream, to_upstream) = split(upstream);

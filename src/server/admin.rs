@@ -33,6 +33,7 @@ pub(super) fn serve(
         catalogue: config.catalogue.clone(),
         charges: Arc::new(Charges::new(ledger_folder, rooms.ledger_id)),
         customers: rooms.customers.clone(),
+        keys: super::callers::key_desk(config, rooms.public.store.clone()),
         ledger: rooms.ledger.clone(),
         store: rooms.public.store.clone(),
         reporter: rooms.reporter.clone(),

@@ -155,11 +155,14 @@ impl Rooms {
     ) -> Result<Self, ServerError> {
         preset_metrics(&config.catalogue);
         let catalogue = config.catalogue.clone();
-        let authenticator = Authenticator::new(&auth_settings(config)?, runtime.handle())?;
+        let keys = super::callers::accepted(config);
+        let table = keys.as_ref().map(|keys| keys.table.clone());
+        let authenticator = Authenticator::new(&auth_settings(config)?, keys, runtime.handle())?;
         let transport = Arc::new(Transport::new(transport_options(config))?);
         let (ask, unknown) = mpsc::unbounded_channel();
         let (tell_reached, reached) = mpsc::unbounded_channel();
-        let customers = super::fleet::customers(config, state, member, (ask, tell_reached));
+        let customers = super::fleet::customers(config, state, member, table, (ask, tell_reached));
+        runtime.block_on(super::callers::load(&customers))?;
         let folded = state.folder.folded();
         let (tell, moved) = mpsc::unbounded_channel();
         let lost_machines = super::fleet::lost_machines(config, state, member);
@@ -251,6 +254,7 @@ pub(super) fn spawn_work(
         runtime.spawn(lost.run(reporter.due(), stopping.clone()));
     }
     runtime.spawn(super::raise_moved(customers.clone(), moved));
+    runtime.spawn(super::callers::note_uses(customers.clone(), stopping.clone()));
     runtime.spawn(billing.sync().keep_up(config.selling.sync_at));
     let stop = stopping.clone();
     runtime.spawn(async move { billing.run(unknown, stop).await });
@@ -286,6 +290,8 @@ pub(super) fn auth_settings(config: &Config) -> Result<auth::Settings, ServerErr
         customer_claim: claim(&jwt.customer_claim)?,
         member_claim: jwt.member_claim.as_deref().map(claim).transpose()?,
         stripe_customer_claim: jwt.stripe_customer_claim.as_deref().map(claim).transpose()?,
+        scope_claim: config.callers.scope_claim.as_deref().map(claim).transpose()?,
+        failures: Some(config.callers.failures),
         cache_ttl: jwt.cache_ttl,
         cache_capacity: jwt.cache_capacity,
         jwks_cooldown: jwt.jwks_cooldown,

@@ -1,14 +1,13 @@
-//! The public port: pingora's service on a runtime of ours.
+//! The public ports: pingora's services on a runtime of ours.
 //!
 //! Pingora's own server would sleep through its whole grace period when it is told to stop, panic on a port that is
 //! taken, and end the process when a hand-over fails. So the ports are bound here, and the server itself waits for the
 //! requests.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::os::fd::IntoRawFd;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use pingora::listeners::ListenerConfig;
 use pingora::protocols::l4::stream::L4BufferSettings;
@@ -23,7 +22,9 @@ use tokio::sync::watch;
 
 use crate::api::{self, PublicPaths};
 use crate::config::{self, Config};
-use crate::gateway::{self, Connections, Flow, OwnPaths, Parts, Settings, Upstream, Upstreams};
+use crate::gateway::{
+    self, Connections, Door, Flow, Kind, MOST_ATTEMPTS, OwnPaths, Parts, Redirects, Settings, Tls, Upstreams,
+};
 use crate::live::Live;
 
 use super::ServerError;
@@ -38,12 +39,22 @@ const READ_BUFFER: usize = 0;
 const WRITE_BUFFER: usize = 4 * 1024;
 /// Connections that wait to be accepted, as many as pingora lets wait.
 const BACKLOG: u32 = 65_535;
-/// How often idle connections to upstreams are looked at.
-const LOOK_AT_IDLE: Duration = Duration::from_secs(5);
 
 /// Before anything else is done: whether the ports are free.
 pub(super) fn check_ports(config: &Config) -> Result<(), ServerError> {
-    config.server.listen.iter().try_for_each(|address| listen(*address).map(drop))
+    let doors = doors(&config.server);
+    doors.iter().flat_map(|(_, addresses)| *addresses).try_for_each(|address| listen(*address).map(drop))
+}
+
+/// The kinds of ports, and where each is.
+fn doors(server: &config::Server) -> [(Kind, &[SocketAddr]); 4] {
+    let doors = &server.doors;
+    [
+        (if doors.tls.is_some() { Kind::Tls } else { Kind::Plain }, &server.listen),
+        (Kind::Plain, &doors.plain_listen),
+        (Kind::H2c, &doors.h2c_listen),
+        (Kind::Redirect, &doors.redirect_listen),
+    ]
 }
 
 /// Pingora's connectors read the certificates that this machine trusts, and panic where they cannot be read.
@@ -69,33 +80,47 @@ pub(super) fn spawn(
     work: &Runtime,
 ) -> Result<Proxy, ServerError> {
     check_trusted_certificates()?;
-    let upstreams = Arc::new(Upstreams::new(resolve(&config.upstreams)?));
-    work.spawn(close_idle(upstreams.clone()));
+    let addresses = work.block_on(gateway::resolve(&config.upstreams))?;
+    let upstreams = Arc::new(Upstreams::new(&config.upstreams, addresses, None));
+    upstreams.look_after(work.handle());
     let threads = config.server.threads.or_else(|| thread::available_parallelism().ok());
     let threads = threads.map_or(1, usize::from);
     let conf = ServerConf {
         threads,
         upstream_keepalive_pool_size: UPSTREAM_POOL,
-        max_retries: upstreams.max_attempts(),
+        max_retries: MOST_ATTEMPTS,
         ..ServerConf::default()
     };
     let parts = parts(config, state, rooms, upstreams, flow);
-    let connections =
-        Connections::new(Arc::new(Live::new(parts)), &Arc::new(conf), config.server.keepalive_timeout);
-    let mut service = Service::new("proxy".to_owned(), connections);
-    let mut bound = Fds::new();
+    let tls = config.server.doors.tls.as_ref();
+    let tls = tls.map(|tls| Tls::new(tls, config.server.doors.http2).map(Arc::new)).transpose()?;
+    let connections = Arc::new(Connections::new(Arc::new(Live::new(parts)), &Arc::new(conf), tls));
     let runtime = runtime(threads)?;
-    for address in &config.server.listen {
+    let (close, closing) = watch::channel(false);
+    for (kind, addresses) in doors(&config.server) {
+        let (mut service, bound) = open(Door::new(kind, connections.clone()), addresses, &runtime)?;
+        let closing = closing.clone();
+        runtime.spawn(async move { service.start_service(Some(bound), closing, 1).await });
+    }
+    Ok(Proxy { runtime, close })
+}
+
+/// A service that accepts on these addresses, and the bound ports that it is handed.
+fn open(
+    door: Door,
+    addresses: &[SocketAddr],
+    runtime: &Runtime,
+) -> Result<(Service<Door>, ListenFds), ServerError> {
+    let mut service = Service::new("proxy".to_owned(), door);
+    let mut bound = Fds::new();
+    for address in addresses {
         let buffers = L4BufferSettings::new(READ_BUFFER, WRITE_BUFFER);
         service.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(buffers));
         let listener =
-            bind(&runtime, *address).map_err(|error| ServerError::Listen { address: *address, error })?;
+            bind(runtime, *address).map_err(|error| ServerError::Listen { address: *address, error })?;
         bound.add(address.to_string(), listener.into_raw_fd());
     }
-    let bound: ListenFds = Arc::new(bound.into());
-    let (close, closing) = watch::channel(false);
-    runtime.spawn(async move { service.start_service(Some(bound), closing, 1).await });
-    Ok(Proxy { runtime, close })
+    Ok((service, Arc::new(bound.into())))
 }
 
 fn runtime(threads: usize) -> std::io::Result<Runtime> {
@@ -113,13 +138,6 @@ fn bind(runtime: &Runtime, address: SocketAddr) -> std::io::Result<std::net::Tcp
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)?.into_std()
-}
-
-async fn close_idle(upstreams: Arc<Upstreams>) {
-    loop {
-        tokio::time::sleep(LOOK_AT_IDLE).await;
-        upstreams.close_idle();
-    }
 }
 
 fn parts(
@@ -143,8 +161,15 @@ fn parts(
         },
         max_body: config.server.max_body_bytes,
         forward_token: config.auth.forward_token,
+        key_header: super::callers::header(config),
+        anonymous: config.callers.anonymous.map(|anonymous| anonymous.networks),
         upgrade_url: config.server.public_url.as_ref().map(|url| format!("{url}{}", paths.pricing)),
         trusted_proxies: config.server.trusted_proxies.clone(),
+        keepalive_timeout: config.server.keepalive_timeout,
+        limits: config.server.doors.limits,
+        h2: config.server.doors.h2,
+        client_certificate: config.callers.client_certificate,
+        redirects: redirects(&config.server),
     };
     let rooms = gateway::Rooms {
         catalogue: config.catalogue.clone(),
@@ -158,30 +183,14 @@ fn parts(
     Parts::new(rooms, state.numbers.clone(), settings, flow)
 }
 
-fn resolve(upstreams: &[config::Upstream]) -> Result<Vec<Upstream>, ServerError> {
-    upstreams
-        .iter()
-        .map(|upstream| {
-            let mut servers = Vec::new();
-            for server in &upstream.servers {
-                let found = (server.address.host.as_str(), server.address.port).to_socket_addrs().and_then(
-                    |mut found| found.next().ok_or_else(|| std::io::Error::other("the name has no address")),
-                );
-                servers.push(found.map_err(|error| ServerError::Resolve {
-                    name: upstream.name.clone(),
-                    server: server.address.to_string(),
-                    error,
-                })?);
-            }
-            Ok(Upstream {
-                name: upstream.name.clone(),
-                servers,
-                connect_timeout: upstream.timeouts.connect,
-                read_timeout: upstream.timeouts.read,
-                write_timeout: upstream.timeouts.write,
-                idle_timeout: upstream.timeouts.idle,
-                retries: upstream.retries,
-            })
-        })
-        .collect()
+/// Clients are sent to the public URL's port where that speaks TLS, else to our own.
+fn redirects(server: &config::Server) -> Redirects {
+    let public = server.public_url.as_deref().and_then(|url| url.strip_prefix("https://"));
+    let public = public.and_then(|rest| rest.split('/').next()).map(str::to_owned);
+    let own = server.listen.first().map_or(443, SocketAddr::port);
+    let port = public.as_deref().map(|host| {
+        let port = host.rsplit_once(':').filter(|(_, port)| !port.contains(']'));
+        port.and_then(|(_, port)| port.parse().ok()).unwrap_or(443)
+    });
+    Redirects { port: port.unwrap_or(own), public, except: server.doors.redirect_except.clone() }
 }

@@ -167,7 +167,8 @@ fn in_order<K: Ord, V>(sums: &HashMap<K, V>) -> Vec<(&K, &V)> {
 }
 
 fn add_total(db: &Connection, key: &TotalKey, units: &TotalUnits) -> Result<()> {
-    let sealable: bool = db
+    // What waits for a link is counted; of anonymous callers nothing does.
+    let waits_for_nobody: bool = db
         .prepare_cached(
             "INSERT INTO totals (customer, meter, period_start, period_end, included, credits, overage, reportable,
                                  first_at_micros, last_at_micros, extra, uncovered, sealable)
@@ -183,7 +184,7 @@ fn add_total(db: &Connection, key: &TotalKey, units: &TotalUnits) -> Result<()> 
                  reportable = reportable + excluded.reportable,
                  first_at_micros = min(first_at_micros, excluded.first_at_micros),
                  last_at_micros = max(last_at_micros, excluded.last_at_micros)
-             RETURNING sealable",
+             RETURNING sealable OR coalesce((SELECT is_anonymous FROM customers WHERE number = ?1), 0)",
         )?
         .query_row(
             params![
@@ -202,7 +203,7 @@ fn add_total(db: &Connection, key: &TotalKey, units: &TotalUnits) -> Result<()> 
             ],
             |row| row.get(0),
         )?;
-    if !sealable {
+    if !waits_for_nobody {
         add_unlinked(db, key.meter, units.reportable)?;
     }
     Ok(())

@@ -13,6 +13,7 @@ mod customer;
 mod customers;
 mod events;
 mod health;
+mod keys;
 mod notices;
 mod outbox;
 mod people;
@@ -49,6 +50,7 @@ use super::{Failed, Others, not_found, only};
 
 pub use answers::answer_others;
 pub use charges::Charges;
+pub use keys::{KeyDesk, MadeKey, WantedKey, WantedRotation, key_json};
 pub use outbox::waiting_event_json;
 
 /// What the operator's endpoints reach.
@@ -57,6 +59,7 @@ pub struct AdminState {
     pub catalogue: Arc<Catalogue>,
     pub charges: Arc<Charges>,
     pub customers: Arc<Customers>,
+    pub keys: KeyDesk,
     pub ledger: Arc<Ledger>,
     pub store: Arc<Store>,
     pub reporter: Arc<Reporter>,
@@ -94,6 +97,7 @@ impl Admin {
             .route("/audit", get(audit::list).fallback(|| async { only("GET, HEAD") }))
             .route("/cache/clear", post(adjust::clear_all).fallback(|| async { only("POST") }))
             .merge(customers())
+            .merge(keys::routes())
             .route("/events", get(events::events).fallback(|| async { only("GET, HEAD") }))
             .route("/notices", get(notices::log).fallback(|| async { only("GET, HEAD") }))
             .route("/notices/retry", post(notices::retry_all).fallback(|| async { only("POST") }))

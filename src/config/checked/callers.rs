@@ -3,6 +3,7 @@
 use super::Names;
 use crate::config::findings::Findings;
 use crate::config::written::{self, CertificateName, ClientAuth};
+use crate::domain::anonymous::Networks;
 use crate::domain::rate::Rate;
 use crate::domain::tier::TierId;
 
@@ -32,17 +33,37 @@ pub struct ApiKeys {
 #[derive(Clone, Copy, Debug)]
 pub struct Anonymous {
     pub tier: TierId,
-    /// Bits of an address that make one customer.
-    pub ipv4: u8,
-    pub ipv6: u8,
+    pub networks: Networks,
 }
+
+/// No key can stand in one of these: they are read, or removed, for what they are.
+const OTHERS_HEADERS: [&str; 20] = [
+    "accept",
+    "authorization",
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "expect",
+    "forwarded",
+    "host",
+    "idempotency-key",
+    "origin",
+    "te",
+    "traceparent",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-request-id",
+];
 
 pub(super) fn check(written: &written::Root, auth: &written::Auth, found: &mut Findings) -> Callers {
     let keys = auth.keys.get().filter(|keys| keys.enabled.value);
-    if let Some(prefix) = auth.keys.get().map(|keys| &keys.prefix)
-        && !prefix.value.0.bytes().all(|byte| byte.is_ascii_alphanumeric())
-    {
-        found.error(&prefix.place, "this cannot begin a key", "use letters and digits only");
+    if let Some(keys) = auth.keys.get() {
+        check_keys(keys, found);
     }
     Callers {
         failures: auth.failures.value.rate(),
@@ -56,6 +77,20 @@ pub(super) fn check(written: &written::Root, auth: &written::Auth, found: &mut F
             .get()
             .and_then(|certificate| check_certificate(written, certificate, found)),
         scope_claim: auth.jwt.get().and_then(|jwt| jwt.scope_claim.get()).map(|claim| claim.0.clone()),
+    }
+}
+
+fn check_keys(keys: &written::ApiKeys, found: &mut Findings) {
+    let (prefix, header) = (&keys.prefix, &keys.header);
+    if !prefix.value.0.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        found.error(&prefix.place, "this cannot begin a key", "use letters and digits only");
+    }
+    let name = &*header.value.0;
+    let is_others =
+        OTHERS_HEADERS.contains(&name) || name.starts_with("x-tollgate-") || name.starts_with("sec-");
+    if is_others {
+        let help = "name a header of its own, such as \"x-api-key\"";
+        found.error(&header.place, "this header says something else", help);
     }
 }
 
@@ -78,8 +113,7 @@ fn check_anonymous(
     let bits = |bits: u64| u8::try_from(bits).unwrap_or(u8::MAX);
     Some(Anonymous {
         tier: TierId(u16::try_from(position).ok()?),
-        ipv4: bits(anonymous.ipv4.value.0),
-        ipv6: bits(anonymous.ipv6.value.0),
+        networks: Networks { ipv4: bits(anonymous.ipv4.value.0), ipv6: bits(anonymous.ipv6.value.0) },
     })
 }
 

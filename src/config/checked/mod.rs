@@ -35,6 +35,7 @@ pub(crate) mod selling;
 pub(crate) mod server;
 pub(crate) mod stripe;
 mod tiers;
+pub(crate) mod tls;
 pub(crate) mod upstreams;
 pub(crate) mod watching;
 

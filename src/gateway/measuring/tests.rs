@@ -59,6 +59,13 @@ fn what_is_compressed_or_a_part_tells_nothing() {
 }
 
 #[test]
+fn an_exchange_of_no_time_has_begun_one_span() {
+    let mut measuring = measuring(vec![Measure::Duration(NonZeroU64::new(60_000).expect("not zero"))]);
+    let truth = |(_, truth): (&Measured, Truth)| truth;
+    assert_eq!(measuring.end(Duration::from_nanos(1)).map(truth).collect::<Vec<_>>(), [Truth::Known(1)]);
+}
+
+#[test]
 fn an_answer_of_another_attempt_tells_nothing() {
     let mut measuring = measuring(vec![total()]);
     measuring.answered(&headers(&[JSON]));

@@ -91,9 +91,8 @@ mod tests {
     fn both_directions_are_counted_and_a_frame_may_come_in_parts() {
         let upgraded = upgraded(Measure::Messages(NonZeroU64::MIN));
         let (mut up, mut down) = (upgraded.direction(Way::Up), upgraded.direction(Way::Down));
-        for (direction, piece) in
-            [(&mut up, &[0x81][..]), (&mut down, &[0x82, 1, 7, 0x89, 0]), (&mut up, &[0])]
-        {
+        for (goes_up, piece) in [(true, &[0x81][..]), (false, &[0x82, 1, 7, 0x89, 0]), (true, &[0])] {
+            let direction = if goes_up { &mut up } else { &mut down };
             direction.look(piece).expect("frames");
             direction.passed(piece.len());
         }

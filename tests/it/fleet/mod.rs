@@ -16,7 +16,7 @@
 //! - [`flush`] Redis loses what it knows; [`trial`] has races and bills in it
 //! - [`alone`] gateways that do not reach Redis, by a [`proxy`] for one
 //! - [`rolling`] gateways come and go
-//! - [`news`] what one hears, all know
+//! - [`news`] what one hears, all know; [`keys`] that one makes, all accept
 //! - [`lost`] a machine dies with usage that it has not reported
 
 mod alone;
@@ -25,6 +25,7 @@ mod costs;
 mod deploy;
 mod everywhere;
 mod flush;
+mod keys;
 mod layouts;
 mod leases;
 mod limits;

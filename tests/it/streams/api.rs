@@ -27,7 +27,6 @@ pub struct Api {
 /// A request that waits for its answer.
 pub struct Asked {
     pub head: Parts,
-    pub body: Bytes,
     answers: oneshot::Sender<Response>,
 }
 
@@ -101,9 +100,9 @@ impl Pieces {
 
 async fn ask(State(asks): State<mpsc::UnboundedSender<Asked>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
-    let Ok(body) = to_bytes(body, usize::MAX).await else { return StatusCode::BAD_REQUEST.into_response() };
+    let Ok(_) = to_bytes(body, usize::MAX).await else { return StatusCode::BAD_REQUEST.into_response() };
     let (answers, answer) = oneshot::channel();
-    let given = match asks.send(Asked { head, body, answers }) {
+    let given = match asks.send(Asked { head, answers }) {
         Ok(()) => answer.await.ok(),
         Err(_) => None,
     };

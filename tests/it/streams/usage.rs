@@ -15,7 +15,8 @@ const HOLD: u64 = 50;
 const ROUTES: &str = r#"
     routes = [
         { path = "/chat", cost = { api_calls = { json = "/usage/total_tokens", hold = 50 } } },
-        { path = "/messages", cost = { api_calls = { json = ["/usage/input_tokens", "/usage/output_tokens"], hold = 50 } } },
+        { path = "/messages", cost = { api_calls = {
+            json = ["/usage/input_tokens", "/usage/output_tokens"], hold = 50 } } },
         { path = "/lines", cost = { api_calls = { json = ["/prompt_eval_count", "/eval_count"], hold = 50 } } },
     ]
     tiers.free.included = { api_calls = 10000 }
