@@ -11,6 +11,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::route::Route;
 use crate::domain::subscription::{Outline, Standing};
 use crate::domain::tier::TierId;
+use crate::domain::units::Cost;
 use crate::domain::usage::Now;
 
 use super::anonymous;
@@ -75,6 +76,20 @@ impl Entry {
         let admitted = account.admit(route, key, now).map_err(Denied::Refused)?;
         drop(account);
         Ok(Reservation::new(self.clone(), admitted, route.cost.clone()))
+    }
+
+    /// Reserves more for an exchange that is open, or says why not.
+    pub fn extend(self: &Arc<Self>, cost: &Cost, now: Now) -> Result<Reservation, Denied> {
+        let mut account = self.account();
+        if let Some(is_awake) = account.notes().map(|notes| notes.is_awake)
+            && (!is_awake || account.lacks_more(cost, now))
+        {
+            return Err(Denied::Refill);
+        }
+        let admitted = account.extend(cost, now).map_err(Denied::Refused)?;
+        drop(account);
+        self.last_seen.store(whole_seconds(now), Ordering::Relaxed);
+        Ok(Reservation::new(self.clone(), admitted, cost.clone()))
     }
 
     /// Who stands for the customer at Stripe.

@@ -150,6 +150,16 @@ impl Account {
         Ok(Admitted { tier, key: key.filter(|_| role != Role::Unkeyed) })
     }
 
+    /// Reserves more for an exchange that is open: against quota, credits and cap.
+    pub fn extend(&mut self, cost: &Cost, now: Now) -> Result<Admitted, Refusal> {
+        self.roll(now);
+        let tier = self.tier_in_force(now)?;
+        self.ask_units(tier, cost, now)?;
+        let tier = tier.id;
+        self.reserve(cost);
+        Ok(Admitted { tier, key: None })
+    }
+
     #[cold]
     fn limited(&self, route: &Route, key: Option<Digest>, wait_nanos: u64, now: Now) -> Refusal {
         let limited = Refusal::RateLimited { wait_nanos };

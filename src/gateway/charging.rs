@@ -10,14 +10,14 @@ use crate::domain::account::Policies;
 use crate::domain::measure::Answer;
 use crate::domain::methods;
 use crate::domain::route::Route;
-use crate::domain::usage::{Now, signed};
-use crate::ledger::{Kind, Record, RecordLot};
+use crate::domain::usage::Now;
+use crate::ledger::{Kind, Record};
 use crate::metrics::METRICS;
 use crate::problem::Problem;
 
 use super::admission::ledger_unavailable;
 use super::context::{Charge, Context, Recorded};
-use super::estimates::{AtHeader, Open, recorded_draw};
+use super::estimates::{AtHeader, Open, recorded_draws, recorded_lots};
 use super::headers::{Headers, REQUEST_ID};
 use super::measuring::Measuring;
 use super::phases::fail;
@@ -163,9 +163,6 @@ impl Parts {
         context: &Context,
         now: Now,
     ) -> Record {
-        let draws = settled.charge.draws.iter().map(|draw| recorded_draw(draw, &self.numbers));
-        let lots = &settled.charge.lots;
-        let lots = lots.iter().map(|lot| RecordLot { grant: lot.grant, units: signed(lot.units) });
         Record {
             number: 0,
             at_micros: now.micros(),
@@ -179,8 +176,8 @@ impl Parts {
             kind: Kind::Charge,
             status: answered.status,
             method: methods::number(answered.method),
-            draws: draws.collect(),
-            lots: lots.collect(),
+            draws: recorded_draws(&settled.charge, &self.numbers),
+            lots: recorded_lots(&settled.charge),
             key: settled.charge.key.map(|key| key.0),
             foreign_request: context.foreign_request_id.as_deref().map(|id| id.as_bytes().into()),
         }

@@ -168,8 +168,19 @@ impl Parts {
             Then::Close => None,
             Then::Pass(opened) => {
                 let upgraded = context.measuring.as_mut().map(|measuring| measuring.upgrade());
+                let is_counted = upgraded.is_some();
                 // Rarely taken, and large. The context stays: the gateway waits for it when it stops.
-                Box::pin(opened.pass(session, upgraded)).await;
+                let passed = Box::pin(opened.pass(session, upgraded));
+                if is_counted {
+                    tokio::select! {
+                        () = passed => {}
+                        () = Box::pin(context.keep_charging()) => {
+                            tracing::info!(request_id = %context.request_id, "a limit has closed a WebSocket");
+                        }
+                    }
+                } else {
+                    passed.await;
+                }
                 context.settle_truth();
                 None
             }

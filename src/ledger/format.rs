@@ -105,6 +105,10 @@ pub enum Kind {
     Charge,
     /// A charge whose true units only the end of the response tells; a correction follows.
     Estimate,
+    /// An estimate of what an exchange that stays open costs from here on; `of` is its first record.
+    Slice {
+        of: u64,
+    },
     /// Undoes or changes the charge of an earlier record.
     Correction {
         of: u64,
@@ -184,6 +188,7 @@ impl Record {
             Kind::Charge => (1, 0),
             Kind::Correction { of } => (2, of),
             Kind::Estimate => (3, 0),
+            Kind::Slice { of } => (4, of),
         };
         into.extend_from_slice(&corrects.to_le_bytes());
         into.extend_from_slice(&self.status.to_le_bytes());
@@ -262,6 +267,24 @@ impl Record {
         Self { kind: Kind::Correction { of: self.number }, draws, lots, at_micros, period, key: None, ..self }
     }
 
+    /// The record that this one's exchange goes on with.
+    #[must_use]
+    pub fn slice(
+        self,
+        draws: SmallVec<[RecordDraw; 2]>,
+        lots: Vec<RecordLot>,
+        at_micros: i64,
+        period: Period,
+    ) -> Self {
+        let of = if let Kind::Slice { of } = self.kind { of } else { self.number };
+        Self { kind: Kind::Slice { of }, draws, lots, at_micros, period, key: None, ..self }
+    }
+
+    /// Whether it is what a request was charged first: one for each charged request.
+    pub fn is_request(&self) -> bool {
+        matches!(self.kind, Kind::Charge | Kind::Estimate)
+    }
+
     /// Reads the record at the start of `bytes`, and says how many bytes it takes. `None`: torn or no record.
     pub fn decode(bytes: &[u8]) -> Option<(Self, usize)> {
         let mut frame = Fields(bytes);
@@ -305,6 +328,7 @@ impl Record {
             1 => Kind::Charge,
             2 => Kind::Correction { of: corrects },
             3 => Kind::Estimate,
+            4 => Kind::Slice { of: corrects },
             _ => return None,
         };
         for _ in 0..draws {

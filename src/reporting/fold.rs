@@ -226,7 +226,7 @@ fn add(batch: &mut Batch, record: &Record, report: Report) -> SmallVec<[(u32, i6
             TotalKey { customer: record.customer, meter: draw.meter, period_start: record.period.start };
         add_total(batch, total, record, draw, reportable);
         add_hour(batch, record, draw);
-        if record.kind == Kind::Estimate {
+        if matches!(record.kind, Kind::Estimate | Kind::Slice { .. }) {
             batch.estimates.push(Estimate { record: record.number, total, reportable });
         }
         reported.push((draw.meter, reportable));
@@ -287,7 +287,7 @@ fn add_hour(batch: &mut Batch, record: &Record, draw: &RecordDraw) {
     let key = HourKey { customer: record.customer, hour, route: record.route, meter: draw.meter };
     let hourly = batch.hours.entry(key).or_default();
     hourly.units += draw.units();
-    hourly.requests += i64::from(!is_correction(record));
+    hourly.requests += i64::from(record.is_request());
 }
 
 fn is_correction(record: &Record) -> bool {

@@ -76,7 +76,7 @@ fn add(parts: &mut HashMap<TotalKey, Part>, record: &Record, report: Report) {
         };
         let lies_behind = match record.kind {
             Kind::Correction { of } => part.records.contains(&of),
-            Kind::Charge | Kind::Estimate => {
+            Kind::Charge | Kind::Estimate | Kind::Slice { .. } => {
                 record.at_micros >= part.spanning.start.saturating_mul(1_000_000)
             }
         };

@@ -162,7 +162,7 @@ fn shown(charged: &Charged, names: &HashMap<u32, String>) -> Value {
         "kind": match record.kind {
             _ if record.is_repeat() => "repeat",
             Kind::Estimate => "estimate",
-            Kind::Charge | Kind::Correction { .. } => "charge",
+            Kind::Charge | Kind::Slice { .. } | Kind::Correction { .. } => "charge",
         },
         "member": names.get(&record.member),
         "route": names.get(&record.route),

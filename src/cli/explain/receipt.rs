@@ -128,7 +128,7 @@ impl Receipt {
             kind: match record.kind {
                 _ if record.is_repeat() => ReceiptKind::Repeat { of: repeats },
                 Kind::Estimate => ReceiptKind::Estimate,
-                Kind::Charge | Kind::Correction { .. } => ReceiptKind::Charge,
+                Kind::Charge | Kind::Slice { .. } | Kind::Correction { .. } => ReceiptKind::Charge,
             },
             customer: books
                 .customer(record.customer)?
@@ -148,6 +148,10 @@ impl Receipt {
             others,
         })
     }
+}
+
+fn truth_of<'a>(estimate: &Record, corrections: &'a [Record]) -> Option<&'a Record> {
+    corrections.iter().find(|correction| correction.kind == Kind::Correction { of: estimate.number })
 }
 
 /// A draw with what its corrections add to it.
@@ -180,7 +184,7 @@ impl MeterCharge {
             event: Err(NoEvent::NotSealed),
         };
         // An estimate is sealed with its truth: by the first event that reaches beyond that.
-        let (sealed_with, is_open) = match (record.kind, corrections.first()) {
+        let (sealed_with, is_open) = match (record.kind, truth_of(record, corrections)) {
             (Kind::Estimate, Some(truth)) => (truth, false),
             (Kind::Estimate, None) => (record, true),
             _ => (record, false),

@@ -170,6 +170,7 @@ impl Line<'_> {
             Kind::Charge if record.is_repeat() => ("repeat", None),
             Kind::Charge => ("charge", None),
             Kind::Estimate => ("estimate", None),
+            Kind::Slice { of } => ("slice", Some(of)),
             Kind::Correction { of } => ("correction", Some(of)),
         };
         let foreign = record.foreign_request.as_deref().map(|id| String::from_utf8_lossy(id).into_owned());

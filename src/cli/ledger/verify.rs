@@ -60,7 +60,7 @@ impl Counts {
         match record.kind {
             Kind::Charge if record.is_repeat() => self.repeats += 1,
             Kind::Charge => self.charges += 1,
-            Kind::Estimate => self.estimates += 1,
+            Kind::Estimate | Kind::Slice { .. } => self.estimates += 1,
             Kind::Correction { .. } => self.corrections += 1,
         }
         let at = record.at_micros;

@@ -118,7 +118,7 @@ impl Leases {
         };
         place.under_way = Some(waiting.into_iter().collect());
         place.returned = false;
-        let for_request = matches!(purpose, Purpose::Request(_) | Purpose::Credits(_));
+        let for_request = matches!(purpose, Purpose::Request(_) | Purpose::More(_) | Purpose::Credits(_));
         Begun::Job(Job { for_request, gives_back, ..Job::new(entry.clone(), call, &account) })
     }
 

@@ -38,7 +38,7 @@ use crate::domain::credits::Lot;
 use crate::domain::lease::{Pool, UNLIMITED};
 use crate::domain::route::Route;
 use crate::domain::tier::Overage;
-use crate::domain::units::MeterId;
+use crate::domain::units::{Cost, MeterId};
 use crate::domain::usage::{Draw, Now};
 
 use permits::Permits;
@@ -48,6 +48,8 @@ use permits::Permits;
 pub enum Purpose<'a> {
     /// A request that the share has no room for.
     Request(&'a Route),
+    /// An open exchange that the share has no room for.
+    More(&'a Cost),
     /// So many credits are to be taken away that are not here.
     Credits(u64),
     /// To tell what was used, and to ask for about what will be.
