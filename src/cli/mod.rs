@@ -7,6 +7,7 @@ mod check;
 mod continuity;
 mod demo;
 mod explain;
+mod gateway;
 mod instants;
 mod ledger;
 mod logging;

@@ -14,8 +14,10 @@
 //! In a fleet a row is in Redis before it is sent (`copy`), so that another machine can send it (`take_over`) under the
 //! same identifier; a machine that comes back reckons with what was sent for it (`fence`).
 //!
-//! [`reconcile`] compares the whole of it with what Stripe says it holds, and [`repair`] sends what is missing there.
+//! [`reconcile`] compares the whole of it, of all nodes ([`books`]), with what Stripe says it holds, and [`repair`]
+//! sends what is missing there.
 
+pub mod books;
 mod copy;
 mod fence;
 pub mod fold;

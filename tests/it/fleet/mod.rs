@@ -17,6 +17,7 @@
 //! - [`rolling`] gateways come and go
 //! - [`news`] what one hears, all know
 //! - [`lost`] a machine dies with usage that it has not reported
+//! - [`reconcile`] what all have sent against what Stripe holds
 
 mod alone;
 mod copies;
@@ -33,6 +34,7 @@ mod node;
 mod outages;
 mod proxy;
 mod race;
+mod reconcile;
 pub mod redis;
 mod rolling;
 mod shared;
