@@ -1,10 +1,13 @@
 //! What all nodes have sent, against what Stripe holds: whichever of them is asked.
 
+use std::path::Path;
+
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::redis::Redis;
 use super::world::World;
+use crate::harness::{PATIENCE, until};
 use crate::reconcile::past::{
     Account, Row, accept_at, add, at_stripe, lose_at, minutes_ago, note, reconcile_with, seal_in, store_in,
     sums,
@@ -115,7 +118,7 @@ async fn without_one_of_the_nodes_nothing_is_repaired() {
     let mut world = world(&redis).await;
     let at = customers(&world, vec!["acme".to_owned()]).await;
     let lost = used(&world, 0, &at[0][0], 5, minutes_ago(90)).await;
-    used(&world, 1, &at[1][0], 3, minutes_ago(80)).await;
+    used(&world, 1, &at[1][0], 3, minutes_ago(90) + 5).await;
     lose_at(&world.stripe, &lost).await;
     world.nodes[1].gateway.kill9();
     for more in [&[][..], &["--repair"]] {
@@ -158,5 +161,64 @@ async fn what_was_taken_over_and_is_there_twice_is_not_repaired() {
     store_in(&world.nodes[2].gateway.data_dir).execute(&gone, []).expect("a row");
     assert_whole(&world, 0).await;
     assert_eq!(world.stripe.units_of(&at[0][0].stripe_customer).await, 7);
+    world.finish().await;
+}
+
+/// Rows of a node that were first and last tried a day ago, each of another minute.
+fn tried_a_day_ago(data_dir: &Path, account: &Account, units: &[i64]) -> Vec<Row> {
+    let rows = units.iter().zip(1_600..).map(|(units, minutes)| {
+        let row =
+            seal_in(data_dir, std::slice::from_ref(account), "pending", &[(*units, minutes_ago(minutes))]);
+        // There is one unanswered row for each period; and nobody looks at them yet.
+        let apart =
+            "UPDATE outbox SET period_start = period_start - sequence, next_try_at = unixepoch() + 9999
+                     WHERE sequence = (SELECT max(sequence) FROM outbox)";
+        store_in(data_dir).execute(apart, []).expect("a row");
+        row
+    });
+    rows.flatten().collect()
+}
+
+fn become_due(data_dir: &Path) {
+    let due = "UPDATE outbox SET next_try_at = 0 WHERE state = 'pending'";
+    store_in(data_dir).execute(due, []).expect("rows");
+}
+
+fn answer_to(data_dir: &Path, row: &Row) -> String {
+    let query = "SELECT coalesce(answer, reason, '') FROM outbox WHERE identifier = ?1";
+    store_in(data_dir).query_row(query, [&row.identifier], |row| row.get(0)).expect("a row")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_without_an_answer_is_found_among_what_all_nodes_have_sent() {
+    let redis = Redis::start().await;
+    let mut world = world(&redis).await;
+    let at = customers(&world, vec!["acme".to_owned()]).await;
+    let data_dir = world.nodes[0].gateway.data_dir.clone();
+    let rows = tried_a_day_ago(&data_dir, &at[0][0], &[5, 7]);
+    // The first arrived, the second did not; in both minutes another node has sent as many.
+    accept_at(&world.stripe, &at[0][0], &rows[0]).await;
+    for row in &rows {
+        used(&world, 1, &at[1][0], row.units, row.at + 1).await;
+    }
+    world.nodes[1].gateway.kill9();
+    become_due(&data_dir);
+    until("both wait for the node that is missing", PATIENCE, async || {
+        rows.iter().all(|row| answer_to(&data_dir, row).contains("not all nodes have told")).then_some(())
+    })
+    .await;
+    world.nodes[1].gateway.restart().await;
+    until("both are settled", 2 * PATIENCE, async || {
+        // A minute lies between two readings.
+        let earlier = "UPDATE outbox SET compared_at = compared_at - 61 WHERE compared_at > unixepoch() - 60";
+        store_in(&data_dir).execute(earlier, []).expect("rows");
+        become_due(&data_dir);
+        let waiting = "SELECT count(*) FROM outbox WHERE state = 'pending'";
+        (store_in(&data_dir).query_row(waiting, [], |row| row.get::<_, i64>(0)) == Ok(0)).then_some(())
+    })
+    .await;
+    assert_eq!(answer_to(&data_dir, &rows[0]), "found in Stripe's sum");
+    assert!(answer_to(&data_dir, &rows[1]).starts_with("200 accepted"), "sent again");
+    assert_eq!(world.stripe.units_of(&at[0][0].stripe_customer).await, 2 * (5 + 7));
     world.finish().await;
 }
