@@ -6,20 +6,19 @@
 //!   keeps changing is told as unsettled.
 //! - Customers come from the store in pages; only differences are kept.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use serde::{Deserialize, Serialize};
 
 use crate::clock;
-use crate::domain::period::{Period, rfc3339};
+use crate::domain::period::Period;
 use crate::store::{Account, Holdings, Store, StoreError};
 use crate::stripe::{CallError, Transport};
 
-use super::books::{Answer, Books, OtherBooks, Question, RowAt, Told};
-use super::repair::RepairEvent;
+use super::books::{Answer, Books, OtherBooks, Question, Told};
+use super::report::{Difference, Report};
 use super::send::Sender;
 use super::span::{EmptyPeriod, kept, next_minute};
 use super::stripe_sums::{StripeSums, SumError};
@@ -104,100 +103,6 @@ pub enum Repair {
     ByGateway,
     /// Nobody else can be sending: the caller holds the lock of `data_dir`.
     Here,
-}
-
-/// One customer and meter at Stripe of whom ledger and Stripe tell different sums.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Difference {
-    /// Our name for the customer; several that share one at Stripe are separated by commas.
-    pub customer: String,
-    pub stripe_customer: String,
-    pub meter: String,
-    pub ledger: i64,
-    pub stripe: i64,
-    /// Ledger less Stripe.
-    pub difference: i64,
-    pub repaired: i64,
-    pub dead_units: i64,
-    pub pending_units: i64,
-    pub note: String,
-    /// Meter events that were made to repair it, now or earlier: the earlier ones that had no answer yet.
-    pub repairs: Vec<RepairEvent>,
-    /// Outbox rows of this run that shall repair it.
-    #[serde(skip)]
-    pub(super) made: Vec<RowAt>,
-    /// Outbox rows of earlier runs that had no answer when it was found.
-    #[serde(skip)]
-    pub(super) earlier: Vec<RowAt>,
-}
-
-impl Difference {
-    /// What no repair has made good.
-    pub fn left(&self) -> i64 {
-        self.difference - self.repaired
-    }
-
-    pub(super) fn remark(&mut self, remark: &str) {
-        if !self.note.is_empty() {
-            self.note.push_str("; ");
-        }
-        self.note.push_str(remark);
-    }
-}
-
-/// What a run has found.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Report {
-    /// RFC 3339.
-    pub start: String,
-    pub end: String,
-    /// Where the period began earlier than what is kept: since when it is, which is where the comparison starts.
-    pub kept_since: Option<String>,
-    /// What to know of the comparison as a whole; may be empty.
-    pub note: String,
-    /// Customers at Stripe that were compared.
-    pub customers: u64,
-    pub differences: Vec<Difference>,
-    /// In a fleet: who has not told what they have sent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub nodes_missing: Option<BTreeSet<String>>,
-}
-
-impl Report {
-    fn new(asked: Period, span: Period) -> Self {
-        let (start, end) = (rfc3339(span.start), rfc3339(span.end));
-        let is_cut = span.start > asked.start;
-        let note = if is_cut {
-            format!(
-                "only a part of the period is compared, from {start} instead of {}: delivered meter events are kept \
-                 for ledger.retention",
-                rfc3339(asked.start)
-            )
-        } else {
-            String::new()
-        };
-        let kept_since = is_cut.then(|| start.clone());
-        Self { start, end, kept_since, note, customers: 0, differences: Vec::new(), nodes_missing: None }
-    }
-
-    pub fn is_settled(&self) -> bool {
-        self.differences.iter().all(|difference| difference.left() == 0)
-    }
-
-    fn remark(&mut self, remark: &str) {
-        if !self.note.is_empty() {
-            self.note.push_str("; ");
-        }
-        self.note.push_str(remark);
-    }
-
-    fn miss(&mut self, nodes: Vec<String>) {
-        self.nodes_missing.get_or_insert_default().extend(nodes);
-    }
-
-    fn is_partial(&self) -> bool {
-        self.nodes_missing.as_ref().is_some_and(|nodes| !nodes.is_empty())
-    }
 }
 
 pub struct Reconciler {

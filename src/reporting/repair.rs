@@ -20,7 +20,8 @@ use crate::store::{Account, MinuteHoldings, RepairRow, RepairState};
 
 use super::books::{Gap, Made, RowAt, Told};
 use super::narrow::{Finding, Hindrance, Part, by_period, hindrance, outlook};
-use super::reconcile::{Difference, ReconcileError, Reconciler, Repair, Report};
+use super::reconcile::{ReconcileError, Reconciler, Repair};
+use super::report::{Difference, Report};
 use super::span::{minute, minute_of};
 
 /// The gateway looks at its outbox at least every 10 s; without news for so long nobody waits on.
