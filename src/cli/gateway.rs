@@ -32,17 +32,9 @@ impl Gateway {
         Ok(Self { base: format!("http://{address}"), token: token.expose().to_owned(), http })
     }
 
-    pub async fn ask(&self, method: Method, path: &str) -> anyhow::Result<Value> {
-        self.send(self.http.request(method, format!("{}{path}", self.base))).await
-    }
-
-    /// POSTs a body.
-    pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        self.send(self.http.post(format!("{}{path}", self.base)).json(body)).await
-    }
-
-    async fn send(&self, request: RequestBuilder) -> anyhow::Result<Value> {
-        let answer = request.bearer_auth(&self.token).send().await;
+    pub async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+        let request = self.http.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token);
+        let answer = body.into_iter().fold(request, RequestBuilder::json).send().await;
         let answer =
             answer.with_context(|| format!("the gateway's admin port {} does not answer", self.base))?;
         let succeeded = answer.status().is_success();

@@ -124,7 +124,7 @@ impl Create {
         };
         let made = at_the_desk(
             &load(&self.config)?,
-            async |gateway| gateway.post("/admin/keys", &body(&wanted)).await,
+            async |gateway| gateway.ask(Method::POST, "/admin/keys", Some(&body(&wanted))).await,
             async |desk| {
                 let now = clock::now().seconds();
                 Ok(desk.create(wanted.clone(), now).await.map_err(problem)?.json(now))
@@ -140,7 +140,7 @@ impl Rotate {
             &load(&self.config)?,
             async |gateway| {
                 let path = format!("/admin/keys/{}/rotate", escaped(&self.id));
-                gateway.post(&path, &json!({ "overlap": self.overlap })).await
+                gateway.ask(Method::POST, &path, Some(&json!({ "overlap": self.overlap }))).await
             },
             async |desk| {
                 let now = clock::now().seconds();
@@ -156,7 +156,7 @@ impl Revoke {
     fn run(&self) -> Result<(), Failure> {
         let revoked = at_the_desk(
             &load(&self.config)?,
-            async |gateway| gateway.ask(Method::DELETE, &format!("/admin/keys/{}", escaped(&self.id))).await,
+            async |gateway| gateway.ask(Method::DELETE, &format!("/admin/keys/{}", escaped(&self.id)), None).await,
             async |desk| {
                 let now = clock::now().seconds();
                 Ok(key_json(&desk.revoke(&self.id, now).await.map_err(problem)?, now))

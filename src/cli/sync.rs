@@ -94,7 +94,7 @@ async fn by_the_gateway(
         None => "/admin/sync".to_owned(),
     };
     let answer = tokio::select! {
-        answer = gateway.ask(Method::POST, &path) => answer?,
+        answer = gateway.ask(Method::POST, &path, None) => answer?,
         never = watch(gateway, bar) => match never {},
     };
     let count = |name: &str| answer[name].as_u64().with_context(|| format!("the gateway answered {answer}"));
@@ -105,7 +105,7 @@ async fn watch(gateway: &Gateway, bar: &ProgressBar) -> Infallible {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         // What cannot be read now is read the next time.
-        if let Ok(now) = gateway.ask(Method::GET, "/admin/sync").await {
+        if let Ok(now) = gateway.ask(Method::GET, "/admin/sync", None).await {
             let count = |name: &str| now[name].as_u64().unwrap_or(0);
             show(bar, count("synced") + count("failed"), count("known"));
         }

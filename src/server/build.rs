@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, mpsc, watch};
 
-use crate::api::{BillingLimits, BillingSettings, Public, WebhookLimits, WebhookSettings};
+use crate::api::{BillingLimits, BillingSettings, Others, Public, WebhookLimits, WebhookSettings};
 use crate::auth::{self, Authenticator};
 use crate::billing::{self, Billing, ForwardTo, Handling, Notices, Outgoing, ShopSettings};
 use crate::clock;
@@ -166,7 +166,9 @@ impl Rooms {
         let folded = state.folder.folded();
         let (tell, moved) = mpsc::unbounded_channel();
         let lost_machines = super::fleet::lost_machines(config, state, member);
-        let reporter = Arc::new(reporter(config, state, &transport, tell, lost_machines.as_ref()));
+        let others = super::fleet::others(member);
+        let lost = lost_machines.as_ref().map(|lost| (lost, &others));
+        let reporter = Arc::new(reporter(config, state, &transport, tell, lost));
         let (arrived, handling) = (Arc::new(Notify::new()), handling(config, super::fleet::meeting(member))?);
         let webhook = webhook_settings(config, &handling);
         let billing = Billing::new(
@@ -183,6 +185,7 @@ impl Rooms {
             state.store.clone(),
             transport.clone(),
             state.ledger_id,
+            &others,
         );
         let public = Public {
             catalogue,
@@ -196,7 +199,7 @@ impl Rooms {
             work: runtime.handle().clone(),
             webhook: Arc::new(webhook),
             arrived,
-            others: super::fleet::others(member),
+            others,
         };
         Ok(Self {
             authenticator,
@@ -223,7 +226,7 @@ fn reporter(
     state: &State,
     transport: &Arc<Transport>,
     moved: mpsc::UnboundedSender<u32>,
-    lost_machines: Option<&LostMachines>,
+    in_fleet: Option<(&LostMachines, &Others)>,
 ) -> Reporter {
     let reporter = Reporter::new(
         state.store.clone(),
@@ -232,8 +235,8 @@ fn reporter(
         transport.clone(),
         reporter_options(config, state, moved),
     );
-    match lost_machines {
-        Some(lost) => reporter.in_fleet(Some(lost.copier())),
+    match in_fleet {
+        Some((lost, others)) => reporter.in_fleet(lost.copier(), Arc::new(others.clone())),
         None => reporter,
     }
 }

@@ -18,6 +18,7 @@
 //! - [`rolling`] gateways come and go
 //! - [`news`] what one hears, all know; [`keys`] that one makes, all accept
 //! - [`lost`] a machine dies with usage that it has not reported
+//! - [`reconcile`] what all have sent against what Stripe holds
 
 mod alone;
 mod copies;
@@ -36,6 +37,7 @@ mod node;
 mod outages;
 mod proxy;
 mod race;
+mod reconcile;
 pub mod redis;
 mod rolling;
 mod shared;
