@@ -95,7 +95,7 @@ fn ledger(c: &mut Criterion) {
         kind: Kind::Charge,
         status: 200,
         method: 1,
-        draws: smallvec::smallvec![RecordDraw { meter: 1, included: 1, extra: 0, credits: 0, overage: 0 }],
+        draws: smallvec::smallvec![RecordDraw { meter: 1, included: 1, ..RecordDraw::default() }],
         lots: Vec::new(),
         key: None,
         foreign_request: None,

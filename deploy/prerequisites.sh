@@ -82,3 +82,13 @@ need_redis() {
     # shellcheck disable=SC2086 # a list of names
     [ -z "$missing" ] || install_packages $missing
 }
+
+# Servers and clients that are not ours.
+need_others() {
+    missing=""
+    has curl || missing="curl"
+    has nginx || missing="$missing nginx"
+    has nghttp || missing="$missing nghttp2-client"
+    # shellcheck disable=SC2086 # a list of names
+    [ -z "$missing" ] || install_packages $missing
+}

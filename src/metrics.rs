@@ -33,6 +33,9 @@ const GATEWAY_MICROS: &[u64] = &[5, 10, 25, 50, 100, 250, 500, 1_000, 5_000, 25_
 /// Buckets of disk syncs in microseconds.
 const SYNC_MICROS: &[u64] = &[100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 250_000, 1_000_000];
 
+/// What came of a measure: a truth, one that was cut to the most, none.
+pub const MEASURED: [&str; 3] = ["told", "capped", "missing"];
+
 /// The calls to Stripe.
 const OPERATIONS: [&str; 26] = [
     "meter_event",
@@ -87,6 +90,12 @@ metrics! {
     requests: HotCounterVec = hot_counters("requests_total", &["route", "status_class"]);
     /// Requests that the gateway refused, by problem code.
     refusals: HotCounterVec = hot_counters("refusals_total", &["code"]);
+    /// Clients' connections that are open.
+    connections: IntGauge = gauge("connections");
+    /// Connections that were closed unserved: too many, too many of one address, or no handshake of TLS.
+    connections_refused: IntCounterVec = counters("connections_refused_total", &["why"]);
+    /// When each certificate ends, in Unix time, by the first name that it is shown for.
+    certificate_expires_seconds: IntGaugeVec = gauges("certificate_expires_seconds", &["name"]);
     /// Time from the request's header to the response's end.
     request_seconds: HotHistogramVec = hot_histograms("request_seconds", &["route"], REQUEST_MICROS);
     /// The gateway's own time for a forwarded request: without the upstream's and the client's, with the ledger's.
@@ -95,6 +104,8 @@ metrics! {
     units: HotCounterVec = hot_counters("units_total", &["meter", "tier", "drawn"]);
     /// Answers that repeated a charged request under its `Idempotency-Key` and cost nothing.
     repeats: HotCounter = hot_counter("repeats_total");
+    /// Costs that an exchange was to tell itself, by what came of it.
+    measures: HotCounterVec = hot_counters("measures_total", &["outcome"]);
     /// Token checks, by result.
     auth: HotCounterVec = hot_counters("auth_total", &["result"]);
     /// Tokens found among the verified ones.
@@ -159,6 +170,10 @@ metrics! {
     notices_pending: IntGauge = gauge("notices_pending");
     /// Runs that read all subscriptions again, by outcome.
     sync_runs: IntCounterVec = counters("sync_runs_total", &["outcome"]);
+    /// Servers of an upstream that are well.
+    upstream_up: IntGaugeVec = gauges("upstream_up", &["upstream"]);
+    /// Attempts to have a request answered by an upstream, by how they ended.
+    upstream_attempts: HotCounterVec = hot_counters("upstream_attempts_total", &["upstream", "outcome"]);
     /// Webhooks stored and not applied yet.
     inbox_pending: IntGauge = gauge("inbox_pending");
     /// Webhooks that could not be applied.
@@ -229,14 +244,20 @@ impl Metrics {
 
     /// Children whose label values are known without a configuration.
     fn preset_known_labels(&self) {
-        for result in ["ok", "token_missing", "token_invalid", "token_expired", "auth_unavailable"] {
+        for result in
+            ["ok", "token_missing", "token_invalid", "token_expired", "auth_unavailable", "rate_limited"]
+        {
             self.auth.with_label_values(&[result]);
+        }
+        for outcome in MEASURED {
+            self.measures.with_label_values(&[outcome]);
         }
         for (family, values) in [
             (
                 &self.meter_events,
                 &["delivered", "duplicate", "retried", "resealed", "dead", "compared", "rejected"][..],
             ),
+            (&self.connections_refused, &["all", "address", "handshake"]),
             (&self.payments, &["succeeded", "failed"]),
             (&self.checkouts, &["created", "completed", "expired"]),
             (&self.credits, &["granted", "spent", "returned", "taken", "expired"]),

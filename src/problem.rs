@@ -127,7 +127,7 @@ impl Problem {
         StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    /// The value of `WWW-Authenticate` (RFC 6750 section 3), for 401s.
+    /// The value of `WWW-Authenticate` (RFC 6750 section 3), for 401s and where a scope is missing.
     pub fn www_authenticate(&self) -> Option<&'static str> {
         match self.code {
             Code::TokenMissing => Some(r#"Bearer realm="api""#),
@@ -135,6 +135,7 @@ impl Problem {
             Code::TokenExpired => Some(
                 r#"Bearer realm="api", error="invalid_token", error_description="the token has expired""#,
             ),
+            Code::ScopeMissing => Some(r#"Bearer realm="api", error="insufficient_scope""#),
             _ => None,
         }
     }

@@ -49,8 +49,12 @@ need_build_tools
 need_rust
 say "looking for redis-server"
 need_redis
+say "looking for curl, nginx and nghttp"
+need_others
 say "cargo test"
 cargo test --locked
+say "the tests that take their time"
+cargo test --locked --test it -- --ignored slow::
 if [ "${TOLLGATE_SKIP_SDK:-}" = 1 ]; then
     say "all tests passed, without Stripe's SDK (TOLLGATE_SKIP_SDK=1)"
     exit 0

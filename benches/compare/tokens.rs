@@ -106,12 +106,14 @@ fn verify(algorithm: &str, key: Vec<u8>, tokens: &Path) {
         customer_claim: "sub".parse().expect("a claim"),
         member_claim: None,
         stripe_customer_claim: Some("stripe_customer_id".parse().expect("a claim")),
+        scope_claim: None,
+        failures: None,
         cache_ttl: Settings::DEFAULT_CACHE_TTL,
         cache_capacity: 0,
         jwks_cooldown: Settings::DEFAULT_JWKS_COOLDOWN,
         jwks_refresh: Settings::DEFAULT_JWKS_REFRESH,
     };
-    let authenticator = Authenticator::new(&settings, runtime.handle()).expect("key and algorithm fit");
+    let authenticator = Authenticator::new(&settings, None, runtime.handle()).expect("key and algorithm fit");
     let tokens = String::from_utf8(read(tokens)).expect("text");
     let now = clock::now().seconds();
     let started = Instant::now();

@@ -40,6 +40,7 @@ pub fn catalogue() -> Catalogue {
         meters: vec![Meter { name: "api_calls".into(), stripe_event_name: "api_calls".into() }].into(),
         tiers: vec![tier(0, "free"), tier(1, "pro")].into(),
         default_tier: Some(TierId(0)),
+        anonymous_tier: None,
         features: Vec::new(),
         scopes: vec![],
         routes: RouteTable::default(),

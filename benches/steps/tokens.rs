@@ -78,7 +78,7 @@ fn first_seen(c: &mut Criterion, runtime: &Runtime) {
 }
 
 fn identify(authenticator: &Authenticator, headers: &HeaderMap, now: i64) {
-    let identity = authenticator.identify(headers, now).now_or_never();
+    let identity = authenticator.identify(headers, now, || None).now_or_never();
     black_box(identity.expect("a fixed key needs no waiting").expect("valid"));
 }
 
@@ -134,10 +134,12 @@ fn authenticator(algorithm: &str, keys: KeySource, runtime: &Runtime) -> std::sy
         customer_claim: "sub".parse().expect("a claim"),
         member_claim: None,
         stripe_customer_claim: Some("stripe_customer_id".parse().expect("a claim")),
+        scope_claim: None,
+        failures: None,
         cache_ttl: std::time::Duration::from_secs(1),
         cache_capacity: REMEMBERED,
         jwks_cooldown: Settings::DEFAULT_JWKS_COOLDOWN,
         jwks_refresh: Settings::DEFAULT_JWKS_REFRESH,
     };
-    Authenticator::new(&settings, runtime.handle()).expect("key and algorithm fit")
+    Authenticator::new(&settings, None, runtime.handle()).expect("key and algorithm fit")
 }

@@ -1,14 +1,16 @@
-//! Who calls: the customer of the verified token.
+//! Who calls: the customer of the verified token, or of the client's certificate.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
+use crate::auth::{Identity, Scopes, Source};
 use crate::clock;
 use crate::customers::Entry;
 use crate::domain::usage::Now;
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 
 use super::{Failed, Public};
 
@@ -23,8 +25,18 @@ impl FromRequestParts<Public> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, public: &Public) -> Result<Self, Failed> {
         let now = clock::now();
-        let identified = public.authenticator.identify(&parts.headers, now.seconds()).await;
-        let identity = identified.map_err(Problem::from)?;
+        // Only the gateway can put it there.
+        let identity = if let Some(named) = parts.extensions.get::<Arc<Identity>>() {
+            named.clone()
+        } else {
+            let client = parts.extensions.get::<IpAddr>().copied();
+            let identified = public.authenticator.identify(&parts.headers, now.seconds(), || client).await;
+            identified.map_err(Problem::from)?
+        };
+        if identity.source == Source::Key && identity.scopes != Scopes::All {
+            let detail = "a key that is bound to scopes is for the API alone: send one without, or a token";
+            return Err(Problem::new(Code::ScopeMissing, detail).into());
+        }
         let claimed = identity.stripe_customer.as_deref();
         let entry = public.customers.load(&identity.customer, claimed, now).await?;
         public.billing.limits.spend(entry.number, parts)?;

@@ -5,15 +5,19 @@
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::fleet::Fleet;
+use crate::reporting::books::{self, Answers, OtherBooks};
 use crate::store::{CustomerFilter, UsageBy};
 
 /// Where nobody is known, since Redis has not answered yet.
 const ALL_OTHERS: &str = "*";
+/// A node that is there, and busy, is asked so often for what it has sent.
+const TIMES: usize = 3;
 
 /// What one node asks the others. A node that does not know a question does not answer it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +35,8 @@ pub(super) enum Question {
     Outbox { state: Option<String>, after: Option<Behind>, limit: u32 },
     /// Takings, and who used most.
     Stats { span: (i64, i64), top: u32 },
+    /// What it has sent to Stripe.
+    Books(books::Question),
 }
 
 /// A place in a list of all nodes' rows, which goes by nodes and by their own numbers.
@@ -99,10 +105,38 @@ impl Others {
         Some(Told::new(answers.collect(), known.collect(), fleet.node()))
     }
 
+    fn is_live(&self, node: &str) -> bool {
+        let known = self.0.iter().flat_map(|fleet| fleet.members());
+        known.into_iter().any(|member| member.is_live && member.name == node)
+    }
+
     /// Whether another node knows a customer of this name.
     pub(super) async fn know(&self, customer: &str) -> bool {
         let told = self.ask::<bool>(Question::Known { customer: customer.to_owned() }).await;
         told.is_some_and(|told| told.answers.iter().any(|(_, knows)| *knows))
+    }
+}
+
+impl OtherBooks for Others {
+    fn node(&self) -> &str {
+        self.node().unwrap_or_default()
+    }
+
+    fn ask(&self, question: books::Question) -> BoxFuture<'_, Answers> {
+        // A repair is asked for once: it may be its answer that is lost.
+        let times = if matches!(question, books::Question::Repair { .. }) { 1 } else { TIMES };
+        Box::pin(async move {
+            let mut answers = Answers::default();
+            for _ in 0..times {
+                let question = Question::Books(question.clone());
+                let Some(told) = self.ask::<books::Answer>(question).await else { break };
+                answers = Answers { answers: told.answers, missing: told.missing };
+                if !answers.missing.iter().any(|node| self.is_live(node)) {
+                    break;
+                }
+            }
+            answers
+        })
     }
 }
 

@@ -33,7 +33,8 @@ use crate::store::Store;
 use crate::stripe::Transport;
 
 pub use admin::{
-    Admin, AdminSettings, AdminState, Charges, Reloaded, Reloads, answer_others, waiting_event_json,
+    Admin, AdminSettings, AdminState, Charges, KeyDesk, MadeKey, Reloaded, Reloads, WantedKey,
+    WantedRotation, answer_others, key_json, waiting_event_json,
 };
 pub use billing::{BillingLimits, BillingSettings};
 pub use failed::Failed;

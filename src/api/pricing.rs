@@ -69,12 +69,17 @@ fn route(catalogue: &Catalogue, route: &Route) -> Value {
         Methods::All => json!("all"),
         Methods::These(methods) => json!(methods.iter().map(http::Method::as_str).collect::<Vec<_>>()),
     };
-    let cost: Map<String, Value> = route
-        .cost
-        .iter()
-        .map(|(meter, units)| (catalogue.meter(meter).name.to_string(), json!(units)))
-        .collect();
+    let cost: Map<String, Value> =
+        route.meters().map(|meter| (catalogue.meter(meter).name.to_string(), price(route, meter))).collect();
     json!({ "path": &*route.pattern, "methods": methods, "cost": cost })
+}
+
+/// Units, or how they are measured and how many are held until that is known.
+fn price(route: &Route, meter: MeterId) -> Value {
+    match route.measures.iter().find(|measured| measured.meter == meter) {
+        None => json!(route.cost.of(meter)),
+        Some(measured) => json!({ "measured": measured.by.kind(), "hold": measured.hold }),
+    }
 }
 
 fn by_meter(catalogue: &Catalogue, value: impl Fn(MeterId) -> Value) -> Map<String, Value> {

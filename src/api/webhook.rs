@@ -1,6 +1,6 @@
 //! `POST /webhooks/stripe`: verified over the raw bytes, stored before the 200, applied later.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Instant;
@@ -71,12 +71,12 @@ impl WebhookLimits {
 
 pub(super) async fn receive(
     State(public): State<Public>,
-    client: Option<Extension<SocketAddr>>,
+    client: Option<Extension<IpAddr>>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<Value>, Failed> {
     let started = Instant::now();
-    let address = client.map(|Extension(client)| client.ip());
+    let address = client.map(|Extension(client)| client);
     let event = verified(&public.webhook, address, &headers, &body)?;
     // Only signed events spend it: nobody else can crowd them out.
     if public.webhook.limits.signed.check().is_err() {

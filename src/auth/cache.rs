@@ -123,6 +123,8 @@ mod tests {
             customer_header: http::HeaderValue::from_static("customer"),
             member: None,
             stripe_customer: None,
+            scopes: crate::auth::Scopes::All,
+            source: crate::auth::Source::Token,
             member_number: OnceLock::new(),
         })
     }

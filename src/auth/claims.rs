@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::claim::{Claim, Claims};
-use super::{AuthError, ClaimPath, Identity, Reason, Settings};
+use super::{AuthError, ClaimPath, Identity, Reason, Scopes, Settings, Source};
 use http::HeaderValue;
 
 const MAX_NAME_BYTES: usize = 256;
@@ -21,6 +21,7 @@ pub struct ClaimRules {
     customer: ClaimPath,
     member: Option<ClaimPath>,
     stripe_customer: Option<ClaimPath>,
+    scopes: Option<ClaimPath>,
 }
 
 /// Claims that meet the rules.
@@ -39,6 +40,7 @@ impl ClaimRules {
             customer: settings.customer_claim.clone(),
             member: settings.member_claim.clone(),
             stripe_customer: settings.stripe_customer_claim.clone(),
+            scopes: settings.scope_claim.clone(),
         }
     }
 
@@ -101,8 +103,15 @@ impl ClaimRules {
                 is_stripe_customer,
                 Reason::StripeCustomer,
             )?,
+            scopes: self.scopes(claims)?,
+            source: Source::Token,
             member_number: OnceLock::new(),
         })
+    }
+
+    fn scopes(&self, claims: &Claims<'_>) -> Result<Scopes, Reason> {
+        let Some(path) = &self.scopes else { return Ok(Scopes::All) };
+        Scopes::of_claim(path.find(claims)).ok_or(Reason::Scopes)
     }
 }
 
@@ -121,7 +130,7 @@ pub fn whole_seconds(duration: Duration) -> i64 {
 }
 
 /// 1 to 256 visible ASCII characters.
-fn is_name(text: &str) -> bool {
+pub(super) fn is_name(text: &str) -> bool {
     (1..=MAX_NAME_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
@@ -148,6 +157,7 @@ mod tests {
             customer: "sub".parse().unwrap(),
             member: Some("member".parse().unwrap()),
             stripe_customer: Some("stripe".parse().unwrap()),
+            scopes: None,
         }
     }
 
@@ -255,5 +265,17 @@ mod tests {
             let refused = refusal(&rules(), &json!({"stripe": stripe}));
             assert_eq!(refused, Some(Reason::StripeCustomer.into()), "{stripe}");
         }
+    }
+
+    #[test]
+    fn scopes_are_what_the_claim_says_where_one_is_named() {
+        let bound = ClaimRules { scopes: Some("scope".parse().unwrap()), ..rules() };
+        let scopes = |rules: &ClaimRules, changes: &Value| {
+            check(rules, changes).map(|accepted| accepted.identity.scopes).map_err(Some)
+        };
+        assert_eq!(scopes(&rules(), &json!({"scope": 7})), Ok(Scopes::All));
+        assert_eq!(scopes(&bound, &json!({"scope": "a b"})), Ok(Scopes::new(Some(["a", "b"]))));
+        assert_eq!(scopes(&bound, &json!({})), Ok(Scopes::new(Some([""; 0]))));
+        assert_eq!(scopes(&bound, &json!({"scope": 7})), Err(Some(Reason::Scopes.into())));
     }
 }

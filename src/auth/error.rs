@@ -19,6 +19,17 @@ pub enum AuthError {
     Invalid(Reason),
     #[error("the token has expired")]
     Expired,
+    /// A token and a key, or several keys; which one counts would be a guess.
+    #[error("more than one credential")]
+    Several,
+    /// Never made, or revoked.
+    #[error("this API key is not known")]
+    KeyUnknown,
+    #[error("this API key has expired")]
+    KeyExpired,
+    /// Of the address that the request comes from.
+    #[error("too many failed authentications")]
+    TooMany { seconds: u64 },
     /// The issuer's keys have not been fetched yet, or it publishes none that can be used.
     #[error("no key of the issuer is known yet")]
     Unavailable,
@@ -30,6 +41,7 @@ struct Failures {
     invalid: HotCounter,
     expired: HotCounter,
     unavailable: HotCounter,
+    too_many: HotCounter,
 }
 
 static FAILURES: LazyLock<Failures> = LazyLock::new(|| {
@@ -39,18 +51,25 @@ static FAILURES: LazyLock<Failures> = LazyLock::new(|| {
         invalid: result("token_invalid"),
         expired: result("token_expired"),
         unavailable: result("auth_unavailable"),
+        too_many: result("rate_limited"),
     }
 });
 
 impl AuthError {
+    /// Somebody has shown what does not hold. What nobody shows, or nobody can check, is no failure of theirs.
+    pub(super) fn is_failure(self) -> bool {
+        matches!(self, Self::Invalid(_) | Self::Expired | Self::KeyUnknown | Self::KeyExpired)
+    }
+
     /// Counts a check that ended with this error.
     pub(super) fn count(self) {
         let failures = &*FAILURES;
         let counter = match self {
             Self::Missing => &failures.missing,
-            Self::Duplicate | Self::Invalid(_) => &failures.invalid,
-            Self::Expired => &failures.expired,
+            Self::Duplicate | Self::Several | Self::Invalid(_) | Self::KeyUnknown => &failures.invalid,
+            Self::Expired | Self::KeyExpired => &failures.expired,
             Self::Unavailable => &failures.unavailable,
+            Self::TooMany { .. } => &failures.too_many,
         };
         counter.inc();
     }
@@ -60,18 +79,26 @@ impl From<AuthError> for Problem {
     fn from(error: AuthError) -> Self {
         let code = match error {
             AuthError::Missing => Code::TokenMissing,
-            AuthError::Duplicate => Code::BadRequest,
-            AuthError::Invalid(_) => Code::TokenInvalid,
-            AuthError::Expired => Code::TokenExpired,
+            AuthError::Duplicate | AuthError::Several => Code::BadRequest,
+            AuthError::Invalid(_) | AuthError::KeyUnknown => Code::TokenInvalid,
+            AuthError::Expired | AuthError::KeyExpired => Code::TokenExpired,
             AuthError::Unavailable => Code::AuthUnavailable,
+            AuthError::TooMany { .. } => Code::RateLimited,
         };
         let advice = match error {
             AuthError::Missing => "send a JWT as \"Authorization: Bearer TOKEN\"",
             AuthError::Duplicate => "send one Authorization header",
+            AuthError::Several => "send one token, or one API key",
+            AuthError::KeyUnknown | AuthError::KeyExpired => "get a new key from whoever runs this API",
             AuthError::Invalid(_) | AuthError::Expired => "get a new token from your issuer",
             AuthError::Unavailable => "try again shortly",
+            AuthError::TooMany { .. } => "come back later, with a token or key that is valid",
         };
-        Self::new(code, format!("{error}; {advice}"))
+        let problem = Self::new(code, format!("{error}; {advice}"));
+        match error {
+            AuthError::TooMany { seconds } => Self { retry_after: Some(seconds.max(1)), ..problem },
+            _ => problem,
+        }
     }
 }
 
@@ -112,6 +139,8 @@ pub enum Reason {
     Member,
     #[error("its Stripe customer is malformed")]
     StripeCustomer,
+    #[error("its scopes are neither a text nor a list of texts")]
+    Scopes,
 }
 
 /// Why an [`Authenticator`](super::Authenticator) cannot be built.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Algorithm, ClaimPath};
+use crate::domain::rate::Rate;
 
 /// The checked form of `[auth.jwt]`.
 #[derive(Debug, Clone)]
@@ -22,6 +23,10 @@ pub struct Settings {
     pub member_claim: Option<ClaimPath>,
     /// Carries the customer's Stripe id. Must be a claim that users cannot edit.
     pub stripe_customer_claim: Option<ClaimPath>,
+    /// What a token may do; none: tokens may do everything.
+    pub scope_claim: Option<ClaimPath>,
+    /// Failed authentications of one address; none: no limit.
+    pub failures: Option<Rate>,
     /// How long a verified token is remembered at most.
     pub cache_ttl: Duration,
     /// How many verified tokens are remembered at most; 0 remembers none.

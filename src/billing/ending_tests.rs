@@ -32,6 +32,7 @@ fn catalogue() -> Catalogue {
         meters: Numbered::default(),
         tiers: vec![Arc::new(pro)].into(),
         default_tier: None,
+        anonymous_tier: None,
         features: Vec::new(),
         scopes: vec![],
         routes: RouteTable::default(),

@@ -7,7 +7,9 @@ mod check;
 mod continuity;
 mod demo;
 mod explain;
+mod gateway;
 mod instants;
+mod keys;
 mod ledger;
 mod logging;
 mod outbox;
@@ -54,6 +56,9 @@ enum Command {
     /// Check the usage records, or write them out
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
+    /// API keys: make, show, replace and end them
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Show what Stripe has not accepted, or try it again
     #[command(subcommand)]
     Outbox(outbox::OutboxCommand),
@@ -100,6 +105,7 @@ pub fn main() -> ExitCode {
         Command::Token(token) => token.run(),
         Command::Explain(explain) => explain.run(),
         Command::Ledger(ledger) => ledger.run(),
+        Command::Keys(keys) => keys.run(),
         Command::Outbox(outbox) => outbox.run(),
         Command::Reconcile(reconcile) => reconcile.run(),
         Command::Sync(sync) => sync.run(),

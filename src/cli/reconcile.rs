@@ -2,14 +2,19 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
+use reqwest::Method;
+use serde_json::json;
 
 use crate::clock;
+use crate::config::Config;
 use crate::domain::period::Period;
 use crate::reporting::repair::RepairEvent;
 use crate::reporting::{Difference, Repair, Report, SpanError, parse_period};
 use crate::server;
 
+use super::gateway::Gateway;
 use super::table::table;
 use super::{Failure, load, print};
 
@@ -20,7 +25,7 @@ pub(super) struct Reconcile {
     config: PathBuf,
     /// current or previous (calendar months, UTC), a month such as 2026-11, or START..END
     #[arg(long, value_name = "PERIOD", default_value = "current", value_parser = period)]
-    period: Period,
+    period: Asked,
     /// Send what is missing at Stripe; what Stripe holds too much is only shown
     #[arg(long)]
     repair: bool,
@@ -29,36 +34,59 @@ pub(super) struct Reconcile {
     json: bool,
 }
 
+/// A period as it was named.
+#[derive(Clone)]
+struct Asked {
+    name: String,
+    period: Period,
+}
+
 impl Reconcile {
     pub fn run(&self) -> Result<(), Failure> {
         let config = load(&self.config)?;
-        let reconciler = server::reconciler(&config, || {
-            eprintln!("tollgate: Stripe does not answer; trying again for about a minute");
-        })?;
-        // While it is held nobody else sends; a gateway that runs sends the repairs itself.
-        let hold = if self.repair { server::hold(&config.server.data_dir)? } else { None };
-        let repair = match (self.repair, &hold) {
-            (false, _) => Repair::No,
-            (true, Some(_)) => Repair::Here,
-            (true, None) => Repair::ByGateway,
-        };
         let runtime = tokio::runtime::Runtime::new()?;
-        let report = runtime.block_on(async {
-            let bar = bar(reconciler.customers().await?);
-            let report = reconciler.run(self.period, repair, &|customers| bar.inc(customers)).await;
-            bar.finish_and_clear();
-            report
-        })?;
+        let in_fleet = config.fleet.is_some();
+        // While it is held nobody else sends; a gateway that runs sends the repairs itself.
+        let hold = if self.repair || in_fleet { server::hold(&config.server.data_dir)? } else { None };
+        let report = if in_fleet && hold.is_none() {
+            runtime.block_on(self.by_the_gateway(&config))
+        } else {
+            let hold = hold.filter(|_| self.repair);
+            let repair = match (self.repair, &hold) {
+                (false, _) => Repair::No,
+                (true, Some(_)) => Repair::Here,
+                (true, None) => Repair::ByGateway,
+            };
+            runtime.block_on(self.here(&config, repair))
+        }?;
         if !report.note.is_empty() {
             eprintln!("tollgate: {}", report.note);
         }
         print(&if self.json { format!("{}\n", serde_json::to_string(&report)?) } else { shown(&report) })?;
         if report.is_settled() { Ok(()) } else { Err(Failure::Told) }
     }
+
+    async fn here(&self, config: &Config, repair: Repair) -> anyhow::Result<Report> {
+        let reconciler = server::reconciler(config, || {
+            eprintln!("tollgate: Stripe does not answer; trying again for about a minute");
+        })?;
+        let bar = bar(reconciler.customers().await?);
+        let report = reconciler.run(self.period.period, repair, &|customers| bar.inc(customers)).await;
+        bar.finish_and_clear();
+        Ok(report?)
+    }
+
+    /// It can ask the other nodes of its fleet.
+    async fn by_the_gateway(&self, config: &Config) -> anyhow::Result<Report> {
+        let asked = json!({ "period": self.period.name, "repair": self.repair });
+        let answer = Gateway::of(config)?.ask(Method::POST, "/admin/reconcile", Some(&asked)).await?;
+        serde_json::from_value(answer).context("the gateway's answer cannot be read")
+    }
 }
 
-fn period(name: &str) -> Result<Period, SpanError> {
-    parse_period(name, clock::now().seconds())
+fn period(name: &str) -> Result<Asked, SpanError> {
+    let period = parse_period(name, clock::now().seconds())?;
+    Ok(Asked { name: name.to_owned(), period })
 }
 
 /// On stderr, and only where somebody watches.
@@ -71,7 +99,9 @@ fn bar(customers: u64) -> ProgressBar {
 fn shown(report: &Report) -> String {
     let Report { start, end, customers, differences, .. } = report;
     let noun = if *customers == 1 { "customer" } else { "customers" };
-    let compared = format!("{customers} {noun} compared, {start} to {end}");
+    let missing = report.nodes_missing.iter().flatten().cloned().collect::<Vec<_>>();
+    let missing = if missing.is_empty() { String::new() } else { format!(" without {}", missing.join(", ")) };
+    let compared = format!("{customers} {noun} compared{missing}, {start} to {end}");
     if differences.is_empty() {
         return format!("{compared}: no difference\n");
     }

@@ -1,21 +1,20 @@
 //! `tollgate sync`: subscriptions read back from Stripe, by the gateway if one runs.
 
 use std::convert::Infallible;
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use reqwest::{Method, RequestBuilder};
-use serde_json::{Value, json};
+use reqwest::Method;
+use serde_json::json;
 
 use crate::billing::Sync;
 use crate::billing::sync::Synced;
-use crate::config::Config;
 use crate::server;
 
+use super::gateway::{Gateway, escaped};
 use super::{Failure, load, print};
 
 /// How often a gateway is asked how far it is.
@@ -95,7 +94,7 @@ async fn by_the_gateway(
         None => "/admin/sync".to_owned(),
     };
     let answer = tokio::select! {
-        answer = gateway.ask(Method::POST, &path) => answer?,
+        answer = gateway.ask(Method::POST, &path, None) => answer?,
         never = watch(gateway, bar) => match never {},
     };
     let count = |name: &str| answer[name].as_u64().with_context(|| format!("the gateway answered {answer}"));
@@ -106,65 +105,9 @@ async fn watch(gateway: &Gateway, bar: &ProgressBar) -> Infallible {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         // What cannot be read now is read the next time.
-        if let Ok(now) = gateway.ask(Method::GET, "/admin/sync").await {
+        if let Ok(now) = gateway.ask(Method::GET, "/admin/sync", None).await {
             let count = |name: &str| now[name].as_u64().unwrap_or(0);
             show(bar, count("synced") + count("failed"), count("known"));
         }
-    }
-}
-
-/// The admin port of a gateway that runs.
-struct Gateway {
-    base: String,
-    token: String,
-    http: reqwest::Client,
-}
-
-impl Gateway {
-    fn of(config: &Config) -> anyhow::Result<Self> {
-        let token = config.server.admin_token.as_ref().ok_or_else(|| {
-            anyhow!(
-                "a gateway runs and must do this itself: set server.admin_token, restart it, and try again"
-            )
-        })?;
-        let mut address = config.server.admin_listen;
-        if address.ip().is_unspecified() {
-            address.set_ip(Ipv4Addr::LOCALHOST.into());
-        }
-        // An error says that another part of the process installed it before.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder().no_proxy().build()?;
-        Ok(Self { base: format!("http://{address}"), token: token.expose().to_owned(), http })
-    }
-
-    async fn ask(&self, method: Method, path: &str) -> anyhow::Result<Value> {
-        let request: RequestBuilder = self.http.request(method, format!("{}{path}", self.base));
-        let answer = request.bearer_auth(&self.token).send().await;
-        let answer =
-            answer.with_context(|| format!("the gateway's admin port {} does not answer", self.base))?;
-        let succeeded = answer.status().is_success();
-        let body: Value = answer.json().await.context("the gateway's answer cannot be read")?;
-        if succeeded {
-            return Ok(body);
-        }
-        Err(anyhow!("{}", body["detail"].as_str().unwrap_or("the gateway refused")))
-    }
-}
-
-/// As a part of a path.
-fn escaped(name: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    let escape = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
-    name.bytes().map(escape).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_is_one_part_of_a_path_whatever_it_holds() {
-        assert_eq!(escaped("acme-1"), "acme-1");
-        assert_eq!(escaped("org/7?a#b%"), "org%2F7%3Fa%23b%25");
     }
 }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::auth::{parse_algorithm, sign_hs};
 use crate::clock;
 use crate::config::{Config, Family, KeySource};
+use crate::domain::span;
 
 use super::{Failure, load, print};
 
@@ -89,15 +90,7 @@ fn parse_customer(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn parse_span(text: &str) -> Result<Duration, String> {
+    let seconds = span::parse_span(text);
     let wrong = || format!("{text:?} is no duration; write 30s, 15m, 1h or 7d");
-    let split = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
-    let seconds = match &text[split..] {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        _ => return Err(wrong()),
-    };
-    let count: u64 = text[..split].parse().map_err(|_| wrong())?;
-    count.checked_mul(seconds).filter(|s| *s <= 10 * 366 * 86_400).map(Duration::from_secs).ok_or_else(wrong)
+    seconds.map(Duration::from_secs).ok_or_else(wrong)
 }

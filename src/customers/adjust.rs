@@ -19,9 +19,11 @@ pub enum Erasure {
 }
 
 impl Customers {
-    /// Puts into force what the store now knows of one customer, if they are in memory. The store must know them.
+    /// Puts into force what the store now knows of one customer, if they are in memory, and of their keys. The store
+    /// must know them.
     pub async fn refresh_customer(&self, name: &str, now: Now) -> Result<(), StoreError> {
         let _one_at_a_time = self.stripe(name).lock().await;
+        self.set_keys(name, now).await?;
         self.refresh_in_memory(name, now).await
     }
 
@@ -65,7 +67,9 @@ impl Customers {
         if !self.let_go(name, now) {
             return Ok(Erasure::Busy);
         }
-        Ok(Erasure::Asked(self.store.erase_customer(name.to_owned(), events, now.seconds()).await?))
+        let erased = self.store.erase_customer(name.to_owned(), events, now.seconds()).await?;
+        self.set_keys(name, now).await?;
+        Ok(Erasure::Asked(erased))
     }
 
     /// Answers whether the entry is not in memory any more.

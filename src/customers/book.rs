@@ -8,9 +8,10 @@
 use std::sync::{Arc, PoisonError, RwLockReadGuard};
 
 use crate::domain::account::Terms;
+use crate::domain::anonymous::is_anonymous;
 use crate::domain::catalogue::Catalogue;
 use crate::domain::idempotency::Limits;
-use crate::domain::subscription::Entitlement;
+use crate::domain::subscription::{Entitlement, Standing, Windows};
 use crate::domain::usage::Now;
 use crate::store::StoreError;
 
@@ -24,25 +25,41 @@ pub(super) struct Book {
     pub meter_numbers: Vec<u32>,
     /// Of those unknown to Stripe: one for all.
     pub fallback: Arc<Terms>,
+    /// Of all who are anonymous; `None`: nobody is.
+    anonymous: Option<Arc<Terms>>,
 }
 
 impl Book {
     pub fn new(catalogue: Arc<Catalogue>, meter_numbers: Vec<u32>, key_limits: Limits) -> Self {
-        let fallback = Arc::new(Terms {
-            entitlement: Entitlement::of(None, &catalogue),
-            key_limits,
-            stripe_customer: None,
-            subscription: None,
+        let terms = |entitlement| {
+            Arc::new(Terms { entitlement, key_limits, stripe_customer: None, subscription: None })
+        };
+        let fallback = terms(Entitlement::of(None, &catalogue));
+        let anonymous = catalogue.anonymous_tier.map(|tier| {
+            terms(Entitlement {
+                standing: Standing::Admitted,
+                tier: Some(catalogue.tier(tier).clone()),
+                windows: Windows::CalendarMonth,
+                overridden: None,
+            })
         });
-        Self { catalogue, meter_numbers, fallback }
+        Self { catalogue, meter_numbers, fallback, anonymous }
     }
 
-    /// The terms that another catalogue made, as this one makes them, as far as they follow from themselves.
-    pub fn renewed(&self, terms: &Arc<Terms>) -> Arc<Terms> {
-        let entitlement =
-            terms.entitlement.under(terms.subscription.map(|outline| outline.status), &self.catalogue);
-        if terms.stripe_customer.is_none() && entitlement == self.fallback.entitlement {
-            return self.fallback.clone();
+    /// What all have of whom nothing is known but the name.
+    pub fn fallback_of(&self, name: &str) -> &Arc<Terms> {
+        let anonymous = self.anonymous.as_ref().filter(|_| is_anonymous(name));
+        anonymous.unwrap_or(&self.fallback)
+    }
+
+    /// The terms that another catalogue made for a customer, as this one makes them, as far as they follow from
+    /// themselves.
+    pub fn renewed(&self, name: &str, terms: &Arc<Terms>) -> Arc<Terms> {
+        let fallback = self.fallback_of(name);
+        let status = terms.subscription.map(|outline| outline.status);
+        let entitlement = terms.entitlement.under(status, &fallback.entitlement, &self.catalogue);
+        if terms.stripe_customer.is_none() && entitlement == fallback.entitlement {
+            return fallback.clone();
         }
         Arc::new(Terms { entitlement, ..Terms::clone(terms) })
     }
@@ -66,7 +83,7 @@ impl Customers {
         self.entries.each(&mut |entry| {
             let mut account = entry.account();
             account.widen(book.meter_numbers.len());
-            let terms = book.renewed(account.terms());
+            let terms = book.renewed(&entry.name, account.terms());
             if terms == *account.terms() {
                 return;
             }

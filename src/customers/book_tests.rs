@@ -6,7 +6,7 @@ use super::tests::{World, catalogue, now};
 use super::*;
 use crate::domain::route::{Methods, Route, RouteId, StatusSet, UpstreamId};
 use crate::domain::subscription::Status;
-use crate::domain::tier::{Allowance, FeatureSet, Tier};
+use crate::domain::tier::{Allowance, FeatureSet, Tier, TierId};
 use crate::domain::units::{Cost, Meter, MeterId};
 
 /// One that follows the one in force: the first tier has so many units of each of so many meters.
@@ -142,4 +142,25 @@ async fn nobody_is_left_behind_while_catalogues_follow_each_other() {
             assert!(Arc::ptr_eq(entry.account().terms(), fallback), "{} was left behind", entry.name);
         }
     }
+}
+
+#[tokio::test]
+async fn who_is_anonymous_goes_over_to_the_new_terms_of_the_anonymous_tier_alone() {
+    let world = World::new();
+    let anonymous = |tier: &str, included| {
+        let next = next(&world.customers.book().catalogue, included, 1);
+        let tier = next.tiers.iter().find(|known| &*known.name == tier).map(|tier| tier.id);
+        Arc::new(Catalogue { anonymous_tier: tier, ..Catalogue::clone(&next) })
+    };
+    world.customers.succeed(anonymous("pro", 60), vec![1], now());
+    let entry = world.customers.load("ip 192.0.2.1", None, now()).await.expect("loads");
+    let other = world.customers.load("acme", None, now()).await.expect("loads");
+    let tiers = || [&entry, &other].map(|entry| entry.own_tier().map(TierId::index));
+    assert_eq!(tiers(), [Some(1), Some(0)]);
+    let units =
+        |units| entry.admit(None, &costs(0, units), None, now()).map(|mut held| held.release()).is_ok();
+    assert!(units(10_000));
+    world.customers.succeed(anonymous("free", 60), vec![1], now());
+    assert_eq!(tiers(), [Some(0), Some(0)]);
+    assert!(units(60) && !units(61), "they have what that tier has now");
 }

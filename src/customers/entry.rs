@@ -11,8 +11,10 @@ use crate::domain::refusal::Refusal;
 use crate::domain::route::Route;
 use crate::domain::subscription::{Outline, Standing};
 use crate::domain::tier::TierId;
+use crate::domain::units::Cost;
 use crate::domain::usage::Now;
 
+use super::anonymous;
 use super::reservation::Reservation;
 
 /// A customer: number and name never change, what is decided with is under the lock. There may be millions.
@@ -43,6 +45,7 @@ pub enum Denied {
 
 impl Entry {
     pub(super) fn new(name: SmolStr, number: u32, account: Account, now: Now) -> Self {
+        anonymous::came(&name);
         Self {
             name,
             number,
@@ -73,6 +76,20 @@ impl Entry {
         let admitted = account.admit(route, key, now).map_err(Denied::Refused)?;
         drop(account);
         Ok(Reservation::new(self.clone(), admitted, route.cost.clone()))
+    }
+
+    /// Reserves more for an exchange that is open, or says why not.
+    pub fn extend(self: &Arc<Self>, cost: &Cost, now: Now) -> Result<Reservation, Denied> {
+        let mut account = self.account();
+        if let Some(is_awake) = account.notes().map(|notes| notes.is_awake)
+            && (!is_awake || account.lacks_more(cost, now))
+        {
+            return Err(Denied::Refill);
+        }
+        let admitted = account.extend(cost, now).map_err(Denied::Refused)?;
+        drop(account);
+        self.last_seen.store(whole_seconds(now), Ordering::Relaxed);
+        Ok(Reservation::new(self.clone(), admitted, cost.clone()))
     }
 
     /// Who stands for the customer at Stripe.
@@ -126,6 +143,12 @@ impl Entry {
     /// Every change under the lock is complete when a panic elsewhere could poison it.
     pub(super) fn account(&self) -> MutexGuard<'_, Account> {
         self.account.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        anonymous::left(&self.name);
     }
 }
 

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use smallvec::smallvec;
 use smol_str::SmolStr;
 
-use crate::domain::account::{Account, Terms, Unbilled, Window};
+use crate::domain::account::{Account, Terms, Window};
 use crate::domain::catalogue::Catalogue;
 use crate::domain::credits::Lot;
 use crate::domain::idempotency::{Charged, Digest, REMEMBERED_SECONDS};
 use crate::domain::period::Period;
 use crate::domain::subscription::{Entitlement, Facts, Outline, Subscription};
 use crate::domain::units::MeterId;
-use crate::domain::usage::Now;
+use crate::domain::usage::{Now, Unbilled};
 use crate::metrics::METRICS;
 use crate::store::{Adjustments, KeyRow, Loaded, StoreError, Total, Wanted};
 
@@ -109,12 +109,15 @@ impl Customers {
             most_keys: if with_keys { book.fallback.key_limits.keys as usize } else { 0 },
             with_grants: self.fleet.is_some(),
         };
+        let fallback = book.fallback_of(name).clone();
         let understand = move |facts: &[Facts], adjustments: &Adjustments| {
             let catalogue = &*book.catalogue;
             let read = |facts| Subscription::read(facts, catalogue).at(now.seconds());
             let all: Vec<_> = facts.iter().map(read).collect();
             let best = Subscription::best(&all);
-            let entitlement = adjusted(Entitlement::of(best, catalogue), adjustments, catalogue);
+            let own = best.map(|best| Entitlement::of(Some(best), catalogue));
+            let own = own.unwrap_or_else(|| fallback.entitlement.clone());
+            let entitlement = adjusted(own, adjustments, catalogue);
             let period = entitlement.windows.at(now.seconds());
             let subscription = best.map(|best| best.outline(catalogue));
             (Meaning { book: book.clone(), subscription, entitlement, period }, period)
@@ -128,7 +131,7 @@ impl Customers {
         let window = window(&understood.book, understood.period, &totals);
         let charged = |row: &KeyRow| Charged { at: Now::from_seconds(row.at), repeats: row.repeats };
         let keys = keys.iter().map(|row| (Digest(row.key), charged(row)));
-        let account = Account::new(terms(customer.stripe_customer, understood), window);
+        let account = Account::new(terms(&customer.name, customer.stripe_customer, understood), window);
         let mut account = account.with_keys(keys).with_credits(lots);
         if self.fleet.is_some() {
             let granted: Vec<_> = grants.iter().map(|grant| (grant.number, grant.units)).collect();
@@ -160,10 +163,10 @@ impl Customers {
         let Loaded { customer, understood, totals, lots, grants, version, .. } = loaded;
         let stored = window(&understood.book, understood.period, &totals);
         let read_by = understood.book.clone();
-        let mut after = terms(customer.stripe_customer, understood);
+        let mut after = terms(&customer.name, customer.stripe_customer, understood);
         let book = self.held_book();
         if !Arc::ptr_eq(&book, &read_by) {
-            after = book.renewed(&after);
+            after = book.renewed(&entry.name, &after);
         }
         let mut account = entry.account();
         let before = account.terms().clone();
@@ -192,11 +195,12 @@ impl Customers {
     }
 }
 
-/// All who are unknown to Stripe share theirs.
-fn terms(stripe_customer: Option<String>, meaning: Meaning) -> Arc<Terms> {
+/// All who are unknown to Stripe share theirs, and so do those who are anonymous.
+fn terms(name: &str, stripe_customer: Option<String>, meaning: Meaning) -> Arc<Terms> {
     let Meaning { book, subscription, entitlement, .. } = meaning;
-    if stripe_customer.is_none() && entitlement == book.fallback.entitlement {
-        return book.fallback.clone();
+    let fallback = book.fallback_of(name);
+    if stripe_customer.is_none() && entitlement == fallback.entitlement {
+        return fallback.clone();
     }
     let stripe_customer = stripe_customer.map(SmolStr::from);
     Arc::new(Terms { entitlement, key_limits: book.fallback.key_limits, stripe_customer, subscription })
@@ -208,7 +212,8 @@ fn window(book: &Book, period: Period, totals: &[Total]) -> Window {
     for total in totals {
         if let Some(at) = book.meter_numbers.iter().position(|meter| *meter == total.meter) {
             window.used[at] = total.used;
-            let unbilled = Unbilled { extra: total.extra, credits: total.credits };
+            let Total { extra, credits, uncovered, .. } = *total;
+            let unbilled = Unbilled { extra, credits, uncovered };
             window.add_unbilled(MeterId(u16::try_from(at).unwrap_or(u16::MAX)), unbilled);
         }
     }

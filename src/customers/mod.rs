@@ -14,11 +14,13 @@
 //! - Loading and refreshing one customer never overlap, so that no load brings back what a refresh replaced.
 
 mod adjust;
+mod anonymous;
 mod book;
 mod credits;
 mod entry;
 pub mod fleet;
 mod handover;
+mod keys;
 mod load;
 mod position;
 mod reached;
@@ -31,6 +33,7 @@ use std::sync::{Arc, RwLock};
 
 use tokio::sync::mpsc;
 
+use crate::auth::keys::KeyTable;
 use crate::domain::catalogue::Catalogue;
 use crate::domain::idempotency::Limits;
 use crate::domain::usage::Now;
@@ -74,6 +77,10 @@ pub struct Customers {
     reached: Option<mpsc::UnboundedSender<Reached>>,
     /// `None`: this node is the only one.
     fleet: Option<Arc<Leases>>,
+    /// Which API keys are accepted; `None`: none is.
+    keys: Option<Arc<KeyTable>>,
+    /// [`anonymous::MOST`], but in tests.
+    most_anonymous: usize,
 }
 
 impl Customers {
@@ -94,6 +101,8 @@ impl Customers {
             unknown,
             reached: None,
             fleet: None,
+            keys: None,
+            most_anonymous: anonymous::MOST,
         }
     }
 
@@ -120,7 +129,7 @@ impl Customers {
         if !Arc::ptr_eq(&book, read_by) {
             let mut account = entry.account();
             account.widen(book.meter_numbers.len());
-            let terms = book.renewed(account.terms());
+            let terms = book.renewed(&entry.name, account.terms());
             account.entitle(terms, None, now);
         }
         let may_leave = |entry: &mut Entry| self.may_leave(entry, now);

@@ -11,10 +11,12 @@ use smol_str::SmolStr;
 use tokio::sync::mpsc;
 
 use crate::domain::account::Mark;
+use crate::domain::anonymous::is_anonymous;
 use crate::domain::period::Period;
 use crate::domain::subscription::Outline;
 use crate::domain::tier::Tier;
-use crate::domain::usage::{Charge, Draw, Now};
+use crate::domain::units::MeterId;
+use crate::domain::usage::{Charge, Correction, Now};
 
 use super::Customers;
 use super::entry::Entry;
@@ -48,15 +50,31 @@ impl Customers {
 
     /// After a charge has been recorded: tells of the shares that it reached. Nearly none does.
     pub fn note_charge(&self, entry: &Entry, charge: &Charge) {
-        if charge.draws.iter().all(|draw| draw.reached.is_none()) {
+        let reached = charge.draws.iter().filter_map(|draw| Some((draw.meter, draw.reached?)));
+        self.note_shares(entry, charge.period, reached, charge.at);
+    }
+
+    /// After the truth of an estimate has been recorded.
+    pub fn note_correction(&self, entry: &Entry, correction: &Correction) {
+        let reached = correction.draws.iter().filter_map(|change| Some((change.meter, change.reached?)));
+        self.note_shares(entry, correction.period, reached, correction.at);
+    }
+
+    fn note_shares(
+        &self,
+        entry: &Entry,
+        period: Period,
+        reached: impl Iterator<Item = (MeterId, u8)>,
+        at: Now,
+    ) {
+        let mut reached = reached.peekable();
+        if reached.peek().is_none() {
             return;
         }
-        let included = |meter| entry.account().included(meter, charge.at);
-        let mark = |draw: &Draw| {
-            Some(Mark { meter: draw.meter, share: draw.reached?, included: included(draw.meter) })
-        };
-        let marks: SmallVec<[Mark; 1]> = charge.draws.iter().filter_map(mark).collect();
-        self.tell_reached(entry, charge.period, marks.into_iter().map(ReachedLimit::Share), charge.at);
+        let included = |meter| entry.account().included(meter, at);
+        let mark = |(meter, share)| Mark { meter, share, included: included(meter) };
+        let marks: SmallVec<[Mark; 1]> = reached.map(mark).collect();
+        self.tell_reached(entry, period, marks.into_iter().map(ReachedLimit::Share), at);
     }
 
     /// After the spend cap has refused: tells of the first time in a period.
@@ -109,6 +127,10 @@ fn tell_reached(
     limits: impl IntoIterator<Item = ReachedLimit>,
     now: Now,
 ) {
+    // Nobody can be told anything of somebody anonymous.
+    if is_anonymous(&entry.name) {
+        return;
+    }
     let terms = entry.account().terms().clone();
     for limit in limits {
         let reached = Reached {

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::domain::account::{Account, Admitted, Policies};
+use crate::domain::account::{Account, Admitted, Policies, Terms};
 use crate::domain::idempotency::Digest;
+use crate::domain::measure::TrueCost;
 use crate::domain::money::Currency;
 use crate::domain::period::Period;
 use crate::domain::route::Route;
 use crate::domain::tier::TierId;
 use crate::domain::units::Cost;
-use crate::domain::usage::{Charge, Now};
+use crate::domain::usage::{Charge, Correction, Now};
 
 use super::entry::Entry;
 
@@ -71,12 +72,38 @@ impl Reservation {
         self.settle_and(now, |account| account.policies(route, currency, now))
     }
 
+    /// The same where an exchange has told what it cost, or holds that until it does. The terms that it is charged under
+    /// are those to [correct](Self::correct) it by.
+    pub fn settle_with(
+        &mut self,
+        truth: &TrueCost,
+        route: &Route,
+        currency: Currency,
+        now: Now,
+    ) -> Option<(Settled, Policies, Arc<Terms>)> {
+        let (settled, (policies, terms)) = self.settle_by(
+            now,
+            |account, cost, key| account.settle_with(cost, truth, key, now),
+            |account| (account.policies(route, currency, now), account.terms().clone()),
+        )?;
+        Some((settled, policies, terms))
+    }
+
     fn settle_and<T>(&mut self, now: Now, then: impl FnOnce(&mut Account) -> T) -> Option<(Settled, T)> {
+        self.settle_by(now, |account, cost, key| account.settle(cost, key, now), then)
+    }
+
+    fn settle_by<T>(
+        &mut self,
+        now: Now,
+        charge: impl FnOnce(&mut Account, &Cost, Option<Digest>) -> Charge,
+        then: impl FnOnce(&mut Account) -> T,
+    ) -> Option<(Settled, T)> {
         if !std::mem::take(&mut self.held) {
             return None;
         }
         let account = &mut *self.entry.account();
-        let charge = account.settle(&self.cost, self.admitted.key, now);
+        let charge = charge(account, &self.cost, self.admitted.key);
         let tier = account.terms().entitlement.tier_at(now.seconds()).map(|tier| tier.id);
         Some((Settled { charge, tier }, then(account)))
     }
@@ -84,6 +111,12 @@ impl Reservation {
     /// Takes back a charge that this reservation settled; answers the period that this counts in.
     pub fn undo(&self, settled: &Settled, now: Now) -> Period {
         self.entry.account().undo(&settled.charge, now)
+    }
+
+    /// Puts what an exchange truly cost in the place of what was held for it until its end; once. `terms` are those that it
+    /// was settled under.
+    pub fn correct(&self, settled: &Settled, truth: &TrueCost, terms: &Arc<Terms>, now: Now) -> Correction {
+        self.entry.account().correct(&settled.charge, truth, terms, now)
     }
 
     /// Gives the units back. What has settled stays settled.

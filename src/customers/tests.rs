@@ -50,6 +50,7 @@ pub(super) fn catalogue() -> Catalogue {
         meters: vec![Meter { name: "api_calls".into(), stripe_event_name: "api_calls".into() }].into(),
         tiers: vec![tier(0, "free", 100, Overage::Deny), tier(1, "pro", 10_000, overage)].into(),
         default_tier: Some(TierId(0)),
+        anonymous_tier: None,
         features: Vec::new(),
         scopes: vec![],
         routes: RouteTable::default(),

@@ -50,7 +50,7 @@ impl Customers {
         let catalogue = self.book().catalogue.clone();
         let usage = catalogue.meter_ids().map(|meter| {
             let unbilled = window.unbilled(meter);
-            let here = window.used(meter) + unbilled.extra + unbilled.credits;
+            let here = window.used(meter) + unbilled.extra + unbilled.credits + unbilled.uncovered;
             let current = here.saturating_add(account.units_of_others(meter));
             let Some(tier) = tier.as_deref() else { return MeterUsage::without_tier(meter, current) };
             let counted = account.settled(tier, meter);

@@ -7,16 +7,18 @@
 //! There may be millions of them in memory. What many share is shared, and what few need is behind one pointer that is
 //! null until then.
 //!
-//! What its requests are held against is in `terms`, what a request with an idempotency key holds in `keyed`, what the
-//! units beyond the included ones may draw on in `beyond`, what is worth telling in `marks`, what clients are shown of
-//! the limits in `policies`.
+//! What its requests are held against is in `terms`, what settling draws in `settle`, what the truth changes of that
+//! later in `correct`, what a request with an idempotency key holds in `keyed`, what the units beyond the included ones
+//! may draw on in `beyond`, what is worth telling in `marks`, what clients are shown of the limits in `policies`.
 
 mod beyond;
+mod correct;
 mod handover;
 mod keyed;
 mod marks;
 mod notes;
 mod policies;
+mod settle;
 mod share;
 mod terms;
 mod window;
@@ -34,7 +36,7 @@ use super::route::{Route, RouteId};
 use super::subscription::Standing;
 use super::tier::{Tier, TierId};
 use super::units::{Cost, MeterId};
-use super::usage::{Charge, Draw, Draws, Now};
+use super::usage::{Now, Unbilled};
 
 pub use handover::InFlight;
 pub use marks::Mark;
@@ -44,7 +46,7 @@ pub use share::Purpose;
 use share::Share;
 pub use terms::Terms;
 use window::of_meter;
-pub use window::{ByMeter, Unbilled, Window};
+pub use window::{ByMeter, Window};
 
 /// Stripe finalises an invoice this long after its period, unless told otherwise
 /// (<https://docs.stripe.com/billing/subscriptions/usage-based/configure-grace-period>).
@@ -150,6 +152,16 @@ impl Account {
         Ok(Admitted { tier, key: key.filter(|_| role != Role::Unkeyed) })
     }
 
+    /// Reserves more for an exchange that is open: against quota, credits and cap.
+    pub fn extend(&mut self, cost: &Cost, now: Now) -> Result<Admitted, Refusal> {
+        self.roll(now);
+        let tier = self.tier_in_force(now)?;
+        self.ask_units(tier, cost, now)?;
+        let tier = tier.id;
+        self.reserve(cost);
+        Ok(Admitted { tier, key: None })
+    }
+
     #[cold]
     fn limited(&self, route: &Route, key: Option<Digest>, wait_nanos: u64, now: Now) -> Refusal {
         let limited = Refusal::RateLimited { wait_nanos };
@@ -161,14 +173,6 @@ impl Account {
         }
     }
 
-    /// Turns reserved units into used ones of the window that holds `now`; nothing for a repeat.
-    pub fn settle(&mut self, cost: &Cost, key: Option<Digest>, now: Now) -> Charge {
-        match key {
-            Some(key) => self.settle_keyed(key, now),
-            None => self.charge(cost, now),
-        }
-    }
-
     /// Gives reserved units back, unless others of the same key are in flight.
     pub fn release(&mut self, cost: &Cost, key: Option<Digest>) {
         self.stir();
@@ -176,29 +180,6 @@ impl Account {
             Some(key) => self.release_keyed(key),
             None => self.give_back(cost),
         }
-    }
-
-    fn charge(&mut self, cost: &Cost, now: Now) -> Charge {
-        self.give_back(cost);
-        self.roll(now);
-        let (mut draws, mut lots) = (Draws::new(), Vec::new());
-        for (meter, units) in cost.iter() {
-            let left = self.allowance_left(meter, now);
-            let included = units.min(left.0);
-            let extra = (units - included).min(left.1);
-            let credits = self.spend_credits(units - included - extra, &mut lots, now);
-            let rest = units - included - extra - credits;
-            let included = included + self.overdrawn(meter, included, rest, now);
-            let overage = units - included - extra - credits;
-            let reached = self.reached(meter, left, included + extra, now);
-            let draw = Draw { meter, included, extra, credits, overage, reached };
-            self.draw_on_share(&draw);
-            let used = &mut self.counts[meter.index()].used;
-            *used = used.saturating_add(draw.billed());
-            self.add_unbilled(meter, Unbilled { extra, credits });
-            draws.push(draw);
-        }
-        Charge { period: self.period, at: now, draws, lots, key: None }
     }
 
     fn reserve(&mut self, cost: &Cost) {
@@ -212,27 +193,6 @@ impl Account {
             let reserved = &mut self.counts[meter.index()].reserved;
             *reserved = reserved.saturating_sub(units);
         }
-    }
-
-    /// Takes back a charge that turned out not to be due, and says which period that counts in: the charge's own,
-    /// or the current one when that closed over an hour ago and its invoice with it.
-    pub fn undo(&mut self, charge: &Charge, now: Now) -> Period {
-        self.roll(now);
-        let closed = charge.period.end.saturating_add(INVOICE_GRACE_SECONDS) < now.seconds();
-        let period = if closed { self.period } else { charge.period };
-        for draw in &charge.draws {
-            if let Some(used) = self.used_in(period, draw.meter) {
-                *used = used.saturating_sub(draw.billed());
-                let billed = *used;
-                self.undo_on_share(period.start, draw, billed);
-            }
-            self.take_back_unbilled(period, draw);
-        }
-        self.give_back_credits(&charge.lots);
-        if let Some(key) = charge.key {
-            self.undo_keyed(key, charge, now);
-        }
-        period
     }
 
     /// Makes room for the meters that there are now.
@@ -384,6 +344,10 @@ impl Account {
     }
 }
 
+#[cfg(test)]
+mod correct_model;
+#[cfg(test)]
+mod correct_tests;
 #[cfg(test)]
 mod credits_model;
 #[cfg(test)]

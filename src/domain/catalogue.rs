@@ -42,6 +42,8 @@ pub struct Catalogue {
     pub tiers: Numbered<Arc<Tier>>,
     /// Who has no subscription.
     pub default_tier: Option<TierId>,
+    /// Who calls anonymously.
+    pub anonymous_tier: Option<TierId>,
     /// Names of the bits in a [`super::tier::FeatureSet`].
     pub features: Vec<String>,
     /// Names of the bits in [`super::route::Extras::scopes`].
@@ -82,7 +84,8 @@ impl Catalogue {
 
     /// Whether everybody has by one what they have by the other.
     pub fn entitles_as(&self, other: &Self) -> bool {
-        let terms = |one: &Self| (one.default_tier, one.past_due_grace, one.silence_grace);
+        let terms =
+            |one: &Self| (one.default_tier, one.anonymous_tier, one.past_due_grace, one.silence_grace);
         terms(self) == terms(other) && self.tiers.iter().eq(other.tiers.iter())
     }
 

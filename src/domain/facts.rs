@@ -5,11 +5,12 @@
 //! - Facts are entries by what they are about. Of two that are about the same the later one holds, on every node, in
 //!   whichever order and however often they come: merging is a union, never a sum.
 //! - A claim's link beats one that Stripe's objects suggest; of those the first holds. A subscription that is past due
-//!   keeps the first instant at which any node saw it so.
+//!   keeps the first instant at which any node saw it so. An API key that is revoked stays so.
 //! - An entry of a kind that this version does not know is kept and told on as it is.
 //! - What is the same is written in the same bytes. A subscriber's facts are short: they lie in Redis for each.
 
 mod bodies;
+mod keys;
 mod wire;
 
 use std::cmp::Reverse;
@@ -17,6 +18,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Place;
 
 pub use bodies::{Grant, Link, Override, of_subscription, read_subscription};
+pub use keys::ApiKey;
 use wire::{Reader, Writer};
 
 /// Whose facts.
@@ -64,6 +66,8 @@ impl Kind {
 
     /// The customer has been erased: what was known of them before does not hold.
     pub const ERASED: Self = Self(7);
+    /// By its id.
+    pub const API_KEY: Self = Self(8);
 
     fn prefixes(self) -> &'static [&'static str] {
         match self {
@@ -166,10 +170,10 @@ impl Entries {
 
     /// How long it takes until nothing of it is in force by itself, in seconds; `None`: for ever.
     pub fn ends_at(&self) -> Option<i64> {
-        let grants = self.0.iter().filter(|((kind, _), _)| *kind == Kind::GRANT);
-        let mut ends = grants.map(|(_, entry)| match entry.body.as_deref().and_then(Grant::read) {
-            Some(grant) => grant.expires_at,
-            None => Some(0),
+        let mut ends = self.0.iter().map(|((kind, _), entry)| match (*kind, entry.body.as_deref()) {
+            (Kind::GRANT, Some(body)) => Grant::read(body).map_or(Some(0), |grant| grant.expires_at),
+            (Kind::API_KEY, Some(body)) => ApiKey::read(body).map_or(Some(0), |key| key.expires_at),
+            _ => Some(0),
         });
         ends.try_fold(0, |last: i64, end| Some(last.max(end?)))
     }
@@ -219,6 +223,7 @@ fn merged(kind: Kind, one: &Entry, other: &Entry) -> Entry {
     let other_holds = match kind {
         Kind::FIRST_LINK => (Reverse(one.at), bodies(one)) < (Reverse(other.at), bodies(other)),
         Kind::LINK => bodies::link_rank(one) < bodies::link_rank(other),
+        Kind::API_KEY => keys::rank(one) < keys::rank(other),
         Kind::SUBSCRIPTION => {
             return bodies::merged_subscription(one, other);
         }
@@ -235,6 +240,9 @@ fn is_over(kind: Kind, entry: &Entry, old: u64) -> bool {
     };
     match kind {
         Kind::GRANT => Grant::read(body).is_some_and(|grant| ended(grant.expires_at)),
+        Kind::API_KEY => {
+            ApiKey::read(body).is_some_and(|key| key.revoked_at.is_none() && ended(key.expires_at))
+        }
         Kind::OVERRIDE => Override::read(body).is_some_and(|row| ended(row.until)),
         Kind::SUBSCRIPTION => bodies::status(body).is_some_and(|status| !status.is_live()),
         _ => false,

@@ -1,16 +1,26 @@
 //! Measures: units that only the exchange itself tells.
 //!
 //! Before an exchange nobody knows what it will have cost, so a *hold* is reserved; when it has ended the *truth*
-//! settles it. A measure says how the truth is found in what the gateway has [`Seen`]; nothing here reads a body.
+//! settles it. A measure says how the truth is found in what the gateway has [`Seen`], and in what the answer's body is
+//! [`Telling`].
 
+mod json;
+mod places;
 mod pointer;
+mod sse;
+mod telling;
+mod websocket;
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use super::units::MeterId;
+use smallvec::SmallVec;
+
+use super::units::{Cost, MeterId};
 
 pub use pointer::{Pointer, PointerError};
+pub use telling::Telling;
+pub use websocket::{BrokenFrame, Frames};
 
 /// The largest number that a JSON value or a header can tell: beyond it JSON's readers do not agree (RFC 8259,
 /// section 6).
@@ -76,6 +86,48 @@ pub enum Truth {
     Untold(u64),
 }
 
+/// How much of an exchange has passed when the answer's header is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AtHeader {
+    /// The request's body has passed whole.
+    pub request_ended: bool,
+    pub answer: Answer,
+}
+
+/// What follows the answer's header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Nothing,
+    Body,
+    /// Bytes of another protocol, both ways.
+    Upgrade,
+}
+
+/// What one exchange cost, by meter; what was measured to be nothing is in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrueCost(SmallVec<[(MeterId, u64); 2]>);
+
+impl TrueCost {
+    /// Fixed units of `reserved`, and what each measured meter turned out to cost.
+    pub fn new(reserved: &Cost, measured: impl IntoIterator<Item = (MeterId, u64)>) -> Self {
+        let mut units: SmallVec<[(MeterId, u64); 2]> = measured.into_iter().collect();
+        let is_fixed = |(meter, _): &(MeterId, u64)| !units.iter().any(|(known, _)| known == meter);
+        let fixed: SmallVec<[(MeterId, u64); 2]> = reserved.iter().filter(is_fixed).collect();
+        units.extend(fixed);
+        units.sort_unstable_by_key(|(meter, _)| *meter);
+        Self(units)
+    }
+
+    /// Units of one meter.
+    pub fn of(&self, meter: MeterId) -> u64 {
+        self.iter().find(|(known, _)| *known == meter).map_or(0, |(_, units)| units)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (MeterId, u64)> + '_ {
+        self.0.iter().copied()
+    }
+}
+
 impl Truth {
     pub fn units(self) -> u64 {
         match self {
@@ -105,6 +157,19 @@ impl Measure {
 }
 
 impl Measured {
+    /// Whether nothing that is still to come can change what it tells.
+    pub fn is_known(&self, at: AtHeader) -> bool {
+        let nothing_sent = at.request_ended && at.answer != Answer::Upgrade;
+        match self.by {
+            Measure::Header(_) => true,
+            Measure::RequestBytes(_) => nothing_sent,
+            Measure::ResponseBytes(_) | Measure::Json(_) => at.answer == Answer::Nothing,
+            Measure::Bytes(_) => nothing_sent && at.answer == Answer::Nothing,
+            Measure::Messages(_) => at.answer != Answer::Upgrade,
+            Measure::Duration(_) => false,
+        }
+    }
+
     /// `told` is what the answer said, where the measure [is told](Measure::is_told).
     pub fn truth(&self, seen: &Seen, told: Option<u64>) -> Truth {
         let measured = match &self.by {
@@ -154,6 +219,37 @@ mod tests {
             assert_eq!(measured.truth(&seen, None), Truth::Known(units), "{measured:?}");
             assert_eq!(measured.truth(&Seen::default(), None), Truth::Known(0), "{measured:?}");
         }
+    }
+
+    #[test]
+    fn what_can_still_change_is_not_known_at_the_header() {
+        let at = |request_ended, answer| AtHeader { request_ended, answer };
+        let nothing = at(true, Answer::Nothing);
+        let body = at(true, Answer::Body);
+        let sending = at(false, Answer::Nothing);
+        let upgrade = at(true, Answer::Upgrade);
+        for (by, known) in [
+            (Measure::Header("x-cost".into()), [true, true, true, true]),
+            (Measure::RequestBytes(one(1)), [true, true, false, false]),
+            (Measure::ResponseBytes(one(1)), [true, false, true, false]),
+            (Measure::Bytes(one(1)), [true, false, false, false]),
+            (Measure::Json([].into()), [true, false, true, false]),
+            (Measure::Messages(one(1)), [true, true, true, false]),
+            (Measure::Duration(one(1)), [false, false, false, false]),
+        ] {
+            let measured = measured(by);
+            let found = [nothing, body, sending, upgrade].map(|at| measured.is_known(at));
+            assert_eq!(found, known, "{measured:?}");
+        }
+    }
+
+    #[test]
+    fn a_true_cost_has_the_fixed_units_and_every_measured_meter() {
+        let reserved = Cost::new([(MeterId(0), 5), (MeterId(1), 2), (MeterId(3), 1)]);
+        let truth = TrueCost::new(&reserved, [(MeterId(2), 7), (MeterId(0), 0)]);
+        let units: Vec<_> = truth.iter().map(|(meter, units)| (meter.0, units)).collect();
+        assert_eq!(units, [(0, 0), (1, 2), (2, 7), (3, 1)]);
+        assert_eq!((truth.of(MeterId(2)), truth.of(MeterId(9))), (7, 0));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //! argument, and a decision is a value that somebody else acts on.
 
 pub mod account;
+pub mod anonymous;
+pub mod balance;
 pub mod buying;
 pub mod catalogue;
 pub mod cors;
@@ -20,7 +22,9 @@ pub mod period;
 pub mod rate;
 pub mod refusal;
 pub mod revenue;
+pub mod rewrite;
 pub mod route;
+pub mod span;
 pub mod subscription;
 pub mod tier;
 pub mod units;

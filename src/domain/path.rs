@@ -36,8 +36,23 @@ impl<'a> NormalPath<'a> {
         if is_normal(raw.as_bytes()) {
             return Ok(Self(Cow::Borrowed(raw)));
         }
-        let decoded = decode(raw.as_bytes())?;
+        let decoded = decode(raw.as_bytes(), false)?;
         Ok(Self(Cow::Owned(resolve(&decoded))))
+    }
+
+    /// The same for a server to which an encoded slash is a part of its segment. One that took it for a slash all the
+    /// same must not be led out of what was priced: beside it no dots may stand alone.
+    pub fn parse_with_slashes(raw: &'a str) -> Result<Self, PathError> {
+        if !raw.starts_with('/') {
+            return Err(PathError::NotAbsolute);
+        }
+        let path = resolve(&decode(raw.as_bytes(), true)?);
+        let dots = |piece: &str| {
+            let parameters = [piece.find(';'), piece.find("%3B")].into_iter().flatten().min();
+            matches!(&piece[..parameters.unwrap_or(piece.len())], "." | "..")
+        };
+        let climbs = |segment: &str| segment.contains(SLASH) && segment.split(SLASH).any(dots);
+        if path.split('/').any(climbs) { Err(PathError::ForbiddenEscape) } else { Ok(Self(Cow::Owned(path))) }
     }
 
     /// The path to send to the upstream.
@@ -84,8 +99,11 @@ fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
 
+/// An encoded slash, in its one spelling.
+const SLASH: &str = "%2F";
+
 /// Every escape and character in its one spelling; slashes and dots as they come.
-fn decode(raw: &[u8]) -> Result<String, PathError> {
+fn decode(raw: &[u8], slashes: bool) -> Result<String, PathError> {
     let mut path = String::with_capacity(raw.len() + 8);
     let mut bytes = raw.iter().copied();
     while let Some(byte) = bytes.next() {
@@ -93,6 +111,7 @@ fn decode(raw: &[u8]) -> Result<String, PathError> {
             b'%' => {
                 let escaped = escaped_byte(bytes.next(), bytes.next())?;
                 match escaped {
+                    b'/' if slashes => path.push_str(SLASH),
                     b'/' | b'\\' | 0 => return Err(PathError::ForbiddenEscape),
                     byte if is_unreserved(byte) => path.push(char::from(byte)),
                     byte => push_escape(&mut path, byte),
@@ -213,6 +232,27 @@ mod tests {
             ("/a%+1", PathError::BrokenEscape),
         ] {
             assert_eq!(NormalPath::parse(raw), Err(error), "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn an_encoded_slash_stays_one_where_it_is_allowed_and_nothing_climbs_over_it() {
+        let kept = |raw| NormalPath::parse_with_slashes(raw).map(|path| path.forwarded().to_owned());
+        assert_eq!(kept("/a%2fb/%7Ec").as_deref(), Ok("/a%2Fb/~c"));
+        assert_eq!(kept("/a%2F/../b%2f").as_deref(), Ok("/b%2F"));
+        for raw in [
+            "/a%2f..",
+            "/a/..%2fb",
+            "/a/%2e%2E%2fb",
+            "/.%2F",
+            "/a%2F.%2Fb",
+            "/a%2F..;x",
+            "/a%2F..%3bx;y",
+            "/..%3bx;%2Fa",
+            "/a%5Cb",
+            "/a%2F%00",
+        ] {
+            assert_eq!(kept(raw), Err(PathError::ForbiddenEscape), "{raw}");
         }
     }
 

@@ -10,9 +10,9 @@ use super::measure::Measured;
 use super::path::NormalPath;
 use super::rate::Rate;
 use super::tier::FeatureSet;
-use super::units::Cost;
+use super::units::{Cost, MeterId};
 
-pub use extras::{Authentication, Extras, FreeWhen, Host, OnLimit, Rewrite, Timeouts};
+pub use extras::{Authentication, Extras, FreeWhen, Host, OnLimit, Timeouts};
 
 mod extras;
 
@@ -52,6 +52,13 @@ pub struct Route {
 }
 
 impl Route {
+    /// Of which it can cost units.
+    pub fn meters(&self) -> impl Iterator<Item = MeterId> + '_ {
+        let unreserved = |meter: &MeterId| self.cost.of(*meter) == 0;
+        let measured = self.measures.iter().map(|measured| measured.meter).filter(unreserved);
+        self.cost.iter().map(|(meter, _)| meter).chain(measured)
+    }
+
     /// Whether a request can cost anything.
     pub fn is_charged(&self) -> bool {
         !self.cost.is_free() || !self.measures.is_empty()

@@ -26,8 +26,17 @@ impl FeatureSet {
     /// The same features where others have other places: `places` says the new one of each.
     #[must_use]
     pub fn moved(self, places: &[usize]) -> Self {
-        let held = (0..Self::CAPACITY).filter(|index| self.0 & (1 << index) != 0);
-        Self::from_indices(held.filter_map(|index| places.get(index).copied()))
+        Self::from_indices(self.indices().filter_map(|index| places.get(index).copied()))
+    }
+
+    /// Their places in the list of names.
+    pub fn indices(self) -> impl Iterator<Item = usize> {
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let next = (rest != 0).then(|| rest.trailing_zeros() as usize)?;
+            rest &= rest - 1;
+            Some(next)
+        })
     }
 
     /// The first required feature that is not in this set.

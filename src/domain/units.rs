@@ -37,6 +37,11 @@ impl Cost {
         self.0.is_empty()
     }
 
+    /// Units of one meter.
+    pub fn of(&self, meter: MeterId) -> u64 {
+        self.iter().find(|(known, _)| *known == meter).map_or(0, |(_, units)| units)
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (MeterId, u64)> + '_ {
         self.0.iter().copied()
     }

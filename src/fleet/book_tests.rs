@@ -315,7 +315,7 @@ impl Game {
         let calls = u64::try_from(values::integer(calls).expect("a count")).expect("a count");
         let what = format!("SEED={}, step {step}: {}", self.seed, line.text);
         let answered = wire::answered(&named, &line, answer);
-        let answered = answered.unwrap_or_else(|| panic!("{what}: {answer:?}"));
+        let answered = answered.unwrap_or_else(|why| panic!("{what}: {why}: {answer:?}"));
 
         let caller = Caller {
             slot,

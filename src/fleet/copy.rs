@@ -5,7 +5,8 @@
 //! - A copy is written only while there is no fence: what is in it when a node is fenced is all that others can send of
 //!   it, and a node that is told `Done` knows that its copy came first.
 //! - Writes carry rising numbers: one that arrives late changes nothing.
-//! - A fence has one taker at a time, and stays until the fenced node has settled it, and its taker has seen that.
+//! - A fence has one taker at a time, and stays until the fenced node has settled it, and its taker has seen that; one
+//!   that nobody comes back for until Stripe takes nothing of it any more.
 
 use std::time::Duration;
 
@@ -114,7 +115,7 @@ pub trait Copies: Send + Sync {
         answers: &'a [(String, String)],
         is_sent: bool,
     ) -> BoxFuture<'a, Result<(), Away>>;
-    /// Takes a settled fence down.
+    /// Takes a fence down that is settled, or has had all its answers for long.
     fn clear_fence(&self, slot: u32, at_millis: i64) -> BoxFuture<'_, Result<(), Away>>;
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Each bucket in Redis has a *marker*: the life that its customers are in. One that this node has not seen means that
 //! what it knows is not there ([`Fleet::next_loss`]); while Redis waits for the nodes to put it back, nothing is lent.
+//! With another process of Redis a new life begins: a replica, or a file, may lack the last that was lent.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,9 @@ use smol_str::SmolStr;
 
 use super::link::Lane;
 use super::wire::{self, Line};
-use super::{Answered, Away, Fleet, Generation, Lender, LinkState, Named, keys, lock, scripts, values};
+use super::{
+    Answered, Away, Fleet, Generation, Lender, LinkState, Named, Unsettled, keys, lock, scripts, values,
+};
 use crate::metrics::METRICS;
 
 /// Customers in one script: it holds up all others for so long (3 ms).
@@ -44,7 +47,7 @@ pub struct Lives {
 }
 
 impl Lender for Fleet {
-    fn settle(&self, calls: Vec<Named>) -> BoxFuture<'_, Vec<Result<Answered, Away>>> {
+    fn settle(&self, calls: Vec<Named>) -> BoxFuture<'_, Vec<Result<Answered, Unsettled>>> {
         Box::pin(self.settle_all(calls))
     }
 
@@ -83,7 +86,7 @@ impl Fleet {
         }
     }
 
-    async fn settle_all(&self, calls: Vec<Named>) -> Vec<Result<Answered, Away>> {
+    async fn settle_all(&self, calls: Vec<Named>) -> Vec<Result<Answered, Unsettled>> {
         let batches = batches(&calls);
         let live = self.live_slots();
         let mut each = Vec::with_capacity(batches.len());
@@ -91,25 +94,34 @@ impl Fleet {
             each.push(self.settle_batch(batch, &live));
         }
         let answers: Vec<_> = stream::iter(each).buffered(AT_ONCE).collect().await;
-        let mut placed: Vec<Result<Answered, Away>> = Vec::new();
-        placed.resize_with(calls.len(), || Err(Away));
+        let mut placed: Vec<Result<Answered, Unsettled>> = Vec::new();
+        placed.resize_with(calls.len(), || Err(Unsettled::Away));
         for (batch, answers) in batches.iter().zip(answers) {
             for ((at, ..), answer) in batch.calls.iter().zip(answers.unwrap_or_default()) {
-                placed[*at] = Ok(answer);
+                placed[*at] = answer;
             }
         }
         placed
     }
 
-    async fn settle_batch(&self, batch: &Batch<'_>, live: &str) -> Result<Vec<Answered>, Away> {
+    /// What cannot be settled for one customer, since somebody has put something else at their key, is for the others.
+    async fn settle_batch(
+        &self,
+        batch: &Batch<'_>,
+        live: &str,
+    ) -> Result<Vec<Result<Answered, Unsettled>>, Away> {
         METRICS.fleet_lease_calls.inc();
         let answer = self.ask_bucket(batch, live).await?;
-        let read = self.read_header(batch.bucket, &answer, false).and_then(|answers| {
-            let each = batch.calls.iter().zip(answers);
-            each.map(|((_, named, line), answer)| wire::answered(named, line, answer)).collect()
-        });
-        match read {
-            Some(answers) if Vec::len(&answers) == batch.calls.len() => Ok(answers),
+        let read = |(_, named, line): &(usize, &Named, Line), answer| {
+            wire::answered(named, line, answer).map_err(|why| {
+                self.link.say("redis_answers_strangely", why);
+                Unsettled::Unreadable
+            })
+        };
+        match self.read_header(batch.bucket, &answer, false) {
+            Some(answers) if answers.len() == batch.calls.len() => {
+                Ok(batch.calls.iter().zip(answers).map(|(call, answer)| read(call, answer)).collect())
+            }
             _ => Err(strange("a lease")),
         }
     }

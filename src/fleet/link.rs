@@ -304,7 +304,7 @@ impl Link {
     }
 
     /// Logs what may happen a thousand times a second, now and then.
-    fn say(&self, what: &'static str, why: &str) {
+    pub(super) fn say(&self, what: &'static str, why: &str) {
         let (last, now) = (self.said.load(Ordering::Relaxed), self.millis() + 1);
         let is_due = last == 0 || now >= last + millis(SAID_EVERY);
         if is_due && self.said.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {

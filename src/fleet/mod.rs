@@ -58,6 +58,14 @@ pub use words::{Words, lot_code};
 #[error("Redis does not answer")]
 pub struct Away;
 
+/// Why a call for a customer has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsettled {
+    Away,
+    /// Redis is there, and something that is not ours lies at this customer's key: nobody is lent anything of it.
+    Unreadable,
+}
+
 /// The version of a customer's facts, as Redis gave it out: eight digits of base 36 that compare as the numbers do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(pub [u8; 8]);
@@ -113,7 +121,7 @@ pub enum LinkState {
 /// Who settles calls.
 pub trait Lender: Send + Sync {
     /// In the order of the calls, and each on its own: where one server of several is away, the others answer.
-    fn settle(&self, calls: Vec<Named>) -> BoxFuture<'_, Vec<Result<Answered, Away>>>;
+    fn settle(&self, calls: Vec<Named>) -> BoxFuture<'_, Vec<Result<Answered, Unsettled>>>;
     fn state(&self) -> LinkState;
     /// Live nodes as last seen, this one among them.
     fn nodes(&self) -> u32;

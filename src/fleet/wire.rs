@@ -22,6 +22,8 @@ const KEPT_SECONDS: i64 = 35 * 86_400;
 /// The year 9999: what never ends is kept until then.
 const LAST_SECOND: i64 = 253_402_300_799;
 
+const UNREADABLE: &str = "a lease cannot be read";
+
 /// A call as text.
 pub(super) struct Line {
     pub(super) text: String,
@@ -130,8 +132,15 @@ impl Version {
     }
 }
 
-/// The answer to one call; `None`: it cannot be read.
-pub(super) fn answered(named: &Named, line: &Line, answer: &Value) -> Option<Answered> {
+/// The answer to one call; or why there is none.
+pub(super) fn answered<'a>(named: &Named, line: &Line, answer: &'a Value) -> Result<Answered, &'a str> {
+    settled(named, line, answer).ok_or_else(|| match values::array(answer) {
+        Some([_, _, why, ..]) => values::text(why).unwrap_or(UNREADABLE),
+        _ => UNREADABLE,
+    })
+}
+
+fn settled(named: &Named, line: &Line, answer: &Value) -> Option<Answered> {
     let [state, version, rest @ ..] = values::array(answer)? else { return None };
     let version = Version::read(values::text(version)?)?;
     let (settled, facts, others) = match (values::text(state)?, rest) {

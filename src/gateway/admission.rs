@@ -1,5 +1,6 @@
 //! Before the upstream: route, identity, customer, reservation. Every way out is a [`Problem`], and costs nothing.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use http::{HeaderMap, Method};
@@ -7,23 +8,24 @@ use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 
 use crate::auth::Identity;
+use crate::config::Limits;
 use crate::customers::{Denied, Entry, Reservation};
+use crate::domain::anonymous::customer_of;
 use crate::domain::idempotency::Digest;
-use crate::domain::path::NormalPath;
+use crate::domain::path::{NormalPath, PathError};
 use crate::domain::refusal::Refusal;
-use crate::domain::route::{Found, Route};
+use crate::domain::route::{Authentication, Found, Route};
 use crate::problem::{Code, Problem};
 use crate::store::StoreError;
 
 use super::context::{Charge, Context};
-use super::{Parts, limits};
+use super::{Parts, client, limits};
 
-/// A URI beyond this is refused, as nginx does by default.
-const MAX_URI_BYTES: usize = 8 * 1024;
-/// All header names and values together.
-const MAX_HEADER_BYTES: usize = 64 * 1024;
 /// A customer whose tokens disagree about their Stripe customer is loaded again at most so often.
 const LOAD_ATTEMPTS: usize = 3;
+
+/// By then some have left memory.
+const CROWDED_SECONDS: u64 = 60;
 
 /// Where a request goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,33 +72,64 @@ impl Parts {
 
     /// Who asks for which route.
     async fn identify(&self, request: &RequestHeader, context: &mut Context) -> Result<Destination, Problem> {
-        check_sizes(request)?;
+        check_sizes(request, &self.settings.limits)?;
         if self.flow.closed.load(Ordering::SeqCst) {
             return Err(Problem::new(Code::Draining, "this gateway is shutting down; try again"));
         }
-        let path = NormalPath::parse(request.uri.path())
-            .map_err(|error| Problem::new(Code::BadRequest, error.to_string()))?;
-        if self.settings.own_paths.hold(path.matched()) {
-            context.forwarded_path = Some(with_query(path.matched(), request.uri.query()));
-            return Ok(Destination::Own);
-        }
         let preflight = asked_for_by_preflight(request);
         let method = preflight.as_ref().unwrap_or(&request.method);
-        let route = self.route(&path, method)?;
+        let (path, route) = match NormalPath::parse(request.uri.path()) {
+            Ok(path) if self.settings.own_paths.hold(path.matched()) => {
+                context.forwarded_path = Some(with_query(path.matched(), request.uri.query()));
+                return Ok(Destination::Own);
+            }
+            Ok(path) => {
+                let route = self.route(&path, method)?;
+                (path, route)
+            }
+            Err(error) => self.route_with_slashes(request.uri.path(), method, error)?,
+        };
         context.route = Some(route.id);
-        if path.forwarded() != request.uri.path() {
+        if let Some(path) = route.extras.as_ref().and_then(|extras| extras.rewrite.apply(&path)) {
+            context.forwarded_path = Some(with_query(&path, request.uri.query()));
+        } else if path.forwarded() != request.uri.path() {
             context.forwarded_path = Some(with_query(path.forwarded(), request.uri.query()));
         }
-        self.check_length(&request.headers)?;
+        self.check_length(route, &request.headers)?;
         if route.public || preflight.is_some() {
             return Ok(Destination::Upstream);
         }
-        let identity = self.authenticator.identify(&request.headers, context.now.seconds()).await?;
+        let identity = self.caller(route, request, context).await?;
         context.identity = Some(identity.clone());
+        self.check_scopes(route, &identity)?;
         if route.is_charged() && !self.ledger.is_available() {
             return Err(ledger_unavailable());
         }
         Ok(Destination::Upstream)
+    }
+
+    /// The route of a request that has not been decided over; none where it will be refused.
+    pub(super) fn route_asked_for(&self, request: &RequestHeader) -> Option<&Route> {
+        let preflight = asked_for_by_preflight(request);
+        let (path, method) = (request.uri.path(), preflight.as_ref().unwrap_or(&request.method));
+        match NormalPath::parse(path) {
+            Ok(path) => self.route(&path, method).ok(),
+            Err(error) => self.route_with_slashes(path, method, error).ok().map(|(_, route)| route),
+        }
+    }
+
+    /// A path that is refused with `error`, unless that is for an encoded slash which its route lets pass.
+    fn route_with_slashes<'a>(
+        &self,
+        path: &'a str,
+        method: &Method,
+        error: PathError,
+    ) -> Result<(NormalPath<'a>, &Route), Problem> {
+        let refused = || Problem::new(Code::BadRequest, error.to_string());
+        let path = NormalPath::parse_with_slashes(path).map_err(|_| refused())?;
+        let keeps = |route: &&Route| route.extras.as_ref().is_some_and(|extras| extras.encoded_slashes);
+        let route = self.route(&path, method).ok().filter(keeps).ok_or_else(refused)?;
+        Ok((path, route))
     }
 
     fn route(&self, path: &NormalPath<'_>, method: &Method) -> Result<&Route, Problem> {
@@ -113,18 +146,84 @@ impl Parts {
         }
     }
 
-    /// Refuses a declared length that is too large before anything is reserved.
-    fn check_length(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let declared = headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-        match declared.and_then(|length| length.parse::<u64>().ok()) {
-            Some(length) if length > self.settings.max_body => Err(self.body_too_large()),
-            _ => Ok(()),
+    /// Who calls: by what the request shows, else by the client's certificate, else, where a route allows that, by where
+    /// it comes from. What is shown must be good everywhere.
+    async fn caller(
+        &self,
+        route: &Route,
+        request: &RequestHeader,
+        context: &Context,
+    ) -> Result<Arc<Identity>, Problem> {
+        let headers = &request.headers;
+        if let Some(certified) = self.certified(headers, context) {
+            return Ok(certified);
+        }
+        if let Some(anonymous) = self.anonymous(route, headers, context)? {
+            return Ok(anonymous);
+        }
+        let client = || self.client(headers, &context.connection);
+        Ok(self.authenticator.identify(headers, context.now.seconds(), client).await?)
+    }
+
+    /// Whom the client's certificate names, for a request that shows nothing else.
+    pub(super) fn certified(&self, headers: &HeaderMap, context: &Context) -> Option<Arc<Identity>> {
+        let named = context.connection.named.as_ref()?;
+        self.authenticator.is_shown_nothing(headers).then(|| named.clone())
+    }
+
+    fn anonymous(
+        &self,
+        route: &Route,
+        headers: &HeaderMap,
+        context: &Context,
+    ) -> Result<Option<Arc<Identity>>, Problem> {
+        let is_optional =
+            route.extras.as_ref().is_some_and(|extras| extras.authentication == Authentication::Optional);
+        let (Some(networks), true) = (self.settings.anonymous, is_optional) else { return Ok(None) };
+        if !self.authenticator.is_shown_nothing(headers) {
+            return Ok(None);
+        }
+        let Some(address) = self.client(headers, &context.connection) else { return Ok(None) };
+        let customer = customer_of(client::network(networks, address));
+        if !self.customers.has_room_for(&customer) {
+            let detail = "there are too many callers without a token now; show one, or come back later";
+            let problem = Problem::new(Code::RateLimited, detail);
+            return Err(Problem { retry_after: Some(CROWDED_SECONDS), ..problem });
+        }
+        Ok(Identity::anonymous(&customer))
+    }
+
+    /// Who is bound to scopes must hold those that the route asks for.
+    fn check_scopes(&self, route: &Route, identity: &Identity) -> Result<(), Problem> {
+        let Some(extras) = &route.extras else { return Ok(()) };
+        let mut asked = extras.scopes.indices().filter_map(|index| self.catalogue.scopes.get(index));
+        match asked.find(|scope| !identity.scopes.hold(scope)) {
+            None => Ok(()),
+            Some(missing) => {
+                let detail = format!("this needs the scope {missing:?}, which your key or token lacks");
+                Err(Problem::new(Code::ScopeMissing, detail))
+            }
         }
     }
 
-    pub(super) fn body_too_large(&self) -> Problem {
-        let detail = format!("send at most {} bytes", self.settings.max_body);
-        Problem::new(Code::BodyTooLarge, detail)
+    /// Refuses a declared length that is too large before anything is reserved.
+    fn check_length(&self, route: &Route, headers: &HeaderMap) -> Result<(), Problem> {
+        let declared = headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+        match declared.and_then(|length| length.parse().ok()) {
+            Some(length) => self.check_body(route, length),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses a body that is this long.
+    pub(super) fn check_body(&self, route: &Route, bytes: u64) -> Result<(), Problem> {
+        let own = route.extras.as_ref().and_then(|extras| extras.max_body);
+        match own.unwrap_or(self.settings.max_body) {
+            // A route's way to say that there is none.
+            0 if own.is_some() => Ok(()),
+            most if bytes <= most => Ok(()),
+            most => Err(Problem::new(Code::BodyTooLarge, format!("send at most {most} bytes"))),
+        }
     }
 
     /// Asked of the store once per verified token, unless its name has come to stand for another customer since.
@@ -199,14 +298,20 @@ impl Parts {
     }
 }
 
-fn check_sizes(request: &RequestHeader) -> Result<(), Problem> {
+fn check_sizes(request: &RequestHeader, limits: &Limits) -> Result<(), Problem> {
     let uri = request.uri.path_and_query().map_or(0, |target| target.as_str().len());
-    if uri > MAX_URI_BYTES {
-        return Err(Problem::new(Code::UriTooLong, "send a path and query of at most 8 KiB"));
+    if uri as u64 > limits.max_uri {
+        let detail = format!("send a path and query of at most {} bytes", limits.max_uri);
+        return Err(Problem::new(Code::UriTooLong, detail));
+    }
+    if request.headers.len() > limits.max_headers {
+        let detail = format!("send at most {} headers", limits.max_headers);
+        return Err(Problem::new(Code::HeadersTooLarge, detail));
     }
     let headers: usize = request.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-    if headers > MAX_HEADER_BYTES {
-        return Err(Problem::new(Code::HeadersTooLarge, "send at most 64 KiB of headers"));
+    if headers as u64 > limits.max_header_bytes {
+        let detail = format!("send at most {} bytes of headers", limits.max_header_bytes);
+        return Err(Problem::new(Code::HeadersTooLarge, detail));
     }
     Ok(())
 }

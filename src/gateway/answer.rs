@@ -17,7 +17,7 @@ use crate::problem::{Code, Problem};
 use super::context::Context;
 use super::headers::{Headers, REQUEST_ID};
 use super::phases::taken;
-use super::{Parts, RequestId};
+use super::{Parts, RequestId, grpc};
 
 impl Parts {
     /// Answers a problem, counts it and says so in one line of the log, which names no token, path or body.
@@ -42,16 +42,20 @@ impl Parts {
         if matches!(error.etype, ErrorType::InvalidHTTPHeader) {
             let detail = "the request could not be read; send HTTP/1.1 as RFC 9112 has it";
             let problem = Problem::new(Code::BadRequest, detail);
-            let request_id = RequestId::new(clock::now());
-            tracing::info!(code = problem.code.as_str(), %request_id, "refused what is no request");
-            self.counters.refused(problem.code);
-            self.counters.answered(None, problem.status(), Duration::ZERO);
-            let answer = head_and_body(&problem, request_id.header());
-            let written =
-                async { answer.map(|(head, body)| session.write_error_response(head, body))?.await };
-            if let Err(unwritten) = taken(written).await {
-                tracing::debug!(%unwritten, "a refusal could not be written");
-            }
+            return self.refuse_unread(session, &problem, RequestId::new(clock::now())).await;
+        }
+        session.shutdown().await;
+    }
+
+    /// Answers a problem with what was never taken up as a request, and ends the connection.
+    pub(super) async fn refuse_unread(&self, mut session: ServerSession, problem: &Problem, id: RequestId) {
+        tracing::info!(code = problem.code.as_str(), request_id = %id, "refused what is no request");
+        self.counters.refused(problem.code);
+        self.counters.answered(None, problem.status(), Duration::ZERO);
+        let answer = head_and_body(problem, id.header());
+        let written = async { answer.map(|(head, body)| session.write_error_response(head, body))?.await };
+        if let Err(unwritten) = taken(written).await {
+            tracing::debug!(%unwritten, "a refusal could not be written");
         }
         session.shutdown().await;
     }
@@ -96,7 +100,12 @@ async fn write_problem(
     problem: &Problem,
     context: &Context,
 ) -> pingora::Result<()> {
-    let (mut header, body) = head_and_body(problem, context.shown_request_id())?;
+    let request_id = context.shown_request_id();
+    let (mut header, body) = if grpc::is_call(session.req_header()) {
+        (grpc::refusal(problem, request_id, session)?, Bytes::new())
+    } else {
+        head_and_body(problem, request_id)?
+    };
     for (name, value) in &context.shown_headers {
         header.put(name.clone(), value.clone())?;
     }
@@ -123,10 +132,10 @@ fn head_and_body(problem: &Problem, request_id: HeaderValue) -> pingora::Result<
 }
 
 /// Lets pingora read what is left of a refused request's body, instead of closing the connection. Not where the rest
-/// is too much, or where a client that waits for `100 Continue` will not send it.
+/// is too much or too slow, or where a client that waits for `100 Continue` will not send it.
 fn keep_connection(session: &mut ServerSession, problem: &Problem) {
     let waits = session.get_header(header::EXPECT).is_some();
-    let too_much = matches!(problem.code, Code::BodyTooLarge | Code::HeadersTooLarge);
+    let too_much = matches!(problem.code, Code::BodyTooLarge | Code::HeadersTooLarge | Code::RequestTimeout);
     if !waits && !too_much {
         session.set_close_on_response_before_downstream_finish(false);
     }
@@ -150,6 +159,10 @@ pub(super) async fn write(
     body: Bytes,
 ) -> pingora::Result<()> {
     let no_body = body.is_empty() || session.req_header().method == Method::HEAD;
+    if no_body && let ServerSession::H2(session) = session {
+        // Trailers without a body are a header that is the end.
+        return session.write_response_header(Box::new(header), true);
+    }
     taken(session.write_response_header(Box::new(header))).await?;
     if !no_body {
         taken(session.write_response_body(body, true)).await?;

@@ -3,22 +3,25 @@
 
 use std::time::Instant;
 
-use http::{HeaderName, Method};
+use http::{HeaderMap, HeaderName, Method, header};
 
 use crate::customers::{Reservation, Settled};
 use crate::domain::account::Policies;
+use crate::domain::measure::Answer;
 use crate::domain::methods;
 use crate::domain::route::Route;
 use crate::domain::usage::Now;
-use crate::ledger::{Kind, Record, RecordDraw, RecordLot};
+use crate::ledger::{Kind, Record};
 use crate::metrics::METRICS;
 use crate::problem::Problem;
 
-use super::Parts;
 use super::admission::ledger_unavailable;
 use super::context::{Charge, Context, Recorded};
+use super::estimates::{AtHeader, Open, recorded_draws, recorded_lots};
 use super::headers::{Headers, REQUEST_ID};
+use super::measuring::Measuring;
 use super::phases::fail;
+use super::{Parts, grpc};
 
 const USAGE_COST: HeaderName = HeaderName::from_static("x-usage-cost");
 
@@ -40,13 +43,22 @@ impl Parts {
             Charge::Held(reservation) if route.is_charged() => reservation.entry().clone(),
             _ => return Ok(()),
         };
+        if grpc::ends_in_trailers(status, method, headers.all()) {
+            context.measuring.get_or_insert_with(|| Box::new(Measuring::of([].into()))).await_status();
+        }
+        let follows = context.measuring.as_mut().map(|measuring| {
+            measuring.answered(headers.all());
+            what_follows(status, method, headers.all())
+        });
+        let is_charged = is_charged(route, status, method, headers.all());
+        let answered = Answered { status, method, follows, is_charged };
         let now = context.wall(read_at);
-        let policies = match self.charge(route, status, method, now, context).await {
+        let policies = match self.charge(route, &answered, now, context).await {
             Ok(policies) => policies,
             Err(problem) => return Err(fail(context, problem)),
         };
         if let Charge::Recorded(recorded) = &context.charge {
-            headers.put(USAGE_COST, self.usage_cost(route, &recorded.settled.charge))?;
+            headers.put(USAGE_COST, self.usage_cost(route, recorded))?;
         }
         let policies = policies.unwrap_or_else(|| entry.policies(route, self.catalogue.currency, now));
         for (name, value) in self.limit_headers(&policies) {
@@ -57,20 +69,17 @@ impl Parts {
         Ok(())
     }
 
-    /// Charges the request if the status is one that the route charges, and answers the limits as they are then; else
+    /// Charges the request if the answer is one that the route charges, and answers the limits as they are then; else
     /// releases what is held. An error means that nothing was charged and the response must not go out.
     async fn charge(
         &self,
         route: &Route,
-        status: u16,
-        method: &Method,
+        answered: &Answered<'_>,
         now: Now,
         context: &mut Context,
     ) -> Result<Option<Policies>, Problem> {
         let Charge::Held(mut reservation) = std::mem::take(&mut context.charge) else { return Ok(None) };
-        // A switch to another protocol is the success of what was asked for.
-        let outcome = if status == 101 { 200 } else { status };
-        if !route.charge_on.contains(outcome) {
+        if !answered.is_charged {
             reservation.release();
             return Ok(None);
         }
@@ -78,11 +87,14 @@ impl Parts {
             (Some(fleet), Some(key)) => Box::pin(self.tell_key(fleet, &reservation, key, now)).await,
             _ => None,
         };
-        let currency = self.catalogue.currency;
-        let Some((settled, policies)) = reservation.settle_showing(route, currency, now) else {
+        let measured = answered.follows.and_then(|answer| self.at_header(route, answer, context));
+        let Some((settled, policies, open)) = self.settle(route, measured, &mut reservation, now) else {
             return Ok(None);
         };
-        let record = self.record(route, status, method, &reservation, &settled, context, now);
+        let mut record = self.record(route, answered, &reservation, &settled, context, now);
+        if open.is_some() {
+            record.kind = Kind::Estimate;
+        }
         let Ok(appended) = self.ledger.append(&record) else {
             reservation.undo(&settled, now);
             return Err(ledger_unavailable());
@@ -93,7 +105,7 @@ impl Parts {
         reservation.entry().recorded(appended.0);
         self.counters.recorded(&settled.charge.draws, 1);
         let record = Record { number: appended.0, ..record };
-        context.charge = Charge::Recorded(Recorded { reservation, settled, record });
+        context.charge = Charge::Recorded(Recorded { reservation, settled, record, open });
         if self.ledger.durable(appended).await.is_err() {
             self.undo(context);
             return Err(ledger_unavailable());
@@ -105,7 +117,7 @@ impl Parts {
         Ok(Some(policies))
     }
 
-    fn count_drawn(&self, settled: &Settled) {
+    pub(super) fn count_drawn(&self, settled: &Settled) {
         if settled.charge.is_repeat() {
             METRICS.repeats.inc();
         }
@@ -114,10 +126,30 @@ impl Parts {
         }
     }
 
+    /// Turns what is held into a charge: of what it was reserved for, or of what is known now of a measured exchange and
+    /// held for the rest.
+    fn settle(
+        &self,
+        route: &Route,
+        measured: Option<AtHeader>,
+        reservation: &mut Reservation,
+        now: Now,
+    ) -> Option<(Settled, Policies, Option<Box<Open>>)> {
+        let currency = self.catalogue.currency;
+        let Some(AtHeader { cost, held }) = measured else {
+            let (settled, policies) = reservation.settle_showing(route, currency, now)?;
+            return Some((settled, policies, None));
+        };
+        let (settled, policies, terms) = reservation.settle_with(&cost, route, currency, now)?;
+        let is_open = !held.is_empty() && !settled.charge.is_repeat();
+        let open = if is_open { self.open(terms, held) } else { None };
+        Some((settled, policies, open))
+    }
+
     /// Takes a recorded charge back with a second, negative record.
     pub(super) fn undo(&self, context: &mut Context) {
         let Charge::Recorded(recorded) = std::mem::take(&mut context.charge) else { return };
-        let Recorded { reservation, settled, record } = recorded;
+        let Recorded { reservation, settled, record, .. } = recorded;
         if settled.charge.is_repeat() {
             return;
         }
@@ -131,27 +163,15 @@ impl Parts {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "everything that a record says")]
     fn record(
         &self,
         route: &Route,
-        status: u16,
-        method: &Method,
+        answered: &Answered<'_>,
         reservation: &Reservation,
         settled: &Settled,
         context: &Context,
         now: Now,
     ) -> Record {
-        let signed = |units| i64::try_from(units).unwrap_or(i64::MAX);
-        let draws = settled.charge.draws.iter().map(|draw| RecordDraw {
-            meter: self.numbers.meters[draw.meter.index()],
-            included: signed(draw.included),
-            extra: signed(draw.extra),
-            credits: signed(draw.credits),
-            overage: signed(draw.overage),
-        });
-        let lots = &settled.charge.lots;
-        let lots = lots.iter().map(|lot| RecordLot { grant: lot.grant, units: signed(lot.units) });
         Record {
             number: 0,
             at_micros: now.micros(),
@@ -163,12 +183,53 @@ impl Parts {
             configuration: self.numbers.configuration,
             period: settled.charge.period,
             kind: Kind::Charge,
-            status,
-            method: methods::number(method),
-            draws: draws.collect(),
-            lots: lots.collect(),
+            status: answered.status,
+            method: methods::number(answered.method),
+            draws: recorded_draws(&settled.charge, &self.numbers),
+            lots: recorded_lots(&settled.charge),
             key: settled.charge.key.map(|key| key.0),
             foreign_request: context.foreign_request_id.as_deref().map(|id| id.as_bytes().into()),
         }
     }
+}
+
+/// What the upstream's header says of its answer.
+struct Answered<'a> {
+    status: u16,
+    method: &'a Method,
+    /// None where nothing is measured.
+    follows: Option<Answer>,
+    /// As far as the header tells.
+    is_charged: bool,
+}
+
+/// Whether an answer is one that the route charges.
+fn is_charged(route: &Route, status: u16, method: &Method, headers: &HeaderMap) -> bool {
+    let succeeded = match grpc::status_in_header(method, headers) {
+        Some(grpc) => route.charge_on.contains_grpc(grpc),
+        // A switch to another protocol is the success of what was asked for.
+        None => route.charge_on.contains(if status == 101 { 200 } else { status }),
+    };
+    succeeded && !is_free(route, headers)
+}
+
+fn what_follows(status: u16, method: &Method, headers: &HeaderMap) -> Answer {
+    let is_empty = headers.get(header::CONTENT_LENGTH).is_some_and(|length| length == "0")
+        && !headers.contains_key(header::TRANSFER_ENCODING);
+    match status {
+        101 => Answer::Upgrade,
+        204 | 304 => Answer::Nothing,
+        _ if is_empty || *method == Method::HEAD => Answer::Nothing,
+        _ => Answer::Body,
+    }
+}
+
+/// Whether an answer shows that it costs nothing, such as one from a cache.
+fn is_free(route: &Route, headers: &HeaderMap) -> bool {
+    let Some(free) = route.extras.as_ref().and_then(|extras| extras.free_when.as_ref()) else { return false };
+    let shows = |value: &http::HeaderValue| {
+        let value = value.as_bytes().to_ascii_lowercase();
+        memchr::memmem::find(&value, free.contains.as_bytes()).is_some()
+    };
+    headers.get_all(&*free.header).iter().any(shows)
 }

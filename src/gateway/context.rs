@@ -1,5 +1,6 @@
 //! What the phases of one request hand to each other.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,9 +15,12 @@ use crate::ledger::Record;
 use crate::problem::Problem;
 
 use super::connections::Connection;
+use super::estimates::Open;
 use super::idempotency::PassingBody;
 use super::limits::LimitHeaders;
 use super::measuring::Measuring;
+use super::upload::Upload;
+use super::upstreams::Picked;
 use super::{Flow, RequestId};
 
 /// How far the charge of a request has come.
@@ -38,6 +42,8 @@ pub(super) struct Recorded {
     pub reservation: Reservation,
     pub settled: Settled,
     pub record: Record,
+    /// Of an estimate: what its truth needs.
+    pub open: Option<Box<Open>>,
 }
 
 /// The context of one request.
@@ -59,7 +65,13 @@ pub struct Context {
     pub(super) forwarded_path: Option<String>,
     /// Attempts at an upstream.
     pub(super) attempts: usize,
+    /// Servers that are not to be asked again where there are others.
+    pub(super) tried: Vec<SocketAddr>,
+    /// The server of the attempt, on pingora's way.
+    pub(super) server: Option<Picked>,
     pub(super) body_bytes: u64,
+    /// The body on its way, by HTTP/2.
+    pub(super) upload: Option<Arc<Upload>>,
     /// Where the exchange itself tells what it costs.
     pub(super) measuring: Option<Box<Measuring>>,
     /// The body was asked for and read before the decision, and how long the client took for it.
@@ -94,7 +106,10 @@ impl Context {
             charge: Charge::None,
             forwarded_path: None,
             attempts: 0,
+            tried: Vec::new(),
+            server: None,
             body_bytes: 0,
+            upload: None,
             measuring: None,
             read_ahead: false,
             waited: Duration::ZERO,
@@ -103,6 +118,13 @@ impl Context {
             refused: false,
             problem: None,
             flow,
+        }
+    }
+
+    /// Nobody waits for the request's body any more.
+    pub(super) fn body_is_over(&self) {
+        if let Some(upload) = &self.upload {
+            upload.end();
         }
     }
 
@@ -126,6 +148,8 @@ impl Context {
 
 impl Drop for Context {
     fn drop(&mut self) {
+        // Of an exchange that nobody could end.
+        self.settle_truth();
         self.flow.in_flight.end();
     }
 }

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use crate::domain::catalogue::{Catalogue, Report};
+use crate::domain::measure::Truth;
 use crate::domain::route::RouteId;
-use crate::domain::usage::Draw;
-use crate::metrics::METRICS;
+use crate::domain::usage::{Change, Draw};
 use crate::metrics::hot::{HotCounter, HotGauge, HotHistogram};
+use crate::metrics::{MEASURED, METRICS};
 use crate::problem::Code;
 
 /// Children by position in the catalogue.
@@ -17,6 +18,8 @@ pub(super) struct Counters {
     refusals: Vec<HotCounter>,
     /// By meter: recorded, and not sealed yet.
     recorded: Vec<[HotGauge; 2]>,
+    /// Measures that told, that were cut, that told nothing.
+    measures: [HotCounter; 3],
     report: Report,
 }
 
@@ -31,6 +34,7 @@ impl Counters {
         Self {
             routes: patterns.map(RouteCounters::new).collect(),
             recorded: catalogue.meters.by_number().iter().map(|meter| recorded(&meter.name)).collect(),
+            measures: MEASURED.map(|outcome| METRICS.measures.with_label_values(&[outcome])),
             report: catalogue.report,
             refusals: Code::ALL
                 .iter()
@@ -58,6 +62,27 @@ impl Counters {
                 [draw.included, draw.overage].map(|units| i64::try_from(units).unwrap_or(i64::MAX));
             let units = sign * self.report.reportable(included, overage);
             self.recorded[draw.meter.index()].iter().for_each(|gauge| gauge.add(units));
+        }
+    }
+
+    /// Counts what the truth of an estimate changes.
+    pub fn corrected(&self, changes: &[Change]) {
+        for change in changes {
+            let units = self.report.reportable(change.included, change.overage);
+            self.recorded[change.meter.index()].iter().for_each(|gauge| gauge.add(units));
+        }
+    }
+
+    /// Counts what a measure has told.
+    pub fn measured(&self, truth: Truth) {
+        let [told, capped, missing] = &self.measures;
+        match truth {
+            Truth::Known(_) => told.inc(),
+            Truth::Cut(units) => {
+                capped.inc();
+                tracing::warn!(units, "an exchange cost more than its measure's `most`: it is charged that");
+            }
+            Truth::Untold(_) => missing.inc(),
         }
     }
 }

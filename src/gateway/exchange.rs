@@ -26,7 +26,7 @@ use crate::domain::route::Route;
 use super::Parts;
 use super::context::Context;
 use super::phases::{self, taken};
-use super::upstreams::{Link, Server};
+use super::upstreams::{Link, Outcome, Pace, Server, Upstream};
 use super::websocket::Opened;
 
 /// A longer body is sent on while it comes.
@@ -80,6 +80,23 @@ pub(super) fn asks_only(request: &RequestHeader, granted: impl Fn(&HeaderName, &
         && request.raw_path().starts_with(b"/")
 }
 
+/// An attempt to have a request answered.
+struct Attempt<'a> {
+    upstream: &'a Upstream,
+    server: &'a Server,
+    route: &'a Route,
+    pace: &'a Pace,
+    body: Option<&'a Bytes>,
+}
+
+impl Attempt<'_> {
+    /// The answer has begun; an error where another server is asked instead.
+    fn heard(&self, status: u16, method: &Method, context: &Context) -> Result<()> {
+        self.upstream.note(self.server, Outcome::Answered(status));
+        self.upstream.take_or_ask_another(status, method, self.pace, context)
+    }
+}
+
 impl Parts {
     /// Forwards a request and answers it; answers the upstream's side of a WebSocket if both agreed to one. An error
     /// leaves the answer to pingora's error path.
@@ -89,52 +106,65 @@ impl Parts {
         route: &Route,
         context: &mut Context,
     ) -> Result<Option<Opened>> {
-        let body = whole_body(session).await.map_err(Error::into_down)?;
+        let body = self.whole_body(session, context).await.map_err(Error::into_down)?;
+        let upstream = self.upstreams.get(route.upstream);
+        let pace = upstream.pace(route, context);
         loop {
             context.attempts += 1;
-            let server = self.upstreams.server(route.upstream);
-            let (link, reused) = match self.upstreams.connect(server).await {
+            let turn = upstream.turn(context)?;
+            let (link, reused) = match self.upstreams.connect(&turn, &pace).await {
                 Ok(connected) => connected,
-                // A connection that could not be made has carried nothing.
-                Err(_) if context.attempts <= self.upstreams.retries(route.upstream) => continue,
-                Err(error) => return Err(error.into_up()),
+                Err(error) => {
+                    upstream.note(&turn, Outcome::Unconnected);
+                    if upstream.connects_again(&turn, &pace, context) {
+                        continue;
+                    }
+                    return Err(error.into_up());
+                }
             };
-            let mut error = match self.exchange_over(link, server, session, body.as_ref(), context).await {
-                Ok(opened) => return Ok(opened),
+            let attempt = Attempt { upstream, server: &turn, route, pace: &pace, body: body.as_ref() };
+            let error = match self.exchange_over(link, &attempt, session, context).await {
+                Ok(Some(opened)) => return Ok(Some(Opened::new(opened, pace.idle, turn.into_picked()))),
+                Ok(None) => return Ok(None),
                 Err(error) => error,
             };
-            error.retry.decide_reuse(reused && session.req_header().method.is_idempotent());
-            let again = error.retry() && phases::answered(session).is_none();
-            if !again || context.attempts >= self.upstreams.max_attempts() {
+            if phases::answered(session).is_some() {
+                return Err(error);
+            }
+            upstream.note_error(&turn, &error);
+            let method = &session.req_header().method;
+            if !upstream.sends_again(&turn, &pace, (method, reused, &error), context) {
                 return Err(error);
             }
         }
     }
 
+    /// Answers the connection to the upstream if it was upgraded.
     async fn exchange_over(
         &self,
         link: Link,
-        server: &Server,
+        attempt: &Attempt<'_>,
         session: &mut ServerSession,
-        body: Option<&Bytes>,
         context: &mut Context,
-    ) -> Result<Option<Opened>> {
+    ) -> Result<Option<Client>> {
         let Link { stream, timer } = link;
-        let mut silence = Silence { timer, limit: server.read_timeout() };
+        let Attempt { server, pace, body, .. } = attempt;
+        let mut silence = Silence { timer, limit: pace.first_byte, deadline: pace.deadline };
         let mut upstream = Client::new_with_options(stream, &server.peer);
         upstream.write_timeout = server.peer.options.write_timeout;
-        let request = self.request_for(session.req_header(), context)?;
+        let request = self.request_for(session.req_header(), attempt, context)?;
         let head = upstream.write_request_header(Box::new(request)).await;
         head.map_err(Error::into_up)?;
-        if let (Some(measuring), Some(body)) = (&mut context.measuring, body) {
+        if let Some(measuring) = &mut context.measuring {
             measuring.rewind();
-            measuring.sent(body);
+            measuring.sent(body.map_or(&[], |body| body));
+            measuring.request_ended();
         }
         // A server that takes no more of the body may have answered.
-        let sent = send_body(&mut upstream, body).await.is_ok();
-        let ended = self.answer_from(&mut upstream, &mut silence, session, context).await?;
+        let sent = send_body(&mut upstream, *body).await.is_ok();
+        let ended = self.answer_from(&mut upstream, attempt, &mut silence, session, context).await?;
         if upstream.was_upgraded() {
-            return Ok(Some(Opened::new(upstream, server.idle_timeout)));
+            return Ok(Some(upstream));
         }
         if !sent {
             return Ok(None);
@@ -146,8 +176,27 @@ impl Parts {
         Ok(None)
     }
 
+    /// The body, if there is one, as pingora keeps it: it may have been read already.
+    async fn whole_body(&self, session: &mut ServerSession, context: &Context) -> Result<Option<Bytes>> {
+        if session.is_body_empty() {
+            return Ok(None);
+        }
+        session.enable_retry_buffering();
+        let mut bytes = 0;
+        while let Some(piece) = session.read_request_body().await? {
+            bytes += piece.len() as u64;
+            self.hear(bytes, context)?;
+        }
+        Ok(session.get_retry_buffer())
+    }
+
     /// The client's request as the upstream gets it.
-    fn request_for(&self, from: &RequestHeader, context: &Context) -> Result<RequestHeader> {
+    fn request_for(
+        &self,
+        from: &RequestHeader,
+        attempt: &Attempt<'_>,
+        context: &Context,
+    ) -> Result<RequestHeader> {
         let (mut request, ()) = http::Request::new(()).into_parts();
         request.method = from.method.clone();
         request.uri = from.uri.clone();
@@ -156,8 +205,11 @@ impl Parts {
             request.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         }
         self.forward(&mut request.headers, context)?;
+        if let Some(host) = attempt.upstream.host(attempt.route, attempt.server) {
+            request.headers.insert(header::HOST, host);
+        }
         let mut request = RequestHeader::from(request);
-        if let Some(path) = &context.forwarded_path {
+        if let Some(path) = path_for(from, attempt.server, context) {
             request.set_raw_path(path.as_bytes())?;
         }
         Ok(request)
@@ -167,6 +219,7 @@ impl Parts {
     async fn answer_from(
         &self,
         upstream: &mut Client,
+        attempt: &Attempt<'_>,
         silence: &mut Silence,
         session: &mut ServerSession,
         context: &mut Context,
@@ -188,8 +241,10 @@ impl Parts {
         };
         let mut ended = Instant::now();
         let method = session.req_header().method.clone();
-        frame(&method, &mut header, upstream.is_body_done());
         let status = header.status.as_u16();
+        attempt.heard(status, &method, context)?;
+        (silence.limit, silence.deadline) = (attempt.pace.read, None);
+        frame(&method, &mut header, upstream.is_body_done());
         self.respond(status, &method, &mut header.headers, ended, context).await?;
         self.say_if_last(session, context);
         taken(client(session)?.write_response_header(Box::new(ResponseHeader::from(header)))).await?;
@@ -201,6 +256,9 @@ impl Parts {
                 break;
             };
             if !piece.is_empty() {
+                if let Some(measuring) = &mut context.measuring {
+                    measuring.heard(piece);
+                }
                 client(session)?.write_body(piece).await.map_err(Error::into_down)?;
                 if let Some(measuring) = &mut context.measuring {
                     measuring.delivered(piece);
@@ -215,14 +273,11 @@ impl Parts {
     }
 }
 
-/// The body, if there is one, as pingora keeps it: it may have been read already.
-async fn whole_body(session: &mut ServerSession) -> Result<Option<Bytes>> {
-    if session.is_body_empty() {
-        return Ok(None);
-    }
-    session.enable_retry_buffering();
-    while session.read_request_body().await?.is_some() {}
-    Ok(session.get_retry_buffer())
+/// The path and query that a server is asked for; none where they are those of the request.
+pub(super) fn path_for(from: &RequestHeader, server: &Server, context: &Context) -> Option<String> {
+    let asked = || from.uri.path_and_query().map_or("/", |asked| asked.as_str());
+    let path = context.forwarded_path.as_deref();
+    server.path(path.unwrap_or_else(asked)).or_else(|| path.map(str::to_owned))
 }
 
 async fn send_body(upstream: &mut Client, body: Option<&Bytes>) -> Result<()> {
@@ -242,6 +297,8 @@ pub(super) fn unasked_upgrade() -> Box<Error> {
 struct Silence {
     timer: Pin<Box<Sleep>>,
     limit: Duration,
+    /// Of the answer's beginning.
+    deadline: Option<Instant>,
 }
 
 impl Silence {
@@ -255,7 +312,9 @@ impl Silence {
         let lasts = poll_fn(|task| {
             if !armed {
                 armed = true;
-                self.timer.as_mut().reset((Instant::now() + self.limit).into());
+                let limit = Instant::now() + self.limit;
+                let until = self.deadline.map_or(limit, |deadline| deadline.min(limit));
+                self.timer.as_mut().reset(until.into());
             }
             self.timer.as_mut().poll(task)
         });

@@ -1,7 +1,5 @@
 //! What the upstream gets: the client's request without what only we may say, and who is calling.
 
-use std::net::IpAddr;
-
 use http::header::{self, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
@@ -11,6 +9,7 @@ use crate::domain::tier::{Limit, Tier};
 use super::Parts;
 use super::connections::Connection;
 use super::context::{Charge, Context};
+use super::doors::Kind;
 use super::headers::{Headers, REQUEST_ID, lasting, value};
 
 /// Headers by which an upstream might answer another, dearer request than the one that was priced.
@@ -27,6 +26,7 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 const HTTP: HeaderValue = HeaderValue::from_static("http");
+const HTTPS: HeaderValue = HeaderValue::from_static("https");
 
 /// A tier as its headers tell it, made once.
 pub(super) struct TierHeaders {
@@ -67,7 +67,11 @@ impl TierHeaders {
 impl Parts {
     /// Runs once per attempt, on a fresh copy of the client's headers: it counts nothing.
     pub(super) fn forward(&self, headers: &mut impl Headers, context: &Context) -> pingora::Result<()> {
-        remove_what_only_we_say(headers, self.settings.forward_token);
+        remove_what_only_we_say(headers);
+        if !self.settings.forward_token {
+            headers.delete(&header::AUTHORIZATION);
+            self.settings.key_header.iter().for_each(|name| headers.delete(name));
+        }
         headers.put(REQUEST_ID, context.shown_request_id())?;
         if let Some(identity) = &context.identity {
             headers.put(CUSTOMER, identity.customer_header.clone())?;
@@ -78,6 +82,9 @@ impl Parts {
         if let Charge::Held(reservation) = &context.charge {
             self.of_tier(reservation.tier(), |tier| tier.headers.put_on(headers))?;
         }
+        if let Some(measuring) = &context.measuring {
+            measuring.ask(headers)?;
+        }
         self.forwarded_for(headers, &context.connection)
     }
 
@@ -87,7 +94,7 @@ impl Parts {
         let chain = if let Some(before) = before.filter(|_| self.trusts(client)) {
             value(format!("{before}, {client}"))
         } else {
-            headers.put(FORWARDED_PROTO, HTTP)?;
+            headers.put(FORWARDED_PROTO, if connection.kind == Kind::Tls { HTTPS } else { HTTP })?;
             match headers.all().get(header::HOST).cloned() {
                 Some(host) => headers.put(FORWARDED_HOST, host)?,
                 None => headers.delete(&FORWARDED_HOST),
@@ -96,22 +103,14 @@ impl Parts {
         };
         headers.put(FORWARDED_FOR, chain)
     }
-
-    /// Whether what this address says of requests before it is believed.
-    pub(super) fn trusts(&self, client: IpAddr) -> bool {
-        self.settings.trusted_proxies.iter().any(|network| network.contains(client))
-    }
 }
 
-/// Identity headers in any spelling, headers that change the price, and the token.
-fn remove_what_only_we_say(headers: &mut impl Headers, forward_token: bool) {
+/// Identity headers in any spelling, and headers that change the price.
+fn remove_what_only_we_say(headers: &mut impl Headers) {
     let spoofed = headers.all().keys().filter(|name| is_ours(name.as_str()));
     let spoofed: SmallVec<[HeaderName; 2]> = spoofed.cloned().collect();
     for name in &spoofed {
         headers.delete(name);
-    }
-    if !forward_token {
-        headers.delete(&header::AUTHORIZATION);
     }
 }
 

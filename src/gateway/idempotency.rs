@@ -54,7 +54,7 @@ impl Parts {
             return Ok(None);
         }
         let begun = Instant::now();
-        let ahead = self.read_ahead(session, &mut hash).await?;
+        let ahead = self.read_ahead(session, route, &mut hash, context).await?;
         context.waited = begun.elapsed();
         context.read_ahead = true;
         if ahead.len() > READ_AHEAD_BYTES {
@@ -65,7 +65,13 @@ impl Parts {
     }
 
     /// Reads the body up to its end, or a little beyond what can be read ahead.
-    async fn read_ahead(&self, session: &mut ServerSession, hash: &mut Sha256) -> Result<BytesMut, Stopped> {
+    async fn read_ahead(
+        &self,
+        session: &mut ServerSession,
+        route: &Route,
+        hash: &mut Sha256,
+        context: &Context,
+    ) -> Result<BytesMut, Stopped> {
         let broken_off = |error: Box<pingora::Error>| Stopped::BrokenOff(error.into_down());
         ask_for_body(session).await.map_err(broken_off)?;
         session.enable_retry_buffering();
@@ -73,9 +79,8 @@ impl Parts {
         while let Some(chunk) = session.read_request_body().await.map_err(broken_off)? {
             hash.update(&chunk);
             ahead.extend_from_slice(&chunk);
-            if ahead.len() as u64 > self.settings.max_body {
-                return Err(self.body_too_large().into());
-            }
+            self.hear(ahead.len() as u64, context).map_err(broken_off)?;
+            self.check_body(route, ahead.len() as u64)?;
             if ahead.len() > READ_AHEAD_BYTES {
                 break;
             }

@@ -26,16 +26,48 @@ impl Parts {
         session: &mut ServerSession,
         context: &mut Context,
     ) -> pingora::Result<()> {
-        let Some(body) = read_body(session).await? else {
+        let body = self.read_body(session, context).await.map_err(pingora::Error::into_down)?;
+        let Some(body) = body else {
             let problem = Problem::new(Code::BodyTooLarge, "send at most 1 MiB");
             return self.refuse(session, &problem, None, context).await;
         };
+        context.body_is_over();
         let mut parts = session.req_header().as_owned_parts();
         let normalised = context.forwarded_path.as_deref().and_then(|path| path.parse().ok());
         parts.uri = normalised.unwrap_or(parts.uri);
-        parts.extensions.extend(client_address(session));
+        parts.extensions.extend(self.client_address(session, context));
+        if let Some(certified) = self.certified(&parts.headers, context) {
+            parts.extensions.insert(certified);
+        }
         let Ok(response) = self.api.clone().oneshot(Request::from_parts(parts, Body::from(body))).await;
         self.relay(session, response, context).await
+    }
+
+    /// For limits by source address.
+    fn client_address(&self, session: &ServerSession, context: &Context) -> Extensions {
+        let mut extensions = Extensions::new();
+        if let Some(client) = self.client(&session.req_header().headers, &context.connection) {
+            extensions.insert(client);
+        }
+        extensions
+    }
+
+    /// The whole body; none if it is too large.
+    async fn read_body(
+        &self,
+        session: &mut ServerSession,
+        context: &Context,
+    ) -> pingora::Result<Option<Bytes>> {
+        answer::ask_for_body(session).await?;
+        let mut body = BytesMut::new();
+        while let Some(chunk) = session.read_request_body().await? {
+            if body.len() + chunk.len() > MAX_BODY_BYTES {
+                return Ok(None);
+            }
+            body.extend_from_slice(&chunk);
+            self.hear(body.len() as u64, context)?;
+        }
+        Ok(Some(body.freeze()))
     }
 
     async fn relay(
@@ -69,26 +101,4 @@ impl Parts {
 fn for_browsers(headers: &HeaderMap) -> impl Iterator<Item = (HeaderName, HeaderValue)> + '_ {
     let shown = |name: &HeaderName| *name == header::VARY || name.as_str().starts_with("access-control-");
     headers.iter().filter(move |(name, _)| shown(name)).map(|(name, value)| (name.clone(), value.clone()))
-}
-
-/// For limits by source address.
-fn client_address(session: &ServerSession) -> Extensions {
-    let mut extensions = Extensions::new();
-    if let Some(address) = session.client_addr().and_then(|address| address.as_inet()) {
-        extensions.insert(*address);
-    }
-    extensions
-}
-
-/// The whole body; none if it is too large.
-async fn read_body(session: &mut ServerSession) -> pingora::Result<Option<Bytes>> {
-    answer::ask_for_body(session).await?;
-    let mut body = BytesMut::new();
-    while let Some(chunk) = session.read_request_body().await? {
-        if body.len() + chunk.len() > MAX_BODY_BYTES {
-            return Ok(None);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(Some(body.freeze()))
 }

@@ -10,10 +10,11 @@ use crate::domain::period;
 use crate::domain::refusal::Refusal;
 use crate::domain::route::Route;
 use crate::domain::units::MeterId;
-use crate::domain::usage::{Charge, Now};
+use crate::domain::usage::Now;
 use crate::problem::{Code, Problem};
 
 use super::Parts;
+use super::context::Recorded;
 use super::headers::{lasting, value};
 
 /// The largest integer of a structured field (RFC 9651 section 3.3.1).
@@ -27,21 +28,24 @@ pub(super) type LimitHeaders = SmallVec<[(HeaderName, HeaderValue); 2]>;
 
 /// The costs of routes as headers show them, made once: by route.
 pub(super) fn usage_costs(catalogue: &Catalogue) -> Vec<HeaderValue> {
-    let cost = |route: &Route| lasting(dictionary(catalogue, route.cost.iter()));
+    let cost = |route: &Route| lasting(dictionary(catalogue, route.cost.iter(), &[]));
     catalogue.routes.by_number().iter().map(cost).collect()
 }
 
 impl Parts {
     /// The value of `x-usage-cost`: a structured-field dictionary of what was charged; of a repeat, that it was nothing.
-    pub(super) fn usage_cost(&self, route: &Route, charge: &Charge) -> HeaderValue {
+    /// Units that are held until the exchange ends are marked as such.
+    pub(super) fn usage_cost(&self, route: &Route, recorded: &Recorded) -> HeaderValue {
+        let charge = &recorded.settled.charge;
         if charge.is_repeat() {
-            return value(dictionary(&self.catalogue, route.cost.iter().map(|(meter, _)| (meter, 0))));
+            return value(dictionary(&self.catalogue, route.meters().map(|meter| (meter, 0)), &[]));
         }
         let drawn = charge.draws.iter().map(|draw| (draw.meter, draw.units()));
-        if drawn.clone().eq(route.cost.iter()) {
+        let held = recorded.open.as_ref().map_or(&[][..], |open| &open.held);
+        if held.is_empty() && drawn.clone().eq(route.cost.iter()) {
             return self.usage_costs[route.id.index()].clone();
         }
-        value(dictionary(&self.catalogue, drawn))
+        value(dictionary(&self.catalogue, drawn, held))
     }
 
     /// The headers that every answer of a charged route carries.
@@ -63,7 +67,11 @@ impl Parts {
 }
 
 /// A structured-field dictionary of units by meter.
-fn dictionary(catalogue: &Catalogue, units: impl Iterator<Item = (MeterId, u64)>) -> String {
+fn dictionary(
+    catalogue: &Catalogue,
+    units: impl Iterator<Item = (MeterId, u64)>,
+    held: &[MeterId],
+) -> String {
     let mut text = String::with_capacity(24);
     for (meter, units) in units {
         if !text.is_empty() {
@@ -71,6 +79,9 @@ fn dictionary(catalogue: &Catalogue, units: impl Iterator<Item = (MeterId, u64)>
         }
         text.push_str(&catalogue.meter(meter).name);
         parameter(&mut text, "=", units);
+        if held.contains(&meter) {
+            text.push_str(";held");
+        }
     }
     text
 }

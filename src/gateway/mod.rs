@@ -8,22 +8,33 @@
 //! - What may run again on a retry (`upstream_peer`, `upstream_request_filter`) counts nothing.
 //! - The upstream hears of a customer only what a verified token says.
 //!
-//! A request's way, file by file: `connections` and `serving` (a connection's requests), `phases` (what all of them go
-//! through), `admission` (before the upstream), `idempotency` and `fleet_keys` (which requests repeat one that was
-//! charged, here or on another node), then `exchange` to the upstream for plain requests and for what opens a WebSocket
-//! (`websocket`), and `proxy`, pingora's own way, for all others; `forwarding` (what the upstream gets), `measuring`
-//! (what passes, where that tells the price), `charging` (at the response), `tiers` (what is kept of each), `limits` (what the client is told of its
-//! limits), `answer` (what the gateway itself says).
+//! A request's way, file by file:
+//!
+//! 1. `doors`: who is let in where (`crowd`, `tls`, `redirect`). `connections`, with `serving` or `h2`: its requests.
+//! 2. `phases`: what all of them go through.
+//! 3. `admission`: who calls (`client`: from where), for what, and may they. `idempotency`, `fleet_keys`: is it a repeat of
+//!    one that was charged, here or on another node.
+//! 4. To an upstream (`upstreams`, `forwarding`): `exchange` for plain requests and what opens a `websocket`, `proxy`,
+//!    pingora's own way, for all others (`upload`: a body's way by HTTP/2). `measuring`: what passes, where that tells the price.
+//! 5. `charging`: at the answer's header. `estimates`: what only the end tells. `tiers`: what is kept of each. `limits`: what
+//!    the client is told of them.
+//! 6. `answer`, `in_process`: what the gateway itself says. `grpc`: what is different for gRPC.
 
 mod admission;
 mod answer;
 mod charging;
+mod client;
 mod connections;
 mod context;
 mod counters;
+mod crowd;
+mod doors;
+mod estimates;
 mod exchange;
 mod fleet_keys;
 mod forwarding;
+mod grpc;
+mod h2;
 mod headers;
 mod idempotency;
 mod in_process;
@@ -31,21 +42,26 @@ mod limits;
 mod measuring;
 mod phases;
 mod proxy;
+mod redirect;
 mod request_id;
 mod serving;
 mod tiers;
+mod tls;
+mod upload;
 mod upstreams;
 mod websocket;
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use axum::Router;
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 
 use crate::auth::Authenticator;
-use crate::config::Cidr;
+use crate::config::{CertificateName, Cidr, H2, Limits};
 use crate::customers::Customers;
+use crate::domain::anonymous::Networks;
 use crate::domain::catalogue::Catalogue;
 use crate::fleet::Fleet;
 use crate::ledger::Ledger;
@@ -55,9 +71,12 @@ use counters::Counters;
 use tiers::OfTiers;
 
 pub use connections::Connections;
+pub use doors::{Door, Kind};
+pub use redirect::Redirects;
 pub use request_id::RequestId;
 pub use tiers::Tiers;
-pub use upstreams::{Upstream, Upstreams};
+pub use tls::{Prepared, Tls};
+pub use upstreams::{Addresses, MOST_ATTEMPTS, Unresolved, Upstreams, resolve};
 
 /// The store's numbers of what records name, by the catalogue's own numbers.
 #[derive(Clone, Debug, Default)]
@@ -84,10 +103,20 @@ pub struct Settings {
     pub own_paths: OwnPaths,
     pub max_body: u64,
     pub forward_token: bool,
+    /// Where an API key stands, beside `Authorization`; none where keys are off.
+    pub key_header: Option<HeaderName>,
+    /// Which networks make one anonymous customer; none: nobody is anonymous.
+    pub anonymous: Option<Networks>,
     /// Where `upgrade_url` points; none without a public URL.
     pub upgrade_url: Option<String>,
     /// Networks whose `x-request-id` and `x-forwarded-for` are believed.
     pub trusted_proxies: Vec<Cidr>,
+    pub keepalive_timeout: Duration,
+    pub limits: Limits,
+    pub h2: H2,
+    /// What of a client's certificate names the customer; none: nothing does.
+    pub client_certificate: Option<CertificateName>,
+    pub redirects: Redirects,
 }
 
 /// What the server and the gateway tell each other.
@@ -99,6 +128,8 @@ pub struct Flow {
     pub closed: AtomicBool,
     /// Requests whose answer is not finished.
     pub in_flight: Running,
+    /// Connections of HTTP/2: what was answered there may still be on its way.
+    pub http2: Running,
 }
 
 impl OwnPaths {
@@ -128,6 +159,8 @@ pub struct Rooms {
 
 /// What every phase can reach.
 pub struct Parts {
+    /// For what outlives the request that it is of.
+    me: Weak<Self>,
     catalogue: Arc<Catalogue>,
     authenticator: Arc<Authenticator>,
     customers: Arc<Customers>,
@@ -147,7 +180,8 @@ pub struct Parts {
 impl Parts {
     pub fn new(rooms: Rooms, numbers: RecordNumbers, settings: Settings, flow: Arc<Flow>) -> Arc<Self> {
         let Rooms { catalogue, authenticator, customers, ledger, upstreams, api, fleet, tiers } = rooms;
-        Arc::new(Self {
+        Arc::new_cyclic(|me| Self {
+            me: me.clone(),
             counters: Counters::new(&catalogue),
             own_tiers: tiers.follow(&catalogue, &numbers.tiers),
             usage_costs: limits::usage_costs(&catalogue),

@@ -17,10 +17,12 @@ use super::admission::{Destination, Stopped};
 use super::context::Context;
 use super::measuring::Measuring;
 
-/// A client that neither sends nor takes a byte for this long is gone.
+/// A client that does not take a header for this long is gone; for bodies `server.body_timeout` holds.
 const CLIENT_TIMEOUT: Duration = Duration::from_mins(1);
+/// For so long a body may come more slowly than `server.min_body_rate`.
+const SLOW_START: Duration = Duration::from_secs(30);
 /// What is left of a refused request's body is read for at most this long, to keep the connection.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Parts {
     pub(super) fn route_of(&self, context: &Context) -> Option<&Route> {
@@ -34,8 +36,9 @@ impl Parts {
             session.set_keepalive(Some(0));
         }
         self.say_if_last(session, context);
-        session.set_read_timeout(Some(CLIENT_TIMEOUT));
-        session.set_write_timeout(Some(CLIENT_TIMEOUT));
+        let silence = Some(self.settings.limits.body_timeout);
+        session.set_read_timeout(silence);
+        session.set_write_timeout(silence);
         session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
         if context.connection.client.is_some_and(|client| self.trusts(client)) {
             let sent = session.get_header("x-request-id").and_then(|value| value.to_str().ok());
@@ -49,6 +52,19 @@ impl Parts {
         if context.connection.closes() || self.flow.draining.load(Ordering::Relaxed) {
             session.set_keepalive(None);
         }
+    }
+
+    /// Another piece of the body has come, so many bytes by now: an error where that is too slow.
+    pub(super) fn hear(&self, bytes: u64, context: &Context) -> Result<()> {
+        if let Some(upload) = &context.upload {
+            upload.note();
+        }
+        let Some(rate) = self.settings.limits.min_body_rate else { return Ok(()) };
+        let took = context.started.elapsed();
+        if took > SLOW_START && u128::from(bytes) * 1_000 < u128::from(rate) * took.as_millis() {
+            return Err(Error::explain(ErrorType::ReadTimedout, "the body comes too slowly").into_down());
+        }
+        Ok(())
     }
 
     /// Refuses the request, or answers it here, or says that it goes to its route's upstream.
@@ -120,8 +136,9 @@ impl Parts {
             }
         }
         let took = context.started.elapsed();
-        if let Some(measuring) = context.measuring.take() {
-            tracing::debug!(seen = ?measuring.end(took), request_id = %context.request_id, "measured");
+        // What follows a switch of protocols is still to come.
+        if status != Some(101) {
+            context.settle_truth();
         }
         self.counters.answered(context.route, status.unwrap_or(499), took);
     }
@@ -143,6 +160,11 @@ pub(super) async fn taken<T>(written: impl Future<Output = Result<T>>) -> Result
     };
     done.unwrap_or_else(|_| Err(Error::explain(ErrorType::WriteTimedout, "the client takes nothing")))
         .map_err(Error::into_down)
+}
+
+/// A body that does not come.
+pub(super) fn body_too_slow() -> Problem {
+    Problem::new(Code::RequestTimeout, "the body did not come in time; nothing was charged")
 }
 
 /// What has become of a failed request.
@@ -177,6 +199,7 @@ fn problem_of(error: &Error) -> Option<Problem> {
             Code::UpstreamFailed,
             "the API could not be reached or broke off; nothing was charged",
         )),
+        (ErrorSource::Downstream, ReadTimedout) => Some(body_too_slow()),
         (ErrorSource::Downstream, ErrorType::HTTPStatus(_)) => {
             Some(Problem::new(Code::BadRequest, "the request could not be read"))
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header;
+use http::{HeaderMap, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
@@ -17,8 +17,10 @@ use crate::live::Live;
 
 use super::admission::Destination;
 use super::connections::Connection;
-use super::context::Context;
-use super::phases::fail;
+use super::context::{Charge, Context};
+use super::phases::{answered, fail};
+use super::upload::Upload;
+use super::upstreams::Outcome;
 use super::{Parts, exchange};
 
 /// The gateway as pingora's proxy calls it.
@@ -37,7 +39,8 @@ impl ProxyHttp for Gateway {
 
     fn new_ctx(&self) -> Box<Request> {
         let parts = self.0.now();
-        let context = Context::new(parts.flow.clone(), Connection::current());
+        let mut context = Context::new(parts.flow.clone(), Connection::current());
+        context.upload = Upload::current();
         Box::new(Request { parts, context })
     }
 
@@ -66,11 +69,17 @@ impl ProxyHttp for Gateway {
             measuring.sent(piece);
         }
         context.body_bytes += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
-        if context.body_bytes > parts.settings.max_body {
-            let problem = parts.body_too_large();
+        if let Some(route) = parts.route_of(context)
+            && let Err(problem) = parts.check_body(route, context.body_bytes)
+        {
             return Err(fail(context, problem).into_down());
         }
+        parts.hear(context.body_bytes, context)?;
         if end {
+            context.body_is_over();
+            if let Some(measuring) = &mut context.measuring {
+                measuring.request_ended();
+            }
             Parts::body_has_passed(context);
         }
         Ok(())
@@ -81,8 +90,15 @@ impl ProxyHttp for Gateway {
         let Some(route) = parts.route_of(context) else {
             return Err(Error::explain(ErrorType::InternalError, "forwarding needs a route"));
         };
+        let upstream = parts.upstreams.get(route.upstream);
+        let pace = upstream.pace(route, context);
         context.attempts += 1;
-        Ok(Box::new(parts.upstreams.server(route.upstream).peer.clone()))
+        // The last attempt's is busy with it no more.
+        context.server = None;
+        let server = upstream.turn(context)?.into_picked();
+        let peer = server.peer_for(&pace);
+        context.server = Some(server);
+        Ok(peer)
     }
 
     /// A connection that could not be made has carried nothing: another attempt is safe for every method.
@@ -94,8 +110,12 @@ impl ProxyHttp for Gateway {
         mut error: Box<Error>,
     ) -> Box<Error> {
         let Request { parts, context } = &mut **here;
-        let retries = parts.route_of(context).map_or(0, |route| parts.upstreams.retries(route.upstream));
-        error.set_retry(context.attempts <= retries);
+        let (Some(route), Some(server)) = (parts.route_of(context), context.server.take()) else {
+            return error;
+        };
+        let upstream = parts.upstreams.get(route.upstream);
+        upstream.note(&server, Outcome::Unconnected);
+        error.set_retry(upstream.connects_again(&server, &upstream.pace(route, context), context));
         error
     }
 
@@ -110,10 +130,44 @@ impl ProxyHttp for Gateway {
         reused: bool,
     ) -> Box<Error> {
         let Request { parts, context } = &mut **here;
-        let reused = reused && context.attempts < parts.upstreams.max_attempts();
+        error.set_retry(false);
+        let (Some(route), Some(server)) = (parts.route_of(context), context.server.take()) else {
+            return error;
+        };
+        // An answer that was charged for has begun, though its header may not have gone out.
+        if answered(session.as_downstream()).is_some() || matches!(context.charge, Charge::Recorded(_)) {
+            return error;
+        }
+        let upstream = parts.upstreams.get(route.upstream);
+        upstream.note_error(&server, &error);
+        let pace = upstream.pace(route, context);
         let whole = !session.as_ref().retry_buffer_truncated();
-        error.retry.decide_reuse(reused && whole && session.req_header().method.is_idempotent());
+        let how = (&session.req_header().method, reused, &*error);
+        let again = whole && upstream.sends_again(&server, &pace, how, context);
+        error.set_retry(again);
         error
+    }
+
+    /// An answer upon which another server is asked goes no further.
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        here: &mut Box<Request>,
+    ) -> Result<()> {
+        let Request { parts, context } = &mut **here;
+        let (Some(route), Some(server)) = (parts.route_of(context), &context.server) else { return Ok(()) };
+        if response.status.is_informational() {
+            return Ok(());
+        }
+        let upstream = parts.upstreams.get(route.upstream);
+        let status = response.status.as_u16();
+        upstream.note(server, Outcome::Answered(status));
+        if session.as_ref().retry_buffer_truncated() {
+            return Ok(());
+        }
+        let (method, pace) = (&session.req_header().method, upstream.pace(route, context));
+        upstream.take_or_ask_another(status, method, &pace, context)
     }
 
     async fn upstream_request_filter(
@@ -125,6 +179,9 @@ impl ProxyHttp for Gateway {
         let Request { parts, context } = &mut **here;
         // Counted and digested anew on each attempt.
         context.body_bytes = 0;
+        if let Some(upload) = &context.upload {
+            upload.note();
+        }
         if let Some(measuring) = &mut context.measuring {
             measuring.rewind();
         }
@@ -135,10 +192,16 @@ impl ProxyHttp for Gateway {
             // The client has been told to go on.
             request.remove_header(&header::EXPECT);
         }
-        if let Some(path) = &context.forwarded_path {
+        keep_authority(request)?;
+        parts.forward(request, context)?;
+        let (Some(route), Some(server)) = (parts.route_of(context), &context.server) else { return Ok(()) };
+        if let Some(host) = parts.upstreams.get(route.upstream).host(route, server) {
+            request.insert_header(header::HOST, host)?;
+        }
+        if let Some(path) = exchange::path_for(request, server, context) {
             request.set_raw_path(path.as_bytes())?;
         }
-        parts.forward(request, context)
+        Ok(())
     }
 
     async fn response_filter(
@@ -156,6 +219,7 @@ impl ProxyHttp for Gateway {
         if response.status.is_informational() {
             return Ok(());
         }
+        context.body_is_over();
         let method = session.req_header().method.clone();
         parts.respond(status, &method, response, Instant::now(), context).await?;
         parts.say_if_last(session.as_downstream_mut(), context);
@@ -170,8 +234,21 @@ impl ProxyHttp for Gateway {
         here: &mut Box<Request>,
     ) -> Result<Option<Duration>> {
         if let (Some(measuring), Some(piece)) = (&mut here.context.measuring, &*body) {
+            measuring.heard(piece);
             measuring.delivered(piece);
         }
+        Ok(None)
+    }
+
+    /// Of an upstream that speaks HTTP/2: what a call of gRPC came to.
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        trailers: &mut HeaderMap,
+        here: &mut Box<Request>,
+    ) -> Result<Option<Bytes>> {
+        let Request { parts, context } = &mut **here;
+        parts.hear_status(trailers, context);
         Ok(None)
     }
 
@@ -211,6 +288,18 @@ impl ProxyHttp for Gateway {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, here: &mut Box<Request>) {
         let Request { parts, context } = &mut **here;
+        if let (Some(upload), Some(_)) = (&context.upload, answered(session.as_downstream())) {
+            upload.answer();
+        }
         parts.end(session.as_downstream_mut(), error, context);
+    }
+}
+
+/// What a request of HTTP/2 says of its host stands in its URI, where another path would take its place.
+fn keep_authority(request: &mut RequestHeader) -> Result<()> {
+    let authority = request.uri.authority().filter(|_| !request.headers.contains_key(header::HOST));
+    match authority.map(|authority| authority.as_str().to_owned()) {
+        Some(authority) => request.insert_header(header::HOST, authority),
+        None => Ok(()),
     }
 }

@@ -3,6 +3,7 @@
 //! A header is read and parsed here, by pingora's session. A plain request is served at once, as is one that opens a
 //! WebSocket; any other is put back, as the bytes that it came in, and goes through pingora's proxy.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -11,16 +12,19 @@ use pingora::apps::HttpServerApp;
 use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
-use pingora::{Error, ErrorType, Result};
+use pingora::{Error, ErrorType};
 use tokio::io::AsyncReadExt;
 
+use crate::clock;
 use crate::live::Kept;
+use crate::problem::{Code, Problem};
 
 use super::admission::Destination;
 use super::connections::{Connection, Connections};
 use super::context::Context;
+use super::doors::Kind;
 use super::websocket::{self, Opened};
-use super::{Parts, exchange};
+use super::{Parts, RequestId, exchange};
 
 /// Most headers need no more room than this.
 const HEADER_BYTES: usize = 4 * 1024;
@@ -36,16 +40,30 @@ impl Connections {
         shutdown: &ShutdownWatch,
     ) {
         let mut parts = Kept::new(&self.parts);
-        while let Some((read, end)) = read_header(&mut stream).await {
-            let Some(busy) = connection.take_up() else { return };
+        let mut served = 0;
+        loop {
+            let (read, end) = match self.read_header(&mut stream, connection).await {
+                Ok(Some(header)) => header,
+                Ok(None) => return,
+                Err(Late) => return Box::pin(parts.now().refuse_late(stream)).await,
+            };
+            let Some(busy) = Connection::take_up(&**connection) else { return };
+            served += 1;
             // With a body behind the header, or a part of it, the bytes are needed to put them back.
             let put_back = (end != Some(read.len())).then(|| Bytes::copy_from_slice(&read));
             let mut session = ServerSession::new_http1(stream);
             session.set_keepalive(Some(0));
             session.set_pipelined_prefix(read);
             let parts = parts.now();
+            if parts.settings.limits.requests_per_connection.is_some_and(|most| served >= most) {
+                connection.close_after_this();
+            }
             let kept = match session.read_request().await {
-                Ok(true) if exchange::is_plain(session.req_header()) => {
+                Ok(true) if connection.kind == Kind::Redirect && parts.redirects(&session) => {
+                    Box::pin(parts.redirect(session)).await;
+                    None
+                }
+                Ok(true) if exchange::is_plain(session.req_header()) && !parts.goes_by_h2(&session) => {
                     parts.serve_plain(session, connection).await
                 }
                 // Who says more before the answer is not heard as a WebSocket.
@@ -67,6 +85,37 @@ impl Connections {
         }
     }
 
+    /// Reads until a header is complete, and says where it ends, or until it is clear that it cannot be one. None when
+    /// the client has closed. A header that comes at once sets no timer.
+    async fn read_header(
+        &self,
+        stream: &mut Stream,
+        connection: &Connection,
+    ) -> Result<Option<(BytesMut, Option<usize>)>, Late> {
+        let mut read = BytesMut::new();
+        while read.is_empty() {
+            if !read_more(stream, &mut read).await {
+                return Ok(None);
+            }
+        }
+        if let Some(end) = known_end(&read) {
+            return Ok(Some((read, end)));
+        }
+        let rest = async {
+            while read_more(stream, &mut read).await {
+                if let Some(end) = known_end(&read) {
+                    return Some(end);
+                }
+            }
+            None
+        };
+        let limit = self.parts.now().settings.limits.header_timeout;
+        connection.awaits_header.store(true, Ordering::Relaxed);
+        let end = Box::pin(tokio::time::timeout(limit, rest)).await;
+        connection.awaits_header.store(false, Ordering::Relaxed);
+        Ok(end.map_err(|_| Late)?.map(|end| (read, end)))
+    }
+
     async fn serve_by_pingora(
         &self,
         session: ServerSession,
@@ -83,6 +132,9 @@ impl Connections {
     }
 }
 
+/// A header that began and did not come in time.
+struct Late;
+
 /// What becomes of a connection after an answer.
 enum Then {
     Next,
@@ -91,6 +143,23 @@ enum Then {
 }
 
 impl Parts {
+    fn redirects(&self, session: &ServerSession) -> bool {
+        self.settings.redirects.are_for(session.req_header())
+    }
+
+    async fn refuse_late(&self, stream: Stream) {
+        let problem = Problem::new(Code::RequestTimeout, "the request's header did not come in time");
+        self.refuse_unread(ServerSession::new_http1(stream), &problem, RequestId::new(clock::now())).await;
+    }
+
+    /// Whether a request's route leads to servers that may speak HTTP/2, which pingora's way does alone.
+    fn goes_by_h2(&self, session: &ServerSession) -> bool {
+        self.upstreams.speak_h2()
+            && self
+                .route_asked_for(session.req_header())
+                .is_some_and(|route| self.upstreams.get(route.upstream).speaks_h2())
+    }
+
     /// Answers where the connection goes on, if it does.
     async fn serve_plain(&self, mut session: ServerSession, connection: &Arc<Connection>) -> Option<Stream> {
         let mut context = Context::new(self.flow.clone(), connection.clone());
@@ -98,8 +167,21 @@ impl Parts {
             Then::Next => Some(session.finish().await.ok()??.into_parts().0),
             Then::Close => None,
             Then::Pass(opened) => {
+                let upgraded = context.measuring.as_mut().map(|measuring| measuring.upgrade());
+                let is_counted = upgraded.is_some();
                 // Rarely taken, and large. The context stays: the gateway waits for it when it stops.
-                Box::pin(opened.pass(session)).await;
+                let passed = Box::pin(opened.pass(session, upgraded));
+                if is_counted {
+                    tokio::select! {
+                        () = passed => {}
+                        () = Box::pin(context.keep_charging()) => {
+                            tracing::info!(request_id = %context.request_id, "a limit has closed a WebSocket");
+                        }
+                    }
+                } else {
+                    passed.await;
+                }
+                context.settle_truth();
                 None
             }
         }
@@ -120,7 +202,11 @@ impl Parts {
         if failed.reusable { Then::Next } else { Then::Close }
     }
 
-    async fn try_plain(&self, session: &mut ServerSession, context: &mut Context) -> Result<Option<Opened>> {
+    async fn try_plain(
+        &self,
+        session: &mut ServerSession,
+        context: &mut Context,
+    ) -> pingora::Result<Option<Opened>> {
         if self.decide(session, context).await? == Destination::Own {
             return Ok(None);
         }
@@ -131,26 +217,24 @@ impl Parts {
     }
 }
 
-/// Reads until a header is complete, and says where it ends, or until it is clear that it cannot be one. None when the
-/// client has closed.
-async fn read_header(stream: &mut Stream) -> Option<(BytesMut, Option<usize>)> {
-    let mut read = BytesMut::new();
-    loop {
-        read.reserve(HEADER_BYTES);
-        match stream.read_buf(&mut read).await {
-            Ok(0) | Err(_) => return None,
-            Ok(_) => {}
-        }
-        // Empty lines before a request are ignored (RFC 9112, section 2.2).
-        let blank = read.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-        read.advance(blank);
-        if !read.is_empty() {
-            let end = header_end(&read);
-            if end.is_some() || read.len() > MOST_HEADER_BYTES || is_hopeless(&read) {
-                return Some((read, end));
-            }
-        }
+/// Reads once more. False when the client has closed.
+async fn read_more(stream: &mut Stream, read: &mut BytesMut) -> bool {
+    read.reserve(HEADER_BYTES);
+    if matches!(stream.read_buf(read).await, Ok(0) | Err(_)) {
+        return false;
     }
+    // Empty lines before a request are ignored (RFC 9112, section 2.2).
+    let blank = read.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+    read.advance(blank);
+    true
+}
+
+/// Where the header ends, none if it cannot be one; none at all as long as that is not clear.
+#[expect(clippy::option_option, reason = "whether it is known, and what is known")]
+fn known_end(read: &[u8]) -> Option<Option<usize>> {
+    let end = header_end(read);
+    let known = end.is_some() || read.len() > MOST_HEADER_BYTES || is_hopeless(read);
+    (known && !read.is_empty()).then_some(end)
 }
 
 /// Whether the first line shows that no header of HTTP/1 will come of it.

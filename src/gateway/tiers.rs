@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::domain::catalogue::Catalogue;
 use crate::domain::tier::{Tier, TierId};
-use crate::domain::usage::Draw;
+use crate::domain::usage::{Change, Draw};
 use crate::live::Live;
 use crate::metrics::METRICS;
 use crate::metrics::hot::HotCounter;
@@ -68,6 +68,18 @@ impl OfTier {
             {
                 if units > 0 {
                     counter.inc_by(units);
+                }
+            }
+        }
+    }
+
+    /// Counts what the truth of an estimate adds to what it drew on.
+    pub fn count_more(&self, changes: &[Change]) {
+        for change in changes {
+            let drawn = [change.included + change.extra, change.credits, change.overage];
+            for (counter, units) in self.drawn[change.meter.index()].iter().zip(drawn) {
+                if let Some(more) = u64::try_from(units).ok().filter(|more| *more > 0) {
+                    counter.inc_by(more);
                 }
             }
         }

@@ -2,13 +2,15 @@
 //!
 //! # What it promises
 //!
-//! - It is charged once, with its 101; nothing that happens later is charged or taken back.
+//! - It is charged with its 101; nothing that happens later is charged or taken back, but for what its route measures:
+//!   bytes and messages are counted, and what is no frame does not pass where messages are priced.
 //! - No size limits what passes, and neither direction waits for the other.
 //! - Silence cuts it when it is that of both sides, for `upstreams.NAME.idle_timeout`.
 //! - What a side sent before it closed arrives; then the other side is closed, and has [`FAREWELL`] to end as well.
 
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -22,6 +24,8 @@ use pingora::protocols::http::v1::client::HttpSession as Client;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
 
 use super::exchange;
+use super::measuring::{Direction, Upgraded, Way};
+use super::upstreams::Picked;
 
 /// What is read at once. Each WebSocket holds it twice, however silent it is.
 const PIECE_BYTES: usize = 8 * 1024;
@@ -57,24 +61,27 @@ pub(super) struct Opened {
     /// What came with the 101.
     first: Option<Bytes>,
     idle_timeout: Duration,
+    /// Busy with it until it is over.
+    _server: Picked,
 }
 
 impl Opened {
-    pub fn new(mut upstream: Client, idle_timeout: Duration) -> Self {
+    pub fn new(mut upstream: Client, idle_timeout: Duration, server: Picked) -> Self {
         // What has been read already is there at once. An end or an error is met again.
         let first = upstream.read_body_bytes().now_or_never().and_then(Result::ok).flatten();
-        Self { upstream: upstream.into_inner(), first, idle_timeout }
+        Self { upstream: upstream.into_inner(), first, idle_timeout, _server: server }
     }
 
-    /// Passes bytes both ways until it is over.
-    pub async fn pass(self, client: ServerSession) {
+    /// Passes bytes both ways until it is over; where they are priced, they are counted.
+    pub async fn pass(self, client: ServerSession, upgraded: Option<Arc<Upgraded>>) {
         let ServerSession::H1(client) = client else { return };
-        let Self { upstream, first, idle_timeout } = self;
+        let Self { upstream, first, idle_timeout, _server } = self;
+        let counted = |way| upgraded.as_deref().map(|upgraded| upgraded.direction(way));
         let (from_client, to_client) = split(client.into_inner());
         let (from_upstream, to_upstream) = split(upstream);
         let moved = Moved::default();
-        let mut up = pin!(pass(from_client, to_upstream, None, &moved));
-        let mut down = pin!(pass(from_upstream, to_client, first, &moved));
+        let mut up = pin!(pass(from_client, to_upstream, counted(Way::Up), None, &moved));
+        let mut down = pin!(pass(from_upstream, to_client, counted(Way::Down), first, &moved));
         tokio::select! {
             ended = &mut up => farewell(ended, down).await,
             ended = &mut down => farewell(ended, up).await,
@@ -87,12 +94,12 @@ impl Opened {
 async fn pass(
     mut from: ReadHalf<Stream>,
     mut to: WriteHalf<Stream>,
+    mut counted: Option<Direction<'_>>,
     first: Option<Bytes>,
     moved: &Moved,
 ) -> io::Result<()> {
     if let Some(first) = first {
-        to.write_all(&first).await?;
-        to.flush().await?;
+        write(&mut to, &first, &mut counted).await?;
     }
     let mut piece = vec![0; PIECE_BYTES];
     loop {
@@ -101,10 +108,25 @@ async fn pass(
         if read == 0 {
             return to.shutdown().await;
         }
-        to.write_all(&piece[..read]).await?;
-        to.flush().await?;
+        write(&mut to, &piece[..read], &mut counted).await?;
         moved.note();
     }
+}
+
+async fn write(
+    to: &mut WriteHalf<Stream>,
+    piece: &[u8],
+    counted: &mut Option<Direction<'_>>,
+) -> io::Result<()> {
+    if let Some(counted) = counted {
+        counted.look(piece)?;
+    }
+    to.write_all(piece).await?;
+    to.flush().await?;
+    if let Some(counted) = counted {
+        counted.passed(piece.len());
+    }
+    Ok(())
 }
 
 /// One side has closed: the other may answer it. A connection that broke leaves nobody to tell.

@@ -18,16 +18,18 @@ const FIXED_BODY_BYTES: usize = 84;
 const DRAW_BYTES: usize = 28;
 const KEY_BYTES: usize = 16;
 const LOT_BYTES: usize = 16;
-/// No record is longer: 255 draws with units of an override, an idempotency key, 255 grants of credits and 255 bytes of
-/// foreign request id.
+/// No record is longer: 255 draws with units of an override and uncovered ones, an idempotency key, 255 grants of
+/// credits and 255 bytes of foreign request id.
 pub const MAX_BODY_BYTES: usize =
-    FIXED_BODY_BYTES + 255 * (DRAW_BYTES + 8) + KEY_BYTES + 1 + 255 * LOT_BYTES + 255;
+    FIXED_BODY_BYTES + 255 * (DRAW_BYTES + 16) + KEY_BYTES + 1 + 255 * LOT_BYTES + 255;
 /// The bit of a record's flags that says that an idempotency key follows the draws.
 const HAS_KEY: u8 = 1;
 /// The bit that says that units of an override follow those.
 const HAS_EXTRA: u8 = 2;
 /// The bit that says that the grants of credits follow those: their count in a byte, then number and units of each.
 const HAS_LOTS: u8 = 4;
+/// The bit that says that uncovered units of each draw lie behind those of an override, before the grants.
+const HAS_UNCOVERED: u8 = 8;
 
 /// The random identity of a ledger; every Stripe identifier carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,14 +105,18 @@ pub enum Kind {
     Charge,
     /// A charge whose true units only the end of the response tells; a correction follows.
     Estimate,
+    /// An estimate of what an exchange that stays open costs from here on; `of` is its first record.
+    Slice {
+        of: u64,
+    },
     /// Undoes or changes the charge of an earlier record.
     Correction {
         of: u64,
     },
 }
 
-/// Units of one meter; negative in a correction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Units of one meter; of a correction those that are added, negative where they are taken back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RecordDraw {
     /// The meter's number in the store.
     pub meter: u32,
@@ -119,15 +125,17 @@ pub struct RecordDraw {
     pub extra: i64,
     pub credits: i64,
     pub overage: i64,
+    /// Beyond what was reserved, and paid for by nothing: they count against limits, and nobody is billed for them.
+    pub uncovered: i64,
 }
 
 impl RecordDraw {
     pub fn units(&self) -> i64 {
-        self.included + self.extra + self.credits + self.overage
+        self.included + self.extra + self.credits + self.overage + self.uncovered
     }
 }
 
-/// Units of one grant of credits; negative in a correction.
+/// Units of one grant of credits, signed as those of a draw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordLot {
     /// The grant's number in the store.
@@ -156,7 +164,8 @@ pub struct Record {
     /// Of which grants the credits of all draws were; at most 255.
     pub lots: Vec<RecordLot>,
     /// A digest of the client's `Idempotency-Key` and of the request that it came with. A charge without draws is a
-    /// free repeat of an earlier one; a correction with a key takes back the charge that the key stands for.
+    /// free repeat of an earlier one; a correction with a key takes back the charge that the key stands for. One without
+    /// changes what the charge cost: its key stays charged.
     pub key: Option<[u8; KEY_BYTES]>,
     /// The id that a trusted proxy sent; at most 255 bytes.
     pub foreign_request: Option<Box<[u8]>>,
@@ -179,6 +188,7 @@ impl Record {
             Kind::Charge => (1, 0),
             Kind::Correction { of } => (2, of),
             Kind::Estimate => (3, 0),
+            Kind::Slice { of } => (4, of),
         };
         into.extend_from_slice(&corrects.to_le_bytes());
         into.extend_from_slice(&self.status.to_le_bytes());
@@ -186,10 +196,15 @@ impl Record {
         let foreign = &foreign[..foreign.len().min(255)];
         let draws = &self.draws[..self.draws.len().min(255)];
         let has_extra = draws.iter().any(|draw| draw.extra != 0);
+        let has_uncovered = draws.iter().any(|draw| draw.uncovered != 0);
         let lots = &self.lots[..self.lots.len().min(255)];
-        let flags = [(self.key.is_some(), HAS_KEY), (has_extra, HAS_EXTRA), (!lots.is_empty(), HAS_LOTS)]
-            .iter()
-            .fold(0, |flags, (has, flag)| if *has { flags | flag } else { flags });
+        let flags = [
+            (self.key.is_some(), HAS_KEY),
+            (has_extra, HAS_EXTRA),
+            (!lots.is_empty(), HAS_LOTS),
+            (has_uncovered, HAS_UNCOVERED),
+        ];
+        let flags = flags.iter().fold(0, |flags, (has, flag)| if *has { flags | flag } else { flags });
         into.extend_from_slice(&[kind, self.method, count(draws.len()), count(foreign.len()), flags, 0]);
         for draw in draws {
             into.extend_from_slice(&draw.meter.to_le_bytes());
@@ -200,6 +215,9 @@ impl Record {
         into.extend(self.key.into_iter().flatten());
         if has_extra {
             into.extend(draws.iter().flat_map(|draw| draw.extra.to_le_bytes()));
+        }
+        if has_uncovered {
+            into.extend(draws.iter().flat_map(|draw| draw.uncovered.to_le_bytes()));
         }
         if !lots.is_empty() {
             into.push(count(lots.len()));
@@ -231,9 +249,40 @@ impl Record {
             draw.extra = -draw.extra;
             draw.credits = -draw.credits;
             draw.overage = -draw.overage;
+            draw.uncovered = -draw.uncovered;
         }
         self.lots.iter_mut().for_each(|lot| lot.units = -lot.units);
         self
+    }
+
+    /// The record that puts the truth in the place of this one, which stays charged under its key: what changes.
+    #[must_use]
+    pub fn correcting(
+        self,
+        draws: SmallVec<[RecordDraw; 2]>,
+        lots: Vec<RecordLot>,
+        at_micros: i64,
+        period: Period,
+    ) -> Self {
+        Self { kind: Kind::Correction { of: self.number }, draws, lots, at_micros, period, key: None, ..self }
+    }
+
+    /// The record that this one's exchange goes on with.
+    #[must_use]
+    pub fn slice(
+        self,
+        draws: SmallVec<[RecordDraw; 2]>,
+        lots: Vec<RecordLot>,
+        at_micros: i64,
+        period: Period,
+    ) -> Self {
+        let of = if let Kind::Slice { of } = self.kind { of } else { self.number };
+        Self { kind: Kind::Slice { of }, draws, lots, at_micros, period, key: None, ..self }
+    }
+
+    /// Whether it is what a request was charged first: one for each charged request.
+    pub fn is_request(&self) -> bool {
+        matches!(self.kind, Kind::Charge | Kind::Estimate)
     }
 
     /// Reads the record at the start of `bytes`, and says how many bytes it takes. `None`: torn or no record.
@@ -279,15 +328,16 @@ impl Record {
             1 => Kind::Charge,
             2 => Kind::Correction { of: corrects },
             3 => Kind::Estimate,
+            4 => Kind::Slice { of: corrects },
             _ => return None,
         };
         for _ in 0..draws {
             record.draws.push(RecordDraw {
                 meter: fields.u32()?,
                 included: fields.i64()?,
-                extra: 0,
                 credits: fields.i64()?,
                 overage: fields.i64()?,
+                ..RecordDraw::default()
             });
         }
         if flags & HAS_KEY != 0 {
@@ -296,6 +346,11 @@ impl Record {
         if flags & HAS_EXTRA != 0 {
             for draw in &mut record.draws {
                 draw.extra = fields.i64()?;
+            }
+        }
+        if flags & HAS_UNCOVERED != 0 {
+            for draw in &mut record.draws {
+                draw.uncovered = fields.i64()?;
             }
         }
         if flags & HAS_LOTS != 0 {

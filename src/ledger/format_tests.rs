@@ -19,7 +19,7 @@ pub(in crate::ledger) fn record(customer: u32, units: i64) -> Record {
         kind: Kind::Charge,
         status: 200,
         method: 1,
-        draws: smallvec![RecordDraw { meter: 1, included: units, extra: 0, credits: 0, overage: 0 }],
+        draws: smallvec![RecordDraw { meter: 1, included: units, ..RecordDraw::default() }],
         lots: Vec::new(),
         key: None,
         foreign_request: None,
@@ -49,7 +49,7 @@ fn the_layout_is_the_documented_one() {
 }
 
 #[test]
-fn units_of_an_override_and_grants_lie_behind_the_key() {
+fn units_of_an_override_uncovered_ones_and_grants_lie_behind_the_key() {
     let mut bytes = Vec::new();
     let mut record = Record {
         key: Some([8; 16]),
@@ -59,17 +59,30 @@ fn units_of_an_override_and_grants_lie_behind_the_key() {
     };
     record.draws[0].extra = 6;
     record.draws[0].credits = 4;
+    record.draws[0].uncovered = 5;
     record.encode(11, &mut bytes);
     assert_eq!(bytes[91], 0, "reserved");
-    assert_eq!(bytes[90], HAS_KEY | HAS_EXTRA | HAS_LOTS);
+    assert_eq!(bytes[90], HAS_KEY | HAS_EXTRA | HAS_LOTS | HAS_UNCOVERED);
     assert_eq!(bytes[136..144], 6i64.to_le_bytes());
-    assert_eq!(bytes[144], 2);
-    assert_eq!(bytes[145..153], 7i64.to_le_bytes());
-    assert_eq!(bytes[153..161], 3i64.to_le_bytes());
-    assert_eq!(&bytes[177..], b"abc");
+    assert_eq!(bytes[144..152], 5i64.to_le_bytes());
+    assert_eq!(bytes[152], 2);
+    assert_eq!(bytes[153..161], 7i64.to_le_bytes());
+    assert_eq!(bytes[161..169], 3i64.to_le_bytes());
+    assert_eq!(&bytes[185..], b"abc");
     assert_eq!(Record::decode(&bytes), Some((Record { number: 11, ..record.clone() }, bytes.len())));
     let undone = Record { number: 11, ..record }.correction(0, Period { start: 0, end: 1 });
     assert_eq!((undone.draws[0].extra, undone.draws[0].credits, undone.lots[0].units), (-6, -4, -3));
+    assert_eq!((undone.draws[0].uncovered, undone.key), (-5, Some([8; 16])));
+}
+
+#[test]
+fn a_truth_names_what_it_corrects_and_takes_no_key_back() {
+    let estimate = Record { number: 11, key: Some([8; 16]), kind: Kind::Estimate, ..record(5, 2) };
+    let draws = smallvec![RecordDraw { meter: 1, included: 3, ..RecordDraw::default() }];
+    let period = Period { start: 0, end: 1 };
+    let truth = estimate.clone().correcting(draws.clone(), Vec::new(), 9, period);
+    assert_eq!((truth.kind, truth.key, truth.at_micros), (Kind::Correction { of: 11 }, None, 9));
+    assert_eq!((truth.draws, truth.period, truth.request), (draws, period, estimate.request));
 }
 
 #[test]
@@ -110,7 +123,7 @@ proptest! {
     #[test]
     fn a_record_reads_back_and_no_changed_byte_goes_unseen(
         customer in any::<u32>(), units in any::<i64>(), number in any::<u64>(), key in any::<Option<[u8; 16]>>(),
-        extra in any::<i64>(), lots in prop::collection::vec((any::<i64>(), any::<i64>()), 0..256),
+        extra in any::<i64>(), uncovered in any::<i64>(), lots in prop::collection::vec((any::<i64>(), any::<i64>()), 0..256),
         at in 0usize..120, bit in 0u8..8,
     ) {
         let mut bytes = Vec::new();
@@ -119,6 +132,7 @@ proptest! {
             let mut record =
                 Record { key, kind: Kind::Estimate, lots: lots.clone(), ..record(customer, units) };
             record.draws[0].extra = extra;
+            record.draws[0].uncovered = uncovered;
             record
         };
         record(customer, units).encode(number, &mut bytes);

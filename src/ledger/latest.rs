@@ -12,7 +12,7 @@ pub struct Charged {
     pub record: Record,
     /// The segment that holds it.
     pub segment: u64,
-    /// The records that correct it, the latest last.
+    /// The records that correct it or go on with it, the latest last.
     pub corrections: Vec<Record>,
 }
 
@@ -52,7 +52,7 @@ impl Survey {
                 if charges.len() == limit {
                     return Ok(Latest { charges, complete: false });
                 }
-                let mut corrections = corrections.remove(&record.number).unwrap_or_default();
+                let mut corrections = changes(&record, &mut corrections);
                 corrections.sort_by_key(|correction| correction.number);
                 charges.push(Charged { record, segment: segment.number, corrections });
             }
@@ -61,10 +61,25 @@ impl Survey {
     }
 }
 
+/// What changed a charge: its corrections, and its slices with theirs.
+fn changes(charge: &Record, corrections: &mut HashMap<u64, Vec<Record>>) -> Vec<Record> {
+    let mut changes = corrections.remove(&charge.number).unwrap_or_default();
+    let slices: Vec<u64> =
+        changes.iter().filter(|change| !is_correction(change)).map(|slice| slice.number).collect();
+    for slice in slices {
+        changes.extend(corrections.remove(&slice).unwrap_or_default());
+    }
+    changes
+}
+
+fn is_correction(record: &Record) -> bool {
+    matches!(record.kind, Kind::Correction { .. })
+}
+
 /// Puts corrections aside and lets go of all but the latest charges; one more than asked for tells that there are more.
 fn keep_last(found: &mut Vec<Record>, limit: usize, corrections: &mut HashMap<u64, Vec<Record>>) {
     found.retain(|record| match record.kind {
-        Kind::Correction { of } => {
+        Kind::Correction { of } | Kind::Slice { of } => {
             corrections.entry(of).or_default().push(record.clone());
             false
         }

@@ -5,16 +5,17 @@ use smallvec::smallvec;
 use tokio::runtime::Runtime;
 
 use super::*;
-use crate::domain::account::{Account, Window};
+use crate::domain::account::{Account, Terms, Window};
 use crate::domain::credits::Lot;
+use crate::domain::measure::TrueCost;
 use crate::domain::period::Period;
 use crate::domain::route::{Methods, Route, RouteId, StatusSet, UpstreamId};
 use crate::domain::subscription::{Entitlement, Standing, Windows};
 use crate::domain::tier::{Allowance, FeatureSet, Overage, Price, Tier, TierId};
 use crate::domain::units::{Cost, MeterId};
-use crate::domain::usage::{Charge, Now};
+use crate::domain::usage::{Change, Charge, Correction, Now, Unbilled};
 use crate::ledger::RecordLot;
-use crate::store::{CreditAct, CreditGrant};
+use crate::store::{CreditAct, CreditGrant, Total};
 
 const PERIOD: Period = Period { start: 1_798_761_600, end: 1_801_440_000 };
 const CUSTOMER: u32 = 1;
@@ -87,6 +88,7 @@ fn record(number: u64, charge: &Charge) -> Record {
             extra: units(draw.extra),
             credits: units(draw.credits),
             overage: units(draw.overage),
+            uncovered: units(draw.uncovered),
         }],
         lots: charge.lots.iter().map(|lot| RecordLot { grant: lot.grant, units: units(lot.units) }).collect(),
         key: None,
@@ -94,10 +96,32 @@ fn record(number: u64, charge: &Charge) -> Record {
     }
 }
 
+fn truth(units: u64) -> TrueCost {
+    TrueCost::new(&Cost::default(), [(MeterId(0), units)])
+}
+
+fn corrected(number: u64, charge: &Charge, correction: &Correction) -> Record {
+    let change = |change: &Change| RecordDraw {
+        meter: 1,
+        included: change.included,
+        extra: change.extra,
+        credits: change.credits,
+        overage: change.overage,
+        uncovered: change.uncovered,
+    };
+    let lots = correction.lots.iter().map(|(grant, units)| RecordLot { grant: *grant, units: *units });
+    let draws = correction.draws.iter().map(change).collect();
+    record(number, charge).correcting(draws, lots.collect(), correction.at.micros(), correction.period)
+}
+
 #[derive(Clone, Debug)]
 enum Action {
     Spend(u64),
     UndoLast,
+    /// Is charged a hold.
+    Begin(u64),
+    /// Which one ends, and what it cost.
+    End(usize, u64),
     Grant(u64, Option<i64>),
     Take(u64),
     Wait(i64),
@@ -109,6 +133,8 @@ fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         6 => (1u64..6).prop_map(Action::Spend),
         2 => Just(Action::UndoLast),
+        3 => (0u64..6).prop_map(Action::Begin),
+        3 => (any::<usize>(), 0u64..9).prop_map(|(which, truth)| Action::End(which, truth)),
         2 => (1u64..15, prop::option::of(1i64..60)).prop_map(|(units, span)| Action::Grant(units, span)),
         1 => (1u64..6).prop_map(Action::Take),
         2 => (1i64..20).prop_map(Action::Wait),
@@ -122,6 +148,8 @@ struct World {
     account: Account,
     waiting: Vec<Record>,
     charges: Vec<(Charge, u64)>,
+    /// Estimates whose truth is still to come, with their terms.
+    open: Vec<(Charge, u64, Arc<Terms>)>,
     records: u64,
     causes: u32,
     second: i64,
@@ -137,6 +165,7 @@ impl World {
             account: account(),
             waiting: Vec::new(),
             charges: Vec::new(),
+            open: Vec::new(),
             records: 0,
             causes: 0,
             second: 0,
@@ -168,6 +197,21 @@ impl World {
                     self.waiting.push(Record { number: self.records, ..undone });
                 }
             }
+            Action::Begin(held) => {
+                if self.account.admit(&route(held), None, now).is_ok() {
+                    let charge = self.account.settle_with(&route(held).cost, &truth(held), None, now);
+                    self.records += 1;
+                    self.waiting.push(Record { kind: Kind::Estimate, ..record(self.records, &charge) });
+                    self.open.push((charge, self.records, self.account.terms().clone()));
+                }
+            }
+            Action::End(which, units) if !self.open.is_empty() => {
+                let (charge, number, terms) = self.open.swap_remove(which % self.open.len());
+                let correction = self.account.correct(&charge, &truth(units), &terms, now);
+                self.records += 1;
+                self.waiting.push(Record { number: self.records, ..corrected(number, &charge, &correction) });
+            }
+            Action::End(..) => {}
             Action::Grant(units, span) => {
                 let expires_at = span.map(|span| at(self.second + span).seconds());
                 let grant = CreditGrant { customer: CUSTOMER, units, expires_at, act: self.act() };
@@ -203,6 +247,17 @@ impl World {
         let rows = self.runtime.block_on(self.store.credit_history(CUSTOMER, None, 10_000)).expect("reads");
         let sum: i64 = rows.iter().map(|row| row.units).sum();
         (sum, rows.first().map_or(0, |row| row.balance))
+    }
+
+    /// As an account that is loaded finds them.
+    fn totals(&self) -> Window {
+        let totals = self.runtime.block_on(self.store.totals(CUSTOMER, PERIOD.start)).expect("reads");
+        let total = totals.first().copied();
+        let mut window = Window::new(PERIOD, smallvec![total.map_or(0, |total| total.used)]);
+        if let Some(Total { extra, credits, uncovered, .. }) = total {
+            window.add_unbilled(MeterId(0), Unbilled { extra, credits, uncovered });
+        }
+        window
     }
 
     fn stored(&self) -> Vec<Lot> {
@@ -243,6 +298,7 @@ proptest! {
         let all = world.waiting.len();
         world.fold(0, all);
         prop_assert_eq!(world.stored(), in_order(world.account.credit_lots()));
+        prop_assert_eq!(world.totals(), world.account.window(at(world.second)));
         let closed = world.store.expire_credits(at(world.second + 1).seconds(), 0, at(world.second).seconds());
         world.runtime.block_on(closed).expect("closes");
         let (sum, balance) = world.history();

@@ -226,7 +226,7 @@ fn add(batch: &mut Batch, record: &Record, report: Report) -> SmallVec<[(u32, i6
             TotalKey { customer: record.customer, meter: draw.meter, period_start: record.period.start };
         add_total(batch, total, record, draw, reportable);
         add_hour(batch, record, draw);
-        if record.kind == Kind::Estimate {
+        if matches!(record.kind, Kind::Estimate | Kind::Slice { .. }) {
             batch.estimates.push(Estimate { record: record.number, total, reportable });
         }
         reported.push((draw.meter, reportable));
@@ -246,9 +246,10 @@ fn add_total(batch: &mut Batch, key: TotalKey, record: &Record, draw: &RecordDra
     total.extra += draw.extra;
     total.credits += draw.credits;
     total.overage += draw.overage;
+    total.uncovered += draw.uncovered;
     total.reportable += reportable;
-    if !is_correction(record) {
-        // A correction belongs to the instant of what it corrects.
+    if !is_correction(record) || draw.units() > 0 {
+        // What comes back belongs to the instant of what it corrects; what was missing, to its own.
         total.first_at_micros = total.first_at_micros.min(record.at_micros);
         total.last_at_micros = total.last_at_micros.max(record.at_micros);
     }
@@ -258,7 +259,7 @@ fn add_total(batch: &mut Batch, key: TotalKey, record: &Record, draw: &RecordDra
 /// is of none.
 fn add_credits(batch: &mut Batch, record: &Record) {
     let drawn: i64 = record.draws.iter().map(|draw| draw.credits).sum();
-    if drawn == 0 {
+    if drawn == 0 && record.lots.is_empty() {
         return;
     }
     let named: i64 = record.lots.iter().map(|lot| lot.units).sum();
@@ -286,7 +287,7 @@ fn add_hour(batch: &mut Batch, record: &Record, draw: &RecordDraw) {
     let key = HourKey { customer: record.customer, hour, route: record.route, meter: draw.meter };
     let hourly = batch.hours.entry(key).or_default();
     hourly.units += draw.units();
-    hourly.requests += i64::from(!is_correction(record));
+    hourly.requests += i64::from(record.is_request());
 }
 
 fn is_correction(record: &Record) -> bool {

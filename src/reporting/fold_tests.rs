@@ -26,7 +26,7 @@ fn charge(units: i64) -> Record {
         kind: Kind::Charge,
         status: 200,
         method: 1,
-        draws: smallvec![RecordDraw { meter: 1, included: units, extra: 0, credits: 0, overage: 0 }],
+        draws: smallvec![RecordDraw { meter: 1, included: units, ..RecordDraw::default() }],
         lots: Vec::new(),
         key: None,
         foreign_request: None,
@@ -63,4 +63,22 @@ async fn a_correction_of_a_charge_that_power_took_takes_nothing_back() {
         Folder::new(open(folder.path()), store.clone(), Report::All, Resume::default(), Vec::new());
     fold.catch_up().expect("folds");
     assert_eq!(store.totals(1, PERIOD.start).await.expect("reads")[0].used, 7);
+}
+
+#[test]
+fn a_truth_closes_its_estimate_and_counts_at_its_own_instant_what_it_adds() {
+    let later = charge(0).at_micros + 5_000_000;
+    for (units, last_at) in [(-2, charge(0).at_micros), (2, later)] {
+        let mut batch = Batch::default();
+        let estimate = Record { number: 7, kind: Kind::Estimate, key: Some([9; 16]), ..charge(3) };
+        let truth = estimate.clone().correcting(charge(units).draws, Vec::new(), later, PERIOD);
+        let reported: i64 =
+            [&estimate, &truth].iter().map(|record| add(&mut batch, record, Report::All)[0].1).sum();
+        let total = batch.totals.values().next().expect("one total");
+        assert_eq!((reported, total.included, total.last_at_micros), (3 + units, 3 + units, last_at));
+        assert_eq!((batch.estimates.len(), &*batch.corrected), (1, &[7][..]));
+        let requests: i64 = batch.hours.values().map(|hour| hour.requests).sum();
+        assert_eq!(requests, 1, "a truth is no request");
+        assert_eq!(batch.keys.len(), 1, "its key stays charged");
+    }
 }

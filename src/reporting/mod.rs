@@ -14,8 +14,10 @@
 //! In a fleet a row is in Redis before it is sent (`copy`), so that another machine can send it (`take_over`) under the
 //! same identifier; a machine that comes back reckons with what was sent for it (`fence`).
 //!
-//! [`reconcile`] compares the whole of it with what Stripe says it holds, and [`repair`] sends what is missing there.
+//! [`reconcile`] compares the whole of it, of all nodes ([`books`]), with what Stripe says it holds, and [`repair`]
+//! sends what is missing there.
 
+pub mod books;
 mod copy;
 mod fence;
 pub mod fold;
@@ -23,6 +25,7 @@ mod lost_machine;
 mod narrow;
 pub mod reconcile;
 pub mod repair;
+mod report;
 pub mod reporter;
 mod send;
 mod span;
@@ -37,6 +40,7 @@ mod fleet_tests;
 pub use copy::CopierOptions;
 pub use fold::{Folded, Folder};
 pub use lost_machine::LostMachines;
-pub use reconcile::{Difference, ReconcileError, ReconcileOptions, Reconciler, Repair, Report};
+pub use reconcile::{ReconcileError, ReconcileOptions, Reconciler, Repair};
+pub use report::{Difference, Report};
 pub use reporter::{Flushed, Reporter, ReporterOptions};
 pub use span::{SpanError, parse_period};

@@ -21,6 +21,8 @@ pub(super) enum Hindrance {
     /// It holds the edge of two billing periods.
     Edge,
     TooOld,
+    /// Rows of it were taken over of a lost node, which may have them again.
+    Taken,
 }
 
 pub(super) fn hindrance(minute: &MinuteHoldings, now: i64, settle_seconds: i64) -> Option<Hindrance> {
@@ -30,6 +32,9 @@ pub(super) fn hindrance(minute: &MinuteHoldings, now: i64, settle_seconds: i64) 
     }
     if periods.0 != periods.1 && periods.1 > *start {
         return Some(Hindrance::Edge);
+    }
+    if holdings.taken > 0 {
+        return Some(Hindrance::Taken);
     }
     if holdings.pending > 0 {
         return Some(Hindrance::Unanswered);

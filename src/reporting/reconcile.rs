@@ -11,14 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use serde::Serialize;
 
 use crate::clock;
-use crate::domain::period::{Period, rfc3339};
+use crate::domain::period::Period;
 use crate::store::{Account, Holdings, Store, StoreError};
 use crate::stripe::{CallError, Transport};
 
-use super::repair::RepairEvent;
+use super::books::{Answer, Books, OtherBooks, Question, Told};
+use super::report::{Difference, Report};
 use super::send::Sender;
 use super::span::{EmptyPeriod, kept, next_minute};
 use super::stripe_sums::{StripeSums, SumError};
@@ -30,10 +30,17 @@ const CONCURRENCY: usize = 32;
 /// Times that an account which differs is looked at, until nothing has changed meanwhile.
 const LOOKS: usize = 3;
 
-const ONE_OF_A_FLEET: &str = "this is one node of a fleet: Stripe's sums hold the usage of all, and only this one's is \
-    compared; nothing is repaired";
+const ONE_OF_A_FLEET: &str = "this is one node of a fleet, and its gateway does not run or has left it: Stripe's sums \
+    hold the usage of all nodes, and only this one's is compared; nothing is repaired";
+const PARTIAL: &str = "not all nodes of the fleet have told what they have sent, and Stripe's sums hold that too: \
+    nothing is repaired without them";
+const MISSING_MAY_HAVE_SENT: &str =
+    "Stripe holds more than what was told: the nodes that are missing may have sent it";
 const TOO_MUCH_AT_STRIPE: &str = "Stripe holds more than the ledger: nothing takes that back by itself; for an event \
     that Stripe received less than 24 h ago, cancel it by its identifier: POST /v1/billing/meter_event_adjustments";
+
+const TAKEN_OVER: &str =
+    "of it were taken over of a lost node, and may be counted twice until it has them again";
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
@@ -98,84 +105,9 @@ pub enum Repair {
     Here,
 }
 
-/// One customer and meter at Stripe of whom ledger and Stripe tell different sums.
-#[derive(Clone, Debug, Serialize)]
-pub struct Difference {
-    /// Our name for the customer; several that share one at Stripe are separated by commas.
-    pub customer: String,
-    pub stripe_customer: String,
-    pub meter: String,
-    pub ledger: i64,
-    pub stripe: i64,
-    /// Ledger less Stripe.
-    pub difference: i64,
-    pub repaired: i64,
-    pub dead_units: i64,
-    pub pending_units: i64,
-    pub note: String,
-    /// Meter events that were made to repair it, now or earlier: the earlier ones that had no answer yet.
-    pub repairs: Vec<RepairEvent>,
-    /// Outbox rows of this run that shall repair it.
-    #[serde(skip)]
-    pub(super) made: Vec<i64>,
-    /// Outbox rows of earlier runs that had no answer when it was found.
-    #[serde(skip)]
-    pub(super) earlier: Vec<i64>,
-}
-
-impl Difference {
-    /// What no repair has made good.
-    pub fn left(&self) -> i64 {
-        self.difference - self.repaired
-    }
-
-    pub(super) fn remark(&mut self, remark: &str) {
-        if !self.note.is_empty() {
-            self.note.push_str("; ");
-        }
-        self.note.push_str(remark);
-    }
-}
-
-/// What a run has found.
-#[derive(Clone, Debug, Serialize)]
-pub struct Report {
-    /// RFC 3339.
-    pub start: String,
-    pub end: String,
-    /// Where the period began earlier than what is kept: since when it is, which is where the comparison starts.
-    pub kept_since: Option<String>,
-    /// What to know of the comparison as a whole; may be empty.
-    pub note: String,
-    /// Customers at Stripe that were compared.
-    pub customers: u64,
-    pub differences: Vec<Difference>,
-}
-
-impl Report {
-    fn new(asked: Period, span: Period) -> Self {
-        let (start, end) = (rfc3339(span.start), rfc3339(span.end));
-        let is_cut = span.start > asked.start;
-        let note = if is_cut {
-            format!(
-                "only a part of the period is compared, from {start} instead of {}: delivered meter events are kept \
-                 for ledger.retention",
-                rfc3339(asked.start)
-            )
-        } else {
-            String::new()
-        };
-        let kept_since = is_cut.then(|| start.clone());
-        Self { start, end, kept_since, note, customers: 0, differences: Vec::new() }
-    }
-
-    pub fn is_settled(&self) -> bool {
-        self.differences.iter().all(|difference| difference.left() == 0)
-    }
-}
-
 pub struct Reconciler {
     pub(super) store: Arc<Store>,
+    pub(super) books: Books,
     pub(super) sums: StripeSums,
     pub(super) sender: Sender,
     pub(super) options: ReconcileOptions,
@@ -188,7 +120,20 @@ impl Reconciler {
         let prefix = options.identifier_prefix.clone();
         let sender = Sender::new(store.clone(), transport.clone(), prefix, settle_seconds);
         let sums = StripeSums::new(transport).telling(options.on_silence);
-        Self { store, sums, sender, options, settle_seconds }
+        let books = Books::new(store.clone());
+        Self { store, books, sums, sender, options, settle_seconds }
+    }
+
+    /// The same in a fleet.
+    #[must_use]
+    pub fn with_others(mut self, others: Arc<dyn OtherBooks>) -> Self {
+        self.books = self.books.with(others);
+        self
+    }
+
+    /// What this node's outbox answers another one.
+    pub async fn answer(&self, question: Question) -> Result<Answer, StoreError> {
+        self.books.answer(question, &self.options.identifier_prefix, clock::now().seconds()).await
     }
 
     /// How many customers there are to compare.
@@ -212,32 +157,42 @@ impl Reconciler {
         }
         let mut after = String::new();
         loop {
-            let page = self.store.stripe_customers(after, PAGE).await?;
+            let Told { told: page, missing } = self.books.customers(after, PAGE).await?;
+            self.note_missing(missing, &mut report);
             let (Some(first), Some(last)) = (page.first(), page.last()) else { break };
             after = last.clone();
-            let held = self.store.holdings_between((first.clone(), last.clone()), span).await?;
+            let held = self.books.between((first.clone(), last.clone()), span).await?;
+            self.note_missing(held.missing.clone(), &mut report);
             let compared_page = self.compare_page(&page, held, span, repair).await;
             let compared_page = compared_page.map_err(|error| error.during(repair))?;
             report.differences.extend(compared_page);
             report.customers += page.len() as u64;
             compared(page.len() as u64);
         }
+        if report.is_partial() {
+            report.remark(PARTIAL);
+        }
         report.differences.sort_by(|a, b| (&a.customer, &a.meter).cmp(&(&b.customer, &b.meter)));
         self.settle_repairs(&mut report, repair).await?;
-        self.keep(&report).await?;
+        if !report.is_partial() {
+            self.keep(&report).await?;
+        }
         Ok(report)
     }
 
-    /// Other nodes' usage is in Stripe's sums, and not in this outbox: what is missing cannot be told.
+    /// Other nodes' usage is in Stripe's sums: where they cannot be asked, what is missing cannot be told.
     async fn allowed(&self, repair: Repair, report: &mut Report) -> Result<Repair, ReconcileError> {
-        if !self.store.was_copied().await? {
+        if !self.books.is_alone() || !self.store.was_copied().await? {
             return Ok(repair);
         }
-        if !report.note.is_empty() {
-            report.note.push_str("; ");
-        }
-        report.note.push_str(ONE_OF_A_FLEET);
+        report.remark(ONE_OF_A_FLEET);
         Ok(Repair::No)
+    }
+
+    fn note_missing(&self, missing: Vec<String>, report: &mut Report) {
+        if !self.books.is_alone() {
+            report.miss(missing);
+        }
     }
 
     /// What of a period the outbox still holds: settled rows go after their time.
@@ -250,7 +205,7 @@ impl Reconciler {
     async fn compare_page(
         &self,
         customers: &[String],
-        held: Vec<(Account, Holdings)>,
+        held: Told<BTreeMap<Account, Holdings>>,
         span: Period,
         repair: Repair,
     ) -> Result<Vec<Difference>, ReconcileError> {
@@ -260,9 +215,12 @@ impl Reconciler {
             .flat_map(|customer| self.options.meters.iter().map(move |(_, event)| (customer, event)))
             .map(|(customer, event)| (account(customer, event), Holdings::default()))
             .collect();
-        accounts.extend(held);
+        accounts.extend(held.told);
         let compared = stream::iter(accounts)
-            .map(|(account, held)| self.compare(account, held, span, repair))
+            .map(|(account, told)| {
+                let held = Told { told, missing: held.missing.clone() };
+                self.compare(account, held, span, repair)
+            })
             .buffer_unordered(CONCURRENCY);
         compared.try_filter_map(async |difference| Ok(difference)).try_collect().await
     }
@@ -271,7 +229,7 @@ impl Reconciler {
     async fn compare(
         &self,
         account: Account,
-        mut held: Holdings,
+        mut held: Told<Holdings>,
         span: Period,
         repair: Repair,
     ) -> Result<Option<Difference>, ReconcileError> {
@@ -284,10 +242,10 @@ impl Reconciler {
                 }
                 units => units?,
             };
-            if held.ledger == stripe {
+            if held.told.ledger == stripe {
                 return Ok(None);
             }
-            let now_held = self.store.holdings(account.clone(), span).await?;
+            let now_held = self.books.holdings(&account, span).await?;
             settled = now_held == held;
             held = now_held;
             if settled {
@@ -295,10 +253,12 @@ impl Reconciler {
             }
         }
         let mut difference = self.difference(&account, &held, stripe).await?;
-        if held.pending > 0 {
-            difference.earlier = self.store.pending_repairs(account.clone(), span).await?;
+        if held.told.pending > 0 {
+            difference.earlier = self.books.pending_repairs(&account, span).await?;
         }
-        if !settled {
+        if !held.missing.is_empty() {
+            return Ok(Some(difference));
+        } else if !settled {
             difference.remark("unsettled: usage is being sent at this moment");
         } else if difference.difference <= difference.dead_units {
             return Ok(Some(difference));
@@ -313,9 +273,9 @@ impl Reconciler {
     async fn unknown_at_stripe(
         &self,
         account: &Account,
-        held: &Holdings,
+        held: &Told<Holdings>,
     ) -> Result<Option<Difference>, ReconcileError> {
-        if held.ledger == 0 {
+        if held.told.ledger == 0 {
             return Ok(None);
         }
         let mut difference = self.difference(account, held, 0).await?;
@@ -326,12 +286,12 @@ impl Reconciler {
     async fn difference(
         &self,
         account: &Account,
-        held: &Holdings,
+        Told { told: held, missing }: &Told<Holdings>,
         stripe: i64,
     ) -> Result<Difference, ReconcileError> {
         let meter = self.options.meters.iter().find(|(_, event)| *event == account.event_name);
         let mut difference = Difference {
-            customer: self.store.names_of(account.stripe_customer.clone()).await?.join(", "),
+            customer: self.books.names_of(&account.stripe_customer).await?.join(", "),
             stripe_customer: account.stripe_customer.clone(),
             meter: meter.map_or(&account.event_name, |(name, _)| name).clone(),
             ledger: held.ledger,
@@ -346,7 +306,7 @@ impl Reconciler {
             earlier: Vec::new(),
         };
         if difference.difference < 0 {
-            difference.remark(TOO_MUCH_AT_STRIPE);
+            difference.remark(if missing.is_empty() { TOO_MUCH_AT_STRIPE } else { MISSING_MAY_HAVE_SENT });
         }
         match held.pending {
             ..=0 => {}
@@ -358,6 +318,11 @@ impl Reconciler {
                 "{} not accepted: see `tollgate outbox list`, then `tollgate outbox retry`",
                 if held.dead == 1 { "1 unit was".to_owned() } else { format!("{} units were", held.dead) }
             ));
+        }
+        match held.taken {
+            ..=0 => {}
+            1 => difference.remark(&format!("1 unit {TAKEN_OVER}")),
+            units => difference.remark(&format!("{units} units {TAKEN_OVER}")),
         }
         Ok(difference)
     }

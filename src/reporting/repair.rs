@@ -11,15 +11,17 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
 use crate::clock;
 use crate::domain::period::{Period, rfc3339};
-use crate::store::{Account, MinuteHoldings, Repair as NewRow, RepairRow, RepairState};
+use crate::store::{Account, MinuteHoldings, RepairRow, RepairState};
 
+use super::books::{Gap, Made, RowAt, Told};
 use super::narrow::{Finding, Hindrance, Part, by_period, hindrance, outlook};
-use super::reconcile::{Difference, ReconcileError, Reconciler, Repair, Report};
+use super::reconcile::{ReconcileError, Reconciler, Repair};
+use super::report::{Difference, Report};
 use super::span::{minute, minute_of};
 
 /// The gateway looks at its outbox at least every 10 s; without news for so long nobody waits on.
@@ -30,6 +32,10 @@ const REPAIRABLE: &str = "run with --repair";
 const PERHAPS_REPAIRABLE: &str = "run with --repair to send what of it is certain";
 const UNANSWERED: &str = "some of it is in a minute that waits for an answer: run again later";
 const EDGE: &str = "a minute holds the edge of two billing periods: repair it by hand";
+const TAKEN: &str =
+    "some of it is in a minute of which a lost node's usage was taken over: repair it by hand";
+const MISSING: &str = "not all nodes of the fleet have told what they have sent: run again";
+const UNHEARD: &str = "the node that was to send it did not answer, and may do so yet: run again";
 const TOO_MUCH: &str = "Stripe holds too much in one minute and too little in another: repair it by hand";
 const TOO_MUCH_YOUNG: &str =
     "Stripe holds too much in minutes younger than billing.reconcile_settle: run again later";
@@ -39,18 +45,18 @@ const TOO_OLD: &str = "older than the 35 days that Stripe takes";
 const CHANGED: &str = "changed while it was compared: run again";
 
 /// A meter event that makes good what Stripe misses.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RepairEvent {
     pub identifier: String,
     pub units: i64,
     /// `delivered`, `pending` or `dead`.
-    pub state: &'static str,
+    pub state: String,
 }
 
 /// Rows made for one account, and why some were not.
 #[derive(Default)]
 struct Outcome {
-    rows: Vec<i64>,
+    rows: Vec<RowAt>,
     remarks: BTreeSet<&'static str>,
     /// Until when Stripe may be adding up some of it.
     young_until: Option<i64>,
@@ -65,6 +71,7 @@ impl Outcome {
             }
             Hindrance::Unanswered => UNANSWERED,
             Hindrance::Edge => EDGE,
+            Hindrance::Taken => TAKEN,
             Hindrance::TooOld => TOO_OLD,
         };
         self.remarks.insert(remark);
@@ -98,7 +105,7 @@ impl Difference {
                 "pending"
             }
         };
-        self.repairs.push(RepairEvent { identifier, units, state });
+        self.repairs.push(RepairEvent { identifier, units, state: state.to_owned() });
     }
 }
 
@@ -113,8 +120,9 @@ impl Reconciler {
         let now = clock::now().seconds();
         let mut outcome = Outcome::default();
         let settled = self.settled_part(account, span, now, &mut outcome).await?;
-        if settled.start < settled.end {
-            let minutes = self.store.minutes(account.clone(), settled).await?;
+        if settled.start < settled.end
+            && let Some(minutes) = self.minutes(account, settled, &mut outcome).await?
+        {
             for (minutes, span) in by_period(&minutes, settled) {
                 self.repair_period(account, minutes, span, now, &mut outcome).await?;
             }
@@ -133,8 +141,9 @@ impl Reconciler {
         let now = clock::now().seconds();
         let mut outcome = Outcome::default();
         let settled = self.settled_part(account, span, now, &mut outcome).await?;
-        if settled.start < settled.end {
-            let minutes = self.store.minutes(account.clone(), settled).await?;
+        if settled.start < settled.end
+            && let Some(minutes) = self.minutes(account, settled, &mut outcome).await?
+        {
             let stripe = self.sums.units(account, settled).await?;
             let outlook = outlook(&minutes, stripe, now, self.settle_seconds);
             outlook.hindrances.iter().for_each(|hindrance| outcome.hinder(*hindrance));
@@ -144,6 +153,21 @@ impl Reconciler {
         }
         outcome.remark(difference);
         Ok(())
+    }
+
+    /// What all nodes tell of a span, by minutes; none where one has not told.
+    async fn minutes(
+        &self,
+        account: &Account,
+        span: Period,
+        outcome: &mut Outcome,
+    ) -> Result<Option<Vec<MinuteHoldings>>, ReconcileError> {
+        let Told { told, missing } = self.books.minutes(account, span).await?;
+        if missing.is_empty() {
+            return Ok(Some(told));
+        }
+        outcome.remarks.insert(MISSING);
+        Ok(None)
     }
 
     /// The part of a span that ended `reconcile_settle` ago; what differs in the rest Stripe may still be adding up.
@@ -159,7 +183,7 @@ impl Reconciler {
             return Ok(settled);
         }
         let fresh = Period { start: settled.end.max(span.start), ..span };
-        let minutes = self.store.minutes(account.clone(), fresh).await?;
+        let Some(minutes) = self.minutes(account, fresh, outcome).await? else { return Ok(settled) };
         let ledger: i64 = minutes.iter().map(|minute| minute.holdings.ledger).sum();
         let dead: i64 = minutes.iter().map(|minute| minute.holdings.dead).sum();
         let stripe = self.sums.units(account, fresh).await?;
@@ -217,21 +241,20 @@ impl Reconciler {
         part: &Part<'_>,
         units: i64,
         now: i64,
-    ) -> Result<Result<i64, &'static str>, ReconcileError> {
+    ) -> Result<Result<RowAt, &'static str>, ReconcileError> {
         let found = part.minutes[0];
         let minute = minute_of(found.start);
         // The same once more, of the minute alone: what else the part spans holds nothing.
         if self.sums.units(account, minute).await? != part.stripe {
             return Ok(Err(UNSTEADY));
         }
-        let row = NewRow {
-            account: account.clone(),
-            minute,
-            seen: found.holdings,
-            units,
-            identifier_prefix: self.options.identifier_prefix.clone(),
-        };
-        Ok(self.store.repair(row, now).await?.ok_or(CHANGED))
+        let gap = Gap { account: account.clone(), minute: (minute.start, minute.end), units };
+        let made = self.books.repair(gap, found.holdings, &self.options.identifier_prefix, now).await?;
+        Ok(match made {
+            Made::Row(row) => Ok(row),
+            Made::Changed => Err(CHANGED),
+            Made::Unheard => Err(UNHEARD),
+        })
     }
 
     /// Sends the repairs that are due.
@@ -250,7 +273,10 @@ impl Reconciler {
         let mut give_up_at = Instant::now() + NEWS_WITHIN;
         for difference in &mut report.differences {
             for row in std::mem::take(&mut difference.made) {
-                let row = self.settled(row, repair, &mut give_up_at).await?;
+                let Some(row) = self.settled(&row, repair, &mut give_up_at).await? else {
+                    difference.remark(UNHEARD);
+                    continue;
+                };
                 if row.state == RepairState::Delivered {
                     difference.repaired += row.units;
                 }
@@ -258,21 +284,24 @@ impl Reconciler {
             }
             // Whether Stripe's sum held them already is not known: they count for nothing here.
             for row in std::mem::take(&mut difference.earlier) {
-                difference.name(self.store.repair_row(row).await?);
+                if let Some(row) = self.books.row(&row).await? {
+                    difference.name(row);
+                }
             }
         }
         Ok(())
     }
 
+    /// None: its node does not answer.
     async fn settled(
         &self,
-        row: i64,
+        row: &RowAt,
         repair: Repair,
         give_up_at: &mut Instant,
-    ) -> Result<RepairRow, ReconcileError> {
+    ) -> Result<Option<RepairRow>, ReconcileError> {
         loop {
-            let found = self.store.repair_row(row).await?;
-            if found.state != RepairState::Pending {
+            let found = self.books.row(row).await?;
+            if found.as_ref().is_some_and(|found| found.state != RepairState::Pending) {
                 *give_up_at = Instant::now() + NEWS_WITHIN;
                 return Ok(found);
             }

@@ -21,6 +21,7 @@ use crate::news;
 use crate::store::{Naming, OutboxCounts, SealPlan, SealScope, Spanning, Store, StoreError, UnitsByMeter};
 use crate::stripe::Transport;
 
+use super::books::OtherBooks;
 use super::copy::Copier;
 use super::fold::Folded;
 use super::send::{Sender, WINDOW};
@@ -105,12 +106,11 @@ impl Reporter {
         Self { store, ledger, folded, hurry, due, sender, options, in_fleet, passing: Mutex::new(()) }
     }
 
-    /// The same on a node of a fleet. With a copier nothing is sent before others can take it over.
+    /// The same on a node of a fleet: nothing is sent before others can take it over.
     #[must_use]
-    pub fn in_fleet(mut self, copier: Option<Arc<Copier>>) -> Self {
+    pub fn in_fleet(mut self, copier: Arc<Copier>, others: Arc<dyn OtherBooks>) -> Self {
         self.in_fleet = true;
-        self.sender.copier = copier;
-        self.sender.comparer.in_fleet = true;
+        self.sender = self.sender.in_fleet(copier, others);
         self
     }
 

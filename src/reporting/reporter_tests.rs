@@ -55,7 +55,7 @@ fn record(customer: u32, at: i64, period: Period) -> Record {
         kind: Kind::Charge,
         status: 200,
         method: 1,
-        draws: smallvec![RecordDraw { meter: 1, included: 1, extra: 0, credits: 0, overage: 0 }],
+        draws: smallvec![RecordDraw { meter: 1, included: 1, ..RecordDraw::default() }],
         lots: Vec::new(),
         key: None,
         foreign_request: None,

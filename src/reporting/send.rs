@@ -14,6 +14,7 @@ use crate::metrics::METRICS;
 use crate::store::{ARRIVED_BEFORE, Due, NeverArrived, OutboxRow, Outcome, Store, StoreError};
 use crate::stripe::{Backoff, MeterEvent, MeterEventAnswer, Transport, random, send_meter_event};
 
+use super::books::{Books, OtherBooks};
 use super::copy::Copier;
 use super::stripe_sums::StripeSums;
 use super::unanswered::Comparer;
@@ -46,9 +47,9 @@ pub(super) struct Sender {
     pub transport: Arc<Transport>,
     /// Begins every identifier.
     identifier_prefix: String,
-    pub(super) comparer: Comparer,
+    comparer: Comparer,
     /// In a fleet: nothing is sent before it is copied.
-    pub(super) copier: Option<Arc<Copier>>,
+    copier: Option<Arc<Copier>>,
     pub(super) pass_within: Duration,
 }
 
@@ -61,12 +62,17 @@ impl Sender {
         settle_seconds: i64,
     ) -> Self {
         let comparer = Comparer {
-            store: store.clone(),
+            books: Books::new(store.clone()),
             sums: StripeSums::new(transport.clone()),
             settle_seconds,
-            in_fleet: false,
         };
         Self { store, transport, identifier_prefix, comparer, copier: None, pass_within: PASS_WITHIN }
+    }
+
+    pub fn in_fleet(mut self, copier: Arc<Copier>, others: Arc<dyn OtherBooks>) -> Self {
+        self.copier = Some(copier);
+        self.comparer.books = self.comparer.books.with(others);
+        self
     }
 
     /// Sends what is due.

@@ -76,7 +76,7 @@ fn add(parts: &mut HashMap<TotalKey, Part>, record: &Record, report: Report) {
         };
         let lies_behind = match record.kind {
             Kind::Correction { of } => part.records.contains(&of),
-            Kind::Charge | Kind::Estimate => {
+            Kind::Charge | Kind::Estimate | Kind::Slice { .. } => {
                 record.at_micros >= part.spanning.start.saturating_mul(1_000_000)
             }
         };
@@ -88,6 +88,7 @@ fn add(parts: &mut HashMap<TotalKey, Part>, record: &Record, report: Report) {
         part.moved.extra += draw.extra;
         part.moved.credits += draw.credits;
         part.moved.overage += draw.overage;
+        part.moved.uncovered += draw.uncovered;
         part.moved.reportable += report.reportable(draw.included, draw.overage);
         part.moved.last_at_micros = part.moved.last_at_micros.max(record.at_micros);
     }

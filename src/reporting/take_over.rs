@@ -21,6 +21,9 @@ use super::fence::{answer_fields, taken_rows};
 /// get so long to come back as well.
 const OTHERS_COME_BACK_WITHIN: Duration = Duration::from_secs(30);
 
+/// What was used before a fence was put up Stripe does not take so long after it: it takes 35 days.
+const ENDED_AFTER_SECONDS: i64 = 41 * 86_400;
+
 /// Why a round could not be ended; the next one goes on.
 #[derive(Debug, thiserror::Error)]
 pub enum TakeOverError {
@@ -80,6 +83,10 @@ impl TakeOver {
     }
 
     async fn tend(&self, fence: &FenceRow, now: i64) -> Result<(), TakeOverError> {
+        if self.has_ended(fence, now).await? {
+            self.store.drop_fence(fence.id).await?;
+            return Ok(self.copies.clear_fence(fence.slot, fence.at_millis).await?);
+        }
         let Some(head) = self.copies.fence(fence.slot).await? else {
             return self.restore(fence).await;
         };
@@ -103,6 +110,12 @@ impl TakeOver {
             self.store.take_rows(fence.id, rows, now).await?;
         }
         Ok(())
+    }
+
+    /// Whether the lost node may come back without it: all has an answer, and Stripe takes nothing of that age.
+    async fn has_ended(&self, fence: &FenceRow, now: i64) -> Result<bool, StoreError> {
+        let is_old = now - fence.at_millis / 1_000 > ENDED_AFTER_SECONDS;
+        Ok(is_old && fence.is_whole && self.store.taken_answers(fence).await?.1)
     }
 
     /// Tells the lost node what Stripe has answered; what names somebody who was erased is told anew without.

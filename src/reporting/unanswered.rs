@@ -5,12 +5,9 @@
 //! all that is unanswered there arrived, or that nothing did; anything else is for a person. The sum is believed
 //! once Stripe has had `reconcile_settle` to add up whatever may have arrived, and has said the same twice.
 
-use std::sync::Arc;
+use crate::store::{Account, Holdings, OutboxRow, Outcome, RESEND_WITHIN_SECONDS, Reading, Unanswered};
 
-use crate::store::{
-    Account, Holdings, OutboxRow, Outcome, RESEND_WITHIN_SECONDS, Reading, Store, Unanswered,
-};
-
+use super::books::{Books, Told};
 use super::span::minute_of;
 use super::stripe_sums::StripeSums;
 
@@ -18,24 +15,20 @@ use super::stripe_sums::StripeSums;
 const BETWEEN_READINGS_SECONDS: i64 = 60;
 /// Until Stripe, our store or a younger row may be further.
 const LATER_SECONDS: i64 = 30;
-/// In a fleet: until it is a person's, and between two looks.
+/// In a fleet that is not whole: until it is a person's, and between two looks.
 const GIVE_UP_SECONDS: i64 = 3 * 86_400;
 const BETWEEN_LOOKS_SECONDS: i64 = 3_600;
 
 pub(super) struct Comparer {
-    pub store: Arc<Store>,
+    /// Stripe's sums hold what other nodes have sent, too.
+    pub books: Books,
     pub sums: StripeSums,
     pub settle_seconds: i64,
-    /// Stripe's sums hold what other nodes have sent, too.
-    pub in_fleet: bool,
 }
 
 impl Comparer {
     /// What is to be done with a row that must not be sent again unseen.
     pub async fn look(&self, row: &OutboxRow, now: i64) -> Outcome {
-        if self.in_fleet {
-            return left_to_a_person(row, now);
-        }
         match self.try_to_look(row, now).await {
             Ok(outcome) => outcome,
             Err(reason) => {
@@ -54,8 +47,11 @@ impl Comparer {
         let account =
             Account { stripe_customer: row.stripe_customer.clone(), event_name: row.event_name.clone() };
         let tried_before = now - RESEND_WITHIN_SECONDS;
-        let found = self.store.unanswered(account.clone(), minute, tried_before).await;
-        let (held, waiting) = found.map_err(|error| error.to_string())?;
+        let found = self.books.unanswered(&account, minute, tried_before).await;
+        let Told { told: (held, waiting), missing } = found.map_err(|error| error.to_string())?;
+        if !missing.is_empty() || held.taken > 0 {
+            return Ok(left_to_a_person(row, now));
+        }
         if let Some(at) = not_before(row, &held, &waiting, self.settle_seconds, now) {
             return Ok(wait(at, "unanswered for over 23 h: compared with Stripe's sum later".into()));
         }
@@ -66,10 +62,10 @@ impl Comparer {
     }
 }
 
-/// Stripe's sum does not tell one node's units from another's. The answer may still come from whoever has taken this
-/// row over, or from the node that it was taken over of.
+/// Stripe's sum holds other nodes' usage too, and not all of them have told theirs; or some of it was taken over of a
+/// lost node: the answer may still come from there.
 fn left_to_a_person(row: &OutboxRow, now: i64) -> Outcome {
-    let reason = "unanswered for over 23 h, and Stripe's sum holds other nodes' usage too";
+    let reason = "unanswered for over 23 h, and not all nodes have told what Stripe's sum holds of theirs";
     if row.first_tried_at.is_some_and(|first| first < now - GIVE_UP_SECONDS) {
         return Outcome::Dead { refused: false, reason: reason.into() };
     }

@@ -35,6 +35,7 @@ pub(super) fn serve(
         catalogue: rooms.public.catalogue.clone(),
         charges: Arc::new(Charges::new(ledger_folder, rooms.ledger_id)),
         customers: rooms.customers.clone(),
+        keys: rooms.key_desk.clone(),
         ledger: rooms.ledger.clone(),
         store: rooms.public.store.clone(),
         reporter: rooms.reporter.clone(),

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, mpsc, watch};
 
-use crate::api::{AdminSettings, Public};
+use crate::api::{AdminSettings, KeyDesk, Others, Public};
 use crate::auth::Authenticator;
+use crate::auth::keys::KeyTable;
 use crate::billing::{self, Billing, Notices};
 use crate::clock;
 use crate::config::{self, Config};
@@ -116,6 +117,8 @@ pub(super) struct Rooms {
     pub reconciler: Arc<Reconciler>,
     pub public: Public,
     pub admin: Arc<Live<AdminSettings>>,
+    pub key_desk: Arc<Live<KeyDesk>>,
+    pub keys: Arc<KeyTable>,
     pub ledger: Arc<Ledger>,
     pub ledger_id: LedgerId,
     pub folded: watch::Receiver<Folded>,
@@ -136,15 +139,20 @@ impl Rooms {
     ) -> Result<Self, ServerError> {
         settings::preset_metrics(&config.catalogue);
         let catalogue = state.catalogue.clone();
-        let authenticator = Authenticator::new(&settings::auth(config)?, runtime.handle())?;
+        let keys = Arc::<KeyTable>::default();
+        let accepted = super::callers::accepted(config, &keys);
+        let authenticator = Authenticator::new(&settings::auth(config)?, accepted, runtime.handle())?;
         let transport = Arc::new(Transport::new(settings::transport(config))?);
         let (ask, unknown) = mpsc::unbounded_channel();
         let (tell_reached, reached) = mpsc::unbounded_channel();
-        let customers = super::fleet::customers(config, state, member, (ask, tell_reached));
+        let customers = super::fleet::customers(config, state, member, keys.clone(), (ask, tell_reached));
+        runtime.block_on(super::callers::load(&customers))?;
         let folded = state.folder.folded();
         let (tell, moved) = mpsc::unbounded_channel();
         let lost_machines = super::fleet::lost_machines(config, state, member);
-        let reporter = Arc::new(reporter(config, state, &transport, tell, lost_machines.as_ref()));
+        let others = super::fleet::others(member);
+        let lost = lost_machines.as_ref().map(|lost| (lost, &others));
+        let reporter = Arc::new(reporter(config, state, &transport, tell, lost));
         let (arrived, handling) =
             (Arc::new(Notify::new()), settings::handling(config, super::fleet::meeting(member))?);
         let webhook = settings::webhook(config, handling.outgoing());
@@ -162,6 +170,7 @@ impl Rooms {
             state.store.clone(),
             transport.clone(),
             state.ledger_id,
+            &others,
         );
         let public = Public {
             catalogue,
@@ -175,7 +184,7 @@ impl Rooms {
             work: runtime.handle().clone(),
             webhook: Arc::new(webhook),
             arrived,
-            others: super::fleet::others(member),
+            others,
         };
         Ok(Self {
             customers,
@@ -184,6 +193,8 @@ impl Rooms {
             reconciler: Arc::new(reconciler),
             public,
             admin: Arc::new(Live::new(Arc::new(settings::admin(config)))),
+            key_desk: Arc::new(Live::new(Arc::new(super::callers::key_desk(config, state.store.clone())))),
+            keys,
             ledger: state.ledger.clone(),
             ledger_id: state.ledger_id,
             folded,
@@ -202,7 +213,7 @@ fn reporter(
     state: &State,
     transport: &Arc<Transport>,
     moved: mpsc::UnboundedSender<u32>,
-    lost_machines: Option<&LostMachines>,
+    in_fleet: Option<(&LostMachines, &Others)>,
 ) -> Reporter {
     let reporter = Reporter::new(
         state.store.clone(),
@@ -211,8 +222,8 @@ fn reporter(
         transport.clone(),
         reporter_options(config, state, moved),
     );
-    match lost_machines {
-        Some(lost) => reporter.in_fleet(Some(lost.copier())),
+    match in_fleet {
+        Some((lost, others)) => reporter.in_fleet(lost.copier(), Arc::new(others.clone())),
         None => reporter,
     }
 }
@@ -233,6 +244,7 @@ pub(super) fn spawn_work(
         runtime.spawn(lost.run(reporter.due(), stopping.clone()));
     }
     runtime.spawn(super::raise_moved(customers.clone(), moved));
+    runtime.spawn(super::callers::note_uses(customers.clone(), stopping.clone()));
     runtime.spawn(billing.sync().keep_up(config.selling.sync_at));
     let stop = stopping.clone();
     runtime.spawn(async move { billing.run(unknown, stop).await });

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use crate::api::{AdminState, Others, answer_others};
+use crate::auth::keys::KeyTable;
 use crate::billing::fleet::{Facts, Meeting};
 use crate::clock;
 use crate::config::{self, Config, OnRedisLoss};
@@ -278,12 +279,13 @@ pub(super) fn customers(
     config: &Config,
     state: &State,
     member: Option<&Member>,
+    keys: Arc<KeyTable>,
     told: (mpsc::UnboundedSender<String>, mpsc::UnboundedSender<Reached>),
 ) -> Arc<Customers> {
     let (store, meters) = (state.store.clone(), state.numbers.meters.clone());
     let customers =
         Customers::new(config.catalogue.clone(), store, meters, config.billing.idempotency, told.0);
-    let customers = customers.telling(told.1);
+    let customers = customers.with_keys(keys).telling(told.1);
     Arc::new(match member {
         Some(member) => customers.with_fleet(member.leases.clone()),
         None => customers,

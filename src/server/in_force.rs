@@ -6,26 +6,28 @@
 //! - Whoever is served sees the old configuration or the new one, never a part of each. The only thing that goes ahead
 //!   are customers' terms: counts have room for what requests will ask of them before the first such request.
 //! - Counts, rates, units in flight and idempotency keys stay what they are, and what has not changed stays as it is:
-//!   connections to upstreams, verified tokens, the limits on callers.
+//!   connections to upstreams and what is known of their servers, verified tokens, the limits on callers.
+//! - A connection goes on with the certificates that it was opened with, a request with what it began with.
 
 use std::sync::Arc;
 
 use tokio::runtime::{Handle, Runtime};
 
-use crate::api::{self, AdminSettings, Public};
+use crate::api::{self, AdminSettings, KeyDesk, Public};
 use crate::auth::Authenticator;
+use crate::auth::keys::KeyTable;
 use crate::clock;
 use crate::config::{Config, Jwt, LoadError, Seen, Severity, needs_restart};
 use crate::customers::Customers;
 use crate::customers::fleet::Leases;
 use crate::domain::catalogue::{Catalogue, OutOfNumbers};
-use crate::gateway::{self, Flow, Parts, RecordNumbers, Tiers, Upstreams};
+use crate::gateway::{self, Flow, Parts, RecordNumbers, Tiers, Tls, Upstreams};
 use crate::ledger::Ledger;
 use crate::live::Live;
 
 use super::build::{Rooms, State};
 use super::fleet::{self, Member};
-use super::{ServerError, notices, settings, upstreams};
+use super::{ServerError, callers, notices, settings, upstreams};
 
 /// Why the configuration stays as it was.
 #[derive(Debug)]
@@ -44,19 +46,33 @@ pub(super) struct InForce {
     rooms: Lasting,
     catalogue: Arc<Live<Catalogue>>,
     public: Public,
-    upstreams: Arc<Upstreams>,
+    upstreams: upstreams::Kept,
     parts: Arc<Live<Parts>>,
+    /// There where a port speaks TLS.
+    tls: Option<Arc<Tls>>,
     admin: Arc<Live<AdminSettings>>,
+    key_desk: Arc<Live<KeyDesk>>,
     work: Handle,
 }
 
 /// What no reload replaces.
 struct Lasting {
     customers: Arc<Customers>,
+    /// All API keys, whether they are accepted or not.
+    keys: Arc<KeyTable>,
     ledger: Arc<Ledger>,
     leases: Option<Arc<Leases>>,
     tiers: Arc<Tiers>,
     flow: Arc<Flow>,
+}
+
+/// What another configuration needs, before any of it is in force.
+struct Prepared {
+    numbers: RecordNumbers,
+    public: Public,
+    /// `None`: upstreams stay as they are.
+    found: Option<upstreams::Found>,
+    tls: Option<gateway::Prepared>,
 }
 
 impl InForce {
@@ -71,14 +87,19 @@ impl InForce {
     ) -> Result<Self, ServerError> {
         let lasting = Lasting {
             customers: rooms.customers.clone(),
+            keys: rooms.keys.clone(),
             ledger: rooms.ledger.clone(),
             leases: member.map(|member| member.leases.clone()),
             tiers: Arc::default(),
             flow,
         };
-        let upstreams = upstreams::open(config, work.handle())?;
+        let found = upstreams::find(config, None, work.handle())?;
+        let upstreams = upstreams::Kept::new(found, None, work.handle());
+        let doors = &config.server.doors;
+        let tls = doors.tls.as_ref().map(|tls| Tls::new(tls, doors.http2).map(Arc::new)).transpose()?;
         let catalogue = config.catalogue.clone();
-        let parts = lasting.parts(config, catalogue, &state.numbers, &rooms.public, &upstreams);
+        let parts =
+            lasting.parts(config, catalogue, &state.numbers, &rooms.public, upstreams.upstreams.clone());
         Ok(Self {
             config: config.clone(),
             rooms: lasting,
@@ -86,7 +107,9 @@ impl InForce {
             public: rooms.public.clone(),
             upstreams,
             parts: Arc::new(Live::new(parts)),
+            tls,
             admin: rooms.admin.clone(),
+            key_desk: rooms.key_desk.clone(),
             work: work.handle().clone(),
         })
     }
@@ -94,6 +117,11 @@ impl InForce {
     /// What requests go through.
     pub fn parts(&self) -> &Arc<Live<Parts>> {
         &self.parts
+    }
+
+    /// What clients' handshakes go by.
+    pub fn tls(&self) -> Option<Arc<Tls>> {
+        self.tls.clone()
     }
 
     pub fn config(&self) -> &Config {
@@ -123,43 +151,61 @@ impl InForce {
         let catalogue = Catalogue::clone(&config.catalogue).succeeding(&before);
         let catalogue = Arc::new(catalogue.map_err(Rejected::Numbers)?);
         let entitles_otherwise = !catalogue.entitles_as(&before);
-        let (numbers, public, upstreams) = self.prepare(&config, &catalogue).map_err(Rejected::Server)?;
-        settings::preset_metrics(&catalogue);
-        let parts = self.rooms.parts(&config, catalogue.clone(), &numbers, &public, &upstreams);
+        let Prepared { numbers, public, found, tls } =
+            self.prepare(&config, &catalogue).map_err(Rejected::Server)?;
         // From here on nothing can fail.
+        settings::preset_metrics(&catalogue);
+        let before = self.upstreams.upstreams.clone();
+        let upstreams = found.map(|found| upstreams::Kept::new(found, Some(&before), &self.work));
+        let next = upstreams.as_ref().map_or(&before, |kept| &kept.upstreams).clone();
+        let parts = self.rooms.parts(&config, catalogue.clone(), &numbers, &public, next.clone());
         self.catalogue.set(catalogue.clone());
         if let Some(leases) = &self.rooms.leases {
             leases.set_words(Arc::new(fleet::words(&catalogue)));
         }
         self.rooms.customers.succeed(catalogue, numbers.meters, clock::now());
         self.parts.set(parts);
+        if let Some(upstreams) = upstreams {
+            self.upstreams = upstreams;
+            before.give_way_to(&next);
+        }
+        if let Some((tls, prepared)) = self.tls.as_ref().zip(tls) {
+            tls.set(prepared);
+        }
         self.admin.set(Arc::new(settings::admin(&config)));
+        self.key_desk.set(Arc::new(callers::key_desk(&config, public.store.clone())));
         self.public.shop.set(settings::shop(&config));
-        (self.public, self.upstreams, self.config) = (public, upstreams, config);
+        (self.public, self.config) = (public, config);
         Ok(entitles_otherwise)
     }
 
     /// Everything that can fail.
-    fn prepare(
-        &self,
-        config: &Config,
-        catalogue: &Catalogue,
-    ) -> Result<(RecordNumbers, Public, Arc<Upstreams>), ServerError> {
-        let authenticator = if verify_alike(&self.config.auth, &config.auth) {
-            self.public.authenticator.clone()
-        } else {
-            Authenticator::new(&settings::auth(config)?, &self.work)?
-        };
-        let upstreams = if self.config.upstreams == config.upstreams {
-            self.upstreams.clone()
-        } else {
-            upstreams::open(config, &self.work)?
-        };
-        let public = Public { authenticator, ..self.public.clone() };
+    fn prepare(&self, config: &Config, catalogue: &Catalogue) -> Result<Prepared, ServerError> {
+        let public = Public { authenticator: self.authenticator(config)?, ..self.public.clone() };
         let public = self.with_settings(public, config);
+        let found = (self.config.upstreams != config.upstreams)
+            .then(|| upstreams::find(config, Some(&self.upstreams.upstreams), &self.work))
+            .transpose()?;
+        let doors = &config.server.doors;
+        let tls = self.tls.as_ref().zip(doors.tls.as_ref());
+        let tls = tls.map(|(tls, settings)| tls.prepare(settings, doors.http2)).transpose()?;
         notices::set_credits_low(&public.store, config)?;
         let numbers = settings::number_names(&public.store, catalogue, &config.catalogue)?;
-        Ok((numbers, public, upstreams))
+        Ok(Prepared { numbers, public, found, tls })
+    }
+
+    /// The one that there is goes on where tokens mean what they meant: what it has verified stays verified.
+    fn authenticator(&self, config: &Config) -> Result<Arc<Authenticator>, ServerError> {
+        let before = &self.config;
+        let now = &self.public.authenticator;
+        if !verify_alike(before, config) {
+            let keys = callers::accepted(config, &self.rooms.keys);
+            return Ok(Authenticator::new(&settings::auth(config)?, keys, &self.work)?);
+        }
+        if before.callers == config.callers {
+            return Ok(now.clone());
+        }
+        Ok(now.with(callers::accepted(config, &self.rooms.keys), Some(config.callers.failures)))
     }
 
     /// What has not changed goes on counting where it is.
@@ -185,7 +231,7 @@ impl Lasting {
         catalogue: Arc<Catalogue>,
         numbers: &RecordNumbers,
         public: &Public,
-        upstreams: &Arc<Upstreams>,
+        upstreams: Arc<Upstreams>,
     ) -> Arc<Parts> {
         let (public_paths, own_paths) = settings::paths(config);
         let rooms = gateway::Rooms {
@@ -193,7 +239,7 @@ impl Lasting {
             authenticator: public.authenticator.clone(),
             customers: self.customers.clone(),
             ledger: self.ledger.clone(),
-            upstreams: upstreams.clone(),
+            upstreams,
             api: api::public(&public_paths, public.clone()),
             fleet: public.others.fleet().cloned(),
             tiers: self.tiers.clone(),
@@ -203,9 +249,10 @@ impl Lasting {
 }
 
 /// Whether tokens that hold for one hold for the other, and say the same.
-fn verify_alike(one: &Jwt, other: &Jwt) -> bool {
-    let forwarding = other.forward_token;
-    Jwt { forward_token: forwarding, ..one.clone() } == *other
+fn verify_alike(one: &Config, other: &Config) -> bool {
+    let forwarding = other.auth.forward_token;
+    Jwt { forward_token: forwarding, ..one.auth.clone() } == other.auth
+        && one.callers.scope_claim == other.callers.scope_claim
 }
 
 impl Rejected {

@@ -6,6 +6,7 @@
 
 mod admin;
 mod build;
+mod callers;
 mod fleet;
 mod in_force;
 mod lock;
@@ -18,10 +19,11 @@ mod settings;
 mod sync;
 mod upstreams;
 
+pub use callers::{existing_store, key_desk_here};
 pub use reconcile::{Hold, hold, reconciler};
 pub use sync::syncer;
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,8 +45,8 @@ use crate::reporting::{Folded, Reporter};
 use crate::sandbox::Sandbox;
 use crate::store::{Cutoffs, Store};
 
-/// The port opens within this time, or something is wrong.
-const OPENS_WITHIN: Duration = Duration::from_secs(10);
+/// What requests get to end that are cut off.
+const CUT_OFF_WITHIN: Duration = Duration::from_secs(2);
 /// What the background work gets to end.
 const WORK_ENDS_WITHIN: Duration = Duration::from_secs(2);
 
@@ -61,12 +63,14 @@ pub enum ServerError {
     Empty(PathBuf),
     #[error("cannot listen on {address}: {error}; stop what uses the port, or listen on another one")]
     Listen { address: SocketAddr, error: std::io::Error },
-    #[error("upstream {name}: {server} cannot be resolved: {error}")]
-    Resolve { name: String, server: String, error: std::io::Error },
+    #[error(transparent)]
+    Resolve(#[from] crate::gateway::Unresolved),
     #[error(
         "the certificates that this machine trusts cannot be read: {0}; check SSL_CERT_FILE and SSL_CERT_DIR"
     )]
     Trusted(String),
+    #[error("server.tls: {0}")]
+    Tls(#[from] rustls::Error),
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
     #[error(transparent)]
@@ -81,8 +85,6 @@ pub enum ServerError {
     Stripe(#[from] crate::stripe::TransportError),
     #[error("the sandbox cannot be set up: {0}")]
     Sandbox(String),
-    #[error("the port did not open in time")]
-    NotOpen,
     #[error("fleet.redis: {0}; check the address")]
     Redis(String),
     #[error(transparent)]
@@ -133,7 +135,7 @@ impl Server {
             member.settle(&runtime);
             (member, stops)
         });
-        let proxy = proxy_service::spawn(config, in_force.parts().clone())?;
+        let proxy = proxy_service::spawn(config, in_force.parts().clone(), in_force.tls())?;
         runtime.spawn(reload::Reloader::new(in_force).run(asked, stopping.clone()));
         let reporter = rooms.reporter.clone();
         build::spawn_work(config, &state, rooms, &runtime, &stopping);
@@ -153,7 +155,6 @@ impl Server {
             member,
             _lock: lock,
         };
-        wait_until_open(&config.server.listen)?;
         started.store(true, Ordering::Relaxed);
         tracing::info!(listen = ?config.server.listen, admin = %config.server.admin_listen, "tollgate is serving");
         Ok(server)
@@ -195,7 +196,7 @@ impl Server {
         while Instant::now() < closes_at && !hurried.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(2));
         }
-        let proxy = self.proxy.take();
+        let mut proxy = self.proxy.take();
         if let Some(proxy) = &proxy {
             proxy.close.send_replace(true);
         }
@@ -215,6 +216,10 @@ impl Server {
         let cut_off = self.flow.in_flight.count();
         if cut_off > 0 {
             tracing::warn!(cut_off, "requests were still running at the end of drain_timeout");
+            // While the ledger is open: what they cost so far is recorded when they are cut off.
+            if let Some(proxy) = proxy.take() {
+                proxy.runtime.shutdown_timeout(CUT_OFF_WITHIN);
+            }
         }
         let member = self.member.take().map(|(member, _)| member);
         if let Some(member) = &member {
@@ -236,7 +241,11 @@ impl Server {
             runtime.block_on(sandbox.stop());
         }
         if let Some(proxy) = proxy {
-            // Whatever still runs there is cut off.
+            while self.flow.http2.count() > 0 && Instant::now() < deadline && !hurried.load(Ordering::Relaxed)
+            {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            // Whoever came too late has been told so until now.
             proxy.runtime.shutdown_background();
         }
         runtime.shutdown_timeout(WORK_ENDS_WITHIN);
@@ -316,6 +325,7 @@ async fn keep_house(
         }
         prune_store(&store, now.seconds(), &kept).await;
         let records = i64::try_from(kept.records.as_micros()).unwrap_or(i64::MAX);
+        callers::forget_anonymous(&customers, now, kept.records).await;
         match ledger.prune(now.micros().saturating_sub(records), reached.position) {
             Ok(0) => {}
             Ok(removed) => tracing::info!(removed, "segments older than ledger.retention were removed"),
@@ -364,23 +374,4 @@ async fn prune_store(store: &Store, now: i64, kept: &Kept) {
     if let Err(error) = pruned.await {
         tracing::warn!(%error, "what is no longer kept could not be removed");
     }
-}
-
-fn wait_until_open(listen: &[SocketAddr]) -> Result<(), ServerError> {
-    let deadline = Instant::now() + OPENS_WITHIN;
-    for address in listen {
-        let mut reachable = *address;
-        if address.ip().is_unspecified() {
-            let loopback =
-                if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
-            reachable.set_ip(loopback);
-        }
-        while TcpStream::connect_timeout(&reachable, Duration::from_secs(1)).is_err() {
-            if Instant::now() > deadline {
-                return Err(ServerError::NotOpen);
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-    Ok(())
 }

@@ -1,4 +1,4 @@
-//! The public port: pingora's service on a runtime of ours.
+//! The public ports: pingora's services on a runtime of ours.
 //!
 //! Pingora's own server would sleep through its whole grace period when it is told to stop, panic on a port that is
 //! taken, and end the process when a hand-over fails. So the ports are bound here, and the server itself waits for the
@@ -19,8 +19,8 @@ use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use crate::config::Config;
-use crate::gateway::{Connections, Parts};
+use crate::config::{self, Config};
+use crate::gateway::{Connections, Door, Kind, MOST_ATTEMPTS, Parts, Tls};
 use crate::live::Live;
 
 use super::ServerError;
@@ -35,12 +35,22 @@ const READ_BUFFER: usize = 0;
 const WRITE_BUFFER: usize = 4 * 1024;
 /// Connections that wait to be accepted, as many as pingora lets wait.
 const BACKLOG: u32 = 65_535;
-/// Pingora's bound of attempts, for all upstreams that any configuration may name: each has its own below that.
-const MOST_ATTEMPTS: usize = 11;
 
 /// Before anything else is done: whether the ports are free.
 pub(super) fn check_ports(config: &Config) -> Result<(), ServerError> {
-    config.server.listen.iter().try_for_each(|address| listen(*address).map(drop))
+    let doors = doors(&config.server);
+    doors.iter().flat_map(|(_, addresses)| *addresses).try_for_each(|address| listen(*address).map(drop))
+}
+
+/// The kinds of ports, and where each is.
+fn doors(server: &config::Server) -> [(Kind, &[SocketAddr]); 4] {
+    let doors = &server.doors;
+    [
+        (if doors.tls.is_some() { Kind::Tls } else { Kind::Plain }, &server.listen),
+        (Kind::Plain, &doors.plain_listen),
+        (Kind::H2c, &doors.h2c_listen),
+        (Kind::Redirect, &doors.redirect_listen),
+    ]
 }
 
 /// The running proxy.
@@ -51,7 +61,11 @@ pub(super) struct Proxy {
 }
 
 /// Starts the proxy.
-pub(super) fn spawn(config: &Config, parts: Arc<Live<Parts>>) -> Result<Proxy, ServerError> {
+pub(super) fn spawn(
+    config: &Config,
+    parts: Arc<Live<Parts>>,
+    tls: Option<Arc<Tls>>,
+) -> Result<Proxy, ServerError> {
     let threads = config.server.threads.or_else(|| thread::available_parallelism().ok());
     let threads = threads.map_or(1, usize::from);
     let conf = ServerConf {
@@ -60,21 +74,33 @@ pub(super) fn spawn(config: &Config, parts: Arc<Live<Parts>>) -> Result<Proxy, S
         max_retries: MOST_ATTEMPTS,
         ..ServerConf::default()
     };
-    let connections = Connections::new(parts, &Arc::new(conf), config.server.keepalive_timeout);
-    let mut service = Service::new("proxy".to_owned(), connections);
-    let mut bound = Fds::new();
+    let connections = Arc::new(Connections::new(parts, &Arc::new(conf), tls));
     let runtime = runtime(threads)?;
-    for address in &config.server.listen {
+    let (close, closing) = watch::channel(false);
+    for (kind, addresses) in doors(&config.server) {
+        let (mut service, bound) = open(Door::new(kind, connections.clone()), addresses, &runtime)?;
+        let closing = closing.clone();
+        runtime.spawn(async move { service.start_service(Some(bound), closing, 1).await });
+    }
+    Ok(Proxy { runtime, close })
+}
+
+/// A service that accepts on these addresses, and the bound ports that it is handed.
+fn open(
+    door: Door,
+    addresses: &[SocketAddr],
+    runtime: &Runtime,
+) -> Result<(Service<Door>, ListenFds), ServerError> {
+    let mut service = Service::new("proxy".to_owned(), door);
+    let mut bound = Fds::new();
+    for address in addresses {
         let buffers = L4BufferSettings::new(READ_BUFFER, WRITE_BUFFER);
         service.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(buffers));
         let listener =
-            bind(&runtime, *address).map_err(|error| ServerError::Listen { address: *address, error })?;
+            bind(runtime, *address).map_err(|error| ServerError::Listen { address: *address, error })?;
         bound.add(address.to_string(), listener.into_raw_fd());
     }
-    let bound: ListenFds = Arc::new(bound.into());
-    let (close, closing) = watch::channel(false);
-    runtime.spawn(async move { service.start_service(Some(bound), closing, 1).await });
-    Ok(Proxy { runtime, close })
+    Ok((service, Arc::new(bound.into())))
 }
 
 fn runtime(threads: usize) -> std::io::Result<Runtime> {

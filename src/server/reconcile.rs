@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::api::Others;
 use crate::config::Config;
 use crate::ledger::LedgerId;
 use crate::reporting::{ReconcileOptions, Reconciler};
@@ -30,9 +31,11 @@ pub(super) fn build_reconciler(
     store: Arc<Store>,
     transport: Arc<Transport>,
     ledger_id: LedgerId,
+    others: &Others,
 ) -> Reconciler {
     // In a gateway the transport's circuit breaker tells of a Stripe that does not answer.
-    Reconciler::new(store, transport, options(config, ledger_id, || ()))
+    let reconciler = Reconciler::new(store, transport, options(config, ledger_id, || ()));
+    if others.fleet().is_some() { reconciler.with_others(Arc::new(others.clone())) } else { reconciler }
 }
 
 fn options(config: &Config, ledger_id: LedgerId, on_silence: fn()) -> ReconcileOptions {

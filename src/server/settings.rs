@@ -1,5 +1,6 @@
 //! From the configuration to what each room is set to, at the start and with every reload.
 
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::billing::{ForwardTo, Handling, Outgoing, ShopSettings};
 use crate::clock;
 use crate::config::{self, Config, Paths};
 use crate::domain::catalogue::Catalogue;
-use crate::gateway::{self, OwnPaths, RecordNumbers};
+use crate::gateway::{self, OwnPaths, RecordNumbers, Redirects};
 use crate::metrics::METRICS;
 use crate::problem::Code;
 use crate::seal::Sealer;
@@ -41,6 +42,8 @@ pub(super) fn auth(config: &Config) -> Result<auth::Settings, ServerError> {
         customer_claim: claim(&jwt.customer_claim)?,
         member_claim: jwt.member_claim.as_deref().map(claim).transpose()?,
         stripe_customer_claim: jwt.stripe_customer_claim.as_deref().map(claim).transpose()?,
+        scope_claim: config.callers.scope_claim.as_deref().map(claim).transpose()?,
+        failures: Some(config.callers.failures),
         cache_ttl: jwt.cache_ttl,
         cache_capacity: jwt.cache_capacity,
         jwks_cooldown: jwt.jwks_cooldown,
@@ -127,10 +130,29 @@ pub(super) fn gateway(config: &Config, own_paths: OwnPaths) -> gateway::Settings
     gateway::Settings {
         max_body: config.server.max_body_bytes,
         forward_token: config.auth.forward_token,
+        key_header: super::callers::header(config),
+        anonymous: config.callers.anonymous,
         upgrade_url: config.server.public_url.as_ref().map(|url| format!("{url}{pricing}")),
         trusted_proxies: config.server.trusted_proxies.clone(),
+        keepalive_timeout: config.server.keepalive_timeout,
+        limits: config.server.doors.limits,
+        h2: config.server.doors.h2,
+        client_certificate: config.callers.client_certificate,
+        redirects: redirects(&config.server),
         own_paths,
     }
+}
+
+/// Clients are sent to the public URL's port where that speaks TLS, else to our own.
+fn redirects(server: &config::Server) -> Redirects {
+    let public = server.public_url.as_deref().and_then(|url| url.strip_prefix("https://"));
+    let public = public.and_then(|rest| rest.split('/').next()).map(str::to_owned);
+    let own = server.listen.first().map_or(443, SocketAddr::port);
+    let port = public.as_deref().map(|host| {
+        let port = host.rsplit_once(':').filter(|(_, port)| !port.contains(']'));
+        port.and_then(|(_, port)| port.parse().ok()).unwrap_or(443)
+    });
+    Redirects { port: port.unwrap_or(own), public, except: server.doors.redirect_except.clone() }
 }
 
 /// Numbers in the store for all names of a catalogue. `written`: the same as its file has it, whose fingerprint records

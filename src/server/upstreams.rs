@@ -1,26 +1,41 @@
 //! From the configuration to upstreams, at the start and when they change.
 
-use std::net::ToSocketAddrs;
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::sync::Arc;
 
 use pingora::tls::{RootCertStore, load_platform_certs_incl_env_into_store};
 use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 
 use crate::config::{self, Config};
-use crate::gateway::{Upstream, Upstreams};
+use crate::gateway::{self, Addresses, Upstreams};
 
 use super::ServerError;
 
-/// How often idle connections to upstreams are looked at.
-const LOOK_AT_IDLE: Duration = Duration::from_secs(5);
+/// Upstreams in force, and what looks after them for as long as it is kept.
+pub(super) struct Kept {
+    pub upstreams: Arc<Upstreams>,
+    _care: JoinSet<()>,
+}
 
-/// Upstreams with their servers resolved. Those before go when the last request that goes through them has ended.
-pub(super) fn open(config: &Config, work: &Handle) -> Result<Arc<Upstreams>, ServerError> {
+impl Kept {
+    /// `before`: those whose place they take.
+    pub fn new(found: Found, before: Option<&Upstreams>, work: &Handle) -> Self {
+        let upstreams = Arc::new(Upstreams::new(&found.plans, found.addresses, before));
+        Self { _care: upstreams.look_after(work), upstreams }
+    }
+}
+
+/// Upstreams with the addresses of their servers.
+pub(super) struct Found {
+    plans: Vec<config::Upstream>,
+    addresses: Vec<Addresses>,
+}
+
+/// Everything of upstreams that can fail.
+pub(super) fn find(config: &Config, before: Option<&Upstreams>, work: &Handle) -> Result<Found, ServerError> {
     check_trusted_certificates()?;
-    let upstreams = Arc::new(Upstreams::new(resolve(&config.upstreams)?));
-    work.spawn(close_idle(Arc::downgrade(&upstreams)));
-    Ok(upstreams)
+    let addresses = work.block_on(gateway::resolve(&config.upstreams, before))?;
+    Ok(Found { plans: config.upstreams.clone(), addresses })
 }
 
 /// Pingora's connectors read the certificates that this machine trusts, and panic where they cannot be read.
@@ -28,40 +43,4 @@ fn check_trusted_certificates() -> Result<(), ServerError> {
     let mut trusted = RootCertStore::empty();
     load_platform_certs_incl_env_into_store(&mut trusted)
         .map_err(|error| ServerError::Trusted(error.to_string()))
-}
-
-async fn close_idle(upstreams: Weak<Upstreams>) {
-    loop {
-        tokio::time::sleep(LOOK_AT_IDLE).await;
-        let Some(upstreams) = upstreams.upgrade() else { return };
-        upstreams.close_idle();
-    }
-}
-
-fn resolve(upstreams: &[config::Upstream]) -> Result<Vec<Upstream>, ServerError> {
-    upstreams
-        .iter()
-        .map(|upstream| {
-            let mut servers = Vec::new();
-            for server in &upstream.servers {
-                let found = (server.address.host.as_str(), server.address.port).to_socket_addrs().and_then(
-                    |mut found| found.next().ok_or_else(|| std::io::Error::other("the name has no address")),
-                );
-                servers.push(found.map_err(|error| ServerError::Resolve {
-                    name: upstream.name.clone(),
-                    server: server.address.to_string(),
-                    error,
-                })?);
-            }
-            Ok(Upstream {
-                name: upstream.name.clone(),
-                servers,
-                connect_timeout: upstream.timeouts.connect,
-                read_timeout: upstream.timeouts.read,
-                write_timeout: upstream.timeouts.write,
-                idle_timeout: upstream.timeouts.idle,
-                retries: upstream.retries,
-            })
-        })
-        .collect()
 }

@@ -219,7 +219,7 @@ async fn the_tables_of_version_3_keep_their_rows_and_have_no_credits() {
     let period = crate::domain::period::Period { start: 0, end: 9 };
     let loaded = store.load(wanted, NOW, move |_, _| ((), period)).await.expect("loads");
     assert_eq!((loaded.customer.number, loaded.customer.stripe_customer.as_deref()), (1, Some("cus_1")));
-    assert_eq!(loaded.totals, [Total { meter: 1, used: 9, extra: 0, credits: 0 }]);
+    assert_eq!(loaded.totals, [Total { meter: 1, used: 9, extra: 0, credits: 0, uncovered: 0 }]);
     assert_eq!(loaded.lots, []);
     let audit = &store.audit_rows(None, None, 1).await.expect("reads")[0];
     assert_eq!((&*audit.detail, &*audit.actor, audit.before.as_deref()), ("then", "tollgate", None));

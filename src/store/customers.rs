@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Result, Store, audit, facts, totals};
+use crate::domain::anonymous::is_anonymous;
 
 /// Where a link to Stripe comes from. A claim beats what Stripe's objects say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,9 +54,12 @@ impl Store {
         .await
     }
 
-    /// Links a customer that has no link yet, made if it is new; another link is never replaced. Answers the
-    /// customer's number if the link is new.
+    /// Links a customer that has no link yet, made if it is new; another link is never replaced, and nobody
+    /// stands for an anonymous caller. Answers the customer's number if the link is new.
     pub async fn link(&self, link: NewLink, now: i64) -> Result<Option<u32>> {
+        if is_anonymous(&link.customer) {
+            return Ok(None);
+        }
         self.write(move |db| {
             let row = register(db, &link.customer, None, now)?;
             if row.stripe_customer.is_some() {

@@ -1,5 +1,6 @@
 //! Customers as operators see them: found by name or Stripe id, listed by tier and status.
 
+use crate::domain::anonymous::is_anonymous;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use serde::{Deserialize, Serialize};
@@ -106,7 +107,11 @@ fn list(
     (behind, after): (&str, Value),
     (order, limit): (&str, u32),
 ) -> Result<Vec<CustomerListing>> {
+    // Anonymous callers are found by their names alone: there may be very many.
     let (mut wanted, mut values) = (vec![behind], vec![after]);
+    if !filter.named.as_deref().is_some_and(is_anonymous) {
+        wanted.push("NOT is_anonymous");
+    }
     if let Some(named) = filter.named {
         wanted.push("(name >= ? AND name < ? OR stripe_customer = ?)");
         let end = format!("{named}{}", char::MAX);

@@ -15,6 +15,8 @@
 
 mod adjustments;
 mod alerts;
+mod anonymous;
+mod api_keys;
 mod audit;
 mod checkouts;
 mod closed_checkouts;
@@ -53,6 +55,8 @@ mod weekly;
 mod worker;
 
 pub use adjustments::{Adjustments, OverrideRow};
+pub use anonymous::AtRest;
+pub use api_keys::{ApiKeyRow, NewApiKey, Replaced, Replacement};
 pub use audit::{Act, AuditRow};
 pub use checkouts::{CheckoutKind, CheckoutRow, OpenCheckout};
 pub use closed_checkouts::{BegunCheckout, CheckoutEnd};
@@ -137,13 +141,15 @@ pub struct Store {
 }
 
 /// What leads from each version of the tables to the next, the first from none.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
     include_str!("schema/4.sql"),
     include_str!("schema/5.sql"),
     include_str!("schema/6.sql"),
+    include_str!("schema/7.sql"),
+    include_str!("schema/8.sql"),
 ];
 
 impl Store {

@@ -40,7 +40,7 @@ pub enum StillNeeded {
 }
 
 /// What is exported, and how it is found by a customer's number and Stripe customer.
-const EXPORTED: [(&str, &str); 16] = [
+const EXPORTED: [(&str, &str); 17] = [
     (
         "customer",
         "SELECT number, name, stripe_customer, linked_by, strftime('%FT%TZ', linked_at, 'unixepoch') AS linked_at,
@@ -86,7 +86,8 @@ const EXPORTED: [(&str, &str); 16] = [
     (
         "usage",
         "SELECT n.name AS meter, strftime('%FT%TZ', t.period_start, 'unixepoch') AS period_start,
-                strftime('%FT%TZ', t.period_end, 'unixepoch') AS period_end, t.included, t.extra, t.credits, t.overage
+                strftime('%FT%TZ', t.period_end, 'unixepoch') AS period_end, t.included, t.extra, t.credits, t.overage,
+                t.uncovered
          FROM totals t LEFT JOIN names n ON n.number = t.meter WHERE t.customer = ?1 ORDER BY t.period_start, t.meter",
     ),
     (
@@ -112,6 +113,14 @@ const EXPORTED: [(&str, &str); 16] = [
          FROM notices WHERE customer = ?1 AND data <> '' ORDER BY id",
     ),
     (
+        "api_keys",
+        "SELECT id, name, scopes, strftime('%FT%TZ', created_at, 'unixepoch') AS created_at,
+                strftime('%FT%TZ', expires_at, 'unixepoch') AS expires_at,
+                strftime('%FT%TZ', revoked_at, 'unixepoch') AS revoked_at, replaced_by,
+                strftime('%FT%TZ', last_used, 'unixepoch') AS last_used_at
+         FROM api_keys WHERE customer = ?1 ORDER BY number",
+    ),
+    (
         "audit",
         "SELECT strftime('%FT%TZ', at, 'unixepoch') AS at, action, actor, detail, before, after
          FROM audit WHERE customer = ?1 ORDER BY id",
@@ -119,7 +128,8 @@ const EXPORTED: [(&str, &str); 16] = [
 ];
 
 /// What goes, or loses what names somebody, with a customer of this number.
-const FORGOTTEN: [&str; 10] = [
+const FORGOTTEN: [&str; 11] = [
+    "DELETE FROM api_keys WHERE customer = ?1",
     "DELETE FROM idempotency WHERE customer = ?1",
     "DELETE FROM operations WHERE customer = ?1",
     "DELETE FROM checkouts WHERE customer = ?1",

@@ -33,6 +33,7 @@ pub struct SplitBase {
     extra: i64,
     credits: i64,
     overage: i64,
+    uncovered: i64,
 }
 
 /// The part of a total behind the edge.
@@ -42,6 +43,7 @@ pub struct Moved {
     pub extra: i64,
     pub credits: i64,
     pub overage: i64,
+    pub uncovered: i64,
     pub reportable: i64,
     pub last_at_micros: i64,
 }
@@ -73,7 +75,7 @@ pub(super) fn spanning(db: &Connection, total: TotalKey) -> Result<Spanning> {
 fn base(db: &Connection, total: TotalKey) -> Result<Option<SplitBase>> {
     let found = db
         .prepare_cached(
-            "SELECT fold.next_record, included, credits, overage, extra FROM totals, fold
+            "SELECT fold.next_record, included, credits, overage, extra, uncovered FROM totals, fold
              WHERE customer = ?1 AND meter = ?2 AND period_start = ?3 AND open = 0",
         )?
         .query_row(params![total.customer, total.meter, total.period_start], |row| {
@@ -83,6 +85,7 @@ fn base(db: &Connection, total: TotalKey) -> Result<Option<SplitBase>> {
                 credits: row.get(2)?,
                 overage: row.get(3)?,
                 extra: row.get(4)?,
+                uncovered: row.get(5)?,
             })
         })
         .optional()?;
@@ -98,7 +101,8 @@ fn split(db: &Connection, spanning: Spanning, read: SplitBase, moved: Moved, now
     let edge_micros = start.saturating_mul(1_000_000);
     db.prepare_cached(
         "UPDATE totals SET included = included - ?4, credits = credits - ?5, overage = overage - ?6,
-                           reportable = reportable - ?7, last_at_micros = ?8, extra = extra - ?9
+                           reportable = reportable - ?7, last_at_micros = ?8, extra = extra - ?9,
+                           uncovered = uncovered - ?10
          WHERE customer = ?1 AND meter = ?2 AND period_start = ?3",
     )?
     .execute(params![
@@ -111,14 +115,16 @@ fn split(db: &Connection, spanning: Spanning, read: SplitBase, moved: Moved, now
         moved.reportable,
         edge_micros - 1,
         moved.extra,
+        moved.uncovered,
     ])?;
     db.prepare_cached(
         "INSERT INTO totals (customer, meter, period_start, period_end, included, credits, overage, reportable,
-                             first_at_micros, last_at_micros, extra, sealable)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 1)
+                             first_at_micros, last_at_micros, extra, uncovered, sealable)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 1)
          ON CONFLICT DO UPDATE SET
              included = included + excluded.included,
              extra = extra + excluded.extra,
+             uncovered = uncovered + excluded.uncovered,
              credits = credits + excluded.credits,
              overage = overage + excluded.overage,
              reportable = reportable + excluded.reportable,
@@ -137,10 +143,11 @@ fn split(db: &Connection, spanning: Spanning, read: SplitBase, moved: Moved, now
         edge_micros,
         moved.last_at_micros.max(edge_micros),
         moved.extra,
+        moved.uncovered,
     ])?;
     let detail = format!(
         "{} units used since {start} moved to the period that began then",
-        moved.included + moved.extra + moved.credits + moved.overage
+        moved.included + moved.extra + moved.credits + moved.overage + moved.uncovered
     );
     super::audit::add(db, now, "period_split", Some(total.customer), &detail)?;
     Ok(true)

@@ -115,7 +115,7 @@ const UNCOUNTED_SUBSCRIPTIONS: &str = "
 
 const CUSTOMERS: &str = "
     SELECT coalesce(tier, ?1), status, count(*) FROM customers
-    WHERE erased_at IS NULL GROUP BY 1, 2 ORDER BY 1, 2";
+    WHERE erased_at IS NULL AND NOT is_anonymous GROUP BY 1, 2 ORDER BY 1, 2";
 
 /// Of each customer the last change before an instant counts.
 const PAYING: &str = "
@@ -150,6 +150,7 @@ const CONVERSIONS: &str = "
 const TOP: &str = "
     SELECT c.name, sum(h.units) AS units, sum(h.requests)
     FROM customers c CROSS JOIN hourly h ON h.customer = c.number AND h.hour >= ?1 AND h.hour < ?2
+    WHERE NOT c.is_anonymous
     GROUP BY c.number ORDER BY units DESC, c.number LIMIT ?3";
 
 impl Store {

@@ -80,7 +80,7 @@ async fn sums_and_their_position_move_together_and_survive_a_restart() {
     assert_eq!(store.folded().expect("reads"), (1, 700, 7));
     assert_eq!(
         store.totals(1, START).await.expect("reads"),
-        [Total { meter: 1, used: 3, extra: 0, credits: 0 }]
+        [Total { meter: 1, used: 3, extra: 0, credits: 0, uncovered: 0 }]
     );
 }
 

@@ -24,6 +24,7 @@ pub struct TotalUnits {
     pub extra: i64,
     pub credits: i64,
     pub overage: i64,
+    pub uncovered: i64,
     pub reportable: i64,
     pub first_at_micros: i64,
     pub last_at_micros: i64,
@@ -76,9 +77,11 @@ pub struct Total {
     pub meter: u32,
     /// Included and overage units; what counts against a quota.
     pub used: u64,
-    /// Drawn beside those, on an override and on credits.
+    /// Beside those: drawn on an override, drawn on credits.
     pub extra: u64,
     pub credits: u64,
+    /// Paid for by nothing.
+    pub uncovered: u64,
 }
 
 /// Units by meter number.
@@ -141,7 +144,8 @@ impl Store {
 /// What a customer has used in the period that starts at `period_start`.
 pub(super) fn of(db: &Connection, customer: u32, period_start: i64) -> Result<Vec<Total>> {
     let mut query = db.prepare_cached(
-        "SELECT meter, included + overage, extra, credits FROM totals WHERE customer = ?1 AND period_start = ?2",
+        "SELECT meter, included + overage, extra, credits, uncovered FROM totals
+         WHERE customer = ?1 AND period_start = ?2",
     )?;
     let rows = query.query_map(params![customer, period_start], |row| {
         Ok(Total {
@@ -149,6 +153,7 @@ pub(super) fn of(db: &Connection, customer: u32, period_start: i64) -> Result<Ve
             used: unsigned(row.get(1)?),
             extra: unsigned(row.get(2)?),
             credits: unsigned(row.get(3)?),
+            uncovered: unsigned(row.get(4)?),
         })
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -162,22 +167,24 @@ fn in_order<K: Ord, V>(sums: &HashMap<K, V>) -> Vec<(&K, &V)> {
 }
 
 fn add_total(db: &Connection, key: &TotalKey, units: &TotalUnits) -> Result<()> {
-    let sealable: bool = db
+    // What waits for a link is counted; of anonymous callers nothing does.
+    let waits_for_nobody: bool = db
         .prepare_cached(
             "INSERT INTO totals (customer, meter, period_start, period_end, included, credits, overage, reportable,
-                                 first_at_micros, last_at_micros, extra, sealable)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11,
+                                 first_at_micros, last_at_micros, extra, uncovered, sealable)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12,
                      coalesce((SELECT linked_at < ?4 FROM customers WHERE number = ?1), 0))
              ON CONFLICT DO UPDATE SET
                  period_end = excluded.period_end,
                  included = included + excluded.included,
                  extra = extra + excluded.extra,
+                 uncovered = uncovered + excluded.uncovered,
                  credits = credits + excluded.credits,
                  overage = overage + excluded.overage,
                  reportable = reportable + excluded.reportable,
                  first_at_micros = min(first_at_micros, excluded.first_at_micros),
                  last_at_micros = max(last_at_micros, excluded.last_at_micros)
-             RETURNING sealable",
+             RETURNING sealable OR coalesce((SELECT is_anonymous FROM customers WHERE number = ?1), 0)",
         )?
         .query_row(
             params![
@@ -192,10 +199,11 @@ fn add_total(db: &Connection, key: &TotalKey, units: &TotalUnits) -> Result<()> 
                 units.first_at_micros,
                 units.last_at_micros,
                 units.extra,
+                units.uncovered,
             ],
             |row| row.get(0),
         )?;
-    if !sealable {
+    if !waits_for_nobody {
         add_unlinked(db, key.meter, units.reportable)?;
     }
     Ok(())

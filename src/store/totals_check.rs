@@ -20,6 +20,7 @@ pub struct TotalDifference {
     pub extra: i64,
     pub credits: i64,
     pub overage: i64,
+    pub uncovered: i64,
 }
 
 /// Totals copied aside.
@@ -35,7 +36,8 @@ impl StoreReader {
         self.db.execute_batch(
             "BEGIN;
              CREATE TEMP TABLE unexplained AS
-                 SELECT customer, meter, period_start, period_end, included, credits, overage, extra FROM totals;",
+                 SELECT customer, meter, period_start, period_end, included, credits, overage, extra,
+                        uncovered FROM totals;",
         )?;
         let folded = folded(&self.db)?;
         self.db.execute_batch(
@@ -52,15 +54,17 @@ impl TotalsCheck<'_> {
         let db = &self.store.db;
         db.execute_batch("BEGIN")?;
         let mut take = db.prepare_cached(
-            "INSERT INTO temp.unexplained VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6, ?7)
+            "INSERT INTO temp.unexplained VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6, ?7, ?8)
              ON CONFLICT DO UPDATE SET included = included + excluded.included,
                  credits = credits + excluded.credits, overage = overage + excluded.overage,
-                 extra = extra + excluded.extra",
+                 extra = extra + excluded.extra, uncovered = uncovered + excluded.uncovered",
         )?;
         for (key, units) in sums {
-            let TotalUnits { included, extra, credits, overage, .. } = units;
+            let TotalUnits { included, extra, credits, overage, uncovered, .. } = units;
             let TotalKey { customer, meter, period_start } = key;
-            take.execute(params![customer, meter, period_start, -included, -credits, -overage, -extra])?;
+            let key =
+                params![customer, meter, period_start, -included, -credits, -overage, -extra, -uncovered];
+            take.execute(key)?;
         }
         db.execute_batch("COMMIT")?;
         Ok(())
@@ -71,13 +75,15 @@ impl TotalsCheck<'_> {
     /// one, which is left out, is left out too: its records may name the older.
     pub fn differences(&self, from: i64) -> Result<Vec<TotalDifference>> {
         let mut query = self.store.db.prepare(
-            "SELECT customer, meter, sum(included), sum(credits), sum(overage), sum(extra) FROM temp.unexplained u
+            "SELECT customer, meter, sum(included), sum(credits), sum(overage), sum(extra), sum(uncovered)
+             FROM temp.unexplained u
              WHERE period_start >= ?1 AND NOT EXISTS (
                  SELECT 1 FROM temp.unexplained older
                  WHERE older.customer = u.customer AND older.meter = u.meter
                    AND older.period_start < ?1 AND older.period_end > u.period_start)
              GROUP BY customer, meter
-             HAVING sum(included) <> 0 OR sum(credits) <> 0 OR sum(overage) <> 0 OR sum(extra) <> 0",
+             HAVING sum(included) <> 0 OR sum(credits) <> 0 OR sum(overage) <> 0 OR sum(extra) <> 0
+                 OR sum(uncovered) <> 0",
         )?;
         let rows = query.query_map([from], |row| {
             Ok(TotalDifference {
@@ -87,6 +93,7 @@ impl TotalsCheck<'_> {
                 credits: row.get(3)?,
                 overage: row.get(4)?,
                 extra: row.get(5)?,
+                uncovered: row.get(6)?,
             })
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)

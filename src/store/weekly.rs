@@ -56,7 +56,7 @@ impl Store {
                     |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
                 )?,
                 new_customers: db.query_row(
-                    "SELECT count(*) FROM customers WHERE first_seen >= ?1 AND first_seen < ?2",
+                    "SELECT count(*) FROM customers WHERE first_seen >= ?1 AND first_seen < ?2 AND NOT is_anonymous",
                     span,
                     |row| row.get(0),
                 )?,

@@ -5,29 +5,38 @@
 //! - [`events`] a whole life of events, at random
 //! - [`sync`] news that was missed
 //! - [`webhooks`] a tier ends equal to Stripe's truth, whatever the news' order
+//! - [`costs`] what the exchange itself tells of its cost
 //! - [`credits`] prepaid units: spent once, in order, never below nothing
 //! - [`events`] what each event changes, once: payments, credits, messages; at rest, in the shadow, replayed
 //! - [`faults`] everything that a disk, a machine or Stripe can do to us
 //! - [`fleet`] several gateways that share a Redis
+//! - [`h2`] many requests at once on one connection, and clients that want to harm it
 //! - [`http`] routes, tokens, headers, refusals, our own endpoints
 //! - [`admin`] what operators see and correct
 //! - [`billing`] what customers see, buy, change and cancel by themselves
+//! - [`callers`] who calls, beside tokens: API keys and what they may do, addresses, nobody in particular
 //! - [`cli`] commands and exit codes
 //! - [`notices`] others are told what happens to customers
 //! - [`operator`] the commands that read and mend what a gateway keeps
 //! - [`reconcile`] what Stripe holds, against what it should hold
 //! - [`recovery`] what a start makes of what the last run left
 //! - [`reload`] another configuration while everything runs
+//! - [`slow`] clients that take their time, or more room than they should
+//! - [`streams`] what lasts: streams, WebSockets, gRPC
+//! - [`tls`] certificates, handshakes, certificates of clients, the way there from plain ports
 //! - [`threads`] who gives way to whom
 //! - [`upstreams`] servers behind the gateway that are not ours
 
 mod admin;
 mod billing;
+mod callers;
 mod cli;
+mod costs;
 mod credits;
 mod events;
 mod faults;
 mod fleet;
+mod h2;
 mod harness;
 mod http;
 mod money;
@@ -36,7 +45,10 @@ mod operator;
 mod reconcile;
 mod recovery;
 mod reload;
+mod slow;
+mod streams;
 mod sync;
 mod threads;
+mod tls;
 mod upstreams;
 mod webhooks;

@@ -32,6 +32,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("priority", 1),
     ("seal", 1),
     ("sharded", 1),
+    ("tls", 1),
 ];
 
 /// Arrows that no floor explains: a command starts the server, only these two start a sandbox, the clock tells the

@@ -9,6 +9,7 @@ use super::{AdminState, charges, outbox, stats};
 use crate::api::Failed;
 use crate::api::fleet::Question;
 use crate::fleet::Fleet;
+use crate::reporting::books;
 
 /// Answers under way at once. Whoever asks beyond them lists this node as missing.
 const AT_ONCE: usize = 8;
@@ -55,5 +56,12 @@ async fn answer(state: &AdminState, question: Question, node: &str) -> Result<Va
             json!(outbox::rows(store, which.as_deref(), after.as_ref(), limit, Some(node)).await?)
         }
         Question::Stats { span, top } => json!(stats::part(state, span, top).await?),
+        Question::Books(question) => {
+            let answer = state.reconciler.answer(question).await?;
+            if matches!(answer, books::Answer::Made(Some(_))) {
+                state.reporter.due().notify_one();
+            }
+            json!(answer)
+        }
     })
 }

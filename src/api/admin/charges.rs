@@ -162,7 +162,7 @@ fn shown(charged: &Charged, names: &HashMap<u32, String>) -> Value {
         "kind": match record.kind {
             _ if record.is_repeat() => "repeat",
             Kind::Estimate => "estimate",
-            Kind::Charge | Kind::Correction { .. } => "charge",
+            Kind::Charge | Kind::Slice { .. } | Kind::Correction { .. } => "charge",
         },
         "member": names.get(&record.member),
         "route": names.get(&record.route),
@@ -170,9 +170,7 @@ fn shown(charged: &Charged, names: &HashMap<u32, String>) -> Value {
         "status": record.status,
         "tier": names.get(&record.tier),
         "cost": by_meter(&|draw| json!(draw.units())),
-        "drawn": by_meter(&|draw| json!({
-            "included": draw.included, "extra": draw.extra, "credits": draw.credits, "overage": draw.overage,
-        })),
+        "drawn": by_meter(&drawn),
         "period": { "start": rfc3339(record.period.start), "end": rfc3339(record.period.end) },
         "corrected": corrections.last().map(|last| json!({
             "at": instant(last.at_micros),
@@ -180,6 +178,16 @@ fn shown(charged: &Charged, names: &HashMap<u32, String>) -> Value {
         })),
         "record": { "number": record.number, "segment": segment },
     })
+}
+
+/// What nothing paid for is said where there is any.
+fn drawn(draw: &RecordDraw) -> Value {
+    let RecordDraw { included, extra, credits, overage, uncovered, .. } = draw;
+    let mut drawn = json!({ "included": included, "extra": extra, "credits": credits, "overage": overage });
+    if *uncovered != 0 {
+        drawn["uncovered"] = json!(uncovered);
+    }
+    drawn
 }
 
 /// To the microsecond, as the ledger has it.

@@ -13,6 +13,7 @@ mod customer;
 mod customers;
 mod events;
 mod health;
+mod keys;
 mod notices;
 mod outbox;
 mod people;
@@ -51,6 +52,7 @@ use super::{Failed, Others, not_found, only};
 
 pub use answers::answer_others;
 pub use charges::Charges;
+pub use keys::{KeyDesk, MadeKey, WantedKey, WantedRotation, key_json};
 pub use outbox::waiting_event_json;
 pub use reload::{Reloaded, Reloads};
 
@@ -60,6 +62,7 @@ pub struct AdminState {
     pub catalogue: Arc<Live<Catalogue>>,
     pub charges: Arc<Charges>,
     pub customers: Arc<Customers>,
+    pub keys: Arc<Live<KeyDesk>>,
     pub ledger: Arc<Ledger>,
     pub store: Arc<Store>,
     pub reporter: Arc<Reporter>,
@@ -104,6 +107,7 @@ impl Admin {
             .route("/audit", get(audit::list).fallback(|| async { only("GET, HEAD") }))
             .route("/cache/clear", post(adjust::clear_all).fallback(|| async { only("POST") }))
             .merge(customers())
+            .merge(keys::routes())
             .route("/events", get(events::events).fallback(|| async { only("GET, HEAD") }))
             .route("/notices", get(notices::log).fallback(|| async { only("GET, HEAD") }))
             .route("/notices/retry", post(notices::retry_all).fallback(|| async { only("POST") }))

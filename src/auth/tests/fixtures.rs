@@ -55,6 +55,8 @@ pub fn settings(keys: KeySource, algorithms: &[Algorithm]) -> Settings {
         customer_claim: "sub".parse().unwrap(),
         member_claim: None,
         stripe_customer_claim: None,
+        scope_claim: None,
+        failures: None,
         cache_ttl: Settings::DEFAULT_CACHE_TTL,
         cache_capacity: 1_024,
         jwks_cooldown: Settings::DEFAULT_JWKS_COOLDOWN,
@@ -72,7 +74,7 @@ impl Local {
 
     pub fn from(settings: &Settings) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        Self(Authenticator::new(settings, runtime.handle()).unwrap())
+        Self(Authenticator::new(settings, None, runtime.handle()).unwrap())
     }
 
     pub fn with_secret() -> Self {
@@ -94,7 +96,7 @@ pub fn following(url: &str, change: impl FnOnce(&mut Settings)) -> Arc<Authentic
     use Algorithm::{ES256, ES384, EdDSA, PS256, RS256};
     let mut settings = settings(KeySource::Jwks(url.into()), &[RS256, PS256, ES256, ES384, EdDSA]);
     change(&mut settings);
-    Authenticator::new(&settings, &Handle::current()).unwrap()
+    Authenticator::new(&settings, None, &Handle::current()).unwrap()
 }
 
 pub fn claims() -> Value {

@@ -106,7 +106,7 @@ fn refused_tokens_are_not_remembered_and_push_nothing_out() {
 fn keys_that_do_not_fit_the_allow_list_are_refused_at_the_start() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let refusal = |keys, algorithms: &[Algorithm]| {
-        let built = crate::auth::Authenticator::new(&settings(keys, algorithms), runtime.handle());
+        let built = crate::auth::Authenticator::new(&settings(keys, algorithms), None, runtime.handle());
         built.err().unwrap()
     };
     let mixed = refusal(KeySource::PublicKeyPem(RSA_PEM.to_vec()), &[RS256, HS256]);

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::domain::period::rfc3339;
+use crate::ledger::RecordDraw;
 use crate::store::MeterEventReceipt;
 
 use super::receipt::{MeterCharge, Receipt, ReceiptKind};
@@ -27,10 +28,7 @@ pub(super) fn render(receipt: &Receipt) -> Value {
         "status": receipt.status,
         "tier": receipt.tier.as_deref(),
         "cost": by_meter(receipt, |charge| json!(charge.units())),
-        "drawn": by_meter(receipt, |charge| {
-            let MeterCharge { included, extra, credits, overage, .. } = charge;
-            json!({ "included": included, "extra": extra, "credits": credits, "overage": overage })
-        }),
+        "drawn": by_meter(receipt, |charge| drawn(&charge.drawn)),
         "grants": receipt.lots.iter().map(|lot| json!({ "grant": lot.grant, "units": lot.units })).collect::<Vec<_>>(),
         "period": { "start": rfc3339(receipt.period.start), "end": rfc3339(receipt.period.end) },
         "totals": by_meter(receipt, |charge| {
@@ -62,8 +60,18 @@ fn by_meter(receipt: &Receipt, value: impl Fn(&MeterCharge) -> Value) -> Map<Str
 /// Null when nothing was changed later.
 fn corrected(receipt: &Receipt) -> Option<Value> {
     let last = receipt.corrected_at.last()?;
-    let to = by_meter(receipt, |charge| json!(charge.units() + charge.correction));
-    Some(json!({ "at": instant(*last), "cost": to }))
+    let to = by_meter(receipt, |charge| json!(charge.corrected.units()));
+    let drawn = by_meter(receipt, |charge| drawn(&charge.corrected));
+    Some(json!({ "at": instant(*last), "cost": to, "drawn": drawn }))
+}
+
+fn drawn(draw: &RecordDraw) -> Value {
+    let RecordDraw { included, extra, credits, overage, uncovered, .. } = draw;
+    let mut drawn = json!({ "included": included, "extra": extra, "credits": credits, "overage": overage });
+    if *uncovered != 0 {
+        drawn["uncovered"] = json!(uncovered);
+    }
+    drawn
 }
 
 fn event(event: &MeterEventReceipt) -> Value {

@@ -104,7 +104,7 @@ fn of_request(survey: &Survey, request: Uuid) -> anyhow::Result<Option<Found>> {
             return;
         }
         match record.kind {
-            Kind::Correction { .. } => corrections.push(record.clone()),
+            Kind::Correction { .. } | Kind::Slice { .. } => corrections.push(record.clone()),
             _ => charge = Some((record.clone(), segment.number)),
         }
     })?;
@@ -129,8 +129,7 @@ fn repeated_by(survey: &Survey, repeat: &Record) -> anyhow::Result<Option<Uuid>>
 fn of_foreign(survey: &Survey, id: &str) -> anyhow::Result<Vec<Uuid>> {
     let mut requests = Vec::new();
     read(survey, survey.segments(), |_, record| {
-        let is_charge = !matches!(record.kind, Kind::Correction { .. });
-        if is_charge && record.foreign_request.as_deref() == Some(id.as_bytes()) {
+        if record.is_request() && record.foreign_request.as_deref() == Some(id.as_bytes()) {
             requests.push(Uuid::from_bytes(record.request));
             if requests.len() > MAX_OTHERS + 1 {
                 requests.remove(0);

@@ -73,13 +73,9 @@ pub(super) struct Receipt {
 /// What the request drew on one meter, and what became of it.
 pub(super) struct MeterCharge {
     pub meter: String,
-    pub included: i64,
-    /// On an operator's override.
-    pub extra: i64,
-    pub credits: i64,
-    pub overage: i64,
-    /// What the corrections add; negative where they take back.
-    pub correction: i64,
+    pub drawn: RecordDraw,
+    /// The same after all corrections.
+    pub corrected: RecordDraw,
     pub used_before: i64,
     pub event: Result<MeterEventReceipt, NoEvent>,
 }
@@ -87,9 +83,13 @@ pub(super) struct MeterCharge {
 /// Why no meter event carries a charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NoEvent {
+    #[error("it cost nothing in the end")]
+    Nothing,
     #[error("it was taken back before it was sealed")]
     TakenBack,
-    #[error("it drew on credits or on an operator's override alone: neither is reported")]
+    #[error(
+        "it drew on credits or on an operator's override alone, or nothing paid for it: none is reported"
+    )]
     CreditsOnly,
     #[error("billing.report is \"overage\", and it drew on included units")]
     IncludedOnly,
@@ -97,23 +97,23 @@ pub(super) enum NoEvent {
     NoStripeCustomer,
     #[error("its customer was linked to Stripe after the period had ended")]
     LinkedTooLate,
+    #[error("it is an estimate: nothing of it is sealed before its exchange has told what it cost")]
+    Open,
     #[error("it is not sealed yet: the next flush does that, once earlier usage of its period is answered")]
     NotSealed,
 }
 
 impl MeterCharge {
     pub fn units(&self) -> i64 {
-        self.included + self.extra + self.credits + self.overage
+        self.drawn.units()
     }
 }
 
 impl Receipt {
     pub fn new(books: &Books, found: Found, totals: Totals) -> Result<Self, Failure> {
         let Found { charge: record, segment, corrections, repeats, others } = found;
-        let charges = record.draws.iter().zip(totals.before).map(|(draw, used_before)| {
-            let correction = correction_of(&corrections, draw.meter);
-            MeterCharge::new(books, &record, draw, correction, used_before)
-        });
+        let charge = |(draw, used_before)| MeterCharge::new(books, &record, draw, &corrections, used_before);
+        let charges = record.draws.iter().zip(totals.before).map(charge);
         Ok(Self {
             charges: charges.collect::<Result<_, _>>()?,
             node: books.config.fleet.as_ref().map(|fleet| fleet.node.clone()),
@@ -128,7 +128,7 @@ impl Receipt {
             kind: match record.kind {
                 _ if record.is_repeat() => ReceiptKind::Repeat { of: repeats },
                 Kind::Estimate => ReceiptKind::Estimate,
-                Kind::Charge | Kind::Correction { .. } => ReceiptKind::Charge,
+                Kind::Charge | Kind::Slice { .. } | Kind::Correction { .. } => ReceiptKind::Charge,
             },
             customer: books
                 .customer(record.customer)?
@@ -150,9 +150,21 @@ impl Receipt {
     }
 }
 
-fn correction_of(corrections: &[Record], meter: u32) -> i64 {
-    let draws = corrections.iter().flat_map(|record| &record.draws).filter(|draw| draw.meter == meter);
-    draws.map(RecordDraw::units).sum()
+fn truth_of<'a>(estimate: &Record, corrections: &'a [Record]) -> Option<&'a Record> {
+    corrections.iter().find(|correction| correction.kind == Kind::Correction { of: estimate.number })
+}
+
+/// A draw with what its corrections add to it.
+fn corrected(draw: &RecordDraw, corrections: &[Record]) -> RecordDraw {
+    let changes = corrections.iter().flat_map(|record| &record.draws).filter(|of| of.meter == draw.meter);
+    changes.fold(*draw, |sum, change| RecordDraw {
+        meter: sum.meter,
+        included: sum.included + change.included,
+        extra: sum.extra + change.extra,
+        credits: sum.credits + change.credits,
+        overage: sum.overage + change.overage,
+        uncovered: sum.uncovered + change.uncovered,
+    })
 }
 
 impl MeterCharge {
@@ -160,26 +172,30 @@ impl MeterCharge {
         books: &Books,
         record: &Record,
         draw: &RecordDraw,
-        correction: i64,
+        corrections: &[Record],
         used_before: i64,
     ) -> Result<Self, Failure> {
         let name = books.name(draw.meter)?;
         let mut charge = Self {
             meter: name.map_or_else(|| format!("#{}", draw.meter), |name| name.to_string()),
-            included: draw.included,
-            extra: draw.extra,
-            credits: draw.credits,
-            overage: draw.overage,
-            correction,
+            drawn: *draw,
+            corrected: corrected(draw, corrections),
             used_before,
             event: Err(NoEvent::NotSealed),
         };
-        let total = (record.customer, draw.meter, record.period.start);
+        // An estimate is sealed with its truth: by the first event that reaches beyond that.
+        let (sealed_with, is_open) = match (record.kind, truth_of(record, corrections)) {
+            (Kind::Estimate, Some(truth)) => (truth, false),
+            (Kind::Estimate, None) => (record, true),
+            _ => (record, false),
+        };
+        let total = (record.customer, draw.meter, sealed_with.period.start);
         let reason = charge.never_reported(books.config.catalogue.report);
         charge.event = match reason {
             Some(reason) => Err(reason),
-            None => match books.store.meter_event_of(total, record.number, record.at_micros)? {
+            None => match books.store.meter_event_of(total, sealed_with.number, record.at_micros)? {
                 Some(event) => Ok(event),
+                None if is_open => Err(NoEvent::Open),
                 None => Err(charge.not_yet(&books.store.total_receipt(total.0, total.1, total.2)?)),
             },
         };
@@ -188,7 +204,10 @@ impl MeterCharge {
 
     /// Why Stripe never hears of it.
     fn never_reported(&self, report: Report) -> Option<NoEvent> {
-        match (self.included, self.overage) {
+        let taken_back = self.corrected.units() == 0 && self.drawn.units() != 0;
+        let drawn = if taken_back { &self.drawn } else { &self.corrected };
+        match (drawn.included, drawn.overage) {
+            (0, 0) if drawn.units() == 0 => Some(NoEvent::Nothing),
             (0, 0) => Some(NoEvent::CreditsOnly),
             (_, 0) if report == Report::Overage => Some(NoEvent::IncludedOnly),
             _ => None,
@@ -198,7 +217,7 @@ impl MeterCharge {
     /// Why Stripe has not heard of it.
     fn not_yet(&self, total: &TotalReceipt) -> NoEvent {
         match total {
-            _ if self.units() + self.correction == 0 => NoEvent::TakenBack,
+            _ if self.corrected.units() == 0 => NoEvent::TakenBack,
             TotalReceipt { stripe_customer: None, .. } => NoEvent::NoStripeCustomer,
             TotalReceipt { sealable: Some(false), .. } => NoEvent::LinkedTooLate,
             _ => NoEvent::NotSealed,

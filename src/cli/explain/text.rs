@@ -1,6 +1,7 @@
 //! A receipt for people.
 
 use crate::domain::period::rfc3339;
+use crate::ledger::RecordDraw;
 use crate::store::MeterEventReceipt;
 
 use super::receipt::{MeterCharge, NoEvent, Receipt, ReceiptKind};
@@ -20,11 +21,13 @@ pub(super) fn render(receipt: &Receipt) -> String {
         ("tier", word(&receipt.tier)),
         ("cost", cost(receipt)),
     ]);
-    rows.extend(receipt.charges.iter().map(|charge| ("drew on", drawn(charge))));
+    rows.extend(receipt.charges.iter().map(|charge| ("drew on", drawn(&charge.meter, &charge.drawn))));
     if !receipt.lots.is_empty() {
         rows.push(("credits of", grants(receipt)));
     }
     rows.push(("corrected", corrected(receipt)));
+    let changed = receipt.charges.iter().filter(|charge| charge.drawn != charge.corrected);
+    rows.extend(changed.map(|charge| ("drew then on", drawn(&charge.meter, &charge.corrected))));
     rows.push(("period", format!("{} to {}", rfc3339(receipt.period.start), rfc3339(receipt.period.end))));
     rows.extend(receipt.charges.iter().map(|charge| ("used", used(receipt, charge))));
     rows.extend(receipt.charges.iter().map(|charge| ("meter event", event(&charge.event))));
@@ -50,10 +53,11 @@ fn cost(receipt: &Receipt) -> String {
     format!("{}{estimate}", costs.join(", "))
 }
 
-fn drawn(charge: &MeterCharge) -> String {
-    let MeterCharge { meter, included, extra, credits, overage, .. } = charge;
+fn drawn(meter: &str, draw: &RecordDraw) -> String {
+    let RecordDraw { included, extra, credits, overage, uncovered, .. } = draw;
     let overridden = if *extra == 0 { String::new() } else { format!("{extra} by an operator's override, ") };
-    format!("{meter}: {included} included, {overridden}{credits} credits, {overage} overage")
+    let uncovered = if *uncovered == 0 { String::new() } else { format!(", {uncovered} covered by nothing") };
+    format!("{meter}: {included} included, {overridden}{credits} credits, {overage} overage{uncovered}")
 }
 
 fn grants(receipt: &Receipt) -> String {
@@ -68,7 +72,7 @@ fn corrected(receipt: &Receipt) -> String {
     let costs: Vec<_> = receipt
         .charges
         .iter()
-        .map(|charge| format!("{}={}", charge.meter, charge.units() + charge.correction))
+        .map(|charge| format!("{}={}", charge.meter, charge.corrected.units()))
         .collect();
     let estimate = if receipt.kind == ReceiptKind::Estimate { "estimate, corrected" } else { "yes," };
     format!("{estimate} to {} at {}", costs.join(", "), instant(*last))

@@ -70,6 +70,8 @@ struct Line<'a> {
     extra: i64,
     credits: i64,
     overage: i64,
+    /// Paid for by nothing.
+    uncovered: i64,
     units: i64,
 }
 
@@ -134,7 +136,7 @@ impl Export {
             books.name(record.tier)?,
         ];
         // A free repeat draws on nothing, and has a line all the same.
-        let nothing = RecordDraw { meter: 0, included: 0, extra: 0, credits: 0, overage: 0 };
+        let nothing = RecordDraw::default();
         let draws = if record.draws.is_empty() { &[nothing][..] } else { &record.draws[..] };
         for draw in draws {
             let meter = books.name(draw.meter)?;
@@ -159,7 +161,7 @@ impl Export {
 }
 
 const CSV_HEADER: &str = "record,request_id,foreign_request_id,at,kind,corrects,customer,member,route,tier,meter,\
-    method,status,period_start,period_end,included,extra,credits,overage,units\r\n";
+    method,status,period_start,period_end,included,extra,credits,overage,uncovered,units\r\n";
 
 impl Line<'_> {
     /// Without names.
@@ -168,6 +170,7 @@ impl Line<'_> {
             Kind::Charge if record.is_repeat() => ("repeat", None),
             Kind::Charge => ("charge", None),
             Kind::Estimate => ("estimate", None),
+            Kind::Slice { of } => ("slice", Some(of)),
             Kind::Correction { of } => ("correction", Some(of)),
         };
         let foreign = record.foreign_request.as_deref().map(|id| String::from_utf8_lossy(id).into_owned());
@@ -191,6 +194,7 @@ impl Line<'_> {
             extra: draw.extra,
             credits: draw.credits,
             overage: draw.overage,
+            uncovered: draw.uncovered,
             units: draw.units(),
         }
     }
@@ -216,6 +220,7 @@ impl Line<'_> {
             &self.extra.to_string(),
             &self.credits.to_string(),
             &self.overage.to_string(),
+            &self.uncovered.to_string(),
             &self.units.to_string(),
         ])
     }

@@ -60,7 +60,7 @@ impl Counts {
         match record.kind {
             Kind::Charge if record.is_repeat() => self.repeats += 1,
             Kind::Charge => self.charges += 1,
-            Kind::Estimate => self.estimates += 1,
+            Kind::Estimate | Kind::Slice { .. } => self.estimates += 1,
             Kind::Correction { .. } => self.corrections += 1,
         }
         let at = record.at_micros;
@@ -114,6 +114,7 @@ fn add(sums: &mut HashMap<TotalKey, TotalUnits>, record: &Record) {
         sum.extra += draw.extra;
         sum.credits += draw.credits;
         sum.overage += draw.overage;
+        sum.uncovered += draw.uncovered;
     }
 }
 
@@ -196,9 +197,10 @@ fn show(books: &Books, found: &Verified, counts: &Counts, totals: &Totals) -> Re
     if let Totals::Compared { differences, .. } = totals {
         for difference in differences {
             let (customer, meter) = names(books, difference)?;
-            let TotalDifference { included, extra, credits, overage, .. } = difference;
+            let TotalDifference { included, extra, credits, overage, uncovered, .. } = difference;
             out.write(&format!(
-                "  {customer} {meter}: {included} included, {extra} extra, {credits} credits, {overage} overage\n"
+                "  {customer} {meter}: {included} included, {extra} extra, {credits} credits, {overage} overage, \
+                 {uncovered} uncovered\n"
             ))?;
         }
     }
@@ -249,10 +251,10 @@ fn totals_json(books: &Books, totals: &Totals) -> Result<Value, Failure> {
     };
     let rows = differences.iter().map(|difference| {
         let (customer, meter) = names(books, difference)?;
-        let TotalDifference { included, extra, credits, overage, .. } = difference;
+        let TotalDifference { included, extra, credits, overage, uncovered, .. } = difference;
         Ok(json!({
             "customer": customer, "meter": meter, "included": included, "extra": extra, "credits": credits,
-            "overage": overage,
+            "overage": overage, "uncovered": uncovered,
         }))
     });
     Ok(json!({

@@ -3,6 +3,7 @@
 use super::Names;
 use crate::config::findings::Findings;
 use crate::config::written::{self, CertificateName, ClientAuth};
+use crate::domain::anonymous::Networks;
 use crate::domain::rate::Rate;
 use crate::domain::tier::TierId;
 
@@ -13,7 +14,7 @@ pub struct Callers {
     /// `None`: no key is accepted.
     pub keys: Option<ApiKeys>,
     /// `None`: nobody is anonymous.
-    pub anonymous: Option<Anonymous>,
+    pub anonymous: Option<Networks>,
     /// `None`: certificates name nobody.
     pub client_certificate: Option<CertificateName>,
     /// The claim that binds a token to scopes.
@@ -28,21 +29,34 @@ pub struct ApiKeys {
     pub prefix: String,
 }
 
-/// `[auth.anonymous]`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Anonymous {
-    pub tier: TierId,
-    /// Bits of an address that make one customer.
-    pub ipv4: u8,
-    pub ipv6: u8,
-}
+/// No key can stand in one of these: they are read, or removed, for what they are.
+const OTHERS_HEADERS: [&str; 20] = [
+    "accept",
+    "authorization",
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "expect",
+    "forwarded",
+    "host",
+    "idempotency-key",
+    "origin",
+    "te",
+    "traceparent",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-request-id",
+];
 
 pub(super) fn check(written: &written::Root, auth: &written::Auth, found: &mut Findings) -> Callers {
     let keys = auth.keys.get().filter(|keys| keys.enabled.value);
-    if let Some(prefix) = auth.keys.get().map(|keys| &keys.prefix)
-        && !prefix.value.0.bytes().all(|byte| byte.is_ascii_alphanumeric())
-    {
-        found.error(&prefix.place, "this cannot begin a key", "use letters and digits only");
+    if let Some(keys) = auth.keys.get() {
+        check_keys(keys, found);
     }
     Callers {
         failures: auth.failures.value.rate(),
@@ -50,7 +64,7 @@ pub(super) fn check(written: &written::Root, auth: &written::Auth, found: &mut F
             header: keys.header.value.0.to_string(),
             prefix: keys.prefix.value.0.clone(),
         }),
-        anonymous: auth.anonymous.get().and_then(|anonymous| check_anonymous(written, anonymous, found)),
+        anonymous: auth.anonymous.get().map(networks),
         client_certificate: auth
             .client_certificate
             .get()
@@ -59,12 +73,28 @@ pub(super) fn check(written: &written::Root, auth: &written::Auth, found: &mut F
     }
 }
 
-fn check_anonymous(
-    written: &written::Root,
-    anonymous: &written::Anonymous,
-    found: &mut Findings,
-) -> Option<Anonymous> {
-    let tier = anonymous.tier.at()?;
+fn check_keys(keys: &written::ApiKeys, found: &mut Findings) {
+    let (prefix, header) = (&keys.prefix, &keys.header);
+    if !prefix.value.0.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        found.error(&prefix.place, "this cannot begin a key", "use letters and digits only");
+    }
+    let name = &*header.value.0;
+    let is_others =
+        OTHERS_HEADERS.contains(&name) || name.starts_with("x-tollgate-") || name.starts_with("sec-");
+    if is_others {
+        let help = "name a header of its own, such as \"x-api-key\"";
+        found.error(&header.place, "this header says something else", help);
+    }
+}
+
+fn networks(anonymous: &written::Anonymous) -> Networks {
+    let bits = |bits: u64| u8::try_from(bits).unwrap_or(u8::MAX);
+    Networks { ipv4: bits(anonymous.ipv4.value.0), ipv6: bits(anonymous.ipv6.value.0) }
+}
+
+/// The tier of `[auth.anonymous]`.
+pub(super) fn anonymous_tier(written: &written::Root, found: &mut Findings) -> Option<TierId> {
+    let tier = written.auth.get()?.anonymous.get()?.tier.at()?;
     let tiers = written.tiers.get().map_or(&[][..], |tiers| &tiers.0);
     let names = Names::new("tier", tiers.iter().map(|tier| tier.name.as_str()));
     let position = names.find(&tier.value.0, &tier.place, found)?;
@@ -75,12 +105,7 @@ fn check_anonymous(
         let help = "name a tier without a price, whose overage is \"deny\"";
         found.error(&tier.place, "nobody can be billed for what this tier costs", help);
     }
-    let bits = |bits: u64| u8::try_from(bits).unwrap_or(u8::MAX);
-    Some(Anonymous {
-        tier: TierId(u16::try_from(position).ok()?),
-        ipv4: bits(anonymous.ipv4.value.0),
-        ipv6: bits(anonymous.ipv6.value.0),
-    })
+    Some(TierId(u16::try_from(position).ok()?))
 }
 
 fn check_certificate(

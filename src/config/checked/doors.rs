@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::tls::{self, Tls};
 use crate::config::findings::{At, Findings, Place};
 use crate::config::read::Given;
 use crate::config::values::pem::Pem;
-use crate::config::written::{self, ClientAuth, TlsVersion};
+use crate::config::written;
 
 /// The public ports beside `listen`, and the limits of their connections.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Doors {
     /// `None`: `listen` speaks plain HTTP.
     pub tls: Option<Tls>,
@@ -28,28 +29,8 @@ pub struct Doors {
     pub limits: Limits,
 }
 
-/// `[server] tls`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Tls {
-    /// At least one; the first is shown to who asks for no name, or an unknown one.
-    pub certificates: Vec<Certificate>,
-    pub min_version: TlsVersion,
-    pub client_auth: ClientAuth,
-    /// There where `client_auth` is not none.
-    pub client_ca: Option<Pem>,
-}
-
-/// PEM, not looked into yet.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Certificate {
-    pub chain: Pem,
-    pub private_key: Pem,
-    /// In lower case: host names, or `*.` and a host name. Empty: those in the certificate.
-    pub names: Vec<String>,
-}
-
 /// What a client may do on one connection of HTTP/2.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub struct H2 {
     pub streams: u32,
     pub resets: u32,
@@ -58,7 +39,7 @@ pub struct H2 {
 }
 
 /// What a connection may do.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub header_timeout: Duration,
     pub body_timeout: Duration,
@@ -82,17 +63,22 @@ pub(super) fn check(server: &written::Server, found: &mut Findings) -> Doors {
             found.error(&first.place, "without server.tls nothing else is listened on", help);
         }
     }
+    if let (true, Some(first)) = (doors.redirect_listen.value.is_empty(), doors.redirect_except.value.first())
+    {
+        let help = "add `redirect_listen`, or leave it out";
+        found.error(&first.place, "without server.redirect_listen nobody is sent on", help);
+    }
     let addresses = |list: &At<Vec<At<SocketAddr>>>| list.value.iter().map(|address| address.value).collect();
     let except = doors.redirect_except.value.iter();
     Doors {
-        tls: doors.tls.get().map(|tls| check_tls(tls, found)),
+        tls: doors.tls.get().map(|tls| tls::check(tls, found)),
         h2c_listen: addresses(&doors.h2c_listen),
         plain_listen: addresses(&doors.plain_listen),
         redirect_listen: addresses(&doors.redirect_listen),
         redirect_except: except.map(|path| path.value.0.clone()).collect(),
         http2: doors.http2.value,
         h2: h2(doors),
-        limits: limits(&doors.limits),
+        limits: limits(&doors.limits, found),
     }
 }
 
@@ -104,7 +90,19 @@ fn h2(doors: &written::Doors) -> H2 {
     H2 { streams, resets, window: window.min((1 << 31) - 1) }
 }
 
-fn limits(limits: &written::Limits) -> Limits {
+/// More than these is not read of a request, whatever is allowed.
+const LARGEST_HEADER: u64 = 512 * 1024;
+const LONGEST_URI: u64 = 60 * 1024;
+
+fn limits(limits: &written::Limits, found: &mut Findings) -> Limits {
+    for (size, most, help) in [
+        (&limits.max_header_bytes, LARGEST_HEADER, "write at most \"512KiB\""),
+        (&limits.max_uri, LONGEST_URI, "write at most \"60KiB\""),
+    ] {
+        if size.value.0 > most {
+            found.error(&size.place, "so much is not read of a request", help);
+        }
+    }
     let some = |number: u64| (number > 0).then_some(number);
     Limits {
         header_timeout: limits.header_timeout.value.0,
@@ -142,40 +140,6 @@ fn check_addresses(server: &written::Server, found: &mut Findings) {
     }
 }
 
-fn check_tls(tls: &written::Tls, found: &mut Findings) -> Tls {
-    let alone = pair(&tls.certificate, &tls.private_key, &tls.place, found)
-        .map(|(chain, private_key)| Certificate { chain, private_key, names: Vec::new() });
-    let listed = tls.certificates.value.iter().filter_map(|listed| {
-        let written::Certificate { chain, private_key, names } = &listed.value;
-        Some(Certificate {
-            chain: chain.get()?.clone(),
-            private_key: private_key.get()?.clone(),
-            names: names.value.iter().map(|name| name.value.0.to_ascii_lowercase()).collect(),
-        })
-    });
-    let certificates: Vec<_> = alone.into_iter().chain(listed).collect();
-    let said = !tls.certificate.is_left_out() || !tls.private_key.is_left_out();
-    if tls.certificates.value.is_empty() && !said {
-        let help = "add `certificate` and `private_key`, or a list of them";
-        found.error(&tls.place, "there is no certificate", help);
-    }
-    check_names(&tls.certificates.value, found);
-    let client_auth = tls.client_auth.value;
-    match (client_auth, tls.client_ca.at()) {
-        (ClientAuth::None, Some(ca)) => {
-            let help = "write client_auth = \"optional\" or \"required\", or leave client_ca out";
-            found.error(&ca.place, "no client is asked for a certificate", help);
-        }
-        (ClientAuth::Optional | ClientAuth::Required, None) if tls.client_ca.is_left_out() => {
-            let what = "any certificate would do: it is not said who signs them";
-            found.error(&tls.client_auth.place, what, "add `client_ca`");
-        }
-        _ => {}
-    }
-    let min_version = tls.min_version.value;
-    Tls { certificates, min_version, client_auth, client_ca: tls.client_ca.get().cloned() }
-}
-
 /// A certificate and its key, both or none.
 pub(super) fn pair(
     certificate: &Given<Pem>,
@@ -189,21 +153,4 @@ pub(super) fn pair(
         _ => {}
     }
     certificate.get().cloned().zip(private_key.get().cloned())
-}
-
-fn check_names(certificates: &[At<written::Certificate>], found: &mut Findings) {
-    let mut known: Vec<String> = Vec::new();
-    for name in certificates.iter().flat_map(|certificate| &certificate.value.names.value) {
-        let text = name.value.0.to_ascii_lowercase();
-        let host = text.strip_prefix("*.").unwrap_or(&text);
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
-        if !host.bytes().all(plain) || host.is_empty() || host.len() > 253 {
-            let help = "write a host name, or \"*.example.com\" for those one label below";
-            found.error(&name.place, "this is not a host name", help);
-        }
-        if known.contains(&text) {
-            found.error(&name.place, "another certificate has this name", "name each host once");
-        }
-        known.push(text);
-    }
 }

@@ -10,7 +10,8 @@ use crate::config::values::text::Text;
 use crate::config::written::{self, RouteCors};
 use crate::domain::cors::Cors;
 use crate::domain::header_rules::HeaderRules;
-use crate::domain::route::{Authentication, Extras, FreeWhen, Host, Rewrite, Timeouts};
+use crate::domain::rewrite::{Rewrite, TemplateError};
+use crate::domain::route::{Authentication, Extras, FreeWhen, Host, Timeouts};
 use crate::domain::tier::FeatureSet;
 
 /// What routes share.
@@ -88,31 +89,31 @@ impl Checker<'_> {
 
     fn rewrite(&self, found: &mut Findings) -> Rewrite {
         let pattern = self.pattern.unwrap_or_default();
-        if let Some(At { value: prefix, place }) = self.written.strip_prefix.at() {
+        let prefix = self.written.strip_prefix.at();
+        if let Some(At { value: prefix, place }) = prefix {
             let rest = pattern.strip_prefix(prefix.0.as_str());
             if !rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
                 let what = "the route's path does not begin with it";
                 found.error(place, what, "write the whole first segments of `path`");
             }
         }
-        if let Some(At { value: template, place }) = self.written.rewrite.at() {
-            if let Some(prefix) = self.written.strip_prefix.at() {
-                let what = "`rewrite` says the whole path already";
-                found.error(&prefix.place, what, "keep one of the two");
-            }
-            let known = parameters(pattern);
-            for parameter in parameters(&template.0) {
-                if !known.contains(&parameter) {
-                    let known: Vec<&str> = known.iter().map(String::as_str).collect();
-                    let what = format!("`path` has no parameter {{{parameter}}}");
-                    found.error(place, what, suggestion(&parameter, &known));
+        let Some(At { value: template, place }) = self.written.rewrite.at() else {
+            return prefix.map_or(Rewrite::None, |prefix| Rewrite::Strip(prefix.value.0.as_str().into()));
+        };
+        if let Some(prefix) = prefix {
+            found.error(&prefix.place, "`rewrite` says the whole path already", "keep one of the two");
+        }
+        Rewrite::to(pattern, &template.0).unwrap_or_else(|error| {
+            let help = match &error {
+                TemplateError::Unknown(name) => {
+                    let known = parameters(pattern);
+                    suggestion(name, &known.iter().map(String::as_str).collect::<Vec<_>>())
                 }
-            }
-        }
-        Rewrite {
-            strip_prefix: self.written.strip_prefix.get().map(|prefix| prefix.0.as_str().into()),
-            template: self.written.rewrite.get().map(|template| template.0.as_str().into()),
-        }
+                TemplateError::InPart(_) => "put slashes around it".to_owned(),
+            };
+            found.error(place, error.to_string(), help);
+            Rewrite::None
+        })
     }
 }
 
@@ -123,7 +124,7 @@ fn parameters(pattern: &str) -> Vec<String> {
 }
 
 fn free_when(written: &written::FreeWhen) -> Option<FreeWhen> {
-    let contains = written.contains.get()?.0.as_str().into();
+    let contains = written.contains.get()?.0.to_ascii_lowercase().into();
     Some(FreeWhen { header: written.header.get()?.0.clone(), contains })
 }
 

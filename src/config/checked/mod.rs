@@ -36,6 +36,7 @@ pub(crate) mod selling;
 pub(crate) mod server;
 pub(crate) mod stripe;
 mod tiers;
+pub(crate) mod tls;
 pub(crate) mod upstreams;
 pub(crate) mod watching;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::catalogue::References;
 use super::extras::Shared;
-use super::{callers, costs, edges, extras, not_yet, rates};
+use super::{callers, costs, edges, extras, rates};
 use crate::config::containers::ByName;
 use crate::config::findings::{At, Findings, Place, suggestion};
 use crate::config::read::Given;
@@ -99,8 +99,7 @@ fn build(
 }
 
 fn costed<'a>(routes: impl Iterator<Item = &'a Route>) -> Vec<MeterId> {
-    let mut meters: Vec<MeterId> =
-        routes.flat_map(|route| route.cost.iter().map(|(meter, _)| meter)).collect();
+    let mut meters: Vec<MeterId> = routes.flat_map(Route::meters).collect();
     meters.sort_unstable();
     meters.dedup();
     meters
@@ -181,7 +180,7 @@ impl Terms<'_> {
             cost,
             measures,
             requires: self.requires(found),
-            charge_on: self.charge_on(found),
+            charge_on: self.charge_on(),
             rate: rates::check(&self.written.rate, &self.written.burst, found),
             public,
             extras: extras::Checker { written, shared: self.shared, pattern: self.pattern, public }
@@ -258,17 +257,14 @@ impl Terms<'_> {
         FeatureSet::from_indices(indices)
     }
 
-    fn charge_on(&self, found: &mut Findings) -> StatusSet {
+    fn charge_on(&self) -> StatusSet {
         let Some(written) = self.written.charge_on.get() else { return StatusSet::default() };
         let (mut classes, mut exact, mut grpc) = (Vec::new(), Vec::new(), Vec::new());
         for status in &written.0 {
             match status.value {
                 Statuses::Class(class) => classes.push(class),
                 Statuses::Exact(status) => exact.push(status),
-                Statuses::Grpc(code) => {
-                    not_yet::value(&status.place, found);
-                    grpc.push(code);
-                }
+                Statuses::Grpc(code) => grpc.push(code),
             }
         }
         let set = StatusSet::new(classes, exact);

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use super::{check_names, doors, extras, not_yet};
+use super::{check_names, doors, extras};
 use crate::config::containers::{ByName, Named};
-use crate::config::findings::{At, Findings};
+use crate::config::findings::{At, Findings, Place};
+use crate::config::read::Given;
 use crate::config::values::address::HostPort;
-use crate::config::values::pem::Pem;
 use crate::config::values::status::Statuses;
 use crate::config::written::{self, Balance, Http, Resolve};
 use crate::domain::route::{Host, StatusSet};
+use crate::tls::{Authorities, Chain, Own, PrivateKey, is_verifiable};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Upstream {
@@ -25,7 +26,7 @@ pub struct Upstream {
     pub resolve: Resolve,
     pub resolve_interval: Duration,
     pub timeouts: Timeouts,
-    /// Further tries of idempotent requests.
+    /// Further tries, of what was not sent or is safe to send again.
     pub retries: usize,
     /// Answers upon which another server is asked, of requests that are safe to repeat.
     pub retry_on: Vec<u16>,
@@ -83,9 +84,9 @@ pub struct Eject {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UpstreamTls {
     /// `None`: those that this machine trusts.
-    pub ca: Option<Pem>,
-    /// What the gateway shows: certificate and key.
-    pub own: Option<(Pem, Pem)>,
+    pub ca: Option<Authorities>,
+    /// What the gateway shows.
+    pub own: Option<Own>,
     /// `None`: each server's host.
     pub sni: Option<String>,
 }
@@ -136,10 +137,12 @@ fn upstream(named: &Named<written::Upstream>, found: &mut Findings) -> Upstream 
 
 fn servers(upstream: &written::Upstream, found: &mut Findings) -> Vec<UpstreamServer> {
     let servers = upstream.servers.get().map_or(&[][..], |servers| &servers.0);
+    let named = upstream.tls.get().is_some_and(|tls| !matches!(tls.sni, Given::LeftOut));
     let server = |server: &At<written::UpstreamServer>| {
         let At { value: url, place } = server.value.address.at()?;
-        if url.tls || !url.base.is_empty() {
-            not_yet::value(place, found);
+        if url.tls && !named && !is_verifiable(&url.address.host) {
+            let help = "write the name that stands in its certificate as `tls = { sni = \"…\" }`";
+            found.error(place, "no certificate can be verified for this host", help);
         }
         Some(UpstreamServer {
             address: url.address.clone(),
@@ -191,11 +194,35 @@ fn retry_on(upstream: &written::Upstream, found: &mut Findings) -> Vec<u16> {
 }
 
 fn tls_of(tls: &written::UpstreamTls, found: &mut Findings) -> UpstreamTls {
-    UpstreamTls {
-        ca: tls.ca.get().cloned(),
-        own: doors::pair(&tls.certificate, &tls.private_key, &tls.place, found),
-        sni: tls.sni.get().map(|name| name.0.clone()),
-    }
+    let ca = tls.ca.at().and_then(|At { value, place }| {
+        let help = "name a PEM file with the certificates of those who sign servers'";
+        told(Authorities::read(value.expose()).map_err(|error| error.to_string()), place, help, found)
+    });
+    let sni = tls.sni.at().map(|At { value, place }| {
+        if !is_verifiable(&value.0) {
+            let help = "write a host's name such as \"api.internal\", or an IP address";
+            found.error(place, "no certificate can be verified for this name", help);
+        }
+        value.0.clone()
+    });
+    UpstreamTls { ca, own: own(tls, found), sni }
+}
+
+fn own(tls: &written::UpstreamTls, found: &mut Findings) -> Option<Own> {
+    doors::pair(&tls.certificate, &tls.private_key, &tls.place, found)?;
+    let (chain, key) = (tls.certificate.at()?, tls.private_key.at()?);
+    let help = "name a PEM file with the certificate first, and behind it those that vouch for it";
+    let read = Chain::read(chain.value.expose()).map_err(|error| error.to_string());
+    let read_chain = told(read, &chain.place, help, found);
+    let help = "name a PEM file with the certificate's private key: PKCS#8, PKCS#1 or SEC1";
+    let read = PrivateKey::read(key.value.expose()).map_err(|error| error.to_string());
+    let read_key = told(read, &key.place, help, found);
+    let made = Own::new(read_chain?, read_key?).map_err(|error| error.to_string());
+    told(made, &key.place, help, found)
+}
+
+fn told<T>(read: Result<T, String>, place: &Place, help: &str, found: &mut Findings) -> Option<T> {
+    read.map_err(|error| found.error(place, error, help)).ok()
 }
 
 fn check_tls_is_used(upstream: &written::Upstream, servers: &[UpstreamServer], found: &mut Findings) {

@@ -36,25 +36,18 @@ fn what_is_refused_is_declared() {
 #[test]
 fn a_key_without_effect_is_refused_where_it_stands() {
     let text = with(
-        &["server", "upstreams", "routes"],
+        &["server", "routes"],
         r#"[server]
 listen = "127.0.0.1:1"
-header_timeout = "5s"
-h2 = { streams = 7 }
-[upstreams.api]
-servers = ["127.0.0.1:9000", { address = "127.0.0.1:9001", weight = 2 }, "https://api.internal"]
-slow_start = "1s"
+forwarded = "both"
+watch = "5s"
 [[routes]]
 path = "/a"
 cost = 1
-max_body = "1GiB"
-[[routes]]
-path = "/b"
-cost = { api_calls = { bytes = "1MiB" } }
-charge_on = ["2xx", "grpc:8"]
+on_limit = "cut"
 [routes_default]
 cost = 0
-host = "server"
+keep_method_override = true
 [access_log]
 path = "stderr"
 "#,
@@ -62,16 +55,10 @@ path = "stderr"
     let mistakes = mistakes(&text);
     let headlines = mistakes.lines().filter(|line| line.starts_with("t.toml"));
     insta::assert_snapshot!(headlines.collect::<Vec<_>>().join("\n"), @r"
-    t.toml:3:1: error: server.header_timeout: this build does not do that yet
-    t.toml:4:1: error: server.h2: this build does not do that yet
-    t.toml:6:32: error: upstreams.api.servers[1].address: this build does not do that yet
-    t.toml:6:60: error: upstreams.api.servers[1].weight: this build does not do that yet
-    t.toml:6:74: error: upstreams.api.servers[2]: this build does not do that yet
-    t.toml:7:1: error: upstreams.api.slow_start: this build does not do that yet
-    t.toml:11:1: error: routes[0].max_body: this build does not do that yet
-    t.toml:14:24: error: routes[1].cost.api_calls.bytes: this build does not do that yet
-    t.toml:15:21: error: routes[1].charge_on[1]: this build does not do that yet
-    t.toml:18:1: error: routes_default.host: this build does not do that yet
-    t.toml:19:2: error: access_log: this build does not do that yet
+    t.toml:3:1: error: server.forwarded: this build does not do that yet
+    t.toml:4:1: error: server.watch: this build does not do that yet
+    t.toml:8:1: error: routes[0].on_limit: this build does not do that yet
+    t.toml:11:1: error: routes_default.keep_method_override: this build does not do that yet
+    t.toml:12:2: error: access_log: this build does not do that yet
     ");
 }

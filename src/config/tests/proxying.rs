@@ -1,6 +1,6 @@
 //! What must hold between the keys of a reverse proxy, mistake by mistake.
 
-use super::{mistakes, with};
+use super::{mistakes, read, with};
 
 /// Place and sentence of each mistake, but for those that [`super::not_yet`] is about.
 fn headlines(replaced: &[&str], text: &str) -> String {
@@ -18,6 +18,7 @@ fn every_door_has_an_address_of_its_own_and_a_certificate_its_key() {
     let all = [
         server("h2c_listen = [\"127.0.0.1:1\", \"127.0.0.1:0\", \"127.0.0.1:9090\"]"),
         server("plain_listen = [\"127.0.0.1:2\"]\nredirect_listen = [\"127.0.0.1:3\"]"),
+        server("redirect_except = [\"/a\"]"),
         server("tls = {}"),
         server(&format!("tls = {{ certificate = \"{PEM}\" }}")),
         server(&format!("tls = {{ private_key = \"{PEM}\" }}")),
@@ -41,6 +42,8 @@ fn every_door_has_an_address_of_its_own_and_a_certificate_its_key() {
     t.toml:3:17: error: server.plain_listen[0]: without server.tls nothing else is listened on
     t.toml:4:20: error: server.redirect_listen[0]: without server.tls nothing else is listened on
 
+    t.toml:3:20: error: server.redirect_except[0]: without server.redirect_listen nobody is sent on
+
     t.toml:3:7: error: server.tls: there is no certificate
 
     t.toml:3:7: error: server.tls.private_key: missing
@@ -50,13 +53,64 @@ fn every_door_has_an_address_of_its_own_and_a_certificate_its_key() {
     t.toml:3:23: error: server.tls.certificate: cannot read the file: No such file or directory (os error 2)
     t.toml:3:56: error: server.tls.private_key.file: cannot read the file: No such file or directory (os error 2)
 
+    t.toml:3:23: error: server.tls.certificate: a PEM block in it is broken
+    t.toml:3:58: error: server.tls.private_key: a PEM block in it is broken
     t.toml:3:93: error: server.tls.client_auth: any certificate would do: it is not said who signs them
 
+    t.toml:3:23: error: server.tls.certificate: a PEM block in it is broken
+    t.toml:3:58: error: server.tls.private_key: a PEM block in it is broken
     t.toml:3:91: error: server.tls.client_ca: no client is asked for a certificate
 
+    t.toml:4:15: error: server.tls.certificates[0].certificate: a PEM block in it is broken
+    t.toml:5:15: error: server.tls.certificates[0].private_key: a PEM block in it is broken
     t.toml:6:23: error: server.tls.certificates[0].names[1]: another certificate has this name
     t.toml:6:51: error: server.tls.certificates[0].names[3]: this is not a host name
     t.toml:6:58: error: server.tls.certificates[0].names[4]: this is not a host name
+    ");
+}
+
+/// A self-signed certificate and its key, as strings of TOML.
+fn pair(name: &str) -> [String; 2] {
+    let made = rcgen::generate_simple_self_signed([name.to_owned()]).expect("a certificate");
+    [made.cert.pem(), made.signing_key.serialize_pem()].map(|pem| toml::Value::String(pem).to_string())
+}
+
+#[test]
+fn certificates_are_looked_into_before_anything_is_started() {
+    let ([a, a_key], [b, b_key]) = (pair("A.example"), pair("b.example"));
+    let text =
+        |tls: &str| with(&["server"], &format!("[server]\nlisten = \"127.0.0.1:1\"\ntls = {{ {tls} }}\n"));
+    let single = |certificate: &str, key: &str, more: &str| {
+        let Err(mistakes) = read(&text(&format!("certificate = {certificate}, private_key = {key}{more}")))
+        else {
+            return Vec::new();
+        };
+        let mistakes = mistakes.to_string();
+        let sentences =
+            mistakes.lines().filter_map(|line| line.strip_prefix("t.toml:")?.split_once("error: "));
+        sentences.map(|(_, sentence)| sentence.to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(single(&a, &a_key, ""), [""; 0]);
+    assert_eq!(single(&a, &b_key, ""), ["server.tls.private_key: the key is of another certificate"]);
+    assert_eq!(single(&a_key, &a_key, ""), ["server.tls.certificate: there is no certificate in it"]);
+    let no_key = "server.tls.private_key: there is no private key in it that is not encrypted";
+    assert_eq!(single(&a, &b, ""), [no_key]);
+    let clients = |ca: &str| format!(", client_auth = \"required\", client_ca = {ca}");
+    assert_eq!(single(&a, &a_key, &clients(&b)), [""; 0]);
+    assert_eq!(single(&a, &a_key, &clients(&b_key)), ["server.tls.client_ca: there is no certificate in it"]);
+    let listed = format!(
+        "certificates = [{{ certificate = {a}, private_key = {a_key} }}, {{ certificate = {b}, private_key = {b_key}, \
+         names = [\"*.B.example\"] }}]"
+    );
+    assert!(read(&text(&listed)).is_ok());
+}
+
+#[test]
+fn more_than_is_read_of_a_request_cannot_be_allowed() {
+    let text = "[server]\nlisten = \"127.0.0.1:1\"\nmax_uri = \"64KiB\"\nmax_header_bytes = \"1MiB\"\n";
+    insta::assert_snapshot!(headlines(&["server"], text), @r"
+    t.toml:3:11: error: server.max_uri: so much is not read of a request
+    t.toml:4:20: error: server.max_header_bytes: so much is not read of a request
     ");
 }
 
@@ -71,6 +125,7 @@ fn an_anonymous_caller_owes_nothing_and_a_certificate_is_asked_for() {
         read("[auth.client_certificate]\ncustomer = \"subject\""),
         read("[auth.client_certificate]\ncustomer = \"subject_cn\""),
         read("[auth.keys]\nprefix = \"a_b\"\nheader = \"a b\""),
+        read("[auth.keys]\nheader = \"Authorization\""),
     ];
     insta::assert_snapshot!(all.join("\n\n"), @r"
     t.toml:5:8: error: auth.anonymous.tier: there is no tier `fre`
@@ -85,6 +140,8 @@ fn an_anonymous_caller_owes_nothing_and_a_certificate_is_asked_for() {
 
     t.toml:5:10: error: auth.keys.prefix: this cannot begin a key
     t.toml:6:10: error: auth.keys.header: this is not the name of a header
+
+    t.toml:5:10: error: auth.keys.header: this header says something else
     ");
 }
 
@@ -127,7 +184,6 @@ cors = { origins = ["*", "https://*.com"], credentials = true }
     t.toml:5:8: error: routes[0].host: this is not a host
     t.toml:9:16: error: routes[1].strip_prefix: `rewrite` says the whole path already
     t.toml:10:11: error: routes[1].rewrite: `path` has no parameter {symbl}
-    t.toml:10:11: error: routes[1].rewrite: `path` has no parameter {rest}
     t.toml:14:8: error: routes[2].auth: it is not said what who shows no token may do
     t.toml:18:8: error: routes[3].auth: it is not said what who shows no token may do
     t.toml:18:8: error: routes[3].auth: a public route asks nobody who they are, so this cannot hold
@@ -189,6 +245,11 @@ balance = "random"
 servers = ["127.0.0.1:9000"]
 tls = {{ ca = "{PEM}", certificate = "{PEM}" }}
 health_check = {{ path = "health", interval = "1ms" }}
+[upstreams.tls]
+servers = ["https://a_b.internal"]
+[upstreams.named]
+servers = ["https://a_b.internal"]
+tls = {{ sni = "a b", certificate = "{PEM}", private_key = "{PEM}" }}
 "#
     );
     insta::assert_snapshot!(headlines(&["upstreams"], &text), @r"
@@ -200,9 +261,14 @@ health_check = {{ path = "health", interval = "1ms" }}
     t.toml:5:11: error: upstreams.api.balance: this word has no meaning here
     t.toml:8:7: error: upstreams.plain.tls: no server of this upstream speaks TLS
     t.toml:8:7: error: upstreams.plain.tls.private_key: missing
+    t.toml:8:14: error: upstreams.plain.tls.ca: a PEM block in it is broken
     t.toml:9:25: error: upstreams.plain.health_check.path: the path must start with a slash
     t.toml:9:46: error: upstreams.plain.health_check.interval: too short, it must be at least 100ms
-    t.toml:20:1: error: routes[0].upstream: missing, as there are several upstreams
+    t.toml:11:12: error: upstreams.tls.servers[0]: no certificate can be verified for this host
+    t.toml:14:15: error: upstreams.named.tls.sni: no certificate can be verified for this name
+    t.toml:14:36: error: upstreams.named.tls.certificate: a PEM block in it is broken
+    t.toml:14:71: error: upstreams.named.tls.private_key: a PEM block in it is broken
+    t.toml:25:1: error: routes[0].upstream: missing, as there are several upstreams
     ");
 }
 

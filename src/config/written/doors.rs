@@ -57,9 +57,21 @@ impl Doors {
 impl Limits {
     fn read_keys(keys: &mut Keys<'_, '_, '_>) -> Self {
         Self {
-            header_timeout: keys.or("header_timeout", "How long a request's whole header may take.", "60s"),
-            body_timeout: keys.or("body_timeout", "How long a client may be silent in its body.", "60s"),
-            min_body_rate: keys.or("min_body_rate", "Bytes a second that a body must come at; 0: any.", "0"),
+            header_timeout: keys.or(
+                "header_timeout",
+                "How long a request's whole header may take, and a handshake.",
+                "60s",
+            ),
+            body_timeout: keys.or(
+                "body_timeout",
+                "How long a client may send nothing of its body, or take nothing.",
+                "60s",
+            ),
+            min_body_rate: keys.or(
+                "min_body_rate",
+                "Bytes a second that a body must come at on average, after 30s; 0: any.",
+                "0",
+            ),
             max_headers: keys.or("max_headers", "The most headers of a request.", 100),
             max_header_bytes: keys.or(
                 "max_header_bytes",

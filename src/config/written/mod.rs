@@ -4,7 +4,7 @@ use super::containers::ByName;
 use super::findings::At;
 use super::read::{Given, Keys, Section};
 
-pub(crate) use auth::{Anonymous, Auth, ClientCertificate, Jwt};
+pub(crate) use auth::{Anonymous, ApiKeys, Auth, ClientCertificate, Jwt};
 pub(crate) use billing::{Billing, Paths};
 pub(crate) use costs::{Cost, Measure, MeterCost};
 pub(crate) use credits::CreditPack;

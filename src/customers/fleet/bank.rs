@@ -9,7 +9,7 @@ use smol_str::SmolStr;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::domain::lease::{Ask, Lent, Pool, RateLent, Settled};
-use crate::fleet::{Answered, Away, Lender, LinkState, Named};
+use crate::fleet::{Answered, Lender, LinkState, Named, Unsettled};
 
 /// What each node holds and has used.
 type Claims = HashMap<u32, (u64, u64)>;
@@ -87,7 +87,7 @@ impl Bank {
 }
 
 impl Lender for Teller {
-    fn settle(&self, calls: Vec<Named>) -> BoxFuture<'_, Vec<Result<Answered, Away>>> {
+    fn settle(&self, calls: Vec<Named>) -> BoxFuture<'_, Vec<Result<Answered, Unsettled>>> {
         Box::pin(async move {
             self.bank.asked.fetch_add(1, Ordering::SeqCst);
             self.bank.customers.fetch_add(calls.len(), Ordering::SeqCst);
@@ -98,7 +98,7 @@ impl Lender for Teller {
                     || self.bank.away_for.lock().expect("whole").contains(&named.customer)
             };
             let answer = |named: &Named| {
-                if is_away(named) { Err(Away) } else { Ok(self.bank.settle(self.slot, named)) }
+                if is_away(named) { Err(Unsettled::Away) } else { Ok(self.bank.settle(self.slot, named)) }
             };
             calls.iter().map(answer).collect()
         })

@@ -15,7 +15,7 @@ use crate::customers::reached::tell_marks;
 use crate::domain::account::{Account, Purpose};
 use crate::domain::lease::{Call, Settled};
 use crate::domain::usage::Now;
-use crate::fleet::{Answered, Fleet, Named, Version};
+use crate::fleet::{Answered, Fleet, Named, Unsettled, Version};
 
 /// Calls that go to Redis together.
 const TOGETHER: usize = 64;
@@ -118,7 +118,7 @@ impl Leases {
         };
         place.under_way = Some(waiting.into_iter().collect());
         place.returned = false;
-        let for_request = matches!(purpose, Purpose::Request(_) | Purpose::Credits(_));
+        let for_request = matches!(purpose, Purpose::Request(_) | Purpose::More(_) | Purpose::Credits(_));
         Begun::Job(Job { for_request, gives_back, ..Job::new(entry.clone(), call, &account) })
     }
 
@@ -137,11 +137,15 @@ impl Leases {
         let calls = jobs.iter().map(|job| self.named(job)).collect();
         let answers = self.lender.settle(calls).await;
         for (job, answer) in jobs.into_iter().zip(answers) {
-            if let Ok(answer) = answer {
-                self.learn_and_finish(job, answer);
-                continue;
+            match answer {
+                Ok(answer) => {
+                    self.learn_and_finish(job, answer);
+                    continue;
+                }
+                // Nobody is lent anything of it: nothing need be put back there.
+                Err(Unsettled::Unreadable) => {}
+                Err(Unsettled::Away) => drop(unheard.insert(Fleet::bucket(&job.entry.name))),
             }
-            unheard.insert(Fleet::bucket(&job.entry.name));
             self.finish(&job, None);
         }
         unheard

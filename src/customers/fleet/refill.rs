@@ -14,6 +14,7 @@ use crate::customers::reservation::Reservation;
 use crate::domain::account::Purpose;
 use crate::domain::idempotency::Digest;
 use crate::domain::route::Route;
+use crate::domain::units::Cost;
 use crate::domain::usage::Now;
 use crate::fleet::LinkState;
 
@@ -32,6 +33,16 @@ impl Customers {
         now: Now,
     ) -> Result<Reservation, Denied> {
         self.obtain(entry, Purpose::Request(route), now, |at| entry.admit(claimed, route, key, at)).await
+    }
+
+    /// [`Entry::extend`] after it has answered [`Denied::Refill`], in the same way.
+    pub async fn extend_with_fleet(
+        &self,
+        entry: &Arc<Entry>,
+        cost: &Cost,
+        now: Now,
+    ) -> Result<Reservation, Denied> {
+        self.obtain(entry, Purpose::More(cost), now, |at| entry.extend(cost, at)).await
     }
 
     /// Tries again what was short of something, each time that the fleet has been asked.

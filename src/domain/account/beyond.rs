@@ -6,13 +6,13 @@
 use rust_decimal::Decimal;
 use smallvec::SmallVec;
 
-use super::{Account, Unbilled, of_meter};
+use super::{Account, of_meter};
 use crate::domain::credits::{self, Lot};
 use crate::domain::period::Period;
 use crate::domain::refusal::Refusal;
 use crate::domain::tier::{Overage, Tier};
 use crate::domain::units::{Cost, MeterId};
-use crate::domain::usage::{Draw, Now};
+use crate::domain::usage::{Draw, Now, Unbilled};
 
 impl Account {
     /// Credits that can be spent, by what is in flight or by others; in a fleet, by all of its nodes.
@@ -84,12 +84,25 @@ impl Account {
     /// Units that what settles now may draw on: those that the tier still includes, and those that an override adds to it.
     pub(super) fn allowance_left(&self, meter: MeterId, now: Now) -> (u64, u64) {
         let Some(tier) = self.terms.entitlement.tier_at(now.seconds()) else { return (0, 0) };
-        let (included, extra) = self.left(tier, meter);
+        let (included, extra) = self.undrawn_of(tier, meter);
         (self.drawable(meter, included), extra)
     }
 
-    /// The same of the tier in force.
+    /// The same of units that have not been reserved; in a fleet, whatever is known to be left.
+    pub(super) fn allowance_of_all(&self, meter: MeterId, now: Now) -> (u64, u64) {
+        let here = self.allowance_left(meter, now);
+        let tier = self.terms.entitlement.tier_at(now.seconds());
+        let all = tier.and_then(|tier| self.left_of_all(tier, meter)).unwrap_or_default();
+        (here.0.max(all.0), here.1.max(all.1))
+    }
+
+    /// Units of the tier in force that requests may still ask for: what nothing has paid for takes of the included ones.
     pub(super) fn left(&self, tier: &Tier, meter: MeterId) -> (u64, u64) {
+        let (included, extra) = self.undrawn_of(tier, meter);
+        (included.saturating_sub(self.unbilled(meter).uncovered), extra)
+    }
+
+    fn undrawn_of(&self, tier: &Tier, meter: MeterId) -> (u64, u64) {
         let own = self.own_included(meter);
         let extra = tier.included(meter).units().saturating_sub(own);
         if let Some(share) = self.share() {
@@ -110,7 +123,7 @@ impl Account {
     }
 
     /// Those of this node alone.
-    fn overage_settled(&self, meter: MeterId) -> u64 {
+    pub(super) fn overage_settled(&self, meter: MeterId) -> u64 {
         match self.share() {
             Some(share) => self.overage_here(share, meter, self.period.start),
             None => self.counts[meter.index()].used.saturating_sub(self.own_included(meter)),
@@ -122,12 +135,6 @@ impl Account {
         rare.and_then(|rare| rare.unbilled.get(meter.index())).copied().unwrap_or_default()
     }
 
-    pub(super) fn add_unbilled(&mut self, meter: MeterId, drawn: Unbilled) {
-        if drawn != Unbilled::default() {
-            of_meter(&mut self.rare().unbilled, meter).add(drawn);
-        }
-    }
-
     pub(super) fn raise_unbilled(&mut self, period: Period, meter: MeterId, stored: Unbilled) {
         if stored != Unbilled::default()
             && let Some(unbilled) = self.unbilled_in(period)
@@ -137,7 +144,7 @@ impl Account {
     }
 
     pub(super) fn take_back_unbilled(&mut self, period: Period, draw: &Draw) {
-        let drawn = Unbilled { extra: draw.extra, credits: draw.credits };
+        let drawn = draw.unbilled();
         if drawn != Unbilled::default()
             && let Some(unbilled) = self.unbilled_in(period)
         {
@@ -225,15 +232,21 @@ impl Account {
 
     /// What has been charged against the included units of the tier in force, or is beyond them.
     pub fn settled(&self, tier: &Tier, meter: MeterId) -> u64 {
-        let (included, extra) = self.left_of_all(tier, meter).unwrap_or_else(|| self.left(tier, meter));
+        let (included, extra) = self.undrawn_of_all(tier, meter);
         let drawn = tier.included(meter).units().saturating_sub(included.saturating_add(extra));
-        drawn.saturating_add(self.overage_units(meter))
+        let beyond = self.overage_units(meter).saturating_add(self.unbilled(meter).uncovered);
+        drawn.saturating_add(beyond)
     }
 
     /// Units that the tier in force still has for those who come now.
     pub(super) fn remaining(&self, tier: &Tier, meter: MeterId) -> u64 {
-        let (included, extra) = self.left_of_all(tier, meter).unwrap_or_else(|| self.left(tier, meter));
+        let (included, extra) = self.undrawn_of_all(tier, meter);
+        let included = included.saturating_sub(self.unbilled(meter).uncovered);
         included.saturating_add(extra).saturating_sub(self.counts[meter.index()].reserved)
+    }
+
+    fn undrawn_of_all(&self, tier: &Tier, meter: MeterId) -> (u64, u64) {
+        self.left_of_all(tier, meter).unwrap_or_else(|| self.undrawn_of(tier, meter))
     }
 
     /// Used and reserved units of a meter.

@@ -12,6 +12,7 @@ use crate::domain::credits::sum;
 use crate::domain::period::Interval;
 use crate::domain::subscription::{Entitlement, Windows};
 use crate::domain::tier::Overage;
+use crate::domain::usage::Charge;
 
 #[derive(Clone, Debug)]
 enum Action {
@@ -206,7 +207,10 @@ impl Beside {
         let now = self.model.now();
         let window = self.account.window(now);
         let [billed, extra, credits] = self.model.used_in(window.period);
-        prop_assert_eq!((window.used[0], window.unbilled(API)), (billed, Unbilled { extra, credits }));
+        prop_assert_eq!(
+            (window.used[0], window.unbilled(API)),
+            (billed, Unbilled { extra, credits, ..Unbilled::default() })
+        );
         prop_assert_eq!(self.account.credits(now), self.model.credits());
         Ok(())
     }

@@ -11,6 +11,7 @@ use crate::domain::money::Currency;
 use crate::domain::period::Interval;
 use crate::domain::subscription::{Entitlement, Windows};
 use crate::domain::tier::{Allowance, Overage};
+use crate::domain::usage::{Charge, Draw};
 
 const BYTES: MeterId = MeterId(1);
 
@@ -44,7 +45,10 @@ fn units_are_drawn_on_what_is_included_then_on_an_override_then_on_credits_then_
     assert_eq!(charges.each_ref().map(drawn), expected);
     assert_eq!(charges[3].lots, [lot(1, 3, None)]);
     let window = account.window(at(1));
-    assert_eq!((window.used[0], window.unbilled(API)), (6, Unbilled { extra: 2, credits: 4 }));
+    assert_eq!(
+        (window.used[0], window.unbilled(API)),
+        (6, Unbilled { extra: 2, credits: 4, ..Unbilled::default() })
+    );
     assert_eq!((account.overage_units(API), account.credits(at(1))), (3, 0));
 }
 
@@ -184,7 +188,10 @@ fn an_override_after_overage_gives_all_of_its_units_and_leaves_the_overage_as_bi
     assert_eq!(account.overage_units(API), 3, "what is billed stays, and goes on");
     assert_eq!(drawn(&charge(&mut account, 1, 50).expect("no cap")), [0, 0, 0, 1], "it has ended");
     let window = account.window(at(50));
-    assert_eq!((window.used[0], window.unbilled(API)), (14, Unbilled { extra: 5, credits: 0 }));
+    assert_eq!(
+        (window.used[0], window.unbilled(API)),
+        (14, Unbilled { extra: 5, credits: 0, ..Unbilled::default() })
+    );
 }
 
 #[test]
@@ -193,18 +200,24 @@ fn what_was_drawn_beside_the_billed_units_goes_with_its_window_and_is_raised_wit
     account.put_credits(lot(1, 9, None));
     let first = charge(&mut account, 3, 1).expect("one included, two credits").period;
     let mut stored = Window::new(first, smallvec![1]);
-    stored.add_unbilled(API, Unbilled { extra: 1, credits: 1 });
+    stored.add_unbilled(API, Unbilled { extra: 1, credits: 1, ..Unbilled::default() });
     account.raise(&stored);
-    assert_eq!(account.window(at(1)).unbilled(API), Unbilled { extra: 1, credits: 2 });
+    assert_eq!(account.window(at(1)).unbilled(API), Unbilled { extra: 1, credits: 2, ..Unbilled::default() });
     let current = Period { start: first.start + 10, end: first.start + 1_000_000 };
     let windows = Windows::Periods { current, anchor: current.start, interval: Interval::Months(1) };
     let free = account.terms().entitlement.clone();
     let mut stored = Window::new(current, smallvec![0]);
-    stored.add_unbilled(API, Unbilled { extra: 0, credits: 4 });
+    stored.add_unbilled(API, Unbilled { extra: 0, credits: 4, ..Unbilled::default() });
     account.entitle(Entitlement { windows, ..free.clone() }, Some(stored), at(20));
-    assert_eq!(account.window(at(20)).unbilled(API), Unbilled { extra: 0, credits: 4 });
+    assert_eq!(
+        account.window(at(20)).unbilled(API),
+        Unbilled { extra: 0, credits: 4, ..Unbilled::default() }
+    );
     account.entitle(free, None, at(30));
-    assert_eq!(account.window(at(30)).unbilled(API), Unbilled { extra: 1, credits: 2 });
+    assert_eq!(
+        account.window(at(30)).unbilled(API),
+        Unbilled { extra: 1, credits: 2, ..Unbilled::default() }
+    );
     let next = account.window(Now::from_seconds(first.end));
     assert_eq!((next.used[0], next.unbilled(API)), (0, Unbilled::default()));
 }

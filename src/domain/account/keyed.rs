@@ -64,9 +64,14 @@ impl Account {
         self.reserve(cost);
     }
 
-    pub(super) fn settle_keyed(&mut self, key: Digest, now: Now) -> Charge {
+    pub(super) fn settle_keyed(
+        &mut self,
+        key: Digest,
+        now: Now,
+        charge: impl FnOnce(&mut Self, &Cost) -> Charge,
+    ) -> Charge {
         let charge = if let Some(reserved) = self.rare().keys.settle(key, now) {
-            self.charge(&reserved, now)
+            charge(self, &reserved)
         } else {
             self.roll(now);
             Charge { period: self.period, at: now, draws: Draws::new(), lots: Vec::new(), key: None }

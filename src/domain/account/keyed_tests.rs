@@ -6,6 +6,7 @@ use super::tests::{API, account, at, rate, route, tier};
 use super::*;
 use crate::domain::idempotency::{Limits, REMEMBERED_SECONDS};
 use crate::domain::tier::Overage;
+use crate::domain::usage::Charge;
 
 const REPEATS: u32 = 3;
 const COST: u64 = 5;

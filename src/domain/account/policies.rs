@@ -43,7 +43,7 @@ impl Account {
         let mut policies = Policies::new();
         let Some(tier) = self.terms.entitlement.tier_at(now.seconds()) else { return policies };
         policies.extend(self.rate_policy(tier, route, now));
-        policies.extend(route.cost.iter().filter_map(|(meter, _)| self.quota_policy(tier, meter, now)));
+        policies.extend(route.meters().filter_map(|meter| self.quota_policy(tier, meter, now)));
         policies.extend(self.cap_policy(tier, currency, now));
         policies.extend(self.credit_policy(tier, now));
         policies.sort_by(by_share_left);

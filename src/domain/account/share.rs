@@ -9,8 +9,8 @@
 //!
 //! - What a node has used of a pool and has in flight is within its claim, and no claim is above what was last stated
 //!   for it: it rises by an answer alone, and falls before the call that says so is sent. Beyond it comes only what was
-//!   in flight when a period or the terms changed, a bounded part while the fleet is away, and what a period turns out
-//!   to have held before.
+//!   in flight when a period or the terms changed, what an exchange cost beyond its hold, a bounded part while the
+//!   fleet is away, and what a period turns out to have held before.
 //! - What is stated is absolute. Used units are stated as they are, whatever has been stated before.
 //! - Units are drawn as on one node: included ones, those of an override, credits, overage. A pool counts as used up
 //!   only once the fleet has said so.
@@ -38,7 +38,7 @@ use crate::domain::credits::Lot;
 use crate::domain::lease::{Pool, UNLIMITED};
 use crate::domain::route::Route;
 use crate::domain::tier::Overage;
-use crate::domain::units::MeterId;
+use crate::domain::units::{Cost, MeterId};
 use crate::domain::usage::{Draw, Now};
 
 use permits::Permits;
@@ -48,6 +48,8 @@ use permits::Permits;
 pub enum Purpose<'a> {
     /// A request that the share has no room for.
     Request(&'a Route),
+    /// An open exchange that the share has no room for.
+    More(&'a Cost),
     /// So many credits are to be taken away that are not here.
     Credits(u64),
     /// To tell what was used, and to ask for about what will be.
@@ -282,7 +284,8 @@ impl Account {
     /// Units of a claim's pool that have been used here.
     fn used_here(&self, share: &Share, claim: &Claim) -> u64 {
         match claim.pool {
-            Pool::Included(_) => claim.used,
+            // What nothing has paid for takes of the limit all the same.
+            Pool::Included(meter) => claim.used.saturating_add(self.used_of(claim.window, meter).1.uncovered),
             Pool::Extra(meter) => self.used_of(claim.window, meter).1.extra,
             Pool::Credits(meter) => self.used_of(claim.window, meter).1.credits,
             Pool::Overage(meter) => self.overage_here(share, meter, claim.window),

@@ -15,6 +15,7 @@ use crate::domain::rate::Rate;
 use crate::domain::route::{Methods, StatusSet, UpstreamId};
 use crate::domain::subscription::{Entitlement, Windows};
 use crate::domain::tier::{Allowance, FeatureSet, Overage, Price};
+use crate::domain::usage::Charge;
 
 pub(crate) const API: MeterId = MeterId(0);
 pub(crate) const MONTH: Period = Period { start: 1_793_491_200, end: 1_796_083_200 };

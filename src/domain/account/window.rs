@@ -4,6 +4,7 @@ use smallvec::SmallVec;
 
 use crate::domain::period::Period;
 use crate::domain::units::MeterId;
+use crate::domain::usage::Unbilled;
 
 /// Units by meter; most configurations have one or two.
 pub type ByMeter = SmallVec<[u64; 2]>;
@@ -18,28 +19,23 @@ pub struct Window {
     pub unbilled: SmallVec<[Unbilled; 1]>,
 }
 
-/// Units that Stripe does not hear of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Unbilled {
-    /// On an operator's override.
-    pub extra: u64,
-    pub credits: u64,
-}
-
 impl Unbilled {
     pub(super) fn add(&mut self, drawn: Self) {
         self.extra = self.extra.saturating_add(drawn.extra);
         self.credits = self.credits.saturating_add(drawn.credits);
+        self.uncovered = self.uncovered.saturating_add(drawn.uncovered);
     }
 
     pub(super) fn raise(&mut self, stored: Self) {
         self.extra = self.extra.max(stored.extra);
         self.credits = self.credits.max(stored.credits);
+        self.uncovered = self.uncovered.max(stored.uncovered);
     }
 
     pub(super) fn take_off(&mut self, drawn: Self) {
         self.extra = self.extra.saturating_sub(drawn.extra);
         self.credits = self.credits.saturating_sub(drawn.credits);
+        self.uncovered = self.uncovered.saturating_sub(drawn.uncovered);
     }
 }
 

@@ -62,7 +62,8 @@ impl Catalogue {
         Ok(Self {
             meters: numbers.meters(&self, before),
             tiers: numbers.tiers(&self, before),
-            default_tier: self.default_tier.map(|tier| TierId(number(&numbers.tiers, tier.index()))),
+            default_tier: self.default_tier.map(|tier| numbers.tier_id(tier)),
+            anonymous_tier: self.anonymous_tier.map(|tier| numbers.tier_id(tier)),
             routes: numbers.routes(&self, before),
             features,
             scopes,
@@ -147,6 +148,10 @@ impl Numbers {
             extras,
             ..route.clone()
         }
+    }
+
+    fn tier_id(&self, tier: TierId) -> TierId {
+        TierId(number(&self.tiers, tier.index()))
     }
 
     fn meter(&self, meter: MeterId) -> MeterId {

@@ -263,16 +263,16 @@ fn flags(set: &[bool]) -> u8 {
 }
 
 /// 0: none; else one more.
-fn optional(written: &mut Writer, number: Option<i64>) {
+pub(super) fn optional(written: &mut Writer, number: Option<i64>) {
     written.number(number.map_or(0, |number| u64::try_from(number).unwrap_or(0).saturating_add(1)));
 }
 
 /// Whether it could be read, and what.
-fn read_optional(read: &mut Reader<'_>) -> Result<Option<i64>, Unreadable> {
+pub(super) fn read_optional(read: &mut Reader<'_>) -> Result<Option<i64>, Unreadable> {
     match read.number().ok_or(Unreadable)? {
         0 => Ok(None),
         more => i64::try_from(more - 1).map(Some).map_err(|_| Unreadable),
     }
 }
 
-struct Unreadable;
+pub(super) struct Unreadable;

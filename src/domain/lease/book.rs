@@ -1,6 +1,7 @@
 //! What the fleet's script does, in memory: one bucket of customers, as Redis holds it.
 //!
-//! It is what simulations and fakes lend from. That it is what the script is, calls that are put to both show.
+//! It is what simulations and fakes lend from. That it is what the script is, calls that are put to both show; but that
+//! the script knows one server from another, which here is always the same.
 #![expect(
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,

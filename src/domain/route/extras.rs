@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::domain::cors::Cors;
 use crate::domain::header_rules::HeaderRules;
+use crate::domain::rewrite::Rewrite;
 use crate::domain::tier::FeatureSet;
 
 /// All of it; the default is what holds for a route that says nothing.
@@ -16,6 +17,7 @@ pub struct Extras {
     pub scopes: FeatureSet,
     pub free_when: Option<FreeWhen>,
     pub on_limit: Option<OnLimit>,
+    /// From the path that was priced to the one that servers see.
     pub rewrite: Rewrite,
     /// Instead of the upstream's choice.
     pub host: Option<Host>,
@@ -43,7 +45,7 @@ pub enum Authentication {
 /// Answers that cost nothing: those with a header whose value contains a text, in any case of letters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FreeWhen {
-    /// In lower case.
+    /// Both in lower case.
     pub header: Arc<str>,
     pub contains: Arc<str>,
 }
@@ -55,14 +57,6 @@ pub enum OnLimit {
     Cut,
     /// It goes on, and is charged.
     Finish,
-}
-
-/// From the path that was priced to the one that servers see: first the prefix goes, then the template is filled in.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rewrite {
-    pub strip_prefix: Option<Arc<str>>,
-    /// With parameters of the route's pattern.
-    pub template: Option<Arc<str>>,
 }
 
 /// The `Host` that servers see.

@@ -36,6 +36,7 @@ fn catalogue() -> Catalogue {
         tiers: vec![tier(0, "free", &[]), tier(1, "starter", &["price_s"]), tier(2, "pro", &["price_p"])]
             .into(),
         default_tier: Some(TierId(0)),
+        anonymous_tier: None,
         features: Vec::new(),
         scopes: vec![],
         routes: RouteTable::default(),

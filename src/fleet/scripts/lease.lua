@@ -2,17 +2,21 @@
 -- ARGV: slot, live slots with commas, marker id and count of the last answer seen, ms that lend nothing, ms after
 -- which absent nodes are not waited for; then one text for each customer.
 local slot, live = ARGV[1], ARGV[2]
-local marker = redis.call('HMGET', KEYS[1], 'i', 'b', 'c', 'l', 's' .. slot)
+local marker = redis.call('HMGET', KEYS[1], 'i', 'b', 'c', 'l', 's' .. slot, 'r')
+-- The server's process; none where this user may not ask for it.
+local info = redis.pcall('INFO', 'server')
+local process = type(info) == 'string' and string.match(info, 'run_id:(%x+)')
 -- The life that an id begins, in us; that which was last seen.
 local function life(id) return tonumber(string.sub(id, 1, -5)) or 0 end
 local seen = life(ARGV[3])
--- An older copy of the data has come back: of an earlier life, or without some call of this very node. How far the
--- others have come meanwhile says nothing of that.
-local is_old = marker[1] and (life(marker[1]) < seen
+-- An older copy of the data has come back, or may have: of an earlier life, or without some call of this very node, or
+-- with another server, a replica perhaps, which need not have had the last writes of any of them. How far the others
+-- have come meanwhile says nothing of that.
+local is_old = marker[1] and (life(marker[1]) < seen or (process and marker[6] and marker[6] ~= process)
   or (marker[1] == ARGV[3] and (tonumber(marker[5]) or 0) < tonumber(ARGV[4])))
 if not marker[1] or is_old then
   local id = num(math.max(time[1] * 1000000 + time[2], seen + 1)) .. slot
-  marker = { id, now, 0, ARGV[3] ~= '-' and '1' or '0' }                                        -- lost, or the first
+  marker = { id, now, 0, (marker[1] or ARGV[3] ~= '-') and '1' or '0' }                         -- lost, or the first
   redis.call('DEL', KEYS[1])
   redis.call('HSET', KEYS[1], 'i', marker[1], 'b', num(now), 'l', marker[4])
   redis.call('PUBLISH', 'tg:lost', KEYS[1])
@@ -22,6 +26,7 @@ elseif seen > 0 and marker[1] ~= ARGV[3] and marker[4] == '0' then       -- to w
 end
 local count = redis.call('HINCRBY', KEYS[1], 'c', 1)
 redis.call('HSET', KEYS[1], 's' .. slot, count)
+if process and marker[6] ~= process then redis.call('HSET', KEYS[1], 'r', process) end
 redis.call('PEXPIRE', KEYS[1], 7776000000)
 local age = now - tonumber(marker[2])
 local lends, others_live, nodes = age >= tonumber(ARGV[5]), {}, 0
@@ -187,5 +192,12 @@ end
 
 local done = redis.call('HEXISTS', KEYS[1], 'd' .. slot)
 local answer = { marker[1], num(count), num(now), done }
-for i = 2, #KEYS do answer[#answer + 1] = settle(KEYS[i], ARGV[i + 5]) end
+for i = 2, #KEYS do
+  -- What one customer's key holds that cannot be read is no reason to answer nobody.
+  local is_settled, settled = pcall(settle, KEYS[i], ARGV[i + 5])
+  if not is_settled then
+    settled = { 'fails', '0', type(settled) == 'table' and settled.err or tostring(settled) }
+  end
+  answer[#answer + 1] = settled
+end
 return answer

@@ -3,8 +3,8 @@
 local found = redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[3])
 local facts = {}
 for _, key in ipairs(found[2]) do
-  local version = redis.call('HGET', key, 'v')
-  if version then
+  local version = redis.pcall('HGET', key, 'v')       -- a key that is no hash has none
+  if type(version) == 'string' then
     facts[#facts + 1] = key
     facts[#facts + 1] = version
   end

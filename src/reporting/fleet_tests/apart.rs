@@ -102,3 +102,27 @@ fn who_is_erased_is_named_in_redis_by_no_fence() {
     world.settle(&[LOST, TAKER]);
     assert_once(&world, "one of two is erased");
 }
+
+#[test]
+fn a_fence_ends_when_stripe_takes_nothing_of_it_any_more_and_all_had_an_answer() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let _entered = runtime.enter();
+    for is_sent in [true, false] {
+        let mut world = World::new(2, &transport());
+        world.use_units(LOST, 1, 5);
+        world.work(LOST, Work::Copy, None);
+        world.kill(LOST);
+        world.pass_time(700);
+        let send = if is_sent { Work::Send } else { Work::TakeOver };
+        for work in [Work::TakeOver, send, Work::TakeOver] {
+            world.work(TAKER, work, None);
+        }
+        world.pass_time(41 * 86_400);
+        world.work(TAKER, Work::TakeOver, None);
+        assert_eq!(world.fences(TAKER), 1);
+        world.pass_time(1);
+        world.work(TAKER, Work::TakeOver, None);
+        assert_eq!(world.fences(TAKER), usize::from(!is_sent), "sent: {is_sent}");
+        assert_eq!(world.redis.lock().expect("redis").has_open_fence(), !is_sent);
+    }
+}

@@ -235,7 +235,7 @@ impl Copies for Connection {
     fn clear_fence(&self, slot: u32, at_millis: i64) -> BoxFuture<'_, Result<(), Away>> {
         Box::pin(self.run(move |redis| {
             let slot = redis.slots.entry(slot).or_default();
-            let goes = |head: &FenceHead| head.at_millis == at_millis && head.state == FenceState::Settled;
+            let goes = |head: &FenceHead| head.at_millis == at_millis && head.state != FenceState::Taken;
             if slot.fence.as_ref().is_some_and(|(head, _)| goes(head)) {
                 slot.fence = None;
             }

@@ -3,10 +3,14 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{FactsVersion, notes, row_of, write_row};
-use crate::domain::facts::{Entries, Entry, Grant, Holder, Key, Kind, Link, Override, read_subscription};
+use crate::domain::facts::{
+    ApiKey, Entries, Entry, Grant, Holder, Key, Kind, Link, Override, read_subscription,
+};
 use crate::domain::subscription::Facts;
 use crate::store::adjustments::OverrideRow;
-use crate::store::{LinkedBy, Result, Store, Upsert, adjustments, credits, customers, subscriptions, totals};
+use crate::store::{
+    LinkedBy, Result, Store, Upsert, adjustments, api_keys, credits, customers, subscriptions, totals,
+};
 
 /// What became of facts that others told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +117,13 @@ impl Merging<'_> {
             Kind::GRANT => match body.and_then(Grant::read) {
                 Some(grant) => {
                     credits::take_grant(self.db, self.number(name)?, key, &grant, seconds(entry.at))
+                }
+                None => Ok(false),
+            },
+            Kind::API_KEY => match body.and_then(ApiKey::read) {
+                Some(told) => {
+                    let at = (seconds(entry.at), self.now);
+                    api_keys::take_api_key(self.db, self.number(name)?, key, &told, at)
                 }
                 None => Ok(false),
             },

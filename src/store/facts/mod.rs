@@ -16,7 +16,9 @@ use super::{Result, Store, StoreError};
 use crate::domain::facts::{Entries, Holder};
 
 pub use merging::Merged;
-pub(super) use notes::{note_block, note_erasure, note_grant, note_link, note_override, note_subscription};
+pub(super) use notes::{
+    note_api_key, note_block, note_erasure, note_grant, note_link, note_override, note_subscription,
+};
 
 /// Customers whose facts are gathered in one transaction.
 const SLICE: u32 = 500;

@@ -4,11 +4,11 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{FactsToPut, NOTHING_TOLD, row_of, write_row};
 use crate::domain::facts::{
-    Entries, Entry, Grant, Holder, Key, Kind, Link, Override, of_subscription, read_subscription,
+    ApiKey, Entries, Entry, Grant, Holder, Key, Kind, Link, Override, of_subscription, read_subscription,
 };
 use crate::domain::subscription::Facts;
 use crate::store::adjustments::{self, OverrideRow};
-use crate::store::{LinkedBy, Result, subscriptions};
+use crate::store::{LinkedBy, Result, api_keys, subscriptions};
 
 const MICROS: u64 = 1_000_000;
 
@@ -57,6 +57,14 @@ pub fn note_override(db: &Connection, customer: u32, row: Option<&OverrideRow>, 
 pub fn note_grant(db: &Connection, customer: u32, cause: &str, grant: &Grant, now: i64) -> Result<()> {
     of_number(db, customer, |_, facts| {
         set(facts, (Kind::GRANT, cause.to_owned()), Some(grant.write()), now);
+        Ok(())
+    })
+}
+
+/// A key of a customer's was made, or has changed.
+pub fn note_api_key(db: &Connection, customer: u32, id: &str, key: &ApiKey, now: i64) -> Result<()> {
+    of_number(db, customer, |_, facts| {
+        set(facts, (Kind::API_KEY, id.to_owned()), Some(key.write()), now);
         Ok(())
     })
 }
@@ -188,6 +196,9 @@ fn of_tables(db: &Connection, name: &str, facts: &mut Entries) -> Result<()> {
         let units = super::super::unsigned(row.get(2)?);
         let grant = Grant { units, expires_at: row.get(3)?, reason: reason.unwrap_or_default() };
         set(facts, (Kind::GRANT, row.get(0)?), Some(grant.write()), row.get(1)?);
+    }
+    for (id, key, changed_at) in api_keys::of_customer(db, number)? {
+        set(facts, (Kind::API_KEY, id), Some(key.write()), changed_at);
     }
     Ok(())
 }

@@ -4,12 +4,13 @@
 //! for usage that Stripe lost: they are no usage themselves.
 
 use rusqlite::{Connection, Row, params};
+use serde::{Deserialize, Serialize};
 
 use crate::domain::period::Period;
 use crate::store::{Result, Store};
 
 /// A Stripe customer and the name of a meter's events. Several of our customers may share it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Account {
     pub stripe_customer: String,
     pub event_name: String,
@@ -17,7 +18,7 @@ pub struct Account {
 
 /// The sums of an account's rows within a span of time. Two that are equal come from the same rows in the same
 /// states.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holdings {
     /// Units of usage that are settled: delivered or dead.
     pub ledger: i64,
@@ -27,6 +28,8 @@ pub struct Holdings {
     pub dead: i64,
     /// Units that are on their way, repairs too.
     pub pending: i64,
+    /// Units of rows that were taken over of a lost node: they may be in its own outbox too.
+    pub taken: i64,
     pub rows: i64,
     pub last_sequence: i64,
     /// When Stripe last accepted one of the rows.
@@ -34,7 +37,7 @@ pub struct Holdings {
 }
 
 /// The holdings of one minute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MinuteHoldings {
     pub start: i64,
     pub holdings: Holdings,
@@ -43,7 +46,7 @@ pub struct MinuteHoldings {
 }
 
 /// Rows of one minute that wait for an answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unanswered {
     /// Units first tried before an instant.
     pub old: i64,
@@ -51,11 +54,26 @@ pub struct Unanswered {
     pub young_rows: i64,
 }
 
+impl std::ops::AddAssign for Holdings {
+    /// With those of another outbox.
+    fn add_assign(&mut self, other: Self) {
+        self.ledger += other.ledger;
+        self.held += other.held;
+        self.dead += other.dead;
+        self.pending += other.pending;
+        self.taken += other.taken;
+        self.rows += other.rows;
+        self.last_sequence += other.last_sequence;
+        self.accepted_at = self.accepted_at.max(other.accepted_at);
+    }
+}
+
 const SUMS: &str = "
     coalesce(sum(iif(kind = 'usage' AND state <> 'pending', value, 0)), 0),
     coalesce(sum(iif(kind = 'usage', iif(state = 'delivered', value, 0), iif(state = 'delivered', 0, -value))), 0),
     coalesce(sum(iif(state = 'dead', value, 0)), 0),
     coalesce(sum(iif(state = 'pending', value, 0)), 0),
+    coalesce(sum(iif(fence IS NULL, 0, value)), 0),
     count(*),
     coalesce(max(sequence), 0),
     max(iif(state = 'delivered', settled_at, NULL))";
@@ -106,7 +124,7 @@ impl Store {
                  GROUP BY stripe_customer, event_name"
             ))?;
             let rows = query.query_map(params![first, last, span.start, span.end], |row| {
-                let account = Account { stripe_customer: row.get(7)?, event_name: row.get(8)? };
+                let account = Account { stripe_customer: row.get(8)?, event_name: row.get(9)? };
                 Ok((account, read_holdings(row)?))
             })?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -130,9 +148,9 @@ impl Store {
             let rows =
                 query.query_map(params![stripe_customer, event_name, span.start, span.end], |row| {
                     Ok(MinuteHoldings {
-                        start: row.get(7)?,
+                        start: row.get(8)?,
                         holdings: read_holdings(row)?,
-                        periods: (row.get(8)?, row.get(9)?),
+                        periods: (row.get(9)?, row.get(10)?),
                     })
                 })?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -218,8 +236,9 @@ fn read_holdings(row: &Row<'_>) -> rusqlite::Result<Holdings> {
         held: row.get(1)?,
         dead: row.get(2)?,
         pending: row.get(3)?,
-        rows: row.get(4)?,
-        last_sequence: row.get(5)?,
-        accepted_at: row.get(6)?,
+        taken: row.get(4)?,
+        rows: row.get(5)?,
+        last_sequence: row.get(6)?,
+        accepted_at: row.get(7)?,
     })
 }

@@ -5,6 +5,7 @@
 //! of two that see the same gap the second finds the first one's row, and gives up.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::{Deserialize, Serialize};
 
 use super::comparison::{Account, Holdings, holdings};
 use super::rows::{Due, claim, next_sequence};
@@ -24,7 +25,7 @@ pub struct Repair {
 }
 
 /// What has become of a repair.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RepairState {
     Pending,
     Delivered,
@@ -32,7 +33,7 @@ pub enum RepairState {
 }
 
 /// A repair and what has become of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RepairRow {
     pub identifier: String,
     pub units: i64,

@@ -44,7 +44,7 @@ fn record(customer: u32, units: i64) -> Record {
         kind: Kind::Charge,
         status: 200,
         method: 1,
-        draws: smallvec![RecordDraw { meter: 1, included: units, extra: 0, credits: 0, overage: 0 }],
+        draws: smallvec![RecordDraw { meter: 1, included: units, ..RecordDraw::default() }],
         lots: Vec::new(),
         key: None,
         foreign_request: None,

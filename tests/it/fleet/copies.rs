@@ -9,6 +9,8 @@ use super::node::{Node, options};
 use super::redis::Redis;
 use crate::harness::{PATIENCE, until};
 
+const DAY_MILLIS: i64 = 86_400_000;
+
 fn fields(fields: &[(&str, &str)]) -> Vec<(String, String)> {
     fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
@@ -95,6 +97,9 @@ async fn a_lost_node_is_taken_over_by_one_and_finds_out_before_it_copies_again()
     assert_eq!(back.fleet.write(&changes(9, true, &[("m", "1")], &[])).await, Ok(Written::Fenced));
     let at = taken.head.at_millis;
     one.fleet.note_answers(slot, at, &fields(&[("aa-1", "accepted")]), true).await.expect("noted");
+    let fences: Vec<String> = redis.ask(&["KEYS", "tg:{u*}:f"]).await;
+    let kept: i64 = redis.ask(&["PTTL", &fences[0]]).await;
+    assert!((40 * DAY_MILLIS..=41 * DAY_MILLIS).contains(&kept), "its taker may be gone too: {kept} ms");
     one.fleet.note_answers(slot, at, &fields(&[("aa-1", "unclear")]), false).await.expect("noted");
     one.fleet.note_answers(slot, at + 1, &fields(&[("ab-1", "known")]), false).await.expect("another one");
     let own = back.fleet.own_fence().await.expect("Redis is there").expect("a fence");

@@ -119,7 +119,8 @@ fn named_behind(opening: &str, folder: &str, ending: &str) -> BTreeSet<String> {
 fn each_command_that_is_used_is_allowed() {
     let rights = fs::read_to_string(shipped("users.acl")).expect("a text");
     let allowed: BTreeSet<_> = rights.split_whitespace().filter_map(|word| word.strip_prefix('+')).collect();
-    let in_scripts = named_behind("redis.call('", "src/fleet/scripts", "lua");
+    let mut in_scripts = named_behind("redis.call('", "src/fleet/scripts", "lua");
+    in_scripts.extend(named_behind("redis.pcall('", "src/fleet/scripts", "lua"));
     let sent = named_behind("redis::cmd(\"", "src/fleet", "rs");
     assert!(in_scripts.contains("hincrby") && sent.contains("publish"), "{in_scripts:?} {sent:?}");
     let refused: Vec<_> = in_scripts.union(&sent).filter(|name| !allowed.contains(name.as_str())).collect();

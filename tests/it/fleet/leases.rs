@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tollgate::domain::lease::Settled;
-use tollgate::fleet::{FactsKey, Lender, LinkState, Put, Version};
+use tollgate::fleet::{FactsKey, Lender, LinkState, Put, Unsettled, Version};
 
 use super::node::{Node, named, options, seq};
 use super::redis::Redis;
@@ -66,6 +66,28 @@ async fn many_customers_are_answered_in_the_order_of_their_calls() {
 }
 
 #[tokio::test]
+async fn what_somebody_has_put_at_one_customers_key_concerns_nobody_else() {
+    let redis = Redis::start().await;
+    let node = Node::join(redis.address(), "one").await;
+    let bucket = tollgate::fleet::Fleet::bucket("acme");
+    let beside = |name: &String| tollgate::fleet::Fleet::bucket(name) == bucket;
+    let names: Vec<_> = (0..).map(|n| format!("customer {n}")).filter(beside).take(3).collect();
+    node.lent("acme", [0, 0, 1, 1, 100]).await;
+    let keys: Vec<String> = redis.ask(&["KEYS", "tg:{*}:c:acme"]).await;
+    let () = redis.ask(&["SET", &keys[0], "no hash"]).await;
+    let all = [names[1].as_str(), "acme", &names[0], &names[2]];
+    let calls = all.map(|name| named(name, seq(), [0, 0, 5, 5, 100])).to_vec();
+    let answers = node.fleet.settle(calls).await;
+    let failed: Vec<_> = answers.iter().map(|answer| answer.as_ref().err()).collect();
+    assert_eq!(failed, [None, Some(&Unsettled::Unreadable), None, None], "{answers:?}");
+    let (all, _) = node.fleet.all_facts("").await.expect("Redis is there");
+    assert!(all.is_empty(), "and what has no facts is passed over");
+
+    let _: i64 = redis.ask(&["DEL", &keys[0]]).await;
+    assert_eq!(node.lent("acme", [0, 0, 60, 60, 100]).await.held, 60, "once it is gone");
+}
+
+#[tokio::test]
 async fn nothing_is_lent_until_all_have_put_back_what_redis_lost() {
     let redis = Redis::start().await;
     let at_once = |name| {
@@ -112,6 +134,31 @@ async fn nothing_is_lent_until_all_have_put_back_what_redis_lost() {
     assert!(two.fleet.put_back(&losses[1]).await.expect("Redis is there"));
     let lent = one.lent("acme", [0, 5, 30, 30, 100]).await;
     assert_eq!((lent.held, lent.used_by_all), (20, 70), "what the other holds is counted");
+}
+
+#[tokio::test]
+async fn a_server_that_is_another_one_lends_nothing_of_what_it_may_not_have_heard() {
+    let redis = Redis::start().await;
+    let one = Node::join(redis.address(), "one").await;
+    let two = Node::join(redis.address(), "two").await;
+    one.lent("acme", [0, 0, 60, 60, 100]).await;
+    two.lent("acme", [0, 0, 1, 1, 100]).await;
+    let keys: Vec<String> = redis.ask(&["KEYS", "tg:{*}:c:acme"]).await;
+    let marker = keys[0].replace("c:acme", "g");
+    let process: String = redis.ask(&["HGET", &marker, "r"]).await;
+    let info: String = redis.ask(&["INFO", "server"]).await;
+    assert!(info.contains(&format!("run_id:{process}")), "{process}");
+    // As a replica has it, which has become the master: it lacks what one was lent last, and all of two's calls.
+    let _: i64 = redis.ask(&["HSET", &marker, "r", &"f".repeat(40)]).await;
+    let entries: Vec<String> = redis.ask(&["HKEYS", &keys[0]]).await;
+    for entry in entries.iter().filter(|entry| entry.starts_with('n')) {
+        let _: i64 = redis.ask(&["HDEL", &keys[0], entry]).await;
+    }
+    let answer = two.call("acme", seq(), [0, 1, 90, 90, 100]).await.expect("an answer");
+    assert!(matches!(answer.settled, Settled::Lent { lends: false, .. }), "{answer:?}");
+    one.call("acme", seq(), [0, 60, 60, 60, 100]).await.expect("an answer");
+    let lent = two.lent("acme", [0, 1, 90, 90, 100]).await;
+    assert_eq!((lent.held, lent.unused_by_others), (40, 60), "what one holds is known again");
 }
 
 #[tokio::test]

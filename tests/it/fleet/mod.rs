@@ -12,17 +12,21 @@
 //! Then with three gateways, which [`world`] starts:
 //!
 //! - [`limits`] what they never pass, and use up; [`race`] asks for it
+//! - [`costs`] what an exchange cost beyond its hold, all know
 //! - [`flush`] Redis loses what it knows; [`trial`] has races and bills in it
 //! - [`alone`] gateways that do not reach Redis, by a [`proxy`] for one
 //! - [`rolling`] gateways come and go
-//! - [`news`] what one hears, all know
+//! - [`news`] what one hears, all know; [`keys`] that one makes, all accept
 //! - [`lost`] a machine dies with usage that it has not reported
+//! - [`reconcile`] what all have sent against what Stripe holds
 
 mod alone;
 mod copies;
+mod costs;
 mod deploy;
 mod everywhere;
 mod flush;
+mod keys;
 mod layouts;
 mod leases;
 mod limits;
@@ -33,6 +37,7 @@ mod node;
 mod outages;
 mod proxy;
 mod race;
+mod reconcile;
 pub mod redis;
 mod rolling;
 mod shared;

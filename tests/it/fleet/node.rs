@@ -11,7 +11,7 @@ use tollgate::domain::lease::{Ask, Call, Lent, Pool, Settled};
 use tollgate::domain::route::Methods;
 use tollgate::domain::units::MeterId;
 use tollgate::fleet::{
-    Address, Answered, Away, Fleet, JoinError, Lender, LinkState, Named, Options, Version, Words,
+    Address, Answered, Fleet, JoinError, Lender, LinkState, Named, Options, Unsettled, Version, Words,
 };
 
 use super::redis::TIMEOUT;
@@ -90,11 +90,11 @@ impl Node {
     }
 
     /// One pool's call: used, keep, least and want of a limit.
-    pub async fn call(&self, customer: &str, seq: u64, asks: [u64; 5]) -> Result<Answered, Away> {
+    pub async fn call(&self, customer: &str, seq: u64, asks: [u64; 5]) -> Result<Answered, Unsettled> {
         self.settle(named(customer, seq, asks)).await
     }
 
-    pub async fn settle(&self, call: Named) -> Result<Answered, Away> {
+    pub async fn settle(&self, call: Named) -> Result<Answered, Unsettled> {
         self.fleet.settle(vec![call]).await.remove(0)
     }
 

@@ -232,7 +232,7 @@ impl Node {
     }
 
     /// Asks the operator's port.
-    async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Reply {
+    pub async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Reply {
         let request = self.http.request(method, format!("http://{}{path}", self.gateway.admin));
         let request = request.bearer_auth(ADMIN_TOKEN);
         send(body.into_iter().fold(request, RequestBuilder::json)).await

@@ -79,9 +79,10 @@ impl Seen {
     }
 }
 
-/// The units of an `x-usage-cost`.
+/// The units of an `x-usage-cost`, but for those that are only held: what they come to is told by nothing but the truth.
 pub fn parse_cost(usage_cost: &str) -> Vec<(String, u64)> {
-    let pairs = usage_cost.split(',').filter_map(|pair| pair.trim().split_once('='));
+    let members = usage_cost.split(',').filter(|member| !member.ends_with(";held"));
+    let pairs = members.filter_map(|pair| pair.trim().split_once('='));
     pairs.map(|(meter, units)| (meter.to_owned(), units.parse().expect("units"))).collect()
 }
 
@@ -106,7 +107,7 @@ pub fn kept(data_dir: &Path) -> BTreeMap<Account, Kept> {
 }
 
 const KEPT: &str = "
-    SELECT c.name, m.name, c.stripe_customer, sum(t.included + t.extra + t.credits + t.overage), sum(t.sealed),
+    SELECT c.name, m.name, c.stripe_customer, sum(t.included + t.extra + t.credits + t.overage + t.uncovered), sum(t.sealed),
            (SELECT coalesce(sum(value), 0) FROM outbox o WHERE o.customer = t.customer AND o.meter = t.meter
                                                                 AND o.kind = 'usage' AND o.fence IS NULL)
     FROM totals t JOIN customers c ON c.number = t.customer JOIN names m ON m.number = t.meter

@@ -18,6 +18,7 @@ use super::{PATIENCE, until};
 #[derive(Clone)]
 pub struct Customer {
     pub name: String,
+    /// Empty: they show nothing.
     pub token: String,
     base: String,
     http: reqwest::Client,
@@ -53,6 +54,16 @@ impl Customer {
         Self { name: name.to_owned(), token, base: base.to_owned(), http, seen }
     }
 
+    /// The same customer, who shows something else.
+    pub fn showing(self, token: &str) -> Self {
+        Self { token: token.to_owned(), ..self }
+    }
+
+    /// The same customer, who shows nothing.
+    pub fn showing_nothing(self) -> Self {
+        self.showing("")
+    }
+
     /// GETs a path; there must be an answer.
     pub async fn get(&self, path: &str) -> Reply {
         self.ask(Method::GET, path, |request| request).await
@@ -81,7 +92,8 @@ impl Customer {
         path: &str,
         with: impl FnOnce(RequestBuilder) -> RequestBuilder,
     ) -> Result<Reply, Lost> {
-        let request = self.http.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token);
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        let request = if self.token.is_empty() { request } else { request.bearer_auth(&self.token) };
         let answer = match with(request).send().await {
             Ok(answer) => answer,
             Err(error) => {
@@ -103,6 +115,11 @@ impl Customer {
             self.seen.broke_off(&self.name, cost);
         }
         Err(Lost)
+    }
+
+    /// The books know from now on what an exchange truly cost whose answer said only what was held: `api_calls=2`.
+    pub fn owes(&self, cost: &str) {
+        self.seen.charged(&self.name, cost);
     }
 
     /// `/billing/status`.

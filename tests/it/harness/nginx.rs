@@ -31,6 +31,22 @@ impl Nginx {
         Self::listen(address, &format!("listen {address} ssl;\n{tls}\n{directives}"), Some(pair)).await
     }
 
+    /// HTTP/2, over TLS where there is a certificate.
+    pub async fn start_with_h2(pair: Option<&Pair>, directives: &str) -> Self {
+        let address = free_address();
+        let listen = match pair {
+            Some(_) => "ssl http2; ssl_certificate cert.pem; ssl_certificate_key key.pem;",
+            None => "http2;",
+        };
+        Self::listen(address, &format!("listen {address} {listen}\n{directives}"), pair).await
+    }
+
+    /// What it has been asked, a line each.
+    pub fn asked(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.folder.path().join("access.log"));
+        log.unwrap_or_default().lines().map(str::to_owned).collect()
+    }
+
     async fn listen(address: SocketAddr, server: &str, pair: Option<&Pair>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::create_dir(folder.path().join("files")).expect("a writable folder");
@@ -39,17 +55,20 @@ impl Nginx {
             write(folder.path(), "key.pem", key.as_bytes());
         }
         write(folder.path(), "nginx.conf", config(server).as_bytes());
-        let process = Command::new("nginx")
-            .args(["-c", "nginx.conf", "-e", "error.log", "-p"])
-            .arg(folder.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("nginx is installed");
-        let listens = async || TcpStream::connect(address).ok().map(drop);
-        until("nginx listens", PATIENCE, listens).await;
+        let process = spawn(folder.path(), address).await;
         Self { address, process, folder }
+    }
+
+    /// Ends it at once, with all of its connections.
+    pub fn stop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    /// Starts it again where it was.
+    pub async fn start_again(&mut self) {
+        self.process = spawn(self.folder.path(), self.address).await;
     }
 
     /// What is answered at a path.
@@ -60,10 +79,22 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.stop();
     }
+}
+
+async fn spawn(folder: &Path, address: SocketAddr) -> Child {
+    let process = Command::new("nginx")
+        .args(["-c", "nginx.conf", "-e", "error.log", "-p"])
+        .arg(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("nginx is installed");
+    let listens = async || TcpStream::connect(address).ok().map(drop);
+    until("nginx listens", PATIENCE, listens).await;
+    process
 }
 
 fn write(folder: &Path, name: &str, content: &[u8]) {

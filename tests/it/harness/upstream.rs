@@ -10,7 +10,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use http::{StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
@@ -34,6 +34,10 @@ pub enum Behaviour {
     HangUp,
     /// Answers with so many bytes.
     Large(usize),
+    /// Answers with so many bytes, and with so many more when [`Upstream::release`] is called.
+    Paused(usize, usize),
+    /// Echoes, with these headers.
+    Tells(&'static [(&'static str, &'static str)]),
 }
 
 #[derive(Default)]
@@ -54,7 +58,11 @@ pub struct Upstream {
 
 impl Upstream {
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0))).await
+    }
+
+    pub async fn start_at(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.expect("a free port");
         let address = listener.local_addr().expect("a bound port");
         let paths = Arc::new(Paths::default());
         let router = Router::new().fallback(answer).with_state(paths.clone());
@@ -126,6 +134,21 @@ async fn answer(State(paths): State<Arc<Paths>>, request: Request) -> Response {
         Some(Behaviour::CutLater) => cut(async move { paths.released().await }),
         Some(Behaviour::HangUp) => hang_up(),
         Some(Behaviour::Large(bytes)) => vec![b'x'; bytes].into_response(),
+        Some(Behaviour::Paused(first, more)) => {
+            let piece = |bytes| Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; bytes]));
+            let rest = stream::once(async move {
+                paths.released().await;
+                piece(more)
+            });
+            Body::from_stream(stream::iter([piece(first)]).chain(rest)).into_response()
+        }
+        Some(Behaviour::Tells(told)) => {
+            let mut answer = echo(request).await;
+            for (name, value) in told {
+                answer.headers_mut().append(*name, HeaderValue::from_static(value));
+            }
+            answer
+        }
     }
 }
 

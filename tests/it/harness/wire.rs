@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::books::Seen;
 use super::{Customer, Reply};
 
 /// One connection.
-pub struct Wire {
-    stream: TcpStream,
+pub struct Wire<S = TcpStream> {
+    stream: S,
     /// What was read beyond the last answer.
     ahead: Vec<u8>,
     seen: Arc<Seen>,
@@ -21,18 +21,23 @@ pub struct Wire {
 
 impl Wire {
     pub(super) async fn connect(address: SocketAddr, seen: Arc<Seen>) -> Self {
-        let stream = TcpStream::connect(address).await.expect("the port is open");
+        Self::over(TcpStream::connect(address).await.expect("the port is open"), seen)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    pub(super) fn over(stream: S, seen: Arc<Seen>) -> Self {
         Self { stream, ahead: Vec::new(), seen }
     }
 
     /// Sends bytes as they are.
     pub async fn send(&mut self, bytes: &str) {
-        self.stream.write_all(bytes.as_bytes()).await.expect("the connection is open");
+        assert!(self.try_send(bytes).await, "the connection is open");
     }
 
     /// Sends bytes, and says whether the connection is still open.
     pub async fn try_send(&mut self, bytes: &str) -> bool {
-        self.stream.write_all(bytes.as_bytes()).await.is_ok()
+        self.stream.write_all(bytes.as_bytes()).await.is_ok() && self.stream.flush().await.is_ok()
     }
 
     /// Sends a request of a customer: the request line and headers as written, without the last empty line.
@@ -66,8 +71,13 @@ impl Wire {
         self.answer(customer).await
     }
 
+    /// Waits until some of an answer's body has come.
+    pub async fn read_some(&mut self) {
+        self.read_until(|bytes| (!bytes.is_empty()).then_some(0)).await.expect("some of the body");
+    }
+
     /// The connection itself, and what has been read beyond the last answer.
-    pub fn into_stream(self) -> (TcpStream, Vec<u8>) {
+    pub fn into_stream(self) -> (S, Vec<u8>) {
         (self.stream, self.ahead)
     }
 

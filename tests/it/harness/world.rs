@@ -1,5 +1,6 @@
 //! The world: gateway, upstream, Stripe and the books.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::Method;
@@ -7,6 +8,7 @@ use reqwest::RequestBuilder;
 use rusqlite::Connection;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tollgate::sandbox::{EventShape, Options, Subscribed};
 use toml::Table;
 
@@ -14,6 +16,7 @@ use super::books::{self, Account, Kept, Seen};
 use super::config::{self, Addresses};
 use super::customer::{Customer, Reply};
 use super::gateway::Gateway;
+use super::http2::Http2;
 use super::road::Road;
 use super::room::{Room, Sizes};
 use super::stripe::{Stripe, signature, unix_now};
@@ -36,6 +39,8 @@ pub struct World {
 
 /// What a world should be like.
 pub struct Builder {
+    /// Where the public port will be.
+    pub public: SocketAddr,
     config: Table,
     webhooks: bool,
     stripe: Options,
@@ -80,7 +85,7 @@ impl Builder {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().expect("a temporary folder");
         let upstream = Upstream::start().await;
-        let (public, admin) = (config::free_address(), config::free_address());
+        let (public, admin) = (self.public, config::free_address());
         let stripe = Stripe::start(public, self.webhooks, self.stripe).await;
         let mut gateway = Gateway::new(public, admin, folder.path());
         let road = if self.by_road { Some(Road::open(&stripe.url()).await) } else { None };
@@ -107,6 +112,7 @@ impl Builder {
 impl World {
     pub fn builder() -> Builder {
         Builder {
+            public: config::free_address(),
             config: Table::new(),
             webhooks: true,
             stripe: Options::default(),
@@ -144,6 +150,19 @@ impl World {
         Wire::connect(self.gateway.public, self.seen.clone()).await
     }
 
+    /// HTTP/1 by hand over any connection to the gateway.
+    pub fn wire_over<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> Wire<S> {
+        Wire::over(stream, self.seen.clone())
+    }
+
+    /// HTTP/2 over any connection to the gateway.
+    pub async fn http2_over<S>(&self, stream: S) -> Http2
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        Http2::over(stream, self.seen.clone()).await
+    }
+
     /// Asks the public port for nobody.
     pub async fn ask(
         &self,
@@ -178,6 +197,11 @@ impl World {
         let reply = self.admin(Method::GET, path, Some(ADMIN_TOKEN)).await;
         assert_eq!(reply.status, 200, "{path}: {}", reply.text());
         reply.json()
+    }
+
+    /// The books are told of an answer that somebody else read.
+    pub fn told(&self, customer: &str, units: u64) {
+        self.seen.charged(customer, &format!("api_calls={units}"));
     }
 
     /// The books know a customer who has been erased by the name that is left.

@@ -91,3 +91,43 @@ async fn after_100_continue_a_failure_is_still_told() {
     world.upstream.release();
     world.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_may_take_longer_bodies_than_others_or_shorter_ones_or_any() {
+    let routes = r#"routes = [
+        { path = "/short", cost = 1, max_body = "1KiB" },
+        { path = "/long", cost = 1, max_body = "128KiB" },
+        { path = "/any", cost = 1, max_body = 0 },
+    ]"#;
+    let world = World::builder().config(routes).start().await;
+    let customer = world.customer("uploader");
+    for (path, bytes, passes) in [
+        ("/short", 1 << 10, true),
+        ("/short", (1 << 10) + 1, false),
+        ("/long", 128 << 10, true),
+        ("/long", (128 << 10) + 1, false),
+        ("/any", 1 << 20, true),
+    ] {
+        let mut declared = world.wire().await;
+        let mut chunked = world.wire().await;
+        let body = "x".repeat(bytes);
+        let head = |framing: &str| format!("POST {path} HTTP/1.1\r\n{framing}");
+        declared.send_head(&customer, &head(&format!("content-length: {bytes}"))).await;
+        chunked.send_head(&customer, &head("transfer-encoding: chunked")).await;
+        if passes {
+            declared.send(&body).await;
+        }
+        // Who is refused may see the connection end before all is sent.
+        chunked.try_send(&format!("{bytes:x}\r\n{body}\r\n0\r\n\r\n")).await;
+        for wire in [&mut declared, &mut chunked] {
+            let reply = wire.answer(&customer).await;
+            assert_eq!(
+                (reply.status, reply.charged()),
+                (if passes { 200 } else { 413 }, u64::from(passes)),
+                "{path} {bytes}"
+            );
+        }
+    }
+    assert_eq!(customer.used().await, 6);
+    world.finish().await;
+}

@@ -128,6 +128,7 @@ async fn admin_asks_for_its_token_before_anything_else() {
 const METRICS: &str = r#"
     requests_total{route="/signals",status_class="2xx"} requests_total{route="none",status_class="4xx"}
     refusals_total{code="quota_exceeded"} refusals_total{code="token_missing"}
+    connections connections_refused_total{why="all"} connections_refused_total{why="handshake"}
     request_seconds_count{route="/export/pdf"} gateway_seconds_count
     units_total{drawn="included",meter="api_calls",tier="free"}
     units_total{drawn="overage",meter="api_calls",tier="pro"}

@@ -149,6 +149,7 @@ async fn a_total_that_is_not_the_sum_of_its_records_is_shown() {
     assert_eq!((ended.code, &found["whole"]), (Some(1), &json!(true)), "{found}");
     let difference = json!({
         "customer": "acme", "meter": "api_calls", "included": 7, "extra": 0, "credits": 0, "overage": 0,
+        "uncovered": 0,
     });
     assert_eq!(found["totals"]["differences"], json!([difference]));
     change(-7);

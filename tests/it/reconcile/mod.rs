@@ -1,6 +1,6 @@
 //! What Stripe really holds, against what it should hold.
 
-mod past;
+pub mod past;
 mod rejected;
 mod repair;
 mod shown;

@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 use serde_json::Value;
 use tollgate::domain::period::rfc3339;
 
-use crate::harness::{Ended, World, tollgate, unix_now};
+use crate::harness::{Ended, Stripe, World, tollgate, unix_now};
 
 /// A customer of the past.
 #[derive(Clone)]
@@ -32,7 +32,11 @@ pub fn minutes_ago(minutes: i64) -> i64 {
 
 /// The store beside a gateway that may be running.
 pub fn store(world: &World) -> Connection {
-    let store = Connection::open(world.gateway.data_dir.join("tollgate.db")).expect("a store");
+    store_in(&world.gateway.data_dir)
+}
+
+pub fn store_in(data_dir: &Path) -> Connection {
+    let store = Connection::open(data_dir.join("tollgate.db")).expect("a store");
     store.busy_timeout(Duration::from_secs(10)).expect("a store");
     store
 }
@@ -44,15 +48,25 @@ pub fn ask<T: rusqlite::types::FromSql>(world: &World, query: &str) -> T {
 
 /// Customers whom Stripe knows, by one transaction.
 pub async fn customers(world: &World, names: Vec<String>) -> Vec<Account> {
-    let known = stream::iter(names)
+    let known = at_stripe(&world.stripe, names).await;
+    add(&world.gateway.data_dir, &known)
+}
+
+/// Our names and Stripe's.
+pub async fn at_stripe(stripe: &Stripe, names: Vec<String>) -> Vec<(String, String)> {
+    stream::iter(names)
         .map(async |name| {
-            let object = world.stripe.post("/v1/customers", &[("name", &name)]).await;
+            let object = stripe.post("/v1/customers", &[("name", &name)]).await;
             (name, object["id"].as_str().expect("an id").to_owned())
         })
         .buffered(64)
-        .collect::<Vec<_>>()
-        .await;
-    let mut store = store(world);
+        .collect()
+        .await
+}
+
+/// A gateway knows such customers.
+pub fn add(data_dir: &Path, known: &[(String, String)]) -> Vec<Account> {
+    let mut store = store_in(data_dir);
     let all = store.transaction().expect("a transaction");
     let add = |(name, stripe_customer): (String, String)| {
         all.execute(
@@ -63,7 +77,7 @@ pub async fn customers(world: &World, names: Vec<String>) -> Vec<Account> {
         .expect("a new customer");
         Account { name, stripe_customer, number: all.last_insert_rowid() }
     };
-    let accounts = known.into_iter().map(add).collect();
+    let accounts = known.iter().cloned().map(add).collect();
     all.commit().expect("a transaction");
     accounts
 }
@@ -74,7 +88,11 @@ pub async fn customer(world: &World, name: &str) -> Account {
 
 /// Seals rows of a customer; what becomes of them is in `state`, such as `'delivered'`.
 pub fn seal(world: &World, accounts: &[Account], state: &str, units_at: &[(i64, i64)]) -> Vec<Row> {
-    let mut store = store(world);
+    seal_in(&world.gateway.data_dir, accounts, state, units_at)
+}
+
+pub fn seal_in(data_dir: &Path, accounts: &[Account], state: &str, units_at: &[(i64, i64)]) -> Vec<Row> {
+    let mut store = store_in(data_dir);
     let all = store.transaction().expect("a transaction");
     let mut rows = Vec::new();
     for account in accounts {
@@ -112,6 +130,10 @@ pub async fn used(world: &World, account: &Account, units_at: &[(i64, i64)]) -> 
 
 /// Stripe accepts a row.
 pub async fn accept(world: &World, account: &Account, row: &Row) {
+    accept_at(&world.stripe, account, row).await;
+}
+
+pub async fn accept_at(stripe: &Stripe, account: &Account, row: &Row) {
     let (units, at) = (row.units.to_string(), row.at.to_string());
     let form = [
         ("event_name", "api_calls"),
@@ -120,13 +142,17 @@ pub async fn accept(world: &World, account: &Account, row: &Row) {
         ("identifier", &row.identifier),
         ("timestamp", &at),
     ];
-    world.stripe.post("/v1/billing/meter_events", &form).await;
+    stripe.post("/v1/billing/meter_events", &form).await;
 }
 
 /// Stripe loses a row.
 pub async fn lose(world: &World, row: &Row) {
+    lose_at(&world.stripe, row).await;
+}
+
+pub async fn lose_at(stripe: &Stripe, row: &Row) {
     let form = [("event_name", "api_calls"), ("type", "cancel"), ("cancel[identifier]", &row.identifier)];
-    world.stripe.post("/v1/billing/meter_event_adjustments", &form).await;
+    stripe.post("/v1/billing/meter_event_adjustments", &form).await;
 }
 
 /// The last day, as a period.

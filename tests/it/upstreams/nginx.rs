@@ -4,6 +4,8 @@ use http::Method;
 
 use crate::harness::{Authority, Nginx, World};
 
+use super::{ask, get};
+
 #[tokio::test(flavor = "multi_thread")]
 async fn files_pass_whole_in_part_and_compressed_over_connections_that_nginx_closes() {
     let nginx = Nginx::start("keepalive_requests 2; gzip on; gzip_types *; gzip_min_length 1;").await;
@@ -39,4 +41,44 @@ async fn who_trusts_an_authority_of_tests_believes_its_certificates_and_nobody_e
     };
     assert_eq!(asks(&authority).await.expect("trusted").text().await.expect("a body"), "hello");
     assert!(asks(&other).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_closes_after_each_answer_costs_nobody_theirs() {
+    let nginx = Nginx::start("keepalive_requests 1; error_page 405 =200 /signals;").await;
+    nginx.put("/signals", b"hello");
+    let upstream = format!("[upstreams.api]\nservers = [\"{}\"]", nginx.address);
+    let world = World::builder().config(&upstream).start().await;
+    let customer = world.customer("acme");
+    for request in 0..20 {
+        for method in [Method::GET, Method::POST] {
+            let reply = ask(&customer, &method, "/signals", request % 2 == 0).await;
+            assert_eq!((reply.status, reply.charged()), (200, 1), "{method}");
+        }
+    }
+    assert_eq!(nginx.asked().len(), 40, "each once");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_was_stopped_is_asked_again_as_soon_as_it_is_there() {
+    let mut nginx = Nginx::start("error_page 405 =200 /signals;").await;
+    nginx.put("/signals", b"hello");
+    let upstream = format!("[upstreams.api]\nservers = [\"{}\"]", nginx.address);
+    let world = World::builder().config(&upstream).start().await;
+    let customer = world.customer("acme");
+    for plain in [true, false] {
+        assert_eq!(get(&customer, "/signals", plain).await.status, 200, "keeps a connection");
+    }
+    nginx.stop();
+    for plain in [true, false] {
+        let reply = get(&customer, "/signals", plain).await;
+        assert_eq!((reply.status, reply.code().as_str(), reply.charged()), (502, "upstream_failed", 0));
+    }
+    nginx.start_again().await;
+    for plain in [true, false] {
+        let reply = ask(&customer, &Method::POST, "/signals", plain).await;
+        assert_eq!((reply.status, reply.charged()), (200, 1));
+    }
+    world.finish().await;
 }

@@ -5,14 +5,14 @@ use smallvec::smallvec;
 
 use super::super::credits_tests::{drawn, lot, overridden};
 use super::super::tests::{API, MONTH, at, entitlement, priced, route, tier};
-use super::super::{Account, Charge, Window};
+use super::super::{Account, Window};
 use super::{Purpose, is_told};
 use crate::domain::credits::{Lot, sum};
 use crate::domain::lease::book::{Book, Caller};
 use crate::domain::lease::{Call, Settled};
 use crate::domain::subscription::Entitlement;
 use crate::domain::tier::Overage;
-use crate::domain::usage::Now;
+use crate::domain::usage::{Charge, Now};
 
 #[derive(Clone, Debug)]
 enum Action {

@@ -41,6 +41,14 @@ impl Account {
         !self.needs(&route.cost, now).is_empty()
     }
 
+    /// The same of an exchange that is open.
+    pub fn lacks_more(&mut self, cost: &Cost, now: Now) -> bool {
+        self.share().is_some() && {
+            self.roll(now);
+            self.tier_in_force(now).is_ok() && !self.needs(cost, now).is_empty()
+        }
+    }
+
     /// It has waited for long enough: for a while the account decides with what it has.
     pub fn give_up(&mut self, purpose: Purpose<'_>, now: Now) {
         self.roll(now);
@@ -65,6 +73,7 @@ impl Account {
     pub(super) fn needs_of(&self, purpose: Purpose<'_>, now: Now) -> Needs {
         match purpose {
             Purpose::Request(route) => self.needs(&route.cost, now),
+            Purpose::More(cost) => self.needs(cost, now),
             Purpose::Credits(units) => {
                 let Some(share) = self.share() else { return Needs::new() };
                 let mut needs = Needs::new();

@@ -8,10 +8,11 @@ use super::Purpose;
 use super::model::Lender;
 use crate::domain::idempotency::{Digest, Limits};
 use crate::domain::lease::{Lent, Pool, Settled};
+use crate::domain::measure::TrueCost;
 use crate::domain::route::Route;
 use crate::domain::tier::{Allowance, Overage};
 use crate::domain::units::Cost;
-use crate::domain::usage::Now;
+use crate::domain::usage::{Correction, Now};
 
 fn shared(included: u64, overage: Overage) -> Account {
     account(tier(included, overage, None)).with_share(&[])
@@ -339,4 +340,41 @@ fn an_entry_may_leave_when_nothing_is_lent_and_all_is_told() {
     let settled = lender.settle(&call, at(2));
     account.take(&call, &settled, at(2));
     assert!(account.is_at_rest(at(2)));
+}
+
+/// An exchange that was held for costs more than that: how much was used here is told whatever was lent.
+fn corrected(account: &mut Account, held: u64, truth: u64) -> Correction {
+    account.admit(&route(held), None, at(1)).expect("lent");
+    let [estimate, truth] = [held, truth].map(|units| TrueCost::new(&Cost::default(), [(API, units)]));
+    let charge = account.settle_with(&route(held).cost, &estimate, None, at(1));
+    let terms = account.terms().clone();
+    account.correct(&charge, &truth, &terms, at(1))
+}
+
+#[test]
+fn a_truth_above_the_claim_is_told_and_limits_all() {
+    let mut account = shared(100, Overage::Deny);
+    let mut lender = Lender::new();
+    lender.refill(&mut account, 3, at(1));
+    let correction = corrected(&mut account, 3, 60);
+    assert_eq!((correction.draws[0].included, correction.draws[0].uncovered), (57, 0), "the fleet has them");
+    let call = lender.call(&mut account, Purpose::Publish, at(2));
+    assert_eq!((call.asks[0].used, call.asks[0].keep), (60, 60));
+    assert!(lender.refill(&mut account, 41, at(3)) < 6 && account.admit(&route(41), None, at(3)).is_err());
+    lender.refill(&mut account, 40, at(4));
+    account.admit(&route(40), None, at(4)).expect("the rest");
+}
+
+#[test]
+fn what_nothing_covers_takes_of_the_fleets_limit_until_something_comes_back() {
+    let mut account = shared(10, Overage::Deny);
+    let mut lender = Lender::new();
+    lender.refill(&mut account, 6, at(1));
+    corrected(&mut account, 2, 2);
+    let charge = corrected(&mut account, 4, 11);
+    assert_eq!((charge.draws[0].included, charge.draws[0].uncovered), (4, 3));
+    let call = lender.call(&mut account, Purpose::Publish, at(2));
+    assert_eq!((call.asks[0].used, call.asks[0].limit), (13, 10));
+    assert!(lender.refill(&mut account, 1, at(3)) < 6 && account.admit(&route(1), None, at(3)).is_err());
+    assert_eq!(account.settled(&tier(10, Overage::Deny, None), API), 13);
 }

@@ -117,6 +117,7 @@ fn catalogue(file: &File) -> Catalogue {
         meters: file.meters.iter().map(meter).collect::<Vec<_>>().into(),
         tiers: (0..file.tiers.len()).map(|at| tier(file, at)).collect::<Vec<_>>().into(),
         default_tier: Some(TierId(0)),
+        anonymous_tier: None,
         features: file.features.iter().map(|&name| name.to_owned()).collect(),
         scopes: Vec::new(),
         routes: RouteTable::build(routes, fallback).expect("no conflict"),

@@ -8,11 +8,11 @@ use smallvec::smallvec;
 use super::super::book::{Entry, Version};
 use super::super::{Call, Pool};
 use crate::domain::account::tests::{API, MONTH, entitlement, tier};
-use crate::domain::account::{Account, Unbilled, Window};
+use crate::domain::account::{Account, Window};
 use crate::domain::credits::Lot;
 use crate::domain::rate::Rate;
 use crate::domain::tier::Overage;
-use crate::domain::usage::{Charge, Now};
+use crate::domain::usage::{Charge, Now, Unbilled};
 
 /// What a customer has: included units, beyond those an overage up to a cap, and grants.
 #[derive(Clone, Debug)]
@@ -81,7 +81,7 @@ impl Node {
     pub(super) fn load(&mut self, terms: &Terms, grants: &[(i64, u64)]) -> &mut Account {
         if self.account.is_none() {
             let mut window = Window::new(MONTH, smallvec![self.billed]);
-            window.add_unbilled(API, Unbilled { extra: 0, credits: self.credits });
+            window.add_unbilled(API, Unbilled { credits: self.credits, ..Unbilled::default() });
             let left =
                 grants.iter().map(|(grant, units)| (*grant, units - self.spent.get(grant).unwrap_or(&0)));
             let lots = left.map(|(grant, units)| Lot { grant, units, expires_at: None });

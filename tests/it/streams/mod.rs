@@ -1,0 +1,11 @@
+//! Exchanges that are more than a request and its answer: streams, WebSockets, gRPC.
+
+mod api;
+mod clients;
+mod grpc;
+mod open;
+mod sockets;
+mod usage;
+
+use api::Api;
+use open::Open;
