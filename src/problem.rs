@@ -6,13 +6,14 @@
 use std::borrow::Cow;
 
 use http::StatusCode;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 /// Declares the codes with their status and title.
 macro_rules! codes {
     ($($code:ident $word:literal $status:literal $title:literal,)*) => {
         /// What went wrong, in one stable word.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
         pub enum Code { $($code,)* }
 
         impl Code {
@@ -74,7 +75,7 @@ codes! {
 }
 
 /// One error answer. [`Problem::new`] fills in what its code implies.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     pub code: Code,
     /// A sentence that says what to do.

@@ -19,7 +19,7 @@ mod book;
 mod credits;
 mod entry;
 pub mod fleet;
-mod handover;
+pub mod handover;
 mod keys;
 mod load;
 mod position;

@@ -39,6 +39,26 @@ impl Reservation {
         &self.entry
     }
 
+    pub fn cost(&self) -> &Cost {
+        &self.cost
+    }
+
+    /// The idempotency key that it goes by.
+    pub fn key(&self) -> Option<Digest> {
+        self.admitted.key
+    }
+
+    /// Somebody else settles or releases it.
+    pub(super) fn leave(mut self) -> (Arc<Entry>, Cost, Option<Digest>) {
+        self.held = false;
+        (self.entry.clone(), std::mem::take(&mut self.cost), self.admitted.key)
+    }
+
+    /// One that another process holds: nothing that is done with it here changes anything.
+    pub fn elsewhere(entry: Arc<Entry>, admitted: Admitted, cost: Cost) -> Self {
+        Self { entry, admitted, cost, held: false }
+    }
+
     /// The tier in force when the request was admitted.
     pub fn tier(&self) -> TierId {
         self.admitted.tier

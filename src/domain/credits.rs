@@ -4,6 +4,8 @@
 //! comes last. What a charge took, and of which grants, is in its record: whoever reads the records need not decide
 //! anew, so that memory and store agree whatever came in which order. What is undone goes back to where it was.
 
+use serde::{Deserialize, Serialize};
+
 use super::usage::Now;
 
 /// What was admitted while a grant was there may still spend it for so long after it has expired. The store closes no
@@ -11,7 +13,7 @@ use super::usage::Now;
 pub const HELD_SECONDS: i64 = 3_600;
 
 /// Units of one grant: what is left of it, or what a charge took.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lot {
     /// The grant's number in the history; a later grant has a higher one.
     pub grant: i64,

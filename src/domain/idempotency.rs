@@ -12,6 +12,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::units::Cost;
 use super::usage::Now;
 
@@ -20,7 +22,7 @@ pub const REMEMBERED_SECONDS: i64 = 24 * 3_600;
 const REMEMBERED_NANOS: u64 = REMEMBERED_SECONDS.unsigned_abs() * 1_000_000_000;
 
 /// What tells a key and its request from all others of the customer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Digest(pub [u8; 16]);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +52,7 @@ pub struct Charged {
 }
 
 /// The requests of one key that are in flight.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flight {
     pub key: Digest,
     pub requests: u32,

@@ -14,6 +14,7 @@ mod websocket;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::units::{Cost, MeterId};
@@ -104,7 +105,7 @@ pub enum Answer {
 }
 
 /// What one exchange cost, by meter; what was measured to be nothing is in it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrueCost(SmallVec<[(MeterId, u64); 2]>);
 
 impl TrueCost {

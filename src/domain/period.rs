@@ -5,12 +5,14 @@
 //! (<https://docs.stripe.com/billing/subscriptions/billing-cycle>): an anchor on the 31st falls on the 28th, 29th or
 //! 30th of a shorter month and returns to the 31st.
 
+use serde::{Deserialize, Serialize};
+
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, ToSpan};
 
 /// A half-open window `[start, end)` of seconds since the epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Period {
     pub start: i64,
     pub end: i64,

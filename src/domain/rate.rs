@@ -4,6 +4,8 @@
 //! request can be held against several limits before any of them is spent. Instants and intervals are in
 //! nanoseconds since the epoch.
 
+use serde::{Deserialize, Serialize};
+
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -54,7 +56,7 @@ impl Rate {
 }
 
 /// One customer's use of a rate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bucket {
     tat: u64,
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use http::Method;
 
+use serde::{Deserialize, Serialize};
+
 use super::catalogue::Numbered;
 use super::measure::Measured;
 use super::path::NormalPath;
@@ -17,7 +19,7 @@ pub use extras::{Authentication, Extras, FreeWhen, Host, OnLimit, Timeouts};
 mod extras;
 
 /// The number of a route: its position in the first configuration that had it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RouteId(pub u16);
 
 impl RouteId {

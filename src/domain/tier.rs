@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use rust_decimal::Decimal;
 
+use serde::{Deserialize, Serialize};
+
 use super::rate::Rate;
 use super::units::MeterId;
 
@@ -99,7 +101,7 @@ pub struct Price {
 }
 
 /// The number of a tier: its position in the first configuration that had it. Which beats which, the catalogue says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TierId(pub u16);
 
 impl TierId {

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 /// The number of a meter: its position in the first configuration that had it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct MeterId(pub u16);
 
 impl MeterId {
@@ -22,7 +23,7 @@ pub struct Meter {
 }
 
 /// What one request on a route costs: units by meter, ordered by meter, zeros left out.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost(SmallVec<[(MeterId, u64); 2]>);
 
 impl Cost {

@@ -1,5 +1,6 @@
 //! Usage: what a settled request drew, and the record of it.
 
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::credits::Lot;
@@ -8,7 +9,7 @@ use super::period::Period;
 use super::units::MeterId;
 
 /// The units of one meter that a request was charged, by what they were drawn on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Draw {
     pub meter: MeterId,
     /// Of what the customer's own tier includes.
@@ -66,7 +67,7 @@ pub struct Unbilled {
 pub type Draws = SmallVec<[Draw; 2]>;
 
 /// A charge that has been settled: what it drew, in which period. A repeat of a charged request drew nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Charge {
     pub period: Period,
     pub at: Now,
@@ -134,7 +135,7 @@ pub fn signed(units: u64) -> i64 {
 }
 
 /// An instant as everything here takes it: nanoseconds since the epoch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Now(pub u64);
 
 impl Now {

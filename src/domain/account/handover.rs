@@ -3,6 +3,7 @@
 //! Everything else of it is in the store once the ledger is folded. The heir holds the same units for requests that are
 //! still with the one before, and settles or releases them by cost and key: [`Account::settle`], [`Account::release`].
 
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::Account;
@@ -13,7 +14,7 @@ use crate::domain::units::MeterId;
 use crate::domain::usage::Now;
 
 /// The units in flight, the rates that were spent, and the keys of what is in flight.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InFlight {
     /// By meter, with those of keys.
     pub reserved: SmallVec<[u64; 1]>,
