@@ -1,0 +1,194 @@
+//! Where charges are settled and written down: here, or, once another process has taken this one's place, there.
+//!
+//! # What it promises
+//!
+//! - One process at a time decides, settles and writes: what this one still has under way when another takes over is
+//!   settled there, under the limits that hold there, and recorded once.
+//! - What was reserved here is held there. What is not, since it came in the moment of the change, is asked for there
+//!   before anything is charged.
+//! - If the other one ends, nothing can be charged any more, and no answer of a charged request goes out.
+//! - As long as nobody takes over, a request pays for all of this with a look at a flag.
+//!
+//! `words` is what the two say to each other, `heir` asks there, `desk` answers.
+
+mod desk;
+mod heir;
+mod own;
+mod words;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::customers::Reservation;
+use crate::domain::measure::TrueCost;
+use crate::domain::usage::Now;
+use crate::sharded::Running;
+
+use super::Parts;
+use super::context::Recorded;
+
+pub use desk::Desk;
+pub use heir::Heir;
+
+/// Where the books are.
+#[derive(Debug)]
+pub struct Books {
+    /// They are not here, or about to go. Sequentially consistent, as is what is done under an account's lock before and
+    /// after it is looked at: whoever is admitted behind the hand-over sees it.
+    moving: AtomicBool,
+    /// The same for our own endpoints, which must have ended before the books go.
+    own_closed: AtomicBool,
+    /// Requests that our own endpoints answer now.
+    own: Running,
+    place: watch::Sender<Place>,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    Here,
+    /// It will be known shortly.
+    Unsettled,
+    There(Heir),
+}
+
+impl Default for Books {
+    fn default() -> Self {
+        Self {
+            moving: AtomicBool::new(false),
+            own_closed: AtomicBool::new(false),
+            own: Running::default(),
+            place: watch::Sender::new(Place::Here),
+        }
+    }
+}
+
+impl Books {
+    /// Without a lock, for the path of a request.
+    pub fn are_here(&self) -> bool {
+        !self.moving.load(Ordering::SeqCst)
+    }
+
+    /// Who has them; none: they are here. Waits while that is not settled.
+    pub async fn heir(&self) -> Option<Heir> {
+        let mut place = self.place.subscribe();
+        // An error means that the gateway is gone.
+        let settled = place.wait_for(|place| !matches!(place, Place::Unsettled)).await;
+        match settled.as_deref() {
+            Ok(Place::There(heir)) => Some(heir.clone()),
+            _ => None,
+        }
+    }
+
+    /// Lets no more requests to our own endpoints, and waits until those that are there have ended. False: they have not
+    /// within that time.
+    pub async fn close_own(&self, within: Duration) -> bool {
+        self.place.send_replace(Place::Unsettled);
+        self.own_closed.store(true, Ordering::SeqCst);
+        let ended = async {
+            while self.own.count() > 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(within, ended).await.is_ok()
+    }
+
+    /// Nothing is decided or settled here from now on, until it is known where.
+    pub fn close(&self) {
+        self.place.send_replace(Place::Unsettled);
+        self.moving.store(true, Ordering::SeqCst);
+    }
+
+    /// Here, as before.
+    pub fn reopen(&self) {
+        self.moving.store(false, Ordering::SeqCst);
+        self.own_closed.store(false, Ordering::SeqCst);
+        self.place.send_replace(Place::Here);
+    }
+
+    /// There, for ever.
+    pub fn hand_over(&self, heir: Heir) {
+        self.place.send_replace(Place::There(heir));
+    }
+
+    /// Takes up a request to one of our own endpoints; none where others answer it.
+    pub async fn begin_own(&self) -> Result<Own<'_>, Heir> {
+        loop {
+            let own = Own::begin(&self.own);
+            if !self.own_closed.load(Ordering::SeqCst) {
+                return Ok(own);
+            }
+            drop(own);
+            if let Some(heir) = self.heir().await {
+                return Err(heir);
+            }
+        }
+    }
+
+    fn settled(&self) -> Option<Place> {
+        let place = self.place.borrow().clone();
+        (!matches!(place, Place::Unsettled)).then_some(place)
+    }
+}
+
+/// A request that one of our own endpoints answers.
+pub struct Own<'a>(&'a Running);
+
+impl<'a> Own<'a> {
+    fn begin(running: &'a Running) -> Self {
+        running.start();
+        Self(running)
+    }
+}
+
+impl Drop for Own<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+/// What nobody waits for.
+pub(super) enum Matter {
+    Release(Reservation),
+    /// A charge is taken back.
+    Undo(Recorded, Now),
+    /// A charge has turned out to be another.
+    Correct(Recorded, TrueCost, Now),
+}
+
+impl Parts {
+    /// Sees to it here or there, as soon as it is known where.
+    pub(super) fn see_to(&self, matter: Matter) {
+        let books = &self.flow.books;
+        if books.are_here() {
+            return self.see_to_here(matter);
+        }
+        match books.settled() {
+            Some(Place::There(heir)) => heir.tell(matter),
+            Some(_) => self.see_to_here(matter),
+            None => self.see_to_later(matter),
+        }
+    }
+
+    fn see_to_later(&self, matter: Matter) {
+        // None only while everything is torn down.
+        let (Some(parts), Ok(runtime)) = (self.me.upgrade(), tokio::runtime::Handle::try_current()) else {
+            return;
+        };
+        runtime.spawn(async move {
+            match parts.flow.books.heir().await {
+                Some(heir) => heir.tell(matter),
+                None => parts.see_to_here(matter),
+            }
+        });
+    }
+
+    fn see_to_here(&self, matter: Matter) {
+        match matter {
+            Matter::Release(reservation) => drop(reservation),
+            Matter::Undo(recorded, now) => self.undo_here(recorded, now),
+            Matter::Correct(recorded, truth, now) => self.correct_here(recorded, &truth, now),
+        }
+    }
+}
