@@ -32,6 +32,8 @@ pub(super) enum Destination {
     Upstream,
     /// To one of the gateway's own endpoints.
     Own,
+    /// Back to the browser that asks whether it may ask.
+    Browser,
 }
 
 /// Why a request goes nowhere.
@@ -84,6 +86,9 @@ impl Parts {
         let method = preflight.as_ref().unwrap_or(&request.method);
         let route = self.route(&path, method)?;
         context.route = Some(route.id);
+        if self.hears_pages(route.id, &request.headers, context) && preflight.is_some() {
+            return Ok(Destination::Browser);
+        }
         if path.forwarded() != request.uri.path() {
             context.forwarded_path = Some(with_query(path.forwarded(), request.uri.query()));
         }
@@ -105,6 +110,10 @@ impl Parts {
             Found::MethodNotAllowed(allow) => {
                 let detail = format!("this path answers {allow}");
                 Err(Problem { allow: Some(allow), ..Problem::new(Code::MethodNotAllowed, detail) })
+            }
+            Found::Ambiguous => {
+                let detail = "a server could take this path for that of another route; leave out `;`, `%3B`, `%3F` and `%23`";
+                Err(Problem::new(Code::BadRequest, detail))
             }
             Found::Nothing => {
                 let detail = "no route has this path; GET the pricing endpoint to see the routes";

@@ -34,7 +34,22 @@ impl Parts {
         self.tell_refusal(problem, context);
         keep_connection(session, problem);
         self.say_if_last(session, context);
-        write_problem(session, problem, context).await
+        self.write_problem(session, problem, context).await
+    }
+
+    /// Pingora's own error answers would close the connection.
+    async fn write_problem(
+        &self,
+        session: &mut ServerSession,
+        problem: &Problem,
+        context: &Context,
+    ) -> pingora::Result<()> {
+        let (mut header, body) = head_and_body(problem, context.shown_request_id())?;
+        for (name, value) in &context.shown_headers {
+            header.put(name.clone(), value.clone())?;
+        }
+        self.dress(&mut header, context)?;
+        write(session, header, body).await
     }
 
     /// Answers what is no request, and ends the connection.
@@ -88,19 +103,6 @@ impl Parts {
     pub(super) fn pattern(&self, context: &Context) -> &str {
         context.route.map_or("none", |id| &*self.catalogue.routes.get(id).pattern)
     }
-}
-
-/// Pingora's own error answers would close the connection.
-async fn write_problem(
-    session: &mut ServerSession,
-    problem: &Problem,
-    context: &Context,
-) -> pingora::Result<()> {
-    let (mut header, body) = head_and_body(problem, context.shown_request_id())?;
-    for (name, value) in &context.shown_headers {
-        header.put(name.clone(), value.clone())?;
-    }
-    write(session, header, body).await
 }
 
 fn head_and_body(problem: &Problem, request_id: HeaderValue) -> pingora::Result<(ResponseHeader, Bytes)> {

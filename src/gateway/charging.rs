@@ -33,6 +33,7 @@ impl Parts {
         read_at: Instant,
         context: &mut Context,
     ) -> pingora::Result<()> {
+        self.dress(headers, context)?;
         headers.put(REQUEST_ID, context.shown_request_id())?;
         headers.delete(&USAGE_COST);
         let Some(route) = self.route_of(context) else { return Ok(()) };

@@ -69,6 +69,8 @@ pub struct Context {
     pub(super) passing: Option<Box<PassingBody>>,
     /// What a refusal carries: `RateLimit` and `RateLimit-Policy`, once they are known; leave for browsers to read it.
     pub(super) shown_headers: LimitHeaders,
+    /// What an answer tells the page that asked; none where that may not read it, or the route knows of no pages.
+    pub(super) granted: Option<HeaderValue>,
     /// A problem has been answered.
     pub(super) refused: bool,
     /// What a later phase answers instead of the upstream's response.
@@ -100,6 +102,7 @@ impl Context {
             waited: Duration::ZERO,
             passing: None,
             shown_headers: LimitHeaders::new(),
+            granted: None,
             refused: false,
             problem: None,
             flow,

@@ -11,7 +11,7 @@
 //! A request's way, file by file: `connections` and `serving` (a connection's requests), `phases` (what all of them go
 //! through), `admission` (before the upstream), `idempotency` and `fleet_keys` (which requests repeat one that was
 //! charged, here or on another node), then `exchange` to the upstream for plain requests and for what opens a WebSocket
-//! (`websocket`), and `proxy`, pingora's own way, for all others; `forwarding` (what the upstream gets), `measuring`
+//! (`websocket`), and `proxy`, pingora's own way, for all others; `forwarding` (what the upstream gets), `edges` (what the configuration changes of requests and answers), `measuring`
 //! (what passes, where that tells the price), `charging` (at the response), `limits` (what the client is told of its
 //! limits), `answer` (what the gateway itself says).
 
@@ -20,11 +20,16 @@ mod answer;
 mod charging;
 mod connections;
 mod context;
+mod cors;
 mod counters;
+mod edges;
 mod exchange;
 mod fleet_keys;
 mod forwarding;
+mod framing;
+mod header_rules;
 mod headers;
+mod hops;
 mod idempotency;
 mod in_process;
 mod limits;
@@ -33,6 +38,7 @@ mod phases;
 mod proxy;
 mod request_id;
 mod serving;
+mod spoofed;
 mod upstreams;
 mod websocket;
 
@@ -43,7 +49,7 @@ use axum::Router;
 use http::HeaderValue;
 
 use crate::auth::Authenticator;
-use crate::config::Cidr;
+use crate::config::{Cidr, Forwarded};
 use crate::customers::Customers;
 use crate::domain::catalogue::Catalogue;
 use crate::fleet::Fleet;
@@ -51,6 +57,7 @@ use crate::ledger::Ledger;
 use crate::sharded::Running;
 
 use counters::Counters;
+use edges::{Edge, Edges};
 use forwarding::TierHeaders;
 
 pub use connections::Connections;
@@ -86,6 +93,8 @@ pub struct Settings {
     pub upgrade_url: Option<String>,
     /// Networks whose `x-request-id` and `x-forwarded-for` are believed.
     pub trusted_proxies: Vec<Cidr>,
+    /// Which headers tell upstreams where a request came from.
+    pub forwarded: Forwarded,
 }
 
 /// What the server and the gateway tell each other.
@@ -137,6 +146,7 @@ pub struct Parts {
     usage_costs: Vec<HeaderValue>,
     counters: Counters,
     tier_headers: Vec<TierHeaders>,
+    edges: Edges,
 }
 
 impl Parts {
@@ -145,6 +155,7 @@ impl Parts {
         Arc::new(Self {
             counters: Counters::new(&catalogue),
             tier_headers: TierHeaders::of(&catalogue),
+            edges: Edge::all(&catalogue),
             usage_costs: limits::usage_costs(&catalogue),
             catalogue,
             authenticator,

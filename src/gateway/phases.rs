@@ -22,6 +22,9 @@ const CLIENT_TIMEOUT: Duration = Duration::from_mins(1);
 /// What is left of a refused request's body is read for at most this long, to keep the connection.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The name of pingora's error for a body whose chunks it cannot read.
+const INVALID_CHUNK: &str = "InvalidChunk";
+
 impl Parts {
     pub(super) fn route_of(&self, context: &Context) -> Option<&Route> {
         context.route.map(|id| self.catalogue.routes.get(id))
@@ -65,6 +68,7 @@ impl Parts {
             }
             // Rarely taken, and large: in boxes.
             Ok(Destination::Own) => Box::pin(self.answer_in_process(session, context)).await?,
+            Ok(Destination::Browser) => Box::pin(self.answer_preflight(session, context)).await?,
             Err(Stopped::Refused(problem)) => {
                 Box::pin(self.refuse(session, &problem, None, context)).await?;
             }
@@ -177,8 +181,11 @@ fn problem_of(error: &Error) -> Option<Problem> {
             Code::UpstreamFailed,
             "the API could not be reached or broke off; nothing was charged",
         )),
-        (ErrorSource::Downstream, ErrorType::HTTPStatus(_)) => {
+        (ErrorSource::Downstream, ErrorType::HTTPStatus(_) | ErrorType::InvalidHTTPHeader) => {
             Some(Problem::new(Code::BadRequest, "the request could not be read"))
+        }
+        (ErrorSource::Downstream, broken) if broken.as_str() == INVALID_CHUNK => {
+            Some(Problem::new(Code::BadRequest, "the body's chunks could not be read"))
         }
         (ErrorSource::Downstream, _) => None,
         _ => Some(Problem::new(Code::Internal, "something went wrong here; nothing was charged")),

@@ -145,6 +145,7 @@ fn parts(
         forward_token: config.auth.forward_token,
         upgrade_url: config.server.public_url.as_ref().map(|url| format!("{url}{}", paths.pricing)),
         trusted_proxies: config.server.trusted_proxies.clone(),
+        forwarded: config.server.forwarded,
     };
     let rooms = gateway::Rooms {
         catalogue: config.catalogue.clone(),

@@ -12,22 +12,27 @@
 //! - [`http`] routes, tokens, headers, refusals, our own endpoints
 //! - [`admin`] what operators see and correct
 //! - [`billing`] what customers see, buy, change and cancel by themselves
+//! - [`browsers`] pages of other origins
+//! - [`headers`] header rules, and where a request came from
 //! - [`cli`] commands and exit codes
 //! - [`notices`] others are told what happens to customers
 //! - [`operator`] the commands that read and mend what a gateway keeps
 //! - [`reconcile`] what Stripe holds, against what it should hold
 //! - [`recovery`] what a start makes of what the last run left
 //! - [`threads`] who gives way to whom
+//! - [`tricks`] smuggled requests, odd paths, spoofed headers: nothing is heard that was not paid for
 //! - [`upstreams`] servers behind the gateway that are not ours
 
 mod admin;
 mod billing;
+mod browsers;
 mod cli;
 mod credits;
 mod events;
 mod faults;
 mod fleet;
 mod harness;
+mod headers;
 mod http;
 mod money;
 mod notices;
@@ -36,5 +41,6 @@ mod reconcile;
 mod recovery;
 mod sync;
 mod threads;
+mod tricks;
 mod upstreams;
 mod webhooks;
