@@ -28,7 +28,7 @@ impl Parts {
         cause: Option<&pingora::Error>,
         context: &mut Context,
     ) -> pingora::Result<()> {
-        context.refused = true;
+        context.refused = Some(problem.code);
         self.counters.refused(problem.code);
         self.log_refusal(problem, cause, context);
         self.tell_refusal(problem, context);
@@ -57,10 +57,12 @@ impl Parts {
         if matches!(error.etype, ErrorType::InvalidHTTPHeader) {
             let detail = "the request could not be read; send HTTP/1.1 as RFC 9112 has it";
             let problem = Problem::new(Code::BadRequest, detail);
-            let request_id = RequestId::new(clock::now());
+            let now = clock::now();
+            let request_id = RequestId::new(now);
             tracing::info!(code = problem.code.as_str(), %request_id, "refused what is no request");
             self.counters.refused(problem.code);
             self.counters.answered(None, problem.status(), Duration::ZERO);
+            self.log_unreadable(&problem, request_id, now);
             let answer = head_and_body(&problem, request_id.header());
             let written =
                 async { answer.map(|(head, body)| session.write_error_response(head, body))?.await };

@@ -33,6 +33,7 @@ impl Parts {
         read_at: Instant,
         context: &mut Context,
     ) -> pingora::Result<()> {
+        context.answered_at = Some(read_at);
         self.dress(headers, context)?;
         headers.put(REQUEST_ID, context.shown_request_id())?;
         headers.delete(&USAGE_COST);
@@ -54,7 +55,9 @@ impl Parts {
             headers.put(name, value)?;
         }
         let own = context.forwarded_at - context.started + read_at.elapsed();
-        METRICS.gateway_seconds.observe(own.saturating_sub(context.waited));
+        let own = own.saturating_sub(context.waited);
+        METRICS.gateway_seconds.observe(own);
+        context.own = Some(own);
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use crate::customers::{Reservation, Settled};
 use crate::domain::route::RouteId;
 use crate::domain::usage::Now;
 use crate::ledger::Record;
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 
 use super::connections::Connection;
 use super::idempotency::PassingBody;
@@ -49,6 +49,10 @@ pub struct Context {
     pub(super) started: Instant,
     /// When the decision was made and the upstream's turn began.
     pub(super) forwarded_at: Instant,
+    /// When the upstream's header had been read.
+    pub(super) answered_at: Option<Instant>,
+    /// The gateway's own time until its answer's header, of what is charged.
+    pub(super) own: Option<Duration>,
     pub(super) connection: Arc<Connection>,
     pub(super) route: Option<RouteId>,
     pub(super) identity: Option<Arc<Identity>>,
@@ -71,8 +75,8 @@ pub struct Context {
     pub(super) shown_headers: LimitHeaders,
     /// What an answer tells the page that asked; none where that may not read it, or the route knows of no pages.
     pub(super) granted: Option<HeaderValue>,
-    /// A problem has been answered.
-    pub(super) refused: bool,
+    /// The problem that has been answered.
+    pub(super) refused: Option<Code>,
     /// What a later phase answers instead of the upstream's response.
     pub(super) problem: Option<Problem>,
     flow: Arc<Flow>,
@@ -89,6 +93,8 @@ impl Context {
             now,
             started,
             forwarded_at: started,
+            answered_at: None,
+            own: None,
             connection,
             route: None,
             identity: None,
@@ -103,7 +109,7 @@ impl Context {
             passing: None,
             shown_headers: LimitHeaders::new(),
             granted: None,
-            refused: false,
+            refused: None,
             problem: None,
             flow,
         }

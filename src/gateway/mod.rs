@@ -13,8 +13,10 @@
 //! charged, here or on another node), then `exchange` to the upstream for plain requests and for what opens a WebSocket
 //! (`websocket`), and `proxy`, pingora's own way, for all others; `forwarding` (what the upstream gets), `edges` (what the configuration changes of requests and answers), `measuring`
 //! (what passes, where that tells the price), `charging` (at the response), `limits` (what the client is told of its
-//! limits), `answer` (what the gateway itself says).
+//! limits), `answer` (what the gateway itself says), `access` (the
+//! line that is left of a request).
 
+mod access;
 mod admission;
 mod answer;
 mod charging;
@@ -60,6 +62,7 @@ use counters::Counters;
 use edges::{Edge, Edges};
 use forwarding::TierHeaders;
 
+pub use access::Access;
 pub use connections::Connections;
 pub use request_id::RequestId;
 pub use upstreams::{Upstream, Upstreams};
@@ -129,6 +132,8 @@ pub struct Rooms {
     pub api: Router,
     /// The other gateways; none where this is the only one.
     pub fleet: Option<Arc<Fleet>>,
+    /// None where requests leave no line.
+    pub access: Option<Access>,
 }
 
 /// What every phase can reach.
@@ -140,6 +145,7 @@ pub struct Parts {
     upstreams: Arc<Upstreams>,
     api: Router,
     fleet: Option<Arc<Fleet>>,
+    access: Option<Access>,
     numbers: RecordNumbers,
     settings: Settings,
     flow: Arc<Flow>,
@@ -151,7 +157,7 @@ pub struct Parts {
 
 impl Parts {
     pub fn new(rooms: Rooms, numbers: RecordNumbers, settings: Settings, flow: Arc<Flow>) -> Arc<Self> {
-        let Rooms { catalogue, authenticator, customers, ledger, upstreams, api, fleet } = rooms;
+        let Rooms { catalogue, authenticator, customers, ledger, upstreams, api, fleet, access } = rooms;
         Arc::new(Self {
             counters: Counters::new(&catalogue),
             tier_headers: TierHeaders::of(&catalogue),
@@ -164,6 +170,7 @@ impl Parts {
             upstreams,
             api,
             fleet,
+            access,
             numbers,
             settings,
             flow,

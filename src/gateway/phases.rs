@@ -112,7 +112,7 @@ impl Parts {
             if upstream_died || status.is_none() {
                 self.undo(context);
             }
-            if !context.refused {
+            if context.refused.is_none() {
                 tracing::info!(
                     error = error.etype.as_str(),
                     source = error.esource.as_str(),
@@ -128,6 +128,7 @@ impl Parts {
             tracing::debug!(seen = ?measuring.end(took), request_id = %context.request_id, "measured");
         }
         self.counters.answered(context.route, status.unwrap_or(499), took);
+        self.log_access(session, status, error.map(|error| error.etype.as_str()), took, context);
     }
 }
 

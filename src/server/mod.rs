@@ -38,6 +38,7 @@ use crate::ledger::Ledger;
 use crate::reporting::{Folded, Reporter};
 use crate::sandbox::Sandbox;
 use crate::store::{Cutoffs, Store};
+use crate::telemetry::Lines;
 
 /// The port opens within this time, or something is wrong.
 const OPENS_WITHIN: Duration = Duration::from_secs(10);
@@ -83,6 +84,8 @@ pub enum ServerError {
     Redis(String),
     #[error(transparent)]
     Fleet(#[from] crate::fleet::JoinError),
+    #[error("access_log.path {path} cannot be written: {error}")]
+    AccessLog { path: PathBuf, error: std::io::Error },
     #[error("{0}")]
     Io(#[from] std::io::Error),
 }
@@ -170,7 +173,10 @@ impl Server {
                     _ = terminate.recv() => return Ok(()),
                     _ = interrupt.recv() => return Ok(()),
                     why = fleet::must_stop(stops.as_deref_mut()) => return Err(why.into()),
-                    _ = hang_up.recv() => tracing::warn!("SIGHUP is ignored: restart to apply a configuration"),
+                    _ = hang_up.recv() => {
+                        self.proxy.iter().flat_map(|proxy| &proxy.lines).for_each(Lines::reopen);
+                        tracing::warn!("SIGHUP opens the access log again: restart to apply a configuration");
+                    }
                 }
             }
         })
@@ -233,6 +239,7 @@ impl Server {
         if let Some(proxy) = proxy {
             // Whatever still runs there is cut off.
             proxy.runtime.shutdown_background();
+            proxy.lines.iter().for_each(|lines| lines.end(WORK_ENDS_WITHIN));
         }
         runtime.shutdown_timeout(WORK_ENDS_WITHIN);
         tracing::info!("stopped");

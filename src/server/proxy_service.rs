@@ -23,8 +23,9 @@ use tokio::sync::watch;
 
 use crate::api::{self, PublicPaths};
 use crate::config::{self, Config};
-use crate::gateway::{self, Connections, Flow, OwnPaths, Parts, Settings, Upstream, Upstreams};
+use crate::gateway::{self, Access, Connections, Flow, OwnPaths, Parts, Settings, Upstream, Upstreams};
 use crate::live::Live;
+use crate::telemetry::Lines;
 
 use super::ServerError;
 use super::build::{Rooms, State, listen};
@@ -58,6 +59,8 @@ pub(super) struct Proxy {
     pub runtime: Runtime,
     /// Set, it closes the listeners.
     pub close: watch::Sender<bool>,
+    /// Of the access log.
+    pub lines: Option<Lines>,
 }
 
 /// Starts the proxy.
@@ -79,7 +82,8 @@ pub(super) fn spawn(
         max_retries: upstreams.max_attempts(),
         ..ServerConf::default()
     };
-    let parts = parts(config, state, rooms, upstreams, flow);
+    let lines = config.access_log.as_ref().map(open_access_log).transpose()?;
+    let parts = parts(config, state, rooms, upstreams, flow, lines.clone());
     let connections =
         Connections::new(Arc::new(Live::new(parts)), &Arc::new(conf), config.server.keepalive_timeout);
     let mut service = Service::new("proxy".to_owned(), connections);
@@ -95,7 +99,15 @@ pub(super) fn spawn(
     let bound: ListenFds = Arc::new(bound.into());
     let (close, closing) = watch::channel(false);
     runtime.spawn(async move { service.start_service(Some(bound), closing, 1).await });
-    Ok(Proxy { runtime, close })
+    Ok(Proxy { runtime, close, lines })
+}
+
+fn open_access_log(log: &config::AccessLog) -> Result<Lines, ServerError> {
+    let failed = |error| {
+        let path = log.path.clone().unwrap_or_else(|| "stderr".into());
+        ServerError::AccessLog { path, error }
+    };
+    Lines::open(log.path.clone()).map_err(failed)
 }
 
 fn runtime(threads: usize) -> std::io::Result<Runtime> {
@@ -128,6 +140,7 @@ fn parts(
     rooms: &Rooms,
     upstreams: Arc<Upstreams>,
     flow: Arc<Flow>,
+    lines: Option<Lines>,
 ) -> Arc<Parts> {
     let paths = &config.billing.paths;
     let public_paths = PublicPaths {
@@ -155,6 +168,7 @@ fn parts(
         upstreams,
         api: api::public(&public_paths, rooms.public.clone()),
         fleet: rooms.public.others.fleet().cloned(),
+        access: config.access_log.as_ref().zip(lines).map(|(log, lines)| Access::new(log, lines)),
     };
     Parts::new(rooms, state.numbers.clone(), settings, flow)
 }

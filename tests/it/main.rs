@@ -15,6 +15,7 @@
 //! - [`browsers`] pages of other origins
 //! - [`headers`] header rules, and where a request came from
 //! - [`cli`] commands and exit codes
+//! - [`log`] what is left of requests that are over
 //! - [`notices`] others are told what happens to customers
 //! - [`operator`] the commands that read and mend what a gateway keeps
 //! - [`reconcile`] what Stripe holds, against what it should hold
@@ -34,6 +35,7 @@ mod fleet;
 mod harness;
 mod headers;
 mod http;
+mod log;
 mod money;
 mod notices;
 mod operator;

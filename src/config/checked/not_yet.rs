@@ -5,7 +5,6 @@ use crate::config::tree::{Node, Value};
 
 /// Paths from the root; `*` stands for a name, or a place in a list. Whoever gives a key its effect takes it out.
 pub(crate) const KEYS: &[&str] = &[
-    "access_log",
     "auth.anonymous",
     "auth.client_certificate",
     "auth.failures",

@@ -107,6 +107,11 @@ impl Gateway {
     }
 
     /// Asks it to stop, as a supervisor does.
+    pub fn hang_up(&self) {
+        let sent = Command::new("kill").arg("-HUP").arg(self.id().to_string()).status();
+        assert!(sent.expect("`kill` starts").success());
+    }
+
     pub fn terminate(&self) {
         let sent = Command::new("kill").arg("-TERM").arg(self.id().to_string()).status();
         assert!(sent.is_ok_and(|status| status.success()), "the signal was not sent");

@@ -1,0 +1,3 @@
+//! What is left of requests that are over.
+
+mod lines;
