@@ -155,6 +155,8 @@ metrics! {
     credits: IntCounterVec = counters("credits_total", &["kind"]);
     /// Lines of the access log that could not be written, or had to wait for too many others.
     access_log_dropped: IntCounter = counter("access_log_dropped_total");
+    /// Spans that no collector took, or that had to wait for too many others.
+    spans_dropped: IntCounter = counter("spans_dropped_total");
     /// Messages sent to others, by type and outcome of a try.
     notices: IntCounterVec = counters("notices_total", &["type", "outcome"]);
     /// Messages that wait to be delivered.

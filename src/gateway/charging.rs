@@ -54,10 +54,11 @@ impl Parts {
         for (name, value) in self.limit_headers(&policies) {
             headers.put(name, value)?;
         }
-        let own = context.forwarded_at - context.started + read_at.elapsed();
+        let charged_in = read_at.elapsed();
+        let own = context.forwarded_at - context.started + charged_in;
         let own = own.saturating_sub(context.waited);
         METRICS.gateway_seconds.observe(own);
-        context.own = Some(own);
+        (context.own, context.charged_in) = (Some(own), Some(charged_in));
         Ok(())
     }
 

@@ -17,6 +17,7 @@ use super::connections::Connection;
 use super::idempotency::PassingBody;
 use super::limits::LimitHeaders;
 use super::measuring::Measuring;
+use super::traces::Trace;
 use super::{Flow, RequestId};
 
 /// How far the charge of a request has come.
@@ -49,10 +50,14 @@ pub struct Context {
     pub(super) started: Instant,
     /// When the decision was made and the upstream's turn began.
     pub(super) forwarded_at: Instant,
+    /// None where nothing is traced.
+    pub(super) trace: Option<Box<Trace>>,
     /// When the upstream's header had been read.
     pub(super) answered_at: Option<Instant>,
     /// The gateway's own time until its answer's header, of what is charged.
     pub(super) own: Option<Duration>,
+    /// How long that took of it which comes behind the upstream's header.
+    pub(super) charged_in: Option<Duration>,
     pub(super) connection: Arc<Connection>,
     pub(super) route: Option<RouteId>,
     pub(super) identity: Option<Arc<Identity>>,
@@ -93,8 +98,10 @@ impl Context {
             now,
             started,
             forwarded_at: started,
+            trace: None,
             answered_at: None,
             own: None,
+            charged_in: None,
             connection,
             route: None,
             identity: None,

@@ -71,6 +71,9 @@ impl Parts {
                 }
             }
         }
+        if let Some(trace) = &context.trace {
+            trace.tell(headers)?;
+        }
         hops::tell(headers, &context.connection, self.settings.forwarded)?;
         self.change_request(headers, context)
     }

@@ -14,7 +14,7 @@
 //! (`websocket`), and `proxy`, pingora's own way, for all others; `forwarding` (what the upstream gets), `edges` (what the configuration changes of requests and answers), `measuring`
 //! (what passes, where that tells the price), `charging` (at the response), `limits` (what the client is told of its
 //! limits), `answer` (what the gateway itself says), `access` (the
-//! line that is left of a request).
+//! line that is left of a request), `traces` (its spans).
 
 mod access;
 mod admission;
@@ -41,6 +41,7 @@ mod proxy;
 mod request_id;
 mod serving;
 mod spoofed;
+mod traces;
 mod upstreams;
 mod websocket;
 
@@ -65,6 +66,7 @@ use forwarding::TierHeaders;
 pub use access::Access;
 pub use connections::Connections;
 pub use request_id::RequestId;
+pub use traces::Traces;
 pub use upstreams::{Upstream, Upstreams};
 
 /// The store's numbers of what records name, by position in the catalogue.
@@ -134,6 +136,8 @@ pub struct Rooms {
     pub fleet: Option<Arc<Fleet>>,
     /// None where requests leave no line.
     pub access: Option<Access>,
+    /// None where nothing is traced.
+    pub traces: Option<Traces>,
 }
 
 /// What every phase can reach.
@@ -146,6 +150,7 @@ pub struct Parts {
     api: Router,
     fleet: Option<Arc<Fleet>>,
     access: Option<Access>,
+    traces: Option<Traces>,
     numbers: RecordNumbers,
     settings: Settings,
     flow: Arc<Flow>,
@@ -157,7 +162,8 @@ pub struct Parts {
 
 impl Parts {
     pub fn new(rooms: Rooms, numbers: RecordNumbers, settings: Settings, flow: Arc<Flow>) -> Arc<Self> {
-        let Rooms { catalogue, authenticator, customers, ledger, upstreams, api, fleet, access } = rooms;
+        let Rooms { catalogue, authenticator, customers, ledger, upstreams, api, fleet, access, traces } =
+            rooms;
         Arc::new(Self {
             counters: Counters::new(&catalogue),
             tier_headers: TierHeaders::of(&catalogue),
@@ -171,6 +177,7 @@ impl Parts {
             api,
             fleet,
             access,
+            traces,
             numbers,
             settings,
             flow,

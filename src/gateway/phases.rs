@@ -40,7 +40,11 @@ impl Parts {
         session.set_read_timeout(Some(CLIENT_TIMEOUT));
         session.set_write_timeout(Some(CLIENT_TIMEOUT));
         session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
-        if context.connection.client.is_some_and(|client| self.trusts(client)) {
+        let trusted = context.connection.client.is_some_and(|client| self.trusts(client));
+        if let Some(traces) = &self.traces {
+            context.trace = Some(traces.trace(&session.req_header().headers, trusted));
+        }
+        if trusted {
             let sent = session.get_header("x-request-id").and_then(|value| value.to_str().ok());
             let kept = sent.filter(|id| (1..=255).contains(&id.len()));
             context.foreign_request_id = kept.map(Into::into);
@@ -129,6 +133,7 @@ impl Parts {
         }
         self.counters.answered(context.route, status.unwrap_or(499), took);
         self.log_access(session, status, error.map(|error| error.etype.as_str()), took, context);
+        self.trace_ended(session, status, took, context);
     }
 }
 

@@ -84,6 +84,8 @@ pub enum ServerError {
     Redis(String),
     #[error(transparent)]
     Fleet(#[from] crate::fleet::JoinError),
+    #[error("tracing: {0}")]
+    Spans(#[from] crate::telemetry::SpansError),
     #[error("access_log.path {path} cannot be written: {error}")]
     AccessLog { path: PathBuf, error: std::io::Error },
     #[error("{0}")]
@@ -240,6 +242,9 @@ impl Server {
             // Whatever still runs there is cut off.
             proxy.runtime.shutdown_background();
             proxy.lines.iter().for_each(|lines| lines.end(WORK_ENDS_WITHIN));
+            if let Some(spans) = &proxy.spans {
+                runtime.block_on(spans.end(WORK_ENDS_WITHIN));
+            }
         }
         runtime.shutdown_timeout(WORK_ENDS_WITHIN);
         tracing::info!("stopped");

@@ -23,9 +23,11 @@ use tokio::sync::watch;
 
 use crate::api::{self, PublicPaths};
 use crate::config::{self, Config};
-use crate::gateway::{self, Access, Connections, Flow, OwnPaths, Parts, Settings, Upstream, Upstreams};
+use crate::gateway::{
+    self, Access, Connections, Flow, OwnPaths, Parts, Settings, Traces, Upstream, Upstreams,
+};
 use crate::live::Live;
-use crate::telemetry::Lines;
+use crate::telemetry::{Lines, Spans};
 
 use super::ServerError;
 use super::build::{Rooms, State, listen};
@@ -61,6 +63,8 @@ pub(super) struct Proxy {
     pub close: watch::Sender<bool>,
     /// Of the access log.
     pub lines: Option<Lines>,
+    /// Of traces.
+    pub spans: Option<Spans>,
 }
 
 /// Starts the proxy.
@@ -83,7 +87,9 @@ pub(super) fn spawn(
         ..ServerConf::default()
     };
     let lines = config.access_log.as_ref().map(open_access_log).transpose()?;
-    let parts = parts(config, state, rooms, upstreams, flow, lines.clone());
+    let spans = config.tracing.as_ref().map(|tracing| send_spans(tracing, work)).transpose()?;
+    let told = Told { lines: lines.clone(), spans: spans.clone() };
+    let parts = parts(config, state, rooms, upstreams, flow, told);
     let connections =
         Connections::new(Arc::new(Live::new(parts)), &Arc::new(conf), config.server.keepalive_timeout);
     let mut service = Service::new("proxy".to_owned(), connections);
@@ -99,7 +105,18 @@ pub(super) fn spawn(
     let bound: ListenFds = Arc::new(bound.into());
     let (close, closing) = watch::channel(false);
     runtime.spawn(async move { service.start_service(Some(bound), closing, 1).await });
-    Ok(Proxy { runtime, close, lines })
+    Ok(Proxy { runtime, close, lines, spans })
+}
+
+/// Who is told of requests that are over.
+struct Told {
+    lines: Option<Lines>,
+    spans: Option<Spans>,
+}
+
+fn send_spans(tracing: &config::Tracing, work: &Runtime) -> Result<Spans, ServerError> {
+    let headers = tracing.headers.iter().map(|(name, value)| (name.as_str(), value.expose()));
+    Ok(Spans::start(&tracing.otlp_endpoint, headers, work.handle())?)
 }
 
 fn open_access_log(log: &config::AccessLog) -> Result<Lines, ServerError> {
@@ -140,7 +157,7 @@ fn parts(
     rooms: &Rooms,
     upstreams: Arc<Upstreams>,
     flow: Arc<Flow>,
-    lines: Option<Lines>,
+    told: Told,
 ) -> Arc<Parts> {
     let paths = &config.billing.paths;
     let public_paths = PublicPaths {
@@ -168,7 +185,8 @@ fn parts(
         upstreams,
         api: api::public(&public_paths, rooms.public.clone()),
         fleet: rooms.public.others.fleet().cloned(),
-        access: config.access_log.as_ref().zip(lines).map(|(log, lines)| Access::new(log, lines)),
+        access: config.access_log.as_ref().zip(told.lines).map(|(log, lines)| Access::new(log, lines)),
+        traces: config.tracing.as_ref().zip(told.spans).map(|(tracing, to)| Traces::new(to, tracing.sample)),
     };
     Parts::new(rooms, state.numbers.clone(), settings, flow)
 }

@@ -7,5 +7,8 @@
 //! - It knows nothing of requests: whoever tells decides what is told.
 
 mod lines;
+mod otlp;
+mod spans;
 
 pub use lines::Lines;
+pub use spans::{Kind, Span, Spans, SpansError, Value};

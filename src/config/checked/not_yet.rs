@@ -39,7 +39,6 @@ pub(crate) const KEYS: &[&str] = &[
     "server.tls",
     "server.watch",
     "tiers.*.member",
-    "tracing",
     "upstreams.*.balance",
     "upstreams.*.eject",
     "upstreams.*.first_byte_timeout",

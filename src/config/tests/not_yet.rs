@@ -55,8 +55,6 @@ charge_on = ["2xx", "grpc:8"]
 [routes_default]
 cost = 0
 host = "server"
-[tracing]
-otlp_endpoint = "http://127.0.0.1:1"
 "#,
     );
     let mistakes = mistakes(&text);
@@ -72,6 +70,5 @@ otlp_endpoint = "http://127.0.0.1:1"
     t.toml:14:24: error: routes[1].cost.api_calls.bytes: this build does not do that yet
     t.toml:15:21: error: routes[1].charge_on[1]: this build does not do that yet
     t.toml:18:1: error: routes_default.host: this build does not do that yet
-    t.toml:19:2: error: tracing: this build does not do that yet
     ");
 }
