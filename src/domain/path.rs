@@ -4,8 +4,8 @@
 //! characters are decoded, other escapes are upper-cased, characters that may not stand bare are escaped, `.` and
 //! `..` segments are resolved after decoding. Beyond the RFC: repeated slashes are merged. A trailing slash is
 //! ignored when matching and kept when forwarding. What an upstream might read in two ways (`%2f`, `%5c`, `%00`,
-//! backslashes, fragments, broken escapes, dots with parameters as in `..;x`) is refused. Case matters, and `;x` belongs
-//! to its segment.
+//! backslashes, fragments, broken escapes, dots with parameters as in `..;x`) is refused. Case matters, and `;x`
+//! belongs to its segment.
 
 use std::borrow::Cow;
 

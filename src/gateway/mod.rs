@@ -9,12 +9,13 @@
 //! - The upstream hears of a customer only what a verified token says.
 //!
 //! A request's way, file by file: `connections` and `serving` (a connection's requests), `phases` (what all of them go
-//! through), `admission` (before the upstream), `idempotency` and `fleet_keys` (which requests repeat one that was
-//! charged, here or on another node), then `exchange` to the upstream for plain requests and for what opens a WebSocket
-//! (`websocket`), and `proxy`, pingora's own way, for all others; `forwarding` (what the upstream gets), `edges` (what the configuration changes of requests and answers), `measuring`
-//! (what passes, where that tells the price), `charging` (at the response), `limits` (what the client is told of its
-//! limits), `answer` (what the gateway itself says), `access` (the
-//! line that is left of a request), `traces` (its spans).
+//! through), `framing` (what is no plain request is put into one form), `admission` (before the upstream),
+//! `idempotency` and `fleet_keys` (which requests repeat one that was charged, here or on another node), then
+//! `exchange` to the upstream for plain requests and for what opens a WebSocket (`websocket`), and `proxy`, pingora's
+//! own way, for all others; `forwarding` (what the upstream gets), `edges` (what the configuration changes of requests
+//! and answers), `measuring` (what passes, where that tells the price), `charging` (at the response), `limits` (what
+//! the client is told of its limits), `answer` (what the gateway itself says), `access` (the line that is left of a
+//! request), `traces` (its spans).
 
 mod access;
 mod admission;

@@ -16,17 +16,49 @@ const ONE: Ends = Ends::Heard(&["GET /signals"]);
 
 pub const TRICKS: &[Trick] = &[
     headers!("our names", "x-tollgate-customer: evil\r\nX-Tollgate-Tier: evil\r\nx-request-id: evil", ONE),
-    headers!("our names with underscores", "x_tollgate_customer: evil\r\nX_TOLLGATE-TIER: evil\r\nx_request_id: evil", ONE),
-    headers!("our names that are dropped at the next hop", "connection: x-tollgate-customer, x-request-id, x-tollgate-tier", ONE),
-    headers!("the same beside keep-alive", "connection: keep-alive, x-tollgate-customer\r\nkeep-alive: timeout=5", ONE),
+    headers!(
+        "our names with underscores",
+        "x_tollgate_customer: evil\r\nX_TOLLGATE-TIER: evil\r\nx_request_id: evil",
+        ONE
+    ),
+    headers!(
+        "our names that are dropped at the next hop",
+        "connection: x-tollgate-customer, x-request-id, x-tollgate-tier",
+        ONE
+    ),
+    headers!(
+        "the same beside keep-alive",
+        "connection: keep-alive, x-tollgate-customer\r\nkeep-alive: timeout=5",
+        ONE
+    ),
     headers!("a token that is dropped", "connection: authorization", ONE),
     headers!("a host that is dropped", "connection: host", Ends::Refused(400)),
     headers!("forwarding that is dropped", "connection: x-forwarded-for, x-forwarded-proto", Ends::Refused(400)),
-    headers!("other methods", "x-http-method-override: evil\r\nx-method-override: evil\r\nx-http-method: evil\r\nx_http_method: evil", ONE),
-    headers!("other paths", "x-original-url: evil\r\nx-rewrite-url: evil\r\nx-original-uri: evil\r\nx_original_url: evil", ONE),
-    headers!("where it came from", "x-forwarded-for: evil\r\nx-forwarded-host: evil\r\nx-forwarded-proto: evil\r\nforwarded: for=evil", ONE),
-    headers!("where it came from, in names of others", "x-real-ip: evil\r\nx-client-ip: evil\r\ntrue-client-ip: evil\r\ncf-connecting-ip: evil\r\nx_real_ip: evil", ONE),
-    headers!("what it was before", "x-forwarded-port: evil\r\nx-forwarded-prefix: evil\r\nx-forwarded-server: evil", ONE),
+    headers!(
+        "other methods",
+        "x-http-method-override: evil\r\nx-method-override: evil\r\nx-http-method: evil\r\nx_http_method: evil",
+        ONE
+    ),
+    headers!(
+        "other paths",
+        "x-original-url: evil\r\nx-rewrite-url: evil\r\nx-original-uri: evil\r\nx_original_url: evil",
+        ONE
+    ),
+    headers!(
+        "where it came from",
+        "x-forwarded-for: evil\r\nx-forwarded-host: evil\r\nx-forwarded-proto: evil\r\nforwarded: for=evil",
+        ONE
+    ),
+    headers!(
+        "where it came from, in names of others",
+        "x-real-ip: evil\r\nx-client-ip: evil\r\ntrue-client-ip: evil\r\ncf-connecting-ip: evil\r\nx_real_ip: evil",
+        ONE
+    ),
+    headers!(
+        "what it was before",
+        "x-forwarded-port: evil\r\nx-forwarded-prefix: evil\r\nx-forwarded-server: evil",
+        ONE
+    ),
     headers!("two tokens", "authorization: Bearer evil", Ends::Refused(400)),
     headers!("a proxy's token", "proxy-authorization: Basic evil", ONE),
     headers!("codings of the next hop", "te: trailers, chunked\r\ntrailer: x-tollgate-customer", ONE),
