@@ -112,7 +112,7 @@ impl Parts {
                 Err(Problem { allow: Some(allow), ..Problem::new(Code::MethodNotAllowed, detail) })
             }
             Found::Ambiguous => {
-                let detail = "a server could take this for the path of another route; leave out `;`, `%3B`, `%3F`, `%23`";
+                let detail = "another route has this path for some servers; leave out `;`, `%3B`, `%3F`, `%23`";
                 Err(Problem::new(Code::BadRequest, detail))
             }
             Found::Nothing => {
