@@ -130,10 +130,12 @@ async fn calls_of_grpc_come_through_whole_and_only_those_that_succeed_cost() {
     fs::write(authority.path(), secure.authority.pem()).expect("a file");
     let authority = authority.path().display().to_string();
     let mut used = 0;
-    for arguments in
-        [&[&h2c.to_string(), &customer.token][..], &[&secure.https.to_string(), &customer.token, &authority]]
-    {
-        let units = play(&python, &[&["grpc_cases.py"][..], arguments].concat());
+    for arguments in [
+        vec![h2c.to_string(), customer.token.clone()],
+        vec![secure.https.to_string(), customer.token.clone(), authority],
+    ] {
+        let arguments = ["grpc_cases.py"].into_iter().chain(arguments.iter().map(String::as_str));
+        let units = play(&python, &arguments.collect::<Vec<_>>());
         customer.owes(&format!("api_calls={units}"));
         used += units;
         customer.until_used(used).await;
