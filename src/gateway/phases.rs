@@ -45,7 +45,7 @@ impl Parts {
         session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
         let trusted = context.connection.client.is_some_and(|client| self.trusts(client));
         if let Some(traces) = &self.traces {
-            context.trace = Some(traces.trace(&session.req_header().headers, trusted));
+            context.trace = Some(Box::new(traces.trace(&session.req_header().headers, trusted)));
         }
         if trusted {
             let sent = session.get_header("x-request-id").and_then(|value| value.to_str().ok());

@@ -48,19 +48,19 @@ impl Traces {
     }
 
     /// `believed`: what was decided of the trace where it began holds.
-    pub(super) fn trace(&self, headers: &HeaderMap, believed: bool) -> Box<Trace> {
+    pub(super) fn trace(&self, headers: &HeaderMap, believed: bool) -> Trace {
         let begun = headers.get(PARENT).and_then(|parent| parse(parent.as_bytes()));
         let (_, random) = Uuid::new_v4().as_u64_pair();
         let chosen = random % A_MILLION < u64::from(self.sample);
         let [server, upstream] =
             [Uuid::new_v4(), Uuid::new_v4()].map(|random| last_half(random.into_bytes()));
-        Box::new(match begun {
+        match begun {
             Some((id, parent, kept)) => {
                 let kept = if believed { kept } else { chosen };
                 Trace { id, parent: Some(parent), server, upstream, kept }
             }
             None => Trace { id: Uuid::new_v4().into_bytes(), parent: None, server, upstream, kept: chosen },
-        })
+        }
     }
 }
 
@@ -142,9 +142,12 @@ impl Trace {
 
 /// Trace, parent and whether it is kept, of a `traceparent` of this or a later version.
 fn parse(header: &[u8]) -> Option<([u8; 16], [u8; 8], bool)> {
-    let known = header.len() == 55 && header.starts_with(b"00");
-    let later = header.len() >= 55 && matches!(header.get(55), None | Some(b'-'));
-    if !(known || later && !header.starts_with(b"00") && !header.starts_with(b"ff")) {
+    let fits = match header.get(..2)? {
+        b"00" => header.len() == 55,
+        b"ff" => false,
+        _later => header.len() >= 55 && matches!(header.get(55), None | Some(b'-')),
+    };
+    if !fits {
         return None;
     }
     let dashes = [2, 35, 52].iter().all(|at| header[*at] == b'-');

@@ -116,7 +116,7 @@ impl Writer {
         match append_to(path) {
             Ok(opened) => *file = opened,
             Err(error) => {
-                tracing::error!(%error, path = %path.display(), "the access log stays where it was")
+                tracing::error!(%error, path = %path.display(), "the access log stays where it was");
             }
         }
     }

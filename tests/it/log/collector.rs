@@ -81,7 +81,11 @@ fn span(bytes: &[u8]) -> Span {
     let text = |number| messages(bytes, number).next().map(|text| String::from_utf8_lossy(text).into_owned());
     let hex = |number| {
         let bytes = messages(bytes, number).next().unwrap_or_default();
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+        bytes
+            .iter()
+            .flat_map(|byte| [byte >> 4, byte & 15])
+            .filter_map(|half| char::from_digit(half.into(), 16))
+            .collect()
     };
     Span {
         trace: hex(1),

@@ -13,7 +13,10 @@ use crate::harness::{Behaviour, PATIENCE, World, until};
 async fn world(settings: &str) -> (World, PathBuf, TempDir) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("access.log");
-    let access = format!("[access_log]\npath = {path:?}\n{settings}\n[cors]\norigins = [\"https://a.test\"]");
+    let access = format!(
+        "[access_log]\npath = \"{}\"\n{settings}\n[cors]\norigins = [\"https://a.test\"]",
+        path.display()
+    );
     (World::builder().config(&access).start().await, path, folder)
 }
 

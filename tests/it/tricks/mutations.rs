@@ -63,7 +63,7 @@ async fn no_mutation_of_a_trick_is_heard_and_not_paid_for() {
     let played = stream::iter(&tricks).map(|sent| one(&world, &customer, sent)).buffer_unordered(AT_ONCE);
     let answered: BTreeMap<String, u64> = played.collect::<Vec<_>>().await.into_iter().flatten().collect();
     let heard = judge(&world, &witness, &answered).await;
-    println!("mutations: {number} tricks, {heard} requests heard, all metered");
+    eprintln!("mutations: {number} tricks, {heard} requests heard, all metered");
     // What broke off may have been charged, and its answer lost on the way.
     world.in_doubt(&customer.name, 5 * number as u64);
     world.finish().await;

@@ -82,7 +82,7 @@ pub async fn play(family: &str, tricks: &[Trick]) {
     }
     assert!(surprises.is_empty(), "{surprises:#?}");
     let heard = judge(&world, &witness, &customer).await;
-    println!("{family}: {} tricks, {heard} requests heard, all metered", tricks.len());
+    eprintln!("{family}: {} tricks, {heard} requests heard, all metered", tricks.len());
     world.finish().await;
 }
 
@@ -230,15 +230,12 @@ fn decoded(path: &str) -> String {
     let mut at = 0;
     while at < bytes.len() {
         let escaped = (bytes[at] == b'%').then(|| path.get(at + 1..at + 3)).flatten();
-        match escaped.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(byte) => {
-                decoded.push(byte);
-                at += 3;
-            }
-            None => {
-                decoded.push(bytes[at]);
-                at += 1;
-            }
+        if let Some(byte) = escaped.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            decoded.push(byte);
+            at += 3;
+        } else {
+            decoded.push(bytes[at]);
+            at += 1;
         }
     }
     String::from_utf8_lossy(&decoded).into_owned()

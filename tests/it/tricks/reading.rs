@@ -22,6 +22,7 @@ pub enum Rest {
 }
 
 /// What a server makes of what the RFC does not allow.
+#[expect(clippy::struct_excessive_bools, reason = "each is a laxity of its own")]
 #[derive(Clone, Copy, Debug)]
 pub struct Manner {
     pub name: &'static str,
@@ -191,11 +192,12 @@ fn line<'a>(bytes: &'a [u8], manner: &Manner) -> Result<(String, &'a [u8]), Rest
 }
 
 fn header(line: &str, headers: &mut Vec<(String, String)>, manner: &Manner) -> Result<(), Rest> {
-    if line.starts_with([' ', '\t']) && manner.folds {
-        if let Some((_, value)) = headers.last_mut() {
-            value.push_str(line);
-            return Ok(());
-        }
+    if line.starts_with([' ', '\t'])
+        && manner.folds
+        && let Some((_, value)) = headers.last_mut()
+    {
+        value.push_str(line);
+        return Ok(());
     }
     let (name, value) = line.split_once(':').ok_or(Rest::Unreadable("a header without a colon"))?;
     let name = if manner.loose_names { name.trim().replace('_', "-") } else { name.to_owned() };
