@@ -27,8 +27,8 @@ pub fn needs_restart(running: &Config, new: &Config) -> Vec<&'static str> {
         retention,
         stripe,
         fleet,
-        access_log,
-        tracing,
+        access_log: _,
+        tracing: _,
         file: _,
         seen: _,
         files: _,
@@ -47,8 +47,6 @@ pub fn needs_restart(running: &Config, new: &Config) -> Vec<&'static str> {
     changed.note("retention", retention != &new.retention);
     changed.stripe(stripe, &new.stripe);
     changed.note("fleet", fleet != &new.fleet);
-    changed.note("access_log", access_log != &new.access_log);
-    changed.note("tracing", tracing != &new.tracing);
     // What is waiting for the other handler is sealed with these.
     let handed_on = selling.forward_webhooks_to.is_some();
     let sealing = server.encryption_keys != new.server.encryption_keys
@@ -85,7 +83,7 @@ impl Changed {
             drain_timeout,
             keepalive_timeout: _,
             trusted_proxies: _,
-            forwarded,
+            forwarded: _,
             watch: _,
             doors,
         } = running;
@@ -95,7 +93,6 @@ impl Changed {
         self.note("server.data_dir", data_dir != &new.data_dir);
         self.note("server.drain_delay", drain_delay != &new.drain_delay);
         self.note("server.drain_timeout", drain_timeout != &new.drain_timeout);
-        self.note("server.forwarded", forwarded != &new.forwarded);
         self.doors(doors, &new.doors);
     }
 

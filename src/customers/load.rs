@@ -226,7 +226,7 @@ fn adjusted(entitlement: Entitlement, adjustments: &Adjustments, catalogue: &Cat
     let blocked = adjustments.blocked.is_some();
     let Some(row) = &adjustments.overridden else { return entitlement.with_block(blocked) };
     let named = row.tier.as_ref().and_then(|name| catalogue.tiers.iter().find(|tier| *tier.name == **name));
-    let included = catalogue.meters.iter().map(|meter| row.included.get(&*meter.name).copied());
+    let included = catalogue.meters.by_number().iter().map(|meter| row.included.get(&*meter.name).copied());
     let included: Vec<_> = included.collect();
     entitlement.with_override(named, &included, row.until).with_block(blocked)
 }

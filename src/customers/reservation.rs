@@ -48,6 +48,16 @@ impl Reservation {
         self.admitted.key
     }
 
+    /// Whether it is neither settled nor released, nor held elsewhere.
+    pub fn is_held(&self) -> bool {
+        self.held
+    }
+
+    /// Where it is held elsewhere, and goes by a key there.
+    pub fn goes_by(&mut self, key: Digest) {
+        self.admitted.key = Some(key);
+    }
+
     /// Somebody else settles or releases it.
     pub(super) fn leave(mut self) -> (Arc<Entry>, Cost, Option<Digest>) {
         self.held = false;
@@ -154,6 +164,17 @@ impl Drop for Reservation {
 }
 
 impl Entry {
+    /// What has been settled for a request that is not here.
+    pub fn settled_before(self: &Arc<Self>) -> Reservation {
+        let admitted = Admitted { tier: TierId(0), key: None };
+        Reservation::elsewhere(self.clone(), admitted, Cost::default())
+    }
+
+    /// What it is entitled to now.
+    pub fn terms(&self) -> Arc<Terms> {
+        self.account().terms().clone()
+    }
+
     /// Every limit that a request on this route is held against, the tightest first.
     pub fn policies(&self, route: &Route, currency: Currency, now: Now) -> Policies {
         self.account().policies(route, currency, now)

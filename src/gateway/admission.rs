@@ -34,6 +34,8 @@ pub(super) enum Destination {
     Upstream,
     /// To one of the gateway's own endpoints.
     Own,
+    /// Back to the browser that asks whether it may ask.
+    Browser,
 }
 
 /// Why a request goes nowhere.
@@ -62,10 +64,11 @@ impl Parts {
             let route = self.catalogue.routes.get(route);
             let key = self.idempotency_key(session, route, context).await?;
             let reservation = self.reserve(&identity, route, key, context).await?;
-            if route.is_charged() {
-                context.member = self.member_number(&identity, reservation.entry().number).await?;
-            }
+            let customer = reservation.entry().number;
             context.charge = Charge::Held(reservation);
+            if route.is_charged() {
+                context.member = self.member_number(&identity, customer).await?;
+            }
         }
         Ok(destination)
     }
@@ -90,6 +93,9 @@ impl Parts {
             Err(error) => self.route_with_slashes(request.uri.path(), method, error)?,
         };
         context.route = Some(route.id);
+        if self.hears_pages(route.id, &request.headers, context) && preflight.is_some() {
+            return Ok(Destination::Browser);
+        }
         if let Some(path) = route.extras.as_ref().and_then(|extras| extras.rewrite.apply(&path)) {
             context.forwarded_path = Some(with_query(&path, request.uri.query()));
         } else if path.forwarded() != request.uri.path() {
@@ -138,6 +144,11 @@ impl Parts {
             Found::MethodNotAllowed(allow) => {
                 let detail = format!("this path answers {allow}");
                 Err(Problem { allow: Some(allow), ..Problem::new(Code::MethodNotAllowed, detail) })
+            }
+            Found::Ambiguous => {
+                let detail =
+                    "another route has this path for some servers; leave out `;`, `%3B`, `%3F`, `%23`";
+                Err(Problem::new(Code::BadRequest, detail))
             }
             Found::Nothing => {
                 let detail = "no route has this path; GET the pricing endpoint to see the routes";
@@ -227,20 +238,27 @@ impl Parts {
     }
 
     /// Asked of the store once per verified token, unless its name has come to stand for another customer since.
-    async fn member_number(&self, identity: &Identity, customer: u32) -> Result<u32, Problem> {
+    pub(super) async fn member_number(&self, identity: &Identity, customer: u32) -> Result<u32, Problem> {
         let Some(member) = &identity.member else { return Ok(0) };
         if let Some((of, number)) = identity.member_number.get()
             && *of == customer
         {
             return Ok(*number);
         }
-        let number =
-            self.customers.member_number(customer, member).await.map_err(|error| store_problem(&error))?;
+        let number = match self.customers.member_number(customer, member).await {
+            Ok(number) => number,
+            Err(_) if !self.flow.books.are_here() => match self.flow.books.heir().await {
+                Some(heir) => self.member_there(&heir, customer, member).await?,
+                None => return Err(ledger_unavailable()),
+            },
+            Err(error) => return Err(store_problem(&error)),
+        };
         // Another request with this token may have been quicker: it asked for the same.
         let _ = identity.member_number.set((customer, number));
         Ok(number)
     }
 
+    /// Where the books are.
     async fn reserve(
         &self,
         identity: &Identity,
@@ -248,8 +266,33 @@ impl Parts {
         key: Option<Digest>,
         context: &mut Context,
     ) -> Result<Reservation, Problem> {
-        // A body that was read first may have taken long to come.
-        let now = if context.read_ahead { context.settle_at() } else { context.now };
+        if self.flow.books.are_here() {
+            let reserved = self.reserve_here(identity, route, key, context).await;
+            if self.flow.books.are_here() {
+                return reserved;
+            }
+            // They went meanwhile, maybe without it.
+            if let Ok(reservation) = reserved {
+                self.flow.release(reservation);
+            }
+        }
+        Box::pin(async {
+            match self.flow.books.heir().await {
+                Some(heir) => self.reserve_there(&heir, identity, route, key, context).await,
+                None => self.reserve_here(identity, route, key, context).await,
+            }
+        })
+        .await
+    }
+
+    pub(super) async fn reserve_here(
+        &self,
+        identity: &Identity,
+        route: &Route,
+        key: Option<Digest>,
+        context: &mut Context,
+    ) -> Result<Reservation, Problem> {
+        let now = context.asked_at();
         let claimed = identity.stripe_customer.as_deref();
         let mut known = self.customers.get(&identity.customer);
         for _ in 0..LOAD_ATTEMPTS {
@@ -329,7 +372,7 @@ pub(super) fn with_query(path: &str, query: Option<&str>) -> String {
     query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"))
 }
 
-fn store_problem(error: &StoreError) -> Problem {
+pub(super) fn store_problem(error: &StoreError) -> Problem {
     tracing::error!(%error, "a customer could not be loaded");
     ledger_unavailable()
 }

@@ -1,24 +1,29 @@
 //! At the response: the reservation settles or is released, and the usage record is appended before the header
 //! goes out.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use http::{HeaderMap, HeaderName, Method, header};
+use smallvec::SmallVec;
 
 use crate::customers::{Reservation, Settled};
-use crate::domain::account::Policies;
-use crate::domain::measure::Answer;
+use crate::domain::account::Terms;
+use crate::domain::measure::{Answer, TrueCost};
 use crate::domain::methods;
+use crate::domain::period::Period;
 use crate::domain::route::Route;
 use crate::domain::usage::Now;
-use crate::ledger::{Kind, Record};
+use crate::ledger::{Appended, Kind, Record};
 use crate::metrics::METRICS;
 use crate::problem::Problem;
 
 use super::admission::ledger_unavailable;
+use super::books::Matter;
 use super::context::{Charge, Context, Recorded};
-use super::estimates::{AtHeader, Open, recorded_draws, recorded_lots};
+use super::estimates::{AtHeader, recorded_draws, recorded_lots};
 use super::headers::{Headers, REQUEST_ID};
+use super::limits::LimitHeaders;
 use super::measuring::Measuring;
 use super::phases::fail;
 use super::{Parts, grpc};
@@ -36,6 +41,8 @@ impl Parts {
         read_at: Instant,
         context: &mut Context,
     ) -> pingora::Result<()> {
+        context.answered_at = Some(read_at);
+        self.dress(headers, context)?;
         headers.put(REQUEST_ID, context.shown_request_id())?;
         headers.delete(&USAGE_COST);
         let Some(route) = self.route_of(context) else { return Ok(()) };
@@ -53,19 +60,22 @@ impl Parts {
         let is_charged = is_charged(route, status, method, headers.all());
         let answered = Answered { status, method, follows, is_charged };
         let now = context.wall(read_at);
-        let policies = match self.charge(route, &answered, now, context).await {
-            Ok(policies) => policies,
+        let shown = match self.charge(route, &answered, now, context).await {
+            Ok(shown) => shown,
             Err(problem) => return Err(fail(context, problem)),
         };
         if let Charge::Recorded(recorded) = &context.charge {
             headers.put(USAGE_COST, self.usage_cost(route, recorded))?;
         }
-        let policies = policies.unwrap_or_else(|| entry.policies(route, self.catalogue.currency, now));
-        for (name, value) in self.limit_headers(&policies) {
+        let limits = || self.limit_headers(&entry.policies(route, self.catalogue.currency, now));
+        for (name, value) in shown.unwrap_or_else(limits) {
             headers.put(name, value)?;
         }
-        let own = context.forwarded_at - context.started + read_at.elapsed();
-        METRICS.gateway_seconds.observe(own.saturating_sub(context.waited));
+        let charged_in = read_at.elapsed();
+        let own = context.forwarded_at - context.started + charged_in;
+        let own = own.saturating_sub(context.waited);
+        METRICS.gateway_seconds.observe(own);
+        (context.own, context.charged_in) = (Some(own), Some(charged_in));
         Ok(())
     }
 
@@ -77,84 +87,133 @@ impl Parts {
         answered: &Answered<'_>,
         now: Now,
         context: &mut Context,
-    ) -> Result<Option<Policies>, Problem> {
+    ) -> Result<Option<LimitHeaders>, Problem> {
         let Charge::Held(mut reservation) = std::mem::take(&mut context.charge) else { return Ok(None) };
         if !answered.is_charged {
-            reservation.release();
-            return Ok(None);
+            return Ok(self.let_go(reservation, route, now).await);
         }
         let told = match (&self.fleet, reservation.key_to_charge()) {
             (Some(fleet), Some(key)) => Box::pin(self.tell_key(fleet, &reservation, key, now)).await,
             _ => None,
         };
         let measured = answered.follows.and_then(|answer| self.at_header(route, answer, context));
-        let Some((settled, policies, open)) = self.settle(route, measured, &mut reservation, now) else {
-            return Ok(None);
-        };
-        let mut record = self.record(route, answered, &reservation, &settled, context, now);
-        if open.is_some() {
+        let (truth, held) = measured.map(|AtHeader { cost, held }| (cost, held)).unzip();
+        let held = held.filter(|held| !held.is_empty());
+        let mut record = self.draft(route, answered, &reservation, context);
+        if held.is_some() {
             record.kind = Kind::Estimate;
         }
-        let Ok(appended) = self.ledger.append(&record) else {
-            reservation.undo(&settled, now);
-            return Err(ledger_unavailable());
-        };
+        let due = Due { record, truth, at: now };
+        let Some(paid) = self.collect(route, due, &mut reservation).await? else { return Ok(None) };
         if let Some(told) = told {
             told.stand();
         }
-        reservation.entry().recorded(appended.0);
-        self.counters.recorded(&settled.charge.draws, 1);
-        let record = Record { number: appended.0, ..record };
+        let Paid { settled, record, shown, terms, is_written_here } = paid;
+        let held = held.filter(|_| record.is_estimate());
+        let open = held.zip(terms).and_then(|(held, terms)| self.open(terms, held));
+        let appended = Appended(record.number);
         context.charge = Charge::Recorded(Recorded { reservation, settled, record, open });
-        if self.ledger.durable(appended).await.is_err() {
-            self.undo(context);
-            return Err(ledger_unavailable());
+        if is_written_here {
+            if self.ledger.durable(appended).await.is_err() {
+                self.undo(context);
+                return Err(ledger_unavailable());
+            }
+            if let Charge::Recorded(recorded) = &context.charge {
+                self.note_paid(recorded);
+            }
         }
-        if let Charge::Recorded(recorded) = &context.charge {
-            self.count_drawn(&recorded.settled);
-            self.customers.note_charge(recorded.reservation.entry(), &recorded.settled.charge);
-        }
-        Ok(Some(policies))
+        Ok(Some(shown))
     }
 
-    pub(super) fn count_drawn(&self, settled: &Settled) {
+    /// Releases what is held for an answer that is not charged. Answers the limits where they are not known here.
+    async fn let_go(&self, reservation: Reservation, route: &Route, now: Now) -> Option<LimitHeaders> {
+        if !self.flow.books.are_here()
+            && let Some(heir) = self.flow.books.heir().await
+        {
+            return Some(Box::pin(self.release_there(&heir, reservation, route, now)).await);
+        }
+        drop(reservation);
+        None
+    }
+
+    /// Charges what is due, here or where the books are. None: there is nothing left to charge it to.
+    pub(super) async fn collect(
+        &self,
+        route: &Route,
+        mut due: Due,
+        reservation: &mut Reservation,
+    ) -> Result<Option<Paid>, Problem> {
+        if self.flow.books.are_here() {
+            match self.charge_here(route, due, reservation) {
+                Ok(paid) => return Ok(paid),
+                Err(_) if self.flow.books.are_here() => return Err(ledger_unavailable()),
+                Err(unpaid) => due = *unpaid,
+            }
+        }
+        Box::pin(async {
+            match self.flow.books.heir().await {
+                Some(heir) => self.charge_there(&heir, route, due, reservation).await.map(Some),
+                // What was given back in the moment when the books were to go is not held any more.
+                None if !reservation.is_held() => Err(ledger_unavailable()),
+                None => self.charge_here(route, due, reservation).map_err(|_| ledger_unavailable()),
+            }
+        })
+        .await
+    }
+
+    /// Turns what is held into a charge, of what it was reserved for or of what is known of a measured exchange, and
+    /// records it. Where it cannot be recorded nothing is charged.
+    pub(super) fn charge_here(
+        &self,
+        route: &Route,
+        mut due: Due,
+        reservation: &mut Reservation,
+    ) -> Result<Option<Paid>, Box<Due>> {
+        let (currency, now) = (self.catalogue.currency, due.at);
+        let settled = match &due.truth {
+            None => reservation.settle_showing(route, currency, now).map(|(settled, shown)| (settled, shown, None)),
+            Some(truth) => reservation
+                .settle_with(truth, route, currency, now)
+                .map(|(settled, shown, terms)| (settled, shown, Some(terms))),
+        };
+        let Some((settled, policies, terms)) = settled else { return Ok(None) };
+        self.complete(&mut due.record, reservation, &settled, now);
+        let Ok(appended) = self.ledger.append(&due.record) else {
+            reservation.undo(&settled, now);
+            return Err(Box::new(due));
+        };
+        reservation.entry().recorded(appended.0);
+        self.counters.recorded(&settled.charge.draws, 1);
+        let record = Record { number: appended.0, ..due.record };
+        let shown = self.limit_headers(&policies);
+        Ok(Some(Paid { settled, record, shown, terms, is_written_here: true }))
+    }
+
+    /// Counts and tells what has been charged for good.
+    pub(super) fn note_paid(&self, recorded: &Recorded) {
+        let settled = &recorded.settled;
         if settled.charge.is_repeat() {
             METRICS.repeats.inc();
         }
         if let Some(tier) = settled.tier {
             self.of_tier(tier, |tier| tier.count(&settled.charge.draws));
         }
+        self.customers.note_charge(recorded.reservation.entry(), &settled.charge);
     }
 
-    /// Turns what is held into a charge: of what it was reserved for, or of what is known now of a measured exchange and
-    /// held for the rest.
-    fn settle(
-        &self,
-        route: &Route,
-        measured: Option<AtHeader>,
-        reservation: &mut Reservation,
-        now: Now,
-    ) -> Option<(Settled, Policies, Option<Box<Open>>)> {
-        let currency = self.catalogue.currency;
-        let Some(AtHeader { cost, held }) = measured else {
-            let (settled, policies) = reservation.settle_showing(route, currency, now)?;
-            return Some((settled, policies, None));
-        };
-        let (settled, policies, terms) = reservation.settle_with(&cost, route, currency, now)?;
-        let is_open = !held.is_empty() && !settled.charge.is_repeat();
-        let open = if is_open { self.open(terms, held) } else { None };
-        Some((settled, policies, open))
-    }
-
-    /// Takes a recorded charge back with a second, negative record.
+    /// Takes a recorded charge back.
     pub(super) fn undo(&self, context: &mut Context) {
         let Charge::Recorded(recorded) = std::mem::take(&mut context.charge) else { return };
-        let Recorded { reservation, settled, record, .. } = recorded;
-        if settled.charge.is_repeat() {
+        if recorded.settled.charge.is_repeat() {
             return;
         }
+        self.see_to(Matter::Undo(recorded, context.settle_at()));
+    }
+
+    /// The same with a second, negative record.
+    pub(super) fn undo_here(&self, recorded: Recorded, now: Now) {
+        let Recorded { reservation, settled, record, .. } = recorded;
         self.take_key_back(reservation.entry(), &settled.charge);
-        let now = context.settle_at();
         let period = reservation.undo(&settled, now);
         self.counters.recorded(&settled.charge.draws, -1);
         let correction = record.correction(now.micros(), period);
@@ -163,34 +222,73 @@ impl Parts {
         }
     }
 
-    fn record(
+    /// The record of a charge, without what only charging tells.
+    fn draft(
         &self,
         route: &Route,
         answered: &Answered<'_>,
         reservation: &Reservation,
-        settled: &Settled,
         context: &Context,
-        now: Now,
     ) -> Record {
         Record {
             number: 0,
-            at_micros: now.micros(),
+            at_micros: 0,
             request: context.request_id.bytes(),
             customer: reservation.entry().number,
             member: context.member,
             route: self.numbers.routes[route.id.index()],
-            tier: settled.tier.map_or(0, |tier| self.of_tier(tier, |tier| tier.number)),
+            tier: 0,
             configuration: self.numbers.configuration,
-            period: settled.charge.period,
+            period: Period { start: 0, end: 0 },
             kind: Kind::Charge,
             status: answered.status,
             method: methods::number(answered.method),
-            draws: recorded_draws(&settled.charge, &self.numbers),
-            lots: recorded_lots(&settled.charge),
-            key: settled.charge.key.map(|key| key.0),
+            draws: SmallVec::new(),
+            lots: Vec::new(),
+            key: None,
             foreign_request: context.foreign_request_id.as_deref().map(|id| id.as_bytes().into()),
         }
     }
+
+    /// What charging tells of a record.
+    fn complete(&self, record: &mut Record, reservation: &Reservation, settled: &Settled, now: Now) {
+        let charge = &settled.charge;
+        record.at_micros = now.micros();
+        record.customer = reservation.entry().number;
+        record.period = charge.period;
+        record.draws = recorded_draws(charge, &self.numbers);
+        record.lots = recorded_lots(charge);
+        record.key = charge.key.map(|key| key.0);
+        if charge.is_repeat() {
+            // It has cost nothing, and nothing is still to be told.
+            record.kind = Kind::Charge;
+        }
+        // What an exchange goes on with keeps the tier of its beginning.
+        if record.is_request() {
+            record.tier = settled.tier.map_or(0, |tier| self.of_tier(tier, |tier| tier.number));
+        }
+    }
+}
+
+/// What is to be charged for an exchange.
+pub(super) struct Due {
+    /// Without what only charging tells.
+    pub record: Record,
+    /// None: what is held.
+    pub truth: Option<TrueCost>,
+    pub at: Now,
+}
+
+/// What has been charged.
+pub(super) struct Paid {
+    pub settled: Settled,
+    pub record: Record,
+    /// The limits as it left them.
+    pub shown: LimitHeaders,
+    /// Those of a measured exchange.
+    pub terms: Option<Arc<Terms>>,
+    /// Another process has written it otherwise, durably.
+    pub is_written_here: bool,
 }
 
 /// What the upstream's header says of its answer.

@@ -87,16 +87,16 @@ impl Context {
     pub(super) fn settle_truth(&mut self) {
         let Some(mut measuring) = self.measuring.take() else { return };
         let Charge::Recorded(recorded) = &mut self.charge else { return };
-        let Some(open) = recorded.open.take() else { return };
+        let Some(open) = &recorded.open else { return };
+        let parts = open.parts.clone();
         if measuring.is_free() {
-            let parts = open.parts.clone();
             return parts.undo(self);
         }
         let now = self.settle_at();
         let totals =
-            open.totals(&mut measuring, self.started.elapsed(), |truth| open.parts.counters.measured(truth));
+            open.totals(&mut measuring, self.started.elapsed(), |truth| parts.counters.measured(truth));
         if let Charge::Recorded(recorded) = std::mem::take(&mut self.charge) {
-            open.settle(recorded, &totals, now);
+            parts.settle_open(recorded, &totals, now);
         }
     }
 
@@ -141,33 +141,23 @@ impl Context {
         };
         let (entry, parts) = (reservation.entry().clone(), open.parts.clone());
         let now = self.settle_at();
-        let extended = match entry.extend(more, now) {
-            Err(Denied::Refill) => parts.customers.extend_with_fleet(&entry, more, now).await,
-            extended => extended,
-        };
-        let mut reservation = extended.ok()?;
+        let mut reservation = parts.extend(&entry, more, now).await?;
         let (took, now) = (self.started.elapsed(), self.settle_at());
-        let Charge::Recorded(mut recorded) = std::mem::take(&mut self.charge) else { return None };
-        let (open, measuring) = (recorded.open.take()?, self.measuring.as_mut()?);
-        let (before, first) = (open.totals(measuring, took, |_| {}), recorded.record.clone());
-        open.settle(recorded, &before, now);
+        let Charge::Recorded(recorded) = std::mem::take(&mut self.charge) else { return None };
+        let (open, measuring) = (recorded.open.as_ref()?, self.measuring.as_mut()?);
+        let (before, held) = (open.totals(measuring, took, |_| {}), open.held.clone());
+        let record = recorded.record.clone().slice();
+        parts.settle_open(recorded, &before, now);
         let route = self.route.map(|id| parts.catalogue.routes.get(id))?;
-        let held = TrueCost::new(&Cost::default(), more.iter());
-        let (settled, _, terms) = reservation.settle_with(&held, route, parts.catalogue.currency, now)?;
-        let (draws, lots) = (recorded_draws(&settled.charge, &parts.numbers), recorded_lots(&settled.charge));
-        let record = first.slice(draws, lots, now.micros(), settled.charge.period);
-        let Ok(appended) = parts.ledger.append(&record) else {
-            reservation.undo(&settled, now);
-            return None;
-        };
-        reservation.entry().recorded(appended.0);
-        parts.counters.recorded(&settled.charge.draws, 1);
-        parts.customers.note_charge(reservation.entry(), &settled.charge);
-        let record = Record { number: appended.0, ..record };
-        let Open { held, parts: _, .. } = *open;
-        let open = Some(Box::new(Open { parts: parts.clone(), terms, held, before }));
-        parts.count_drawn(&settled);
-        self.charge = Charge::Recorded(Recorded { reservation, settled, record, open });
+        let truth = Some(TrueCost::new(&Cost::default(), more.iter()));
+        let paid = parts.collect(route, Due { record, truth, at: now }, &mut reservation).await.ok()??;
+        let Paid { settled, record, terms, is_written_here, .. } = paid;
+        let open = Some(Box::new(Open { parts: parts.clone(), terms: terms?, held, before }));
+        let recorded = Recorded { reservation, settled, record, open };
+        if is_written_here {
+            parts.note_paid(&recorded);
+        }
+        self.charge = Charge::Recorded(recorded);
         Some(())
     }
 }
@@ -183,24 +173,54 @@ impl Open {
         .collect()
     }
 
-    fn settle(&self, recorded: Recorded, totals: &[(MeterId, u64)], now: Now) {
-        let Recorded { reservation, settled, record, .. } = recorded;
-        let parts = &self.parts;
-        let charged = settled.charge.draws.iter().map(|draw| (draw.meter, draw.units()));
-        let truths =
-            totals.iter().map(|(meter, total)| (*meter, total.saturating_sub(of(&self.before, *meter))));
-        let truth = TrueCost::new(&Cost::new(charged), truths);
-        let correction = reservation.correct(&settled, &truth, &self.terms, now);
-        parts.counters.corrected(&correction.draws);
-        if let Some(tier) = settled.tier {
-            parts.of_tier(tier, |tier| tier.count_more(&correction.draws));
+}
+
+impl Parts {
+    /// Reserves more for an exchange that goes on. None: there is nothing left to pay for it.
+    async fn extend(&self, entry: &Arc<Entry>, more: &Cost, now: Now) -> Option<Reservation> {
+        let books = &self.flow.books;
+        if books.are_here() {
+            let extended = match entry.extend(more, now) {
+                Err(Denied::Refill) => self.customers.extend_with_fleet(entry, more, now).await,
+                extended => extended,
+            };
+            if books.are_here() {
+                return extended.ok();
+            }
+            if let Ok(reservation) = extended {
+                self.flow.release(reservation);
+            }
         }
-        let (draws, lots) = recorded_changes(&correction, &parts.numbers);
+        match books.heir().await {
+            Some(heir) => self.extend_there(&heir, entry, more, now).await,
+            None => entry.extend(more, now).ok(),
+        }
+    }
+
+    /// Puts what an exchange has truly cost in all in the place of what was charged for it ahead.
+    fn settle_open(&self, recorded: Recorded, totals: &[(MeterId, u64)], now: Now) {
+        let Some(open) = &recorded.open else { return };
+        let charged = recorded.settled.charge.draws.iter().map(|draw| (draw.meter, draw.units()));
+        let truths =
+            totals.iter().map(|(meter, total)| (*meter, total.saturating_sub(of(&open.before, *meter))));
+        let truth = TrueCost::new(&Cost::new(charged), truths);
+        self.see_to(Matter::Correct(recorded, truth, now));
+    }
+
+    pub(super) fn correct_here(&self, recorded: Recorded, truth: &TrueCost, now: Now) {
+        let Recorded { reservation, settled, record, open } = recorded;
+        let terms = open.map_or_else(|| reservation.entry().terms(), |open| open.terms.clone());
+        let correction = reservation.correct(&settled, truth, &terms, now);
+        self.counters.corrected(&correction.draws);
+        if let Some(tier) = settled.tier {
+            self.of_tier(tier, |tier| tier.count_more(&correction.draws));
+        }
+        let (draws, lots) = recorded_changes(&correction, &self.numbers);
         let record = record.correcting(draws, lots, now.micros(), correction.period);
-        if let Some(appended) = parts.ledger.correct(record) {
+        if let Some(appended) = self.ledger.correct(record) {
             reservation.entry().recorded(appended.0);
         }
-        parts.customers.note_correction(reservation.entry(), &correction);
+        self.customers.note_correction(reservation.entry(), &correction);
     }
 }
 

@@ -89,12 +89,16 @@ impl Parts {
     }
 
     /// The body's last byte is on its way: if the answer is not, the request goes by its key from now on.
-    pub(super) fn body_has_passed(context: &mut Context) {
+    pub(super) async fn body_has_passed(&self, context: &mut Context) {
         let Some(passing) = context.passing.take() else { return };
-        let now = context.settle_at();
-        if let Charge::Held(reservation) = &mut context.charge {
-            reservation.identify(finish(passing.running), now);
+        let (key, now) = (finish(passing.running), context.settle_at());
+        let Charge::Held(reservation) = &mut context.charge else { return };
+        if !self.flow.books.are_here()
+            && let Some(heir) = self.flow.books.heir().await
+        {
+            return Box::pin(self.identify_there(&heir, reservation, key, now)).await;
         }
+        reservation.identify(key, now);
     }
 }
 

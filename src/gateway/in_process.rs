@@ -17,7 +17,7 @@ use super::{Parts, answer};
 /// Stripe's events and our own requests are far smaller.
 const MAX_BODY_BYTES: usize = 1 << 20;
 /// What our own endpoints answer.
-const MAX_ANSWER_BYTES: usize = 16 << 20;
+pub(super) const MAX_ANSWER_BYTES: usize = 16 << 20;
 
 impl Parts {
     /// Answers the request from the router.

@@ -11,31 +11,41 @@
 //! A request's way, file by file:
 //!
 //! 1. `doors`: who is let in where (`crowd`, `tls`, `redirect`). `connections`, with `serving` or `h2`: its requests.
-//! 2. `phases`: what all of them go through.
-//! 3. `admission`: who calls (`client`: from where), for what, and may they. `idempotency`, `fleet_keys`: is it a repeat of
-//!    one that was charged, here or on another node.
-//! 4. To an upstream (`upstreams`, `forwarding`): `exchange` for plain requests and what opens a `websocket`, `proxy`,
-//!    pingora's own way, for all others (`upload`: a body's way by HTTP/2). `measuring`: what passes, where that tells the price.
+//! 2. `phases`: what all of them go through. `framing`: what is no plain request is put into one form.
+//! 3. `admission`: who calls (`client`: from where), for what, and may they. `cors`: may a page ask. `idempotency`,
+//!    `fleet_keys`: is it a repeat of one that was charged, here or on another node.
+//! 4. To an upstream (`upstreams`): `exchange` for plain requests and what opens a `websocket`, `proxy`, pingora's own way,
+//!    for all others (`upload`: a body's way by HTTP/2). `forwarding`: what it gets (`spoofed`: and what not, `hops`: from
+//!    where). `measuring`: what passes, where that tells the price.
 //! 5. `charging`: at the answer's header. `estimates`: what only the end tells. `tiers`: what is kept of each. `limits`: what
 //!    the client is told of them.
-//! 6. `answer`, `in_process`: what the gateway itself says. `grpc`: what is different for gRPC.
+//! 6. `answer`, `in_process`: what the gateway itself says. `grpc`: what is different for gRPC. `edges`: what the
+//!    configuration changes of requests and answers (`header_rules`).
+//! 7. What is left of it: `counters`, `access` (its line), `traces` (its spans).
 
+mod access;
 mod admission;
 mod answer;
+mod books;
 mod charging;
 mod client;
 mod connections;
 mod context;
+mod cors;
 mod counters;
 mod crowd;
 mod doors;
+mod edges;
 mod estimates;
 mod exchange;
 mod fleet_keys;
 mod forwarding;
+mod framing;
 mod grpc;
 mod h2;
+mod header_rules;
 mod headers;
+mod hops;
 mod idempotency;
 mod in_process;
 mod limits;
@@ -45,8 +55,10 @@ mod proxy;
 mod redirect;
 mod request_id;
 mod serving;
+mod spoofed;
 mod tiers;
 mod tls;
+mod traces;
 mod upload;
 mod upstreams;
 mod websocket;
@@ -59,7 +71,7 @@ use axum::Router;
 use http::{HeaderName, HeaderValue};
 
 use crate::auth::Authenticator;
-use crate::config::{CertificateName, Cidr, H2, Limits};
+use crate::config::{CertificateName, Cidr, Forwarded, H2, Limits};
 use crate::customers::Customers;
 use crate::domain::anonymous::Networks;
 use crate::domain::catalogue::Catalogue;
@@ -68,14 +80,18 @@ use crate::ledger::Ledger;
 use crate::sharded::Running;
 
 use counters::Counters;
+use edges::{Edge, Edges};
 use tiers::OfTiers;
 
+pub use access::Access;
+pub use books::{Books, Desk, Heir};
 pub use connections::Connections;
 pub use doors::{Door, Kind};
 pub use redirect::Redirects;
 pub use request_id::RequestId;
 pub use tiers::Tiers;
 pub use tls::{Prepared, Tls};
+pub use traces::Traces;
 pub use upstreams::{Addresses, MOST_ATTEMPTS, Unresolved, Upstreams, resolve};
 
 /// The store's numbers of what records name, by the catalogue's own numbers.
@@ -117,6 +133,8 @@ pub struct Settings {
     /// What of a client's certificate names the customer; none: nothing does.
     pub client_certificate: Option<CertificateName>,
     pub redirects: Redirects,
+    /// Which headers tell upstreams where a request came from.
+    pub forwarded: Forwarded,
 }
 
 /// What the server and the gateway tell each other.
@@ -128,6 +146,10 @@ pub struct Flow {
     pub closed: AtomicBool,
     /// Requests whose answer is not finished.
     pub in_flight: Running,
+    /// Where charges are settled.
+    pub books: Books,
+    /// Connections, on which a request may come at any time.
+    pub connections: Running,
     /// Connections of HTTP/2: what was answered there may still be on its way.
     pub http2: Running,
 }
@@ -155,6 +177,10 @@ pub struct Rooms {
     pub fleet: Option<Arc<Fleet>>,
     /// The same one for all configurations that follow each other.
     pub tiers: Arc<Tiers>,
+    /// None where requests leave no line.
+    pub access: Option<Access>,
+    /// None where nothing is traced.
+    pub traces: Option<Traces>,
 }
 
 /// What every phase can reach.
@@ -168,6 +194,8 @@ pub struct Parts {
     upstreams: Arc<Upstreams>,
     api: Router,
     fleet: Option<Arc<Fleet>>,
+    access: Option<Access>,
+    traces: Option<Traces>,
     numbers: RecordNumbers,
     settings: Settings,
     flow: Arc<Flow>,
@@ -175,15 +203,28 @@ pub struct Parts {
     counters: Counters,
     own_tiers: OfTiers,
     tiers: Arc<Tiers>,
+    edges: Edges,
 }
 
 impl Parts {
     pub fn new(rooms: Rooms, numbers: RecordNumbers, settings: Settings, flow: Arc<Flow>) -> Arc<Self> {
-        let Rooms { catalogue, authenticator, customers, ledger, upstreams, api, fleet, tiers } = rooms;
+        let Rooms {
+            catalogue,
+            authenticator,
+            customers,
+            ledger,
+            upstreams,
+            api,
+            fleet,
+            tiers,
+            access,
+            traces,
+        } = rooms;
         Arc::new_cyclic(|me| Self {
             me: me.clone(),
             counters: Counters::new(&catalogue),
             own_tiers: tiers.follow(&catalogue, &numbers.tiers),
+            edges: Edge::all(&catalogue),
             usage_costs: limits::usage_costs(&catalogue),
             catalogue,
             authenticator,
@@ -193,6 +234,8 @@ impl Parts {
             api,
             fleet,
             tiers,
+            access,
+            traces,
             numbers,
             settings,
             flow,

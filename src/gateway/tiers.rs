@@ -17,6 +17,7 @@ use super::forwarding::TierHeaders;
 
 /// Of one tier.
 pub(super) struct OfTier {
+    pub name: Arc<str>,
     pub headers: TierHeaders,
     /// The store's number.
     pub number: u32,
@@ -53,6 +54,7 @@ impl OfTier {
                 .map(|drawn| METRICS.units.with_label_values(&[meter, &tier.name, drawn]))
         };
         Self {
+            name: tier.name.clone(),
             headers: TierHeaders::new(tier, catalogue),
             number,
             drawn: catalogue.meters.by_number().iter().map(|meter| drawn(&meter.name)).collect(),

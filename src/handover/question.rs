@@ -1,8 +1,8 @@
 //! Questions that many ask at once over one channel, and their answers.
 
 use std::collections::HashMap;
-use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{fmt, io};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,12 @@ struct Waiting<A> {
     open: Option<HashMap<u64, oneshot::Sender<A>>>,
 }
 
+impl<Q, A> fmt::Debug for Asker<Q, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Asker").finish_non_exhaustive()
+    }
+}
+
 impl<Q, A> Clone for Asker<Q, A> {
     fn clone(&self) -> Self {
         Self { questions: self.questions.clone(), waiting: self.waiting.clone() }
@@ -55,6 +61,22 @@ where
 
     pub async fn ask(&self, question: Q) -> Result<A, Gone> {
         let (tell, told) = oneshot::channel();
+        self.send(question, tell)?;
+        told.await.map_err(|_| Gone)
+    }
+
+    /// Asks, and does not wait for the answer. Where nobody is left to hear it there is nothing to wait for either.
+    pub fn tell(&self, question: Q) {
+        let (tell, _) = oneshot::channel();
+        let _ = self.send(question, tell);
+    }
+
+    /// So many answers are still to come.
+    pub fn waits_for(&self) -> usize {
+        lock(&self.waiting).open.as_ref().map_or(0, HashMap::len)
+    }
+
+    fn send(&self, question: Q, tell: oneshot::Sender<A>) -> Result<(), Gone> {
         let number = {
             let mut waiting = lock(&self.waiting);
             let number = waiting.next;
@@ -63,8 +85,7 @@ where
             number
         };
         let question = Numbered { number, says: question };
-        self.questions.send(question).map_err(|_| Gone)?;
-        told.await.map_err(|_| Gone)
+        self.questions.send(question).map_err(|_| Gone)
     }
 }
 

@@ -267,22 +267,21 @@ impl Record {
         Self { kind: Kind::Correction { of: self.number }, draws, lots, at_micros, period, key: None, ..self }
     }
 
-    /// The record that this one's exchange goes on with.
+    /// The record that this one's exchange goes on with, without what only charging tells.
     #[must_use]
-    pub fn slice(
-        self,
-        draws: SmallVec<[RecordDraw; 2]>,
-        lots: Vec<RecordLot>,
-        at_micros: i64,
-        period: Period,
-    ) -> Self {
+    pub fn slice(self) -> Self {
         let of = if let Kind::Slice { of } = self.kind { of } else { self.number };
-        Self { kind: Kind::Slice { of }, draws, lots, at_micros, period, key: None, ..self }
+        Self { kind: Kind::Slice { of }, ..self }
     }
 
     /// Whether it is what a request was charged first: one for each charged request.
     pub fn is_request(&self) -> bool {
         matches!(self.kind, Kind::Charge | Kind::Estimate)
+    }
+
+    /// Whether its truth is still to be told.
+    pub fn is_estimate(&self) -> bool {
+        matches!(self.kind, Kind::Estimate | Kind::Slice { .. })
     }
 
     /// Reads the record at the start of `bytes`, and says how many bytes it takes. `None`: torn or no record.

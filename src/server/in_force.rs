@@ -27,6 +27,7 @@ use crate::live::Live;
 
 use super::build::{Rooms, State};
 use super::fleet::{self, Member};
+use super::telling::Told;
 use super::{ServerError, callers, notices, settings, upstreams};
 
 /// Why the configuration stays as it was.
@@ -50,6 +51,7 @@ pub(super) struct InForce {
     parts: Arc<Live<Parts>>,
     /// There where a port speaks TLS.
     tls: Option<Arc<Tls>>,
+    told: Arc<Live<Told>>,
     admin: Arc<Live<AdminSettings>>,
     key_desk: Arc<Live<KeyDesk>>,
     work: Handle,
@@ -73,6 +75,15 @@ struct Prepared {
     /// `None`: upstreams stay as they are.
     found: Option<upstreams::Found>,
     tls: Option<gateway::Prepared>,
+    told: Told,
+}
+
+/// What is made anew with a configuration, or stays.
+#[derive(Clone, Copy)]
+struct Reached<'a> {
+    public: &'a Public,
+    upstreams: &'a Arc<Upstreams>,
+    told: &'a Told,
 }
 
 impl InForce {
@@ -98,8 +109,9 @@ impl InForce {
         let doors = &config.server.doors;
         let tls = doors.tls.as_ref().map(|tls| Tls::new(tls, doors.http2).map(Arc::new)).transpose()?;
         let catalogue = config.catalogue.clone();
-        let parts =
-            lasting.parts(config, catalogue, &state.numbers, &rooms.public, upstreams.upstreams.clone());
+        let told = Told::new(config, None, work.handle())?;
+        let reached = Reached { public: &rooms.public, upstreams: &upstreams.upstreams, told: &told };
+        let parts = lasting.parts(config, catalogue, &state.numbers, reached);
         Ok(Self {
             config: config.clone(),
             rooms: lasting,
@@ -108,6 +120,7 @@ impl InForce {
             upstreams,
             parts: Arc::new(Live::new(parts)),
             tls,
+            told: Arc::new(Live::new(Arc::new(told))),
             admin: rooms.admin.clone(),
             key_desk: rooms.key_desk.clone(),
             work: work.handle().clone(),
@@ -122,6 +135,11 @@ impl InForce {
     /// What clients' handshakes go by.
     pub fn tls(&self) -> Option<Arc<Tls>> {
         self.tls.clone()
+    }
+
+    /// Who is told of requests that are over.
+    pub fn told(&self) -> &Arc<Live<Told>> {
+        &self.told
     }
 
     pub fn config(&self) -> &Config {
@@ -151,14 +169,15 @@ impl InForce {
         let catalogue = Catalogue::clone(&config.catalogue).succeeding(&before);
         let catalogue = Arc::new(catalogue.map_err(Rejected::Numbers)?);
         let entitles_otherwise = !catalogue.entitles_as(&before);
-        let Prepared { numbers, public, found, tls } =
+        let Prepared { numbers, public, found, tls, told } =
             self.prepare(&config, &catalogue).map_err(Rejected::Server)?;
         // From here on nothing can fail.
         settings::preset_metrics(&catalogue);
         let before = self.upstreams.upstreams.clone();
         let upstreams = found.map(|found| upstreams::Kept::new(found, Some(&before), &self.work));
         let next = upstreams.as_ref().map_or(&before, |kept| &kept.upstreams).clone();
-        let parts = self.rooms.parts(&config, catalogue.clone(), &numbers, &public, next.clone());
+        let reached = Reached { public: &public, upstreams: &next, told: &told };
+        let parts = self.rooms.parts(&config, catalogue.clone(), &numbers, reached);
         self.catalogue.set(catalogue.clone());
         if let Some(leases) = &self.rooms.leases {
             leases.set_words(Arc::new(fleet::words(&catalogue)));
@@ -172,6 +191,7 @@ impl InForce {
         if let Some((tls, prepared)) = self.tls.as_ref().zip(tls) {
             tls.set(prepared);
         }
+        self.told.set(Arc::new(told));
         self.admin.set(Arc::new(settings::admin(&config)));
         self.key_desk.set(Arc::new(callers::key_desk(&config, public.store.clone())));
         self.public.shop.set(settings::shop(&config));
@@ -189,9 +209,10 @@ impl InForce {
         let doors = &config.server.doors;
         let tls = self.tls.as_ref().zip(doors.tls.as_ref());
         let tls = tls.map(|(tls, settings)| tls.prepare(settings, doors.http2)).transpose()?;
+        let told = Told::new(config, Some((&self.config, &*self.told.now())), &self.work)?;
         notices::set_credits_low(&public.store, config)?;
         let numbers = settings::number_names(&public.store, catalogue, &config.catalogue)?;
-        Ok(Prepared { numbers, public, found, tls })
+        Ok(Prepared { numbers, public, found, tls, told })
     }
 
     /// The one that there is goes on where tokens mean what they meant: what it has verified stays verified.
@@ -230,8 +251,7 @@ impl Lasting {
         config: &Config,
         catalogue: Arc<Catalogue>,
         numbers: &RecordNumbers,
-        public: &Public,
-        upstreams: Arc<Upstreams>,
+        Reached { public, upstreams, told }: Reached<'_>,
     ) -> Arc<Parts> {
         let (public_paths, own_paths) = settings::paths(config);
         let rooms = gateway::Rooms {
@@ -239,10 +259,12 @@ impl Lasting {
             authenticator: public.authenticator.clone(),
             customers: self.customers.clone(),
             ledger: self.ledger.clone(),
-            upstreams,
+            upstreams: upstreams.clone(),
             api: api::public(&public_paths, public.clone()),
             fleet: public.others.fleet().cloned(),
             tiers: self.tiers.clone(),
+            access: told.access(config),
+            traces: told.traces(config),
         };
         Parts::new(rooms, numbers.clone(), settings::gateway(config, own_paths), self.flow.clone())
     }

@@ -17,6 +17,7 @@ mod reload;
 mod sandbox;
 mod settings;
 mod sync;
+mod telling;
 mod upstreams;
 
 pub use callers::{existing_store, key_desk_here};
@@ -41,9 +42,12 @@ use crate::customers::Customers;
 use crate::domain::idempotency::REMEMBERED_SECONDS;
 use crate::gateway::Flow;
 use crate::ledger::Ledger;
+use crate::live::Live;
 use crate::reporting::{Folded, Reporter};
 use crate::sandbox::Sandbox;
 use crate::store::{Cutoffs, Store};
+
+use telling::Told;
 
 /// What requests get to end that are cut off.
 const CUT_OFF_WITHIN: Duration = Duration::from_secs(2);
@@ -89,6 +93,10 @@ pub enum ServerError {
     Redis(String),
     #[error(transparent)]
     Fleet(#[from] crate::fleet::JoinError),
+    #[error("tracing: {0}")]
+    Spans(#[from] crate::telemetry::SpansError),
+    #[error("access_log.path {path} cannot be written: {error}")]
+    AccessLog { path: PathBuf, error: std::io::Error },
     #[error("{0}")]
     Io(#[from] std::io::Error),
 }
@@ -105,6 +113,7 @@ pub struct Server {
     /// Ends the background work.
     stop: watch::Sender<bool>,
     proxy: Option<proxy_service::Proxy>,
+    told: Arc<Live<Told>>,
     sandbox: Option<Sandbox>,
     member: Option<Membership>,
     _lock: lock::Lock,
@@ -136,6 +145,7 @@ impl Server {
             (member, stops)
         });
         let proxy = proxy_service::spawn(config, in_force.parts().clone(), in_force.tls())?;
+        let told = in_force.told().clone();
         runtime.spawn(reload::Reloader::new(in_force).run(asked, stopping.clone()));
         let reporter = rooms.reporter.clone();
         build::spawn_work(config, &state, rooms, &runtime, &stopping);
@@ -151,6 +161,7 @@ impl Server {
             flow,
             stop,
             proxy: Some(proxy),
+            told,
             sandbox,
             member,
             _lock: lock,
@@ -247,6 +258,7 @@ impl Server {
             }
             // Whoever came too late has been told so until now.
             proxy.runtime.shutdown_background();
+            self.told.now().end(&runtime, WORK_ENDS_WITHIN);
         }
         runtime.shutdown_timeout(WORK_ENDS_WITHIN);
         tracing::info!("stopped");

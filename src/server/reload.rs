@@ -7,6 +7,7 @@
 //! - A file with a mistake changes nothing, and neither does one that changes what only a restart can: each mistake is
 //!   logged, and told to whoever asked.
 //! - One after the other; what has been answered is in force.
+//! - SIGHUP opens the access log again as well, whatever the file says.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -51,6 +52,10 @@ impl Reloader {
                 _ = stop.wait_for(|stop| *stop) => return,
             };
             let Some(why) = why else { continue };
+            if matches!(why, Why::Signal) {
+                // Also for those who move its log away.
+                self.lock().told().now().reopen();
+            }
             let outcome = self.reload().await;
             if let Why::Asked(tell) = why {
                 // Whoever asked may be gone.

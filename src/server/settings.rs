@@ -139,6 +139,7 @@ pub(super) fn gateway(config: &Config, own_paths: OwnPaths) -> gateway::Settings
         h2: config.server.doors.h2,
         client_certificate: config.callers.client_certificate,
         redirects: redirects(&config.server),
+        forwarded: config.server.forwarded,
         own_paths,
     }
 }

@@ -15,11 +15,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::domain::account::InFlight;
+use crate::domain::account::{Account, InFlight, Window};
 use crate::domain::usage::Now;
 use crate::store::StoreError;
 
-use super::Customers;
+use super::{Customers, Entry};
 
 pub use guests::Guests;
 pub use matching::{Match, Names};
@@ -38,6 +38,21 @@ impl Estate {
 }
 
 impl Customers {
+    /// Somebody whom another process decides over: known here by name and number alone.
+    pub fn stand_in(&self, name: &str, number: u32, now: Now) -> Arc<Entry> {
+        if let Some(entry) = self.get(name) {
+            return entry;
+        }
+        let book = self.book();
+        let terms = book.fallback.clone();
+        let window = Window {
+            period: terms.entitlement.windows.at(now.seconds()),
+            used: smallvec::smallvec![0; book.catalogue.meters.by_number().len()],
+            unbilled: smallvec::SmallVec::new(),
+        };
+        Arc::new(Entry::new(SmolStr::new(name), number, Account::new(terms, window), now))
+    }
+
     /// All that is in flight here.
     pub fn estate(&self, now: Now) -> Estate {
         let held = |name: SmolStr| {

@@ -45,9 +45,12 @@ impl Heir {
         self.asker.ask(question).await
     }
 
+    pub(super) fn release(&self, reservation: &Reservation) {
+        self.asker.tell(Question::Release(Hold::of(reservation), None));
+    }
+
     pub(super) fn tell(&self, matter: Matter) {
         self.asker.tell(match matter {
-            Matter::Release(reservation) => Question::Release(Hold::of(&reservation), None),
             Matter::Undo(recorded, now) => Question::Undo(Box::new(Charged::of(&recorded)), now),
             Matter::Correct(recorded, truth, now) => {
                 Question::Correct(Box::new(Charged::of(&recorded)), truth, now)
@@ -86,9 +89,9 @@ impl Parts {
         identity: &Identity,
         route: &Route,
         key: Option<Digest>,
-        now: Now,
         context: &mut Context,
     ) -> Result<Reservation, Problem> {
+        let now = context.asked_at();
         let asked = ToAdmit {
             customer: SmolStr::new(&identity.customer),
             stripe_customer: identity.stripe_customer.as_ref().map(SmolStr::new),

@@ -16,6 +16,7 @@ mod heir;
 mod own;
 mod words;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use crate::domain::measure::TrueCost;
 use crate::domain::usage::Now;
 use crate::sharded::Running;
 
-use super::Parts;
+use super::{Flow, Parts};
 use super::context::Recorded;
 
 pub use desk::Desk;
@@ -150,11 +151,31 @@ impl Drop for Own<'_> {
 
 /// What nobody waits for.
 pub(super) enum Matter {
-    Release(Reservation),
     /// A charge is taken back.
     Undo(Recorded, Now),
     /// A charge has turned out to be another.
     Correct(Recorded, TrueCost, Now),
+}
+
+impl Flow {
+    /// Releases what is held for a request that has left, here or there.
+    pub(super) fn release(self: &Arc<Self>, reservation: Reservation) {
+        if self.books.are_here() {
+            return drop(reservation);
+        }
+        match self.books.settled() {
+            Some(Place::There(heir)) => heir.release(&reservation),
+            Some(_) => drop(reservation),
+            None => {
+                let flow = self.clone();
+                spawn(async move {
+                    if let Some(heir) = flow.books.heir().await {
+                        heir.release(&reservation);
+                    }
+                });
+            }
+        }
+    }
 }
 
 impl Parts {
@@ -172,11 +193,8 @@ impl Parts {
     }
 
     fn see_to_later(&self, matter: Matter) {
-        // None only while everything is torn down.
-        let (Some(parts), Ok(runtime)) = (self.me.upgrade(), tokio::runtime::Handle::try_current()) else {
-            return;
-        };
-        runtime.spawn(async move {
+        let Some(parts) = self.me.upgrade() else { return };
+        spawn(async move {
             match parts.flow.books.heir().await {
                 Some(heir) => heir.tell(matter),
                 None => parts.see_to_here(matter),
@@ -186,9 +204,15 @@ impl Parts {
 
     fn see_to_here(&self, matter: Matter) {
         match matter {
-            Matter::Release(reservation) => drop(reservation),
             Matter::Undo(recorded, now) => self.undo_here(recorded, now),
             Matter::Correct(recorded, truth, now) => self.correct_here(recorded, &truth, now),
         }
+    }
+}
+
+/// There is no runtime only while everything is torn down.
+fn spawn(later: impl Future<Output = ()> + Send + 'static) {
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        runtime.spawn(later);
     }
 }

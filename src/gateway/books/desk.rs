@@ -1,0 +1,226 @@
+//! Answers the process that had the books before, until it has ended.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use http::HeaderValue;
+
+use crate::auth::{Identity, Scopes, Source};
+use crate::customers::handover::Guests;
+use crate::customers::{Entry, Reservation, Settled};
+use crate::domain::idempotency::Digest;
+use crate::domain::measure::TrueCost;
+use crate::domain::route::RouteId;
+use crate::domain::units::Cost;
+use crate::domain::usage::Now;
+use crate::handover::{Answers, Channel};
+use crate::ledger::Appended;
+use crate::live::Live;
+use crate::problem::Problem;
+
+use super::super::Parts;
+use super::super::admission::{ledger_unavailable, store_problem};
+use super::super::charging::Due;
+use super::super::connections::Connection;
+use super::super::context::{Context, Recorded};
+use super::super::doors::Kind;
+use super::heir::foreign;
+use super::words::{Admitted, Answer, Charged, Encoded, Hold, Paid, Question, Shown, ToAdmit, ToCharge};
+
+/// Decides, settles and records for the process before.
+pub struct Desk {
+    parts: Arc<Live<Parts>>,
+    guests: Guests,
+    /// Records of estimates that were made for it and whose truth it has not told.
+    open: Mutex<BTreeSet<u64>>,
+}
+
+impl Desk {
+    pub fn new(parts: Arc<Live<Parts>>, guests: Guests) -> Self {
+        Self { parts, guests, open: Mutex::default() }
+    }
+
+    /// Answers until the other process has ended. Then what was held for it is released; answers the records of estimates
+    /// whose truth nobody will tell.
+    pub async fn serve(self, channel: Channel) -> BTreeSet<u64> {
+        let (sender, receiver) = channel.split();
+        let desk = Arc::new(self);
+        let answering = desk.clone();
+        let ended = Answers::new(sender, receiver)
+            .serve(move |question: Question| {
+                let desk = answering.clone();
+                async move { desk.answer(question).await }
+            })
+            .await;
+        tracing::info!(%ended, "the process before has ended");
+        std::mem::take(&mut *desk.open())
+    }
+
+    async fn answer(&self, question: Question) -> Answer {
+        let parts = self.parts.now();
+        let answer = match question {
+            Question::Admit(asked) => self.admit(&parts, asked).await,
+            Question::Extend(hold, now) => self.extend(&hold, now).await,
+            Question::Identify(hold, key, now) => Ok(Answer::Identified(self.identify(&hold, key, now))),
+            Question::Charge(asked) => self.charge(&parts, *asked).await,
+            Question::Release(hold, wanted) => Ok(Answer::Done(self.release(&parts, &hold, wanted).await)),
+            Question::Undo(charged, now) => self.undo(&parts, *charged, now).await,
+            Question::Correct(charged, truth, now) => self.correct(&parts, *charged, &truth, now).await,
+            Question::Member(customer, member) => {
+                let number = parts.customers.member_number(customer, &member).await;
+                number.map(Answer::Member).map_err(|_| ledger_unavailable())
+            }
+            Question::Own(asked) => Ok(Answer::Own(Box::new(parts.answer_for_guest(*asked).await))),
+        };
+        answer.unwrap_or_else(|problem| Answer::Refused(Box::new(problem), Shown::default()))
+    }
+
+    async fn admit(&self, parts: &Arc<Parts>, asked: ToAdmit) -> Result<Answer, Problem> {
+        let route = self.guests.matched().route(asked.route).ok_or_else(foreign)?;
+        let route = parts.catalogue.routes.get(route);
+        let identity = identity(&asked).ok_or_else(foreign)?;
+        let connection = Arc::new(Connection::new(None, Kind::Plain, None));
+        let mut context = Context::new(parts.flow.clone(), connection);
+        context.now = asked.at;
+        let reservation = match parts.reserve_here(&identity, route, asked.key, &mut context).await {
+            Ok(reservation) => reservation,
+            Err(problem) => {
+                let shown = Shown::limits(&context.shown_headers);
+                return Ok(Answer::Refused(Box::new(problem), shown));
+            }
+        };
+        let member = parts.member_number(&identity, reservation.entry().number).await?;
+        self.admitted(reservation, member)
+    }
+
+    fn admitted(&self, reservation: Reservation, member: u32) -> Result<Answer, Problem> {
+        let tier = self.guests.matched().tier_there(reservation.tier()).ok_or_else(foreign)?;
+        let admitted = Admitted { customer: reservation.entry().number, member, tier, key: reservation.key() };
+        self.guests.hold(reservation);
+        Ok(Answer::Admitted(admitted))
+    }
+
+    async fn extend(&self, hold: &Hold, now: Now) -> Result<Answer, Problem> {
+        let entry = self.customer(&hold.customer, now).await?;
+        let reservation = entry.extend(&self.cost(hold), now).map_err(|_| ledger_unavailable())?;
+        self.admitted(reservation, 0)
+    }
+
+    /// Whether the request goes by the key from now on.
+    fn identify(&self, hold: &Hold, key: Digest, now: Now) -> bool {
+        let Some(mut reservation) = self.guests.take(&hold.customer, &self.cost(hold), hold.key) else {
+            return false;
+        };
+        reservation.identify(key, now);
+        let goes_by_it = reservation.key() == Some(key);
+        self.guests.hold(reservation);
+        goes_by_it
+    }
+
+    async fn charge(&self, parts: &Arc<Parts>, asked: ToCharge) -> Result<Answer, Problem> {
+        let matched = self.guests.matched();
+        let mut reservation = self.held(&asked.hold, asked.at).await?;
+        let route = matched.route(asked.route).ok_or_else(foreign)?;
+        let record = asked.record.read().ok_or_else(foreign)?;
+        let due = Due { record, truth: asked.truth.map(|truth| matched.true_cost(&truth)), at: asked.at };
+        let paid = parts.charge_here(parts.catalogue.routes.get(route), due, &mut reservation);
+        let paid = paid.ok().flatten().ok_or_else(ledger_unavailable)?;
+        let answer = Paid {
+            charge: matched.charge_there(paid.settled.charge.clone()),
+            tier: paid.settled.tier.and_then(|tier| matched.tier_there(tier)),
+            record: Encoded::of(&paid.record),
+            shown: Shown::limits(&paid.shown),
+        };
+        let number = paid.record.number;
+        if paid.record.is_estimate() {
+            self.open().insert(number);
+        }
+        let recorded = Recorded { reservation, settled: paid.settled, record: paid.record, open: None };
+        if parts.ledger.durable(Appended(number)).await.is_err() {
+            self.open().remove(&number);
+            parts.undo_here(recorded, asked.at);
+            return Err(ledger_unavailable());
+        }
+        parts.note_paid(&recorded);
+        Ok(Answer::Charged(Box::new(answer)))
+    }
+
+    /// What is held for a request; what is not is reserved now, if the limits allow it.
+    async fn held(&self, hold: &Hold, now: Now) -> Result<Reservation, Problem> {
+        let cost = self.cost(hold);
+        if let Some(reservation) = self.guests.take(&hold.customer, &cost, hold.key) {
+            return Ok(reservation);
+        }
+        let entry = self.customer(&hold.customer, now).await?;
+        let mut reservation = entry.extend(&cost, now).map_err(|_| ledger_unavailable())?;
+        if let Some(key) = hold.key {
+            reservation.identify(key, now);
+        }
+        Ok(reservation)
+    }
+
+    async fn release(&self, parts: &Parts, hold: &Hold, wanted: Option<(RouteId, Now)>) -> Shown {
+        drop(self.guests.take(&hold.customer, &self.cost(hold), hold.key));
+        let Some((route, now)) = wanted else { return Shown::default() };
+        let Some(route) = self.guests.matched().route(route) else { return Shown::default() };
+        let Ok(entry) = self.guests.customer(&hold.customer, now).await else { return Shown::default() };
+        let policies = entry.policies(parts.catalogue.routes.get(route), parts.catalogue.currency, now);
+        Shown::limits(&parts.limit_headers(&policies))
+    }
+
+    async fn undo(&self, parts: &Parts, charged: Charged, now: Now) -> Result<Answer, Problem> {
+        let recorded = self.recorded(charged, now).await?;
+        self.open().remove(&recorded.record.number);
+        parts.undo_here(recorded, now);
+        Ok(Answer::Done(Shown::default()))
+    }
+
+    async fn correct(
+        &self,
+        parts: &Parts,
+        charged: Charged,
+        truth: &TrueCost,
+        now: Now,
+    ) -> Result<Answer, Problem> {
+        let recorded = self.recorded(charged, now).await?;
+        self.open().remove(&recorded.record.number);
+        parts.correct_here(recorded, &self.guests.matched().true_cost(truth), now);
+        Ok(Answer::Done(Shown::default()))
+    }
+
+    async fn recorded(&self, charged: Charged, now: Now) -> Result<Recorded, Problem> {
+        let entry = self.customer(&charged.customer, now).await?;
+        let charge = self.guests.matched().charge(charged.charge);
+        Ok(Recorded {
+            reservation: entry.settled_before(),
+            settled: Settled { charge, tier: None },
+            record: charged.record.read().ok_or_else(foreign)?,
+            open: None,
+        })
+    }
+
+    async fn customer(&self, name: &str, now: Now) -> Result<Arc<Entry>, Problem> {
+        self.guests.customer(name, now).await.map_err(|error| store_problem(&error))
+    }
+
+    fn cost(&self, hold: &Hold) -> Cost {
+        self.guests.matched().cost(&hold.cost)
+    }
+
+    fn open(&self) -> MutexGuard<'_, BTreeSet<u64>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who was found to call. What may be asked of them has been asked.
+fn identity(asked: &ToAdmit) -> Option<Identity> {
+    Some(Identity {
+        customer: asked.customer.as_str().into(),
+        customer_header: HeaderValue::from_str(&asked.customer).ok()?,
+        member: asked.member.as_deref().map(Into::into),
+        stripe_customer: asked.stripe_customer.as_deref().map(Into::into),
+        scopes: Scopes::All,
+        source: Source::Token,
+        member_number: OnceLock::new(),
+    })
+}
