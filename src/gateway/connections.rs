@@ -3,7 +3,8 @@
 //! - A connection on which no request is under way for `server.keepalive_timeout` is closed; a new one that says
 //!   nothing, after `server.header_timeout` if that is shorter.
 //! - A header that has begun is whole within `server.header_timeout`: who sends it byte by byte gains nothing.
-//! - When the gateway stops, a connection is closed at once if it rests, else after the answer.
+//! - When the gateway stops, a connection is closed at once if it rests, else after the answer. Where another process
+//!   takes its place, one that rests stays for a moment, so that no client loses what it is just sending.
 //! - A request costs no timer: each connection has one, which looks again when it goes off.
 
 use std::net::IpAddr;
@@ -27,6 +28,9 @@ use super::doors::Kind;
 use super::proxy::Gateway;
 use super::tls::Tls;
 
+/// When another process takes this one's place, a client on a connection that rests is waited for so long: its next
+/// request is answered, as the last.
+const LINGERS: Duration = Duration::from_secs(5);
 /// Instead of a number of requests: no more are taken up.
 const CLOSED: u32 = u32::MAX;
 
@@ -188,6 +192,9 @@ impl Connections {
             _ = shutdown.wait_for(|stops| *stops) => {}
         }
         connection.close_after_this();
+        if !self.parts.now().flow.books.are_here() {
+            connection.rests_for(LINGERS, LINGERS).await;
+        }
         if !connection.close() {
             std::future::pending::<()>().await;
         }

@@ -16,14 +16,16 @@ use std::time::Duration;
 use smallvec::SmallVec;
 use tokio::time::sleep;
 
-use crate::customers::Denied;
+use crate::customers::{Denied, Entry, Reservation};
 use crate::domain::account::Terms;
 use crate::domain::measure::{Answer, TrueCost, Truth};
 use crate::domain::route::Route;
 use crate::domain::units::{Cost, MeterId};
 use crate::domain::usage::{self as domain, Change, Correction, Draw, Now, signed};
-use crate::ledger::{Record, RecordDraw, RecordLot};
+use crate::ledger::{RecordDraw, RecordLot};
 
+use super::books::Matter;
+use super::charging::{Due, Paid};
 use super::context::{Charge, Context, Recorded};
 use super::measuring::{Measuring, SoFar};
 use super::{Parts, RecordNumbers};
@@ -86,7 +88,7 @@ impl Context {
     /// The exchange is over: its truth takes the place of an estimate. What is settled stays as it is.
     pub(super) fn settle_truth(&mut self) {
         let Some(mut measuring) = self.measuring.take() else { return };
-        let Charge::Recorded(recorded) = &mut self.charge else { return };
+        let Charge::Recorded(recorded) = &self.charge else { return };
         let Some(open) = &recorded.open else { return };
         let parts = open.parts.clone();
         if measuring.is_free() {

@@ -39,8 +39,17 @@ impl Parts {
         if let Some(certified) = self.certified(&parts.headers, context) {
             parts.extensions.insert(certified);
         }
-        let Ok(response) = self.api.clone().oneshot(Request::from_parts(parts, Body::from(body))).await;
+        let request = Request::from_parts(parts, body);
+        let response = match self.flow.books.begin_own().await {
+            Ok(_own) => self.answer_own(request.map(Body::from)).await,
+            Err(heir) => heir.answer_own(request).await,
+        };
         self.relay(session, response, context).await
+    }
+
+    pub(super) async fn answer_own(&self, request: Request<Body>) -> Response {
+        let Ok(response) = self.api.clone().oneshot(request).await;
+        response
     }
 
     /// For limits by source address.

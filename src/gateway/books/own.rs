@@ -66,7 +66,7 @@ impl Parts {
         if let Some(certified) = certified {
             request.extensions_mut().insert(std::sync::Arc::new(certified));
         }
-        let Ok(response) = self.answer_own(request).await;
+        let response = self.answer_own(request).await;
         let problem = response.extensions().get::<Problem>().cloned();
         let (parts, body) = response.into_parts();
         let Ok(body) = to_bytes(body, MAX_ANSWER_BYTES).await else { return OwnAnswer::none() };
