@@ -38,7 +38,8 @@ impl Demo {
         let mut server = Server::start(&config)?;
         let sandbox = server.sandbox().context("the demo runs the sandbox")?;
         print(&introduction(&config, sandbox, sample)?)?;
-        server.wait_for_signal()?;
+        // Nobody takes its place: the local Stripe is in it.
+        server.wait_for_the_end()?;
         server.stop();
         Ok(())
     }

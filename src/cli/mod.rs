@@ -44,7 +44,7 @@ enum Command {
     /// Everything at once on loopback: sample API, gateway, local Stripe; prints what to try
     Demo(demo::Demo),
     /// Run the gateway
-    Run(ConfigFile),
+    Run(run::Run),
     /// Check the configuration and show every mistake at once
     Check(ConfigFile),
     /// Print the configuration's JSON Schema
@@ -99,7 +99,7 @@ const BAD_CONFIGURATION: u8 = 64;
 pub fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo(demo) => demo.run(),
-        Command::Run(file) => run::run(&file.config),
+        Command::Run(run) => run.run(),
         Command::Check(file) => check::check(&file.config),
         Command::Schema => schema::schema(),
         Command::Token(token) => token.run(),

@@ -1,16 +1,27 @@
-//! `tollgate run`: the gateway, until SIGTERM or SIGINT.
+//! `tollgate run`: the gateway, until SIGTERM or SIGINT, or until another process takes its place.
 
-use std::path::Path;
+use crate::server::{Ended, Server};
 
-use crate::server::Server;
+use super::{ConfigFile, Failure, load, logging};
 
-use super::{Failure, load, logging};
+#[derive(clap::Args)]
+pub(super) struct Run {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Take the place of the gateway that runs on the same data_dir, without a failed request
+    #[arg(long)]
+    upgrade: bool,
+}
 
-pub(super) fn run(path: &Path) -> Result<(), Failure> {
-    let config = load(path)?;
-    logging::start(&config.log);
-    let mut server = Server::start(&config)?;
-    server.wait_for_signal()?;
-    server.stop();
-    Ok(())
+impl Run {
+    pub fn run(self) -> Result<(), Failure> {
+        let config = load(&self.file.config)?;
+        logging::start(&config.log);
+        let mut server = if self.upgrade { Server::upgrade(&config)? } else { Server::start(&config)? };
+        match server.wait_for_the_end()? {
+            Ended::Told => server.stop(),
+            Ended::Replaced(heir) => server.leave(&heir),
+        }
+        Ok(())
+    }
 }

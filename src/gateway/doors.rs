@@ -9,6 +9,7 @@ use pingora::server::ShutdownWatch;
 
 use crate::metrics::METRICS;
 
+use super::Flow;
 use super::connections::{Connection, Connections};
 use super::crowd::{Full, Most, Place};
 use super::tls::Accepted;
@@ -52,6 +53,9 @@ impl ServerApp for Door {
                 return None;
             }
         };
+        let parts = connections.parts.now();
+        let _there = There::begin(&parts.flow);
+        drop(parts);
         // What most connections need not is large: in boxes.
         match self.kind {
             Kind::Plain | Kind::Redirect => {
@@ -73,6 +77,22 @@ impl ServerApp for Door {
             }
         }
         None
+    }
+}
+
+/// A connection that another process, which takes this one's place, waits for.
+struct There(Arc<Flow>);
+
+impl There {
+    fn begin(flow: &Arc<Flow>) -> Self {
+        flow.connections.start();
+        Self(flow.clone())
+    }
+}
+
+impl Drop for There {
+    fn drop(&mut self) {
+        self.0.connections.end();
     }
 }
 

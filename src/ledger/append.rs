@@ -212,9 +212,11 @@ impl Ledger {
     /// Lets another process write. Appends fail from now on; when this returns all of them before are on disk, and nothing
     /// is written, made or rolled here until the ledger is [taken back](Self::take_back).
     pub async fn lend(&self) {
-        let mut tail = self.shared.tail();
-        (tail.lent, tail.urgent) = (Lent::Soon, true);
-        self.shared.release(tail);
+        {
+            let mut tail = self.shared.tail();
+            (tail.lent, tail.urgent) = (Lent::Soon, true);
+            self.shared.release(tail);
+        }
         // It ends with the ledger.
         let _ = self.synced().wait_for(|_| self.shared.tail().lent == Lent::Yes).await;
     }
@@ -222,10 +224,12 @@ impl Ledger {
     /// Writes on, in a new segment behind all that the other process has made: it must have written no record, and write
     /// none. Returns once appends succeed again.
     pub async fn take_back(&self) {
-        let mut tail = self.shared.tail();
-        (tail.lent, tail.urgent) = (Lent::No, true);
-        tail.failed.get_or_insert_with(|| LedgerError("another process had it".into()));
-        self.shared.release(tail);
+        {
+            let mut tail = self.shared.tail();
+            (tail.lent, tail.urgent) = (Lent::No, true);
+            tail.failed.get_or_insert_with(|| LedgerError("another process had it".into()));
+            self.shared.release(tail);
+        }
         let _ = self.synced().wait_for(|_| self.shared.tail().failed.is_none()).await;
     }
 

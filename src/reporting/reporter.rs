@@ -185,6 +185,11 @@ impl Reporter {
         self.send_due(FLUSH_ONE_WITHIN).await.map(drop)
     }
 
+    /// Nothing is sealed or sent while this is held.
+    pub async fn rest(&self) -> impl Drop + '_ {
+        self.passing.lock().await
+    }
+
     /// The last flush: ledger and fold have ended, and everything is in the totals.
     pub async fn flush_last(&self) {
         match tokio::time::timeout(LAST_SEND_WITHIN, self.flush_within(LAST_SEND_WITHIN)).await {
@@ -230,7 +235,8 @@ impl Reporter {
         Ok(nearest.is_some_and(|end| end - BEFORE_EDGE <= now))
     }
 
-    async fn fold_soon(&self) {
+    /// Returns once everything recorded before this call is in the totals, or it takes too long.
+    pub async fn fold_soon(&self) {
         if tokio::time::timeout(FLUSH_WITHIN, self.fold_now()).await.is_err() {
             tracing::warn!("the ledger was not folded in time; what is folded is flushed");
         }

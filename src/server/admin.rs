@@ -3,17 +3,22 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 
-use crate::api::{Admin, AdminState, Charges};
+use crate::api::{Admin, AdminState, Charges, Failed};
 use crate::config::Config;
 use crate::gateway::Flow;
+use crate::problem::{Code, Problem};
 
 use super::ServerError;
-use super::build::{Rooms, listen};
+use super::build::Rooms;
 use super::fleet::{self, Member};
+use super::ports::Ports;
 use super::reload::Asked;
 
 /// Serves it until the server stops. Answers who asks for a reload there.
@@ -21,13 +26,12 @@ pub(super) fn serve(
     config: &Config,
     rooms: &Rooms,
     member: Option<&Member>,
-    flow: &Flow,
+    (flow, ports): (&Arc<Flow>, &Ports),
     started: &Arc<AtomicBool>,
     runtime: &Runtime,
     stopping: &watch::Receiver<bool>,
 ) -> Result<Asked, ServerError> {
-    let address = config.server.admin_listen;
-    let listener = listen(address)?;
+    let listener = ports.open(config.server.admin_listen, std::net::TcpListener::bind)?;
     listener.set_nonblocking(true)?;
     let ledger_folder = config.server.data_dir.join("ledger");
     let (reloads, asked) = mpsc::channel(1);
@@ -53,7 +57,7 @@ pub(super) fn serve(
         stopping: stopping.clone(),
     };
     fleet::answer(member, &state, runtime);
-    let router = Admin::router(state);
+    let router = Admin::router(state).layer(middleware::from_fn_with_state(flow.clone(), unless_elsewhere));
     let mut stopping = stopping.clone();
     let _guard = runtime.enter();
     let listener = TcpListener::from_std(listener)?;
@@ -67,4 +71,15 @@ pub(super) fn serve(
         }
     });
     Ok(asked)
+}
+
+/// What comes on a kept connection when another process has taken this one's place is to be asked of that one.
+async fn unless_elsewhere(State(flow): State<Arc<Flow>>, request: Request, next: Next) -> Response {
+    match flow.books.begin_own().await {
+        Ok(_own) => next.run(request).await,
+        Err(_) => {
+            let detail = "this gateway has been replaced by another process; connect again";
+            Failed(Problem::new(Code::Draining, detail)).into_response()
+        }
+    }
 }

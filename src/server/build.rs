@@ -1,6 +1,5 @@
 //! From the configuration to rooms: each gets the part that it asks for, in its own words.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::runtime::Runtime;
@@ -38,7 +37,8 @@ pub(super) struct State {
 }
 
 impl State {
-    pub fn open(config: &Config) -> Result<Self, ServerError> {
+    /// `takes_over`: another process runs, rests, and may go on.
+    pub fn open(config: &Config, takes_over: bool) -> Result<Self, ServerError> {
         let data_dir = &config.server.data_dir;
         let store = Arc::new(Store::open(data_dir)?);
         let ledger_id = ledger_id(&store)?;
@@ -59,7 +59,8 @@ impl State {
         let meters = numbers.meters.iter().copied().zip(names).collect();
         let mut folder = Folder::new(ledger.clone(), store.clone(), config.catalogue.report, resume, meters);
         folder.catch_up()?;
-        let standing = store.let_estimates_stand()?;
+        // Their truth may still be told.
+        let standing = if takes_over { 0 } else { store.let_estimates_stand()? };
         if standing > 0 {
             tracing::warn!(standing, "estimates were open when the last run ended: they stand as charges");
         }
@@ -255,11 +256,6 @@ pub(super) fn spawn_work(
     runtime.spawn(billing::close_expired(state.store.clone(), state.ledger.clone()));
     let (ledger, store) = (state.ledger.clone(), state.store.clone());
     runtime.spawn(super::keep_house(customers, ledger, store, folded, super::Kept::of(config)));
-}
-
-/// Binds with an error that names the address.
-pub(super) fn listen(address: SocketAddr) -> Result<std::net::TcpListener, ServerError> {
-    std::net::TcpListener::bind(address).map_err(|error| ServerError::Listen { address, error })
 }
 
 fn reporter_options(config: &Config, state: &State, moved: mpsc::UnboundedSender<u32>) -> ReporterOptions {

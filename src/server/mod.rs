@@ -11,12 +11,14 @@ mod fleet;
 mod in_force;
 mod lock;
 mod notices;
+mod ports;
 mod proxy_service;
 mod reconcile;
 mod reload;
 mod sandbox;
 mod settings;
 mod sync;
+mod upgrade;
 mod telling;
 mod upstreams;
 
@@ -40,7 +42,7 @@ use crate::clock;
 use crate::config::{Config, Retention};
 use crate::customers::Customers;
 use crate::domain::idempotency::REMEMBERED_SECONDS;
-use crate::gateway::Flow;
+use crate::gateway::{Flow, Heir};
 use crate::ledger::Ledger;
 use crate::live::Live;
 use crate::reporting::{Folded, Reporter};
@@ -97,8 +99,18 @@ pub enum ServerError {
     Spans(#[from] crate::telemetry::SpansError),
     #[error("access_log.path {path} cannot be written: {error}")]
     AccessLog { path: PathBuf, error: std::io::Error },
+    #[error("the upgrade cannot be: {0}; the process that runs goes on")]
+    Upgrade(String),
     #[error("{0}")]
     Io(#[from] std::io::Error),
+}
+
+/// Why a gateway ends.
+pub enum Ended {
+    /// It is to stop.
+    Told,
+    /// Another process has taken its place.
+    Replaced(Heir),
 }
 
 /// A running gateway with everything beside it.
@@ -116,7 +128,7 @@ pub struct Server {
     told: Arc<Live<Told>>,
     sandbox: Option<Sandbox>,
     member: Option<Membership>,
-    _lock: lock::Lock,
+    giver: Arc<upgrade::Giver>,
 }
 
 /// This node's place in a fleet, and who hears that it must leave it.
@@ -125,26 +137,54 @@ type Membership = (fleet::Member, mpsc::Receiver<crate::fleet::JoinError>);
 impl Server {
     /// Starts everything, and returns once the public port answers.
     pub fn start(config: &Config) -> Result<Self, ServerError> {
-        proxy_service::check_ports(config)?;
+        Self::begin(config, build::runtime()?, None)
+    }
+
+    /// Takes the place of the gateway that runs on the same `data_dir`; where none runs, starts as ever.
+    pub fn upgrade(config: &Config) -> Result<Self, ServerError> {
         let runtime = build::runtime()?;
+        let before = runtime.block_on(upgrade::Before::find(config))?;
+        Self::begin(config, runtime, before)
+    }
+
+    fn begin(
+        config: &Config,
+        runtime: Runtime,
+        before: Option<(upgrade::Before, ports::Ports)>,
+    ) -> Result<Self, ServerError> {
+        let (before, ports) = before.unzip();
+        let ports = Arc::new(ports.unwrap_or_default());
+        proxy_service::check_ports(config, &ports)?;
         refuse_to_die_of_a_large_file(&runtime)?;
-        let lock = lock::Lock::take(&config.server.data_dir)?;
-        let state = build::State::open(config)?;
+        let (lock, estate) = match before {
+            Some(before) => before.let_it_rest(config, &runtime).map(|(lock, estate)| (lock, Some(estate)))?,
+            None => (lock::Lock::take(&config.server.data_dir)?, None),
+        };
+        let state = build::State::open(config, estate.is_some())?;
+        let first_record = state.ledger.synced().borrow().next_record;
         let sandbox = sandbox::start(config, &runtime)?;
         let (stop, stopping) = watch::channel(false);
         let member = fleet::Member::join(config, &state, &runtime)?;
         let rooms = build::Rooms::new(config, &state, member.as_ref(), &runtime)?;
         let flow = Arc::new(Flow::default());
         let started = Arc::new(AtomicBool::new(false));
-        let asked = admin::serve(config, &rooms, member.as_ref(), &flow, &started, &runtime, &stopping)?;
         let in_force =
             in_force::InForce::begin(config, &state, &rooms, member.as_ref(), flow.clone(), &runtime)?;
+        let taken = estate.map(|estate| estate.take(&rooms.customers, in_force.parts(), &runtime)).transpose()?;
+        let asked =
+            admin::serve(config, &rooms, member.as_ref(), (&flow, &ports), &started, &runtime, &stopping)?;
         let member = member.map(|member| {
             let stops = member.spawn(&rooms.customers, rooms.billing.facts(), &runtime);
             member.settle(&runtime);
             (member, stops)
         });
-        let proxy = proxy_service::spawn(config, in_force.parts().clone(), in_force.tls())?;
+        let proxy = proxy_service::spawn(config, in_force.parts().clone(), in_force.tls(), &ports)?;
+        if let Some(taken) = taken {
+            runtime.spawn(taken.see_off(first_record, rooms.reporter.clone(), state.store.clone()));
+        }
+        let giver = Arc::new(upgrade::Giver::new(config, &state, &rooms, &flow, ports, lock));
+        let giving = giver.clone();
+        runtime.spawn(async move { giving.run().await });
         let told = in_force.told().clone();
         runtime.spawn(reload::Reloader::new(in_force).run(asked, stopping.clone()));
         let reporter = rooms.reporter.clone();
@@ -164,7 +204,7 @@ impl Server {
             told,
             sandbox,
             member,
-            _lock: lock,
+            giver,
         };
         started.store(true, Ordering::Relaxed);
         tracing::info!(listen = ?config.server.listen, admin = %config.server.admin_listen, "tollgate is serving");
@@ -176,21 +216,54 @@ impl Server {
         self.sandbox.as_ref()
     }
 
-    /// Returns at SIGTERM or SIGINT. An error says why it must stop without.
-    pub fn wait_for_signal(&mut self) -> Result<(), ServerError> {
-        let Some(runtime) = &self.runtime else { return Ok(()) };
+    /// Returns at SIGTERM or SIGINT, or when another process has taken over. An error says why it must stop without.
+    pub fn wait_for_the_end(&mut self) -> Result<Ended, ServerError> {
+        let Some(runtime) = &self.runtime else { return Ok(Ended::Told) };
         let mut stops = self.member.as_mut().map(|(_, stops)| stops);
         runtime.block_on(async {
             let mut terminate = signal(SignalKind::terminate())?;
             let mut interrupt = signal(SignalKind::interrupt())?;
-            loop {
-                tokio::select! {
-                    _ = terminate.recv() => return Ok(()),
-                    _ = interrupt.recv() => return Ok(()),
-                    why = fleet::must_stop(stops.as_deref_mut()) => return Err(why.into()),
-                }
+            tokio::select! {
+                heir = self.giver.given() => return Ok(Ended::Replaced(heir)),
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+                why = fleet::must_stop(stops.as_deref_mut()) => return Err(why.into()),
             }
+            // A hand-over that has begun comes to its end.
+            Ok(self.giver.stop().await.map_or(Ended::Told, Ended::Replaced))
         })
+    }
+
+    /// Lets requests end on the connections that are still here; what they cost the other process records.
+    pub fn leave(mut self, heir: &Heir) {
+        let Some(runtime) = self.runtime.take() else { return };
+        tracing::info!("another process has taken over: this one ends with its last connection");
+        self.flow.draining.store(true, Ordering::Relaxed);
+        let hurried = hurry_at_signal(&runtime);
+        self.giver.ports.close();
+        self.stop.send_replace(true);
+        let Some(proxy) = self.proxy.take() else { return };
+        proxy.close.send_replace(true);
+        let deadline = Instant::now() + self.drain_timeout;
+        let until = |ended: &dyn Fn() -> bool, deadline: Instant| {
+            while !ended() && Instant::now() < deadline && !hurried.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        };
+        let flow = self.flow.clone();
+        until(&|| flow.in_flight.count() == 0 && flow.connections.count() == 0, deadline);
+        let cut_off = flow.in_flight.count();
+        if cut_off > 0 {
+            tracing::warn!(cut_off, "requests were still running at the end of drain_timeout");
+        }
+        proxy.runtime.shutdown_timeout(CUT_OFF_WITHIN);
+        until(&|| heir.has_heard_all(), Instant::now() + CUT_OFF_WITHIN);
+        self.ledger.close();
+        if self.fold.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the folding thread panicked");
+        }
+        runtime.shutdown_timeout(WORK_ENDS_WITHIN);
+        tracing::info!("ended");
     }
 
     /// Lets requests end, then writes everything down.

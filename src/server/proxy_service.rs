@@ -24,7 +24,7 @@ use crate::gateway::{Connections, Door, Kind, MOST_ATTEMPTS, Parts, Tls};
 use crate::live::Live;
 
 use super::ServerError;
-use super::build::listen;
+use super::ports::Ports;
 
 /// Idle connections to upstreams, kept over all threads.
 const UPSTREAM_POOL: usize = 512;
@@ -37,9 +37,9 @@ const WRITE_BUFFER: usize = 4 * 1024;
 const BACKLOG: u32 = 65_535;
 
 /// Before anything else is done: whether the ports are free.
-pub(super) fn check_ports(config: &Config) -> Result<(), ServerError> {
+pub(super) fn check_ports(config: &Config, ports: &Ports) -> Result<(), ServerError> {
     let doors = doors(&config.server);
-    doors.iter().flat_map(|(_, addresses)| *addresses).try_for_each(|address| listen(*address).map(drop))
+    doors.iter().flat_map(|(_, addresses)| *addresses).try_for_each(|address| ports.check(*address))
 }
 
 /// The kinds of ports, and where each is.
@@ -65,6 +65,7 @@ pub(super) fn spawn(
     config: &Config,
     parts: Arc<Live<Parts>>,
     tls: Option<Arc<Tls>>,
+    ports: &Ports,
 ) -> Result<Proxy, ServerError> {
     let threads = config.server.threads.or_else(|| thread::available_parallelism().ok());
     let threads = threads.map_or(1, usize::from);
@@ -78,7 +79,8 @@ pub(super) fn spawn(
     let runtime = runtime(threads)?;
     let (close, closing) = watch::channel(false);
     for (kind, addresses) in doors(&config.server) {
-        let (mut service, bound) = open(Door::new(kind, connections.clone()), addresses, &runtime)?;
+        let door = Door::new(kind, connections.clone());
+        let (mut service, bound) = open(door, addresses, ports, &runtime)?;
         let closing = closing.clone();
         runtime.spawn(async move { service.start_service(Some(bound), closing, 1).await });
     }
@@ -89,6 +91,7 @@ pub(super) fn spawn(
 fn open(
     door: Door,
     addresses: &[SocketAddr],
+    ports: &Ports,
     runtime: &Runtime,
 ) -> Result<(Service<Door>, ListenFds), ServerError> {
     let mut service = Service::new("proxy".to_owned(), door);
@@ -96,8 +99,7 @@ fn open(
     for address in addresses {
         let buffers = L4BufferSettings::new(READ_BUFFER, WRITE_BUFFER);
         service.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(buffers));
-        let listener =
-            bind(runtime, *address).map_err(|error| ServerError::Listen { address: *address, error })?;
+        let listener = ports.open(*address, |address| bind(runtime, address))?;
         bound.add(address.to_string(), listener.into_raw_fd());
     }
     Ok((service, Arc::new(bound.into())))

@@ -1,10 +1,12 @@
 //! Estimates: charges whose true units a correction tells later. Until then they are not sealed, so that Stripe hears
 //! of the truth alone.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, params};
 
 use super::totals::TotalKey;
-use super::{Result, Store, signed};
+use super::{Result, Store, signed, unsigned};
 
 /// One meter's units of a record whose truth is still to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +23,25 @@ impl Store {
             db.execute("UPDATE totals SET open = 0 WHERE open <> 0", [])?;
             Ok(db.execute("DELETE FROM estimates", [])?)
         })
+    }
+}
+
+impl Store {
+    /// The same for those of a process whose place this one has taken: its own before `first`, and those made for it.
+    pub async fn let_estimates_of_others_stand(&self, first: u64, made: BTreeSet<u64>) -> Result<usize> {
+        self.write(move |db| {
+            let mut open = db.prepare_cached("SELECT record FROM estimates")?;
+            let open: Vec<u64> =
+                open.query_map([], |row| row.get(0).map(unsigned))?.collect::<rusqlite::Result<_>>()?;
+            let theirs = open.into_iter().filter(|record| *record < first || made.contains(record));
+            let mut standing = 0;
+            for record in theirs {
+                close(db, record)?;
+                standing += 1;
+            }
+            Ok(standing)
+        })
+        .await
     }
 }
 

@@ -152,6 +152,9 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("schema/8.sql"),
 ];
 
+/// The version of the tables.
+pub const SCHEMA: usize = MIGRATIONS.len();
+
 impl Store {
     /// Opens `tollgate.db` in `data_dir`, and makes or migrates its tables.
     pub fn open(data_dir: &Path) -> Result<Self> {
