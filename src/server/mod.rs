@@ -101,6 +101,8 @@ pub enum ServerError {
     AccessLog { path: PathBuf, error: std::io::Error },
     #[error("the upgrade cannot be: {0}; the process that runs goes on")]
     Upgrade(String),
+    #[error("the process that ran has not handed over: {0}")]
+    Gone(std::io::Error),
     #[error("{0}")]
     Io(#[from] std::io::Error),
 }
@@ -143,8 +145,18 @@ impl Server {
     /// Takes the place of the gateway that runs on the same `data_dir`; where none runs, starts as ever.
     pub fn upgrade(config: &Config) -> Result<Self, ServerError> {
         let runtime = build::runtime()?;
-        let before = runtime.block_on(upgrade::Before::find(config))?;
-        Self::begin(config, runtime, before)
+        let begun = match runtime.block_on(upgrade::Before::find(config)) {
+            Ok(before) => Self::begin(config, runtime, before),
+            Err(error) => Err(error),
+        };
+        match begun {
+            Err(ServerError::Gone(why)) => {
+                // It has died, or goes on: the lock tells.
+                tracing::warn!(%why, "the process that ran has not handed over");
+                Self::start(config)
+            }
+            begun => begun,
+        }
     }
 
     fn begin(

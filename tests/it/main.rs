@@ -29,6 +29,7 @@
 //! - [`tls`] certificates, handshakes, certificates of clients, the way there from plain ports
 //! - [`threads`] who gives way to whom
 //! - [`tricks`] smuggled requests, odd paths, spoofed headers: nothing is heard that was not paid for
+//! - [`upgrade`] another process takes the place of the one that runs
 //! - [`upstreams`] servers behind the gateway that are not ours
 
 mod admin;
@@ -58,5 +59,6 @@ mod sync;
 mod threads;
 mod tls;
 mod tricks;
+mod upgrade;
 mod upstreams;
 mod webhooks;

@@ -32,12 +32,12 @@ impl Before {
     /// Asks for the place of the process that runs on a `data_dir`. None: there is none.
     pub async fn find(config: &Config) -> Result<Option<(Self, Ports)>, ServerError> {
         let Some(mut channel) = Channel::connect(&socket(&config.server.data_dir)).await? else { return Ok(None) };
-        channel.send(&Hello::ours()).await?;
-        let (ports, names) = match channel.receive().await? {
+        channel.send(&Hello::ours()).await.map_err(ServerError::Gone)?;
+        let (ports, names) = match channel.receive().await.map_err(ServerError::Gone)? {
             Reply::Come { ports, names } => (ports, names),
             Reply::No(why) => return Err(ServerError::Upgrade(why)),
         };
-        let mut files = channel.receive_files().await?.into_iter();
+        let mut files = channel.receive_files().await.map_err(ServerError::Gone)?.into_iter();
         let lock = files.next().ok_or_else(|| ServerError::Upgrade("it sent no lock".to_owned()))?;
         let ports = Ports::inherited(ports.into_iter().zip(files));
         Ok(Some((Self { channel, names, lock: lock.into() }, ports)))
@@ -53,10 +53,11 @@ impl Before {
         upstreams::find(config, None, runtime.handle())?;
         let doors = &config.server.doors;
         doors.tls.as_ref().map(|tls| Tls::new(tls, doors.http2)).transpose()?;
-        let Rests { estate } = runtime.block_on(async {
+        let rests = runtime.block_on(async {
             self.channel.send(&Ready).await?;
             self.channel.receive().await
-        })?;
+        });
+        let Rests { estate } = rests.map_err(ServerError::Gone)?;
         Ok((Lock::inherited(self.lock), Estates { channel: self.channel, estate }))
     }
 }
@@ -79,10 +80,11 @@ impl Estates {
         tracing::info!(customers = estate.customers(), "what is in flight is taken over");
         let guests: Guests = runtime.block_on(customers.inherit(estate, clock::now()))?;
         let desk = Desk::new(parts.clone(), guests);
-        runtime.block_on(async {
+        let begins = runtime.block_on(async {
             channel.send(&Opened).await?;
             channel.receive::<Serve>().await
-        })?;
+        });
+        begins.map_err(ServerError::Gone)?;
         Ok(Taken { desk, channel })
     }
 }

@@ -15,6 +15,8 @@ pub struct Gateway {
     pub config: PathBuf,
     log: PathBuf,
     child: Option<Child>,
+    /// Those whose place others have taken, the latest last.
+    replaced: Vec<Child>,
     /// Where it runs, if its file systems are its own.
     pub room: Option<Room>,
 }
@@ -29,6 +31,7 @@ impl Gateway {
             config: folder.join("tollgate.toml"),
             log: folder.join("stderr.log"),
             child: None,
+            replaced: Vec::new(),
             room: None,
         }
     }
@@ -76,22 +79,75 @@ impl Gateway {
     /// Starts the process and does not wait for anything.
     pub fn spawn(&mut self) {
         assert!(self.child.is_none(), "the gateway runs already");
+        self.child = Some(self.new_process(&[]));
+    }
+
+    fn new_process(&self, more: &[&str]) -> Child {
         let log = OpenOptions::new().create(true).append(true).open(&self.log).expect("a log file");
         let binary = env!("CARGO_BIN_EXE_tollgate");
-        let child = self
-            .room
+        self.room
             .as_ref()
             .map_or_else(|| Command::new(binary), |room| room.command(binary))
             .arg("run")
             .arg("--config")
             .arg(&self.config)
+            .args(more)
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
-            .expect("the binary starts");
-        self.child = Some(child);
+            .expect("the binary starts")
+    }
+
+    /// Starts another process, which takes the place of this one. Returns once it serves; the one before may still have
+    /// requests under way.
+    pub async fn upgrade(&mut self) {
+        let served = self.serving();
+        let new = self.new_process(&["--upgrade"]);
+        self.replaced.extend(self.child.replace(new));
+        until("the new process serves", PATIENCE, async || {
+            if let Some(status) = self.exited() {
+                panic!("the new process ended with {status} instead of starting:\n{}", self.log());
+            }
+            (self.serving() > served).then_some(())
+        })
+        .await;
+    }
+
+    /// Starts another process, which must fail to take the place of this one; answers its exit code and last words.
+    pub async fn upgrade_in_vain(&self) -> (Option<i32>, String) {
+        self.end_of(self.new_process(&["--upgrade"])).await
+    }
+
+    /// The same for one that takes nobody's place.
+    pub async fn run_in_vain(&self) -> (Option<i32>, String) {
+        self.end_of(self.new_process(&[])).await
+    }
+
+    async fn end_of(&self, mut new: Child) -> (Option<i32>, String) {
+        let status = until("the new process ends", PATIENCE, async || new.try_wait().expect("a process of ours"));
+        (status.await.code(), self.log().lines().last().unwrap_or_default().to_owned())
+    }
+
+    /// How often one has begun to serve.
+    fn serving(&self) -> usize {
+        self.log().matches("tollgate is serving").count()
+    }
+
+    /// `kill -9` for the process whose place this one has taken.
+    pub fn kill9_replaced(&mut self) {
+        let mut child = self.replaced.pop().expect("a process before");
+        child.kill().expect("a process of ours");
+        child.wait().expect("a process of ours");
+    }
+
+    /// Waits until all processes have ended whose place others have taken; they must end well.
+    pub async fn replaced_ended(&mut self) {
+        for mut child in std::mem::take(&mut self.replaced) {
+            let status = until("the process before ends", PATIENCE, async || child.try_wait().expect("ours"));
+            assert_eq!(status.await.code(), Some(0), "it did not end well:\n{}", self.log());
+        }
     }
 
     /// `kill -9`, in the middle of whatever it does.
@@ -155,7 +211,7 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
+        for mut child in self.child.take().into_iter().chain(self.replaced.drain(..)) {
             // It may have ended already.
             let _ = child.kill();
             let _ = child.wait();

@@ -38,6 +38,18 @@ pub struct World {
     _folder: TempDir,
 }
 
+/// The way to the public port.
+pub struct Wires {
+    public: SocketAddr,
+    seen: Arc<Seen>,
+}
+
+impl Wires {
+    pub async fn connect(&self) -> Wire {
+        Wire::connect(self.public, self.seen.clone()).await
+    }
+}
+
 /// What a world should be like.
 pub struct Builder {
     /// Where the public port will be.
@@ -149,6 +161,11 @@ impl World {
     /// A connection to the public port.
     pub async fn wire(&self) -> Wire {
         Wire::connect(self.gateway.public, self.seen.clone()).await
+    }
+
+    /// Makes connections to the public port while the world is busy with something else.
+    pub fn wires(&self) -> Wires {
+        Wires { public: self.gateway.public, seen: self.seen.clone() }
     }
 
     /// HTTP/1 by hand over any connection to the gateway.
