@@ -44,11 +44,8 @@ async fn a_scope_that_a_route_asks_for_is_known_to_who_makes_keys() {
     let world = World::builder().config("[auth.keys]\nenabled = true").start().await;
     let wanted = json!({ "customer": "acme", "name": "of a test", "scopes": ["export"] });
     assert_eq!(make(&world, &wanted).await.status, 422);
-    world
-        .reconfigure(&routes(
-            r#"{ path = "/scoped", cost = 0, scopes = ["export"] }, { path = "/free", cost = 0 }"#,
-        ))
-        .await;
+    let scoped = r#"{ path = "/scoped", cost = 0, scopes = ["export"] }"#;
+    world.reconfigure(&routes(scoped)).await;
     let narrow = json!({ "customer": "acme", "name": "of a test", "scopes": [] });
     let [wide, narrow] = [make(&world, &wanted).await, make(&world, &narrow).await].map(|made| {
         assert_eq!(made.status, 200, "{}", made.text());
@@ -56,11 +53,8 @@ async fn a_scope_that_a_route_asks_for_is_known_to_who_makes_keys() {
     });
     assert_eq!((wide.get("/scoped").await.status, narrow.get("/scoped").await.status), (200, 403));
     // Another scope takes the first place in the file.
-    world
-        .reconfigure(&routes(
-            r#"{ path = "/first", cost = 0, scopes = ["another"] }, { path = "/scoped", cost = 0, scopes = ["export"] }"#,
-        ))
-        .await;
+    let first = r#"{ path = "/first", cost = 0, scopes = ["another"] }"#;
+    world.reconfigure(&routes(&format!("{first}, {scoped}"))).await;
     assert_eq!((wide.get("/scoped").await.status, wide.get("/first").await.status), (200, 403));
     assert_eq!(narrow.get("/scoped").await.status, 403);
     world.finish().await;
