@@ -88,7 +88,7 @@ pub use doors::{Door, Kind};
 pub use redirect::Redirects;
 pub use request_id::RequestId;
 pub use tiers::Tiers;
-pub use tls::{Prepared, Tls};
+pub use tls::{NextTls, Tls};
 pub use traces::Traces;
 pub use upstreams::{Addresses, MOST_ATTEMPTS, Unresolved, Upstreams, resolve};
 

@@ -31,12 +31,12 @@ impl Tls {
     }
 
     /// What [`Self::set`] puts in force.
-    pub fn prepare(&self, settings: &config::Tls, http2: bool) -> Result<Prepared, rustls::Error> {
-        Ok(Prepared { acceptor: acceptor(settings, http2, &self.tickets)?, settings: settings.clone() })
+    pub fn prepare(&self, settings: &config::Tls, http2: bool) -> Result<NextTls, rustls::Error> {
+        Ok(NextTls { acceptor: acceptor(settings, http2, &self.tickets)?, settings: settings.clone() })
     }
 
     /// Handshakes that begin from now on agree on this.
-    pub fn set(&self, prepared: Prepared) {
+    pub fn set(&self, prepared: NextTls) {
         self.acceptor.set(Arc::new(prepared.acceptor));
         show_ends(&prepared.settings);
     }
@@ -60,7 +60,7 @@ impl Tls {
 }
 
 /// Settings that hold, and what comes of them.
-pub struct Prepared {
+pub struct NextTls {
     acceptor: Acceptor,
     settings: config::Tls,
 }

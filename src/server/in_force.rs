@@ -74,7 +74,7 @@ struct Prepared {
     public: Public,
     /// `None`: upstreams stay as they are.
     found: Option<upstreams::Found>,
-    tls: Option<gateway::Prepared>,
+    tls: Option<gateway::NextTls>,
     told: Told,
 }
 

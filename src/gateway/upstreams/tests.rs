@@ -70,6 +70,9 @@ fn what_checks_have_said_is_forgotten_when_there_are_none_any_more() {
     assert_eq!((well(&before), well(&kept)), (0, 0));
     let unchecked = Upstreams::new(&[plan(r#"servers = ["10.0.0.1:1"]"#)], addresses(), Some(&kept));
     assert_eq!(well(&unchecked), 1);
+    // One that was under way.
+    before.all[0].set.load().servers[0].life.checked(false, rules, 1);
+    assert_eq!(well(&unchecked), 1);
 }
 
 #[test]
