@@ -178,6 +178,8 @@ impl Parts {
 
     /// Whom the client's certificate names, for a request that shows nothing else.
     pub(super) fn certified(&self, headers: &HeaderMap, context: &Context) -> Option<Arc<Identity>> {
+        // The connection may be older than the configuration.
+        self.settings.client_certificate?;
         let named = context.connection.named.as_ref()?;
         self.authenticator.is_shown_nothing(headers).then(|| named.clone())
     }

@@ -74,7 +74,7 @@ struct Prepared {
     public: Public,
     /// `None`: upstreams stay as they are.
     found: Option<upstreams::Found>,
-    tls: Option<gateway::Prepared>,
+    tls: Option<gateway::NextTls>,
     told: Told,
 }
 
@@ -169,9 +169,14 @@ impl InForce {
         let catalogue = Catalogue::clone(&config.catalogue).succeeding(&before);
         let catalogue = Arc::new(catalogue.map_err(Rejected::Numbers)?);
         let entitles_otherwise = !catalogue.entitles_as(&before);
-        let Prepared { numbers, public, found, tls, told } =
-            self.prepare(&config, &catalogue).map_err(Rejected::Server)?;
-        // From here on nothing can fail.
+        let prepared = self.prepare(&config, &catalogue).map_err(Rejected::Server)?;
+        self.put(config, catalogue, prepared);
+        Ok(entitles_otherwise)
+    }
+
+    /// None of this can fail.
+    fn put(&mut self, config: Config, catalogue: Arc<Catalogue>, prepared: Prepared) {
+        let Prepared { numbers, public, found, tls, told } = prepared;
         settings::preset_metrics(&catalogue);
         let before = self.upstreams.upstreams.clone();
         let upstreams = found.map(|found| upstreams::Kept::new(found, Some(&before), &self.work));
@@ -196,7 +201,6 @@ impl InForce {
         self.key_desk.set(Arc::new(callers::key_desk(&config, public.store.clone())));
         self.public.shop.set(settings::shop(&config));
         (self.public, self.config) = (public, config);
-        Ok(entitles_otherwise)
     }
 
     /// Everything that can fail.

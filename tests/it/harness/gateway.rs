@@ -162,19 +162,13 @@ impl Gateway {
         self.start().await;
     }
 
-    /// Tells it that its log has been moved away.
-    pub fn hang_up(&self) {
-        let sent = Command::new("kill").arg("-HUP").arg(self.id().to_string()).status();
-        assert!(sent.expect("`kill` starts").success());
-    }
-
     /// Asks it to stop, as a supervisor does.
     pub fn terminate(&self) {
         let sent = Command::new("kill").arg("-TERM").arg(self.id().to_string()).status();
         assert!(sent.is_ok_and(|status| status.success()), "the signal was not sent");
     }
 
-    /// Asks it to read its configuration again, as a supervisor does.
+    /// Asks it to read its configuration again, and to open its log again, as a supervisor does.
     pub fn hang_up(&self) {
         let sent = Command::new("kill").arg("-HUP").arg(self.id().to_string()).status();
         assert!(sent.is_ok_and(|status| status.success()), "the signal was not sent");

@@ -3,7 +3,8 @@
 use http::Method;
 
 use super::{applied, rejected, routes};
-use crate::harness::{ADMIN_TOKEN, PATIENCE, World, until};
+use crate::harness::{ADMIN_TOKEN, Authority, PATIENCE, World, until};
+use crate::tls::in_toml;
 
 /// Waits until a path of the public port answers with this status.
 async fn until_answered(world: &World, path: &str, status: u16) {
@@ -42,6 +43,8 @@ async fn a_file_with_mistakes_changes_nothing_and_each_is_told() {
 async fn what_needs_a_restart_is_named_and_nothing_else_of_the_file_is_in_force() {
     let world = World::start().await;
     let base = world.configuration();
+    let pair = in_toml(&Authority::new("ours").sign(&["api.test"]));
+    let tls = format!("[server]\ntls = {{ {pair} }}");
     for (over, named) in [
         ("[server]\nlisten = \"127.0.0.1:1\"", "server.listen"),
         ("[server]\nadmin_listen = \"127.0.0.1:1\"", "server.admin_listen"),
@@ -52,6 +55,9 @@ async fn what_needs_a_restart_is_named_and_nothing_else_of_the_file_is_in_force(
         ("[billing]\nreport = \"overage\"", "billing.report"),
         ("[stripe]\nsecret_key = \"sk_test_y\"", "stripe.secret_key"),
         ("[log]\nlevel = \"debug\"", "log"),
+        ("[server]\nplain_listen = [\"127.0.0.1:1\"]", "server.plain_listen"),
+        ("[server]\nh2c_listen = [\"127.0.0.1:1\"]", "server.h2c_listen"),
+        (&tls, "server.tls"),
     ] {
         let over =
             if named == "server.listen" || named == "meters" { over.to_owned() } else { format!("{over}\n") };

@@ -1,9 +1,13 @@
 //! Another configuration while everything runs.
 
 mod asked;
+mod callers;
+mod certificates;
+mod exchanges;
 mod secrets;
 mod series;
 mod terms;
+mod upstreams;
 
 use crate::harness::World;
 

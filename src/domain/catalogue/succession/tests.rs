@@ -194,6 +194,7 @@ fn finds(catalogue: &Catalogue, file: &File) {
                 [catalogue, &alone].map(|catalogue| match catalogue.routes.find(&path, &method) {
                     Found::Route(route) => format!("{} {:?}", route.pattern, route.methods),
                     Found::MethodNotAllowed(allow) => format!("405 {allow}"),
+                    Found::Ambiguous => "400".to_owned(),
                     Found::Nothing => "404".to_owned(),
                 });
             assert_eq!(found, expected);
