@@ -238,7 +238,7 @@ pub(super) fn spawn_work(
         runtime.block_on(lost.begin());
         runtime.spawn(lost.run(reporter.due(), stopping.clone()));
     }
-    runtime.spawn(super::raise_moved(customers.clone(), moved));
+    runtime.spawn(super::house::raise_moved(customers.clone(), moved));
     runtime.spawn(super::callers::note_uses(customers.clone(), stopping.clone()));
     runtime.spawn(billing.sync().keep_up(config.selling.sync_at));
     let stop = stopping.clone();
@@ -249,7 +249,7 @@ pub(super) fn spawn_work(
     runtime.spawn(async move { reporter.run(stop).await });
     runtime.spawn(billing::close_expired(state.store.clone(), state.ledger.clone()));
     let (ledger, store) = (state.ledger.clone(), state.store.clone());
-    runtime.spawn(super::keep_house(customers, ledger, store, folded, super::Kept::of(config)));
+    runtime.spawn(super::house::keep_house(customers, ledger, store, folded, super::house::Kept::of(config)));
 }
 
 fn reporter_options(config: &Config, state: &State, moved: mpsc::UnboundedSender<u32>) -> ReporterOptions {

@@ -7,7 +7,9 @@
 mod admin;
 mod build;
 mod callers;
+mod ending;
 mod fleet;
+mod house;
 mod in_force;
 mod lock;
 mod notices;
@@ -18,8 +20,8 @@ mod reload;
 mod sandbox;
 mod settings;
 mod sync;
-mod upgrade;
 mod telling;
+mod upgrade;
 mod upstreams;
 
 pub use callers::{existing_store, key_desk_here};
@@ -31,30 +33,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use crate::billing::end_overrides;
-use crate::clock;
-use crate::config::{Config, Retention};
-use crate::customers::Customers;
-use crate::domain::idempotency::REMEMBERED_SECONDS;
+use crate::config::Config;
 use crate::gateway::{Flow, Heir};
 use crate::ledger::Ledger;
 use crate::live::Live;
-use crate::reporting::{Folded, Reporter};
+use crate::reporting::Reporter;
 use crate::sandbox::Sandbox;
-use crate::store::{Cutoffs, Store};
 
 use telling::Told;
-
-/// What requests get to end that are cut off.
-const CUT_OFF_WITHIN: Duration = Duration::from_secs(2);
-/// What the background work gets to end.
-const WORK_ENDS_WITHIN: Duration = Duration::from_secs(2);
 
 /// Why the server did not start; each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -194,7 +186,7 @@ impl Server {
         if let Some(taken) = taken {
             runtime.spawn(taken.see_off(first_record, rooms.reporter.clone(), state.store.clone()));
         }
-        let giver = Arc::new(upgrade::Giver::new(config, &state, &rooms, &flow, ports, lock));
+        let giver = Arc::new(upgrade::Giver::new(config, &state, &rooms, &flow, (ports, lock), stop.clone()));
         let giving = giver.clone();
         runtime.spawn(async move { giving.run().await });
         let told = in_force.told().clone();
@@ -227,133 +219,6 @@ impl Server {
     pub fn sandbox(&self) -> Option<&Sandbox> {
         self.sandbox.as_ref()
     }
-
-    /// Returns at SIGTERM or SIGINT, or when another process has taken over. An error says why it must stop without.
-    pub fn wait_for_the_end(&mut self) -> Result<Ended, ServerError> {
-        let Some(runtime) = &self.runtime else { return Ok(Ended::Told) };
-        let mut stops = self.member.as_mut().map(|(_, stops)| stops);
-        runtime.block_on(async {
-            let mut terminate = signal(SignalKind::terminate())?;
-            let mut interrupt = signal(SignalKind::interrupt())?;
-            tokio::select! {
-                heir = self.giver.given() => return Ok(Ended::Replaced(heir)),
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-                why = fleet::must_stop(stops.as_deref_mut()) => return Err(why.into()),
-            }
-            // A hand-over that has begun comes to its end.
-            Ok(self.giver.stop().await.map_or(Ended::Told, Ended::Replaced))
-        })
-    }
-
-    /// Lets requests end on the connections that are still here; what they cost the other process records.
-    pub fn leave(mut self, heir: &Heir) {
-        let Some(runtime) = self.runtime.take() else { return };
-        tracing::info!("another process has taken over: this one ends with its last connection");
-        self.flow.draining.store(true, Ordering::Relaxed);
-        let hurried = hurry_at_signal(&runtime);
-        self.giver.ports.close();
-        self.stop.send_replace(true);
-        let Some(proxy) = self.proxy.take() else { return };
-        proxy.close.send_replace(true);
-        let deadline = Instant::now() + self.drain_timeout;
-        let until = |ended: &dyn Fn() -> bool, deadline: Instant| {
-            while !ended() && Instant::now() < deadline && !hurried.load(Ordering::Relaxed) {
-                std::thread::sleep(Duration::from_millis(2));
-            }
-        };
-        let flow = self.flow.clone();
-        until(&|| flow.in_flight.count() == 0 && flow.connections.count() == 0, deadline);
-        let cut_off = flow.in_flight.count();
-        if cut_off > 0 {
-            tracing::warn!(cut_off, "requests were still running at the end of drain_timeout");
-        }
-        proxy.runtime.shutdown_timeout(CUT_OFF_WITHIN);
-        until(&|| heir.has_heard_all(), Instant::now() + CUT_OFF_WITHIN);
-        self.ledger.close();
-        if self.fold.take().is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the folding thread panicked");
-        }
-        runtime.shutdown_timeout(WORK_ENDS_WITHIN);
-        tracing::info!("ended");
-    }
-
-    /// Lets requests end, then writes everything down.
-    pub fn stop(mut self) {
-        self.shut_down();
-    }
-
-    fn shut_down(&mut self) {
-        let Some(runtime) = self.runtime.take() else { return };
-        tracing::info!("draining");
-        self.flow.draining.store(true, Ordering::Relaxed);
-        let hurried = hurry_at_signal(&runtime);
-        let closes_at = Instant::now() + self.drain_delay;
-        while Instant::now() < closes_at && !hurried.load(Ordering::Relaxed) {
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        let mut proxy = self.proxy.take();
-        if let Some(proxy) = &proxy {
-            proxy.close.send_replace(true);
-        }
-        let deadline = Instant::now() + self.drain_timeout;
-        let wait = || {
-            let busy = self.flow.in_flight.count() > 0;
-            busy && Instant::now() < deadline && !hurried.load(Ordering::Relaxed)
-        };
-        while wait() {
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        // Whoever comes now is told so; whoever has come meanwhile is waited for.
-        self.flow.closed.store(true, Ordering::SeqCst);
-        while wait() {
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        let cut_off = self.flow.in_flight.count();
-        if cut_off > 0 {
-            tracing::warn!(cut_off, "requests were still running at the end of drain_timeout");
-            // While the ledger is open: what they cost so far is recorded when they are cut off.
-            if let Some(proxy) = proxy.take() {
-                proxy.runtime.shutdown_timeout(CUT_OFF_WITHIN);
-            }
-        }
-        let member = self.member.take().map(|(member, _)| member);
-        if let Some(member) = &member {
-            member.give_all_back(&runtime);
-        }
-        // The last sync comes before the last fold.
-        self.ledger.close();
-        self.stop.send_replace(true);
-        if self.fold.take().is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the folding thread panicked");
-        }
-        if !hurried.load(Ordering::Relaxed) {
-            runtime.block_on(self.reporter.flush_last());
-        }
-        if let Some(member) = &member {
-            member.leave(&runtime);
-        }
-        if let Some(sandbox) = self.sandbox.take() {
-            runtime.block_on(sandbox.stop());
-        }
-        if let Some(proxy) = proxy {
-            while self.flow.http2.count() > 0 && Instant::now() < deadline && !hurried.load(Ordering::Relaxed)
-            {
-                std::thread::sleep(Duration::from_millis(2));
-            }
-            // Whoever came too late has been told so until now.
-            proxy.runtime.shutdown_background();
-            self.told.now().end(&runtime, WORK_ENDS_WITHIN);
-        }
-        runtime.shutdown_timeout(WORK_ENDS_WITHIN);
-        tracing::info!("stopped");
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.shut_down();
-    }
 }
 
 /// A write beyond the file size limit (`ulimit -f`) is to fail like any other write, and not to end the process.
@@ -362,113 +227,4 @@ fn refuse_to_die_of_a_large_file(runtime: &Runtime) -> std::io::Result<()> {
     const SIGXFSZ: i32 = 25;
     let _entered = runtime.enter();
     signal(SignalKind::from_raw(SIGXFSZ)).map(drop)
-}
-
-/// A second signal ends the drain.
-fn hurry_at_signal(runtime: &Runtime) -> Arc<AtomicBool> {
-    let hurried = Arc::new(AtomicBool::new(false));
-    let told = hurried.clone();
-    runtime.spawn(async move {
-        if let (Ok(mut terminate), Ok(mut interrupt)) =
-            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-        {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            told.store(true, Ordering::Relaxed);
-        }
-    });
-    hurried
-}
-
-/// Usage that was moved to the current period counts there from now on.
-async fn raise_moved(customers: Arc<Customers>, mut moved: mpsc::UnboundedReceiver<u32>) {
-    while let Some(customer) = moved.recv().await {
-        if let Err(error) = customers.raise(customer, clock::now()).await {
-            tracing::error!(%error, customer, "usage that was moved to the current period is not counted yet");
-        }
-    }
-}
-
-/// Customers leave as soon as there is room wanted and their records are folded.
-async fn tell_what_is_folded(customers: Arc<Customers>, mut folded: watch::Receiver<Folded>) {
-    loop {
-        let next_record = folded.borrow_and_update().next_record;
-        customers.folded(next_record);
-        // The folder ends with the process.
-        if folded.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Lets customers rest who have gone, and segments go that are no longer kept.
-async fn keep_house(
-    customers: Arc<Customers>,
-    ledger: Arc<Ledger>,
-    store: Arc<Store>,
-    folded: watch::Receiver<Folded>,
-    kept: Kept,
-) {
-    const EVERY: Duration = Duration::from_mins(1);
-    tokio::spawn(tell_what_is_folded(customers.clone(), folded.clone()));
-    loop {
-        let now = clock::now();
-        let reached = *folded.borrow();
-        customers.evict(now);
-        if let Err(error) = end_overrides(&store, &customers, now).await {
-            tracing::warn!(%error, "overrides that have come to their end are not taken back yet");
-        }
-        prune_store(&store, now.seconds(), &kept).await;
-        let records = i64::try_from(kept.records.as_micros()).unwrap_or(i64::MAX);
-        callers::forget_anonymous(&customers, now, kept.records).await;
-        match ledger.prune(now.micros().saturating_sub(records), reached.position) {
-            Ok(0) => {}
-            Ok(removed) => tracing::info!(removed, "segments older than ledger.retention were removed"),
-            Err(error) => tracing::warn!(%error, "old segments could not be removed"),
-        }
-        tokio::time::sleep(EVERY).await;
-    }
-}
-
-/// How long things are kept.
-pub(super) struct Kept {
-    /// Usage records, and the meter events that they were sent in.
-    records: Duration,
-    settled: Retention,
-    /// Idempotency keys of each customer.
-    keys: u32,
-}
-
-impl Kept {
-    pub fn of(config: &Config) -> Self {
-        Self {
-            records: config.ledger.retention,
-            settled: config.retention,
-            keys: config.billing.idempotency.keys,
-        }
-    }
-
-    fn cutoffs(&self, now: i64) -> Cutoffs {
-        let records = i64::try_from(self.records.as_secs()).unwrap_or(i64::MAX);
-        let Retention { financial, webhooks, logs } = self.settled;
-        let [receipts, financial, webhooks, logs] =
-            [records, financial, webhooks, logs].map(|kept| now.saturating_sub(kept));
-        Cutoffs { receipts, webhooks, financial, logs }
-    }
-}
-
-/// Idempotency keys are kept as long as they count.
-async fn prune_store(store: &Store, now: i64, kept: &Kept) {
-    let pruned = async {
-        store.prune_settled(kept.cutoffs(now)).await?;
-        while store.prune_keys(now.saturating_sub(REMEMBERED_SECONDS)).await? {}
-        while store.prune_operations(now).await? {}
-        // Not once for each slice: it reads them all.
-        store.prune_crowded_keys(kept.keys as usize).await
-    };
-    if let Err(error) = pruned.await {
-        tracing::warn!(%error, "what is no longer kept could not be removed");
-    }
 }

@@ -60,6 +60,8 @@ pub(in super::super) struct Giver {
     reporter: Arc<Reporter>,
     folded: watch::Receiver<Folded>,
     hurry: Arc<Notify>,
+    /// Ends the work beside the requests.
+    stop: watch::Sender<bool>,
     /// Why this gateway cannot be handed over, if it cannot.
     stays: Option<&'static str>,
     /// Held while it is handed over, and when it is to stop.
@@ -73,8 +75,8 @@ impl Giver {
         state: &State,
         rooms: &Rooms,
         flow: &Arc<Flow>,
-        ports: Arc<Ports>,
-        lock: Lock,
+        (ports, lock): (Arc<Ports>, Lock),
+        stop: watch::Sender<bool>,
     ) -> Self {
         let stays = if config.fleet.is_some() {
             Some("a node of a fleet is restarted: stop it and start the new one, node by node")
@@ -95,6 +97,7 @@ impl Giver {
             reporter: rooms.reporter.clone(),
             folded: state.folder.folded(),
             hurry: state.folder.hurry(),
+            stop,
             stays,
             giving: Mutex::default(),
             given: watch::Sender::new(None),
@@ -174,10 +177,12 @@ impl Giver {
         channel.send_files(&files).await?;
         said::<Ready>(&mut channel, READY_WITHIN).await?;
         let rests = timeout(RESTS_WITHIN, self.reporter.rest()).await;
-        let _rests = rests.map_err(|_| Failed::Late("what is sent to Stripe"))?;
+        let rests = rests.map_err(|_| Failed::Late("what is sent to Stripe"))?;
         let handed = self.hand_over_books(channel).await;
-        if handed.is_err() {
-            self.flow.books.reopen();
+        match &handed {
+            // Nothing is ever sent here again.
+            Ok(_) => std::mem::forget(rests),
+            Err(_) => self.flow.books.reopen(),
         }
         handed
     }
@@ -195,6 +200,8 @@ impl Giver {
             self.ledger.take_back().await;
             return Err(why);
         }
+        self.ports.close();
+        self.stop.send_replace(true);
         paused.into_iter().for_each(Paused::for_good);
         let heir = Heir::new(channel);
         self.flow.books.hand_over(heir.clone());

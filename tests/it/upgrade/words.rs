@@ -19,7 +19,7 @@ async fn sigquit_waits_for_a_new_process_and_ends_nobody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_being_asked_to_a_second_process_takes_nothing_over() {
-    let mut world = World::start().await;
+    let world = World::start().await;
     let (code, said) = world.gateway.run_in_vain().await;
     assert_eq!(code, Some(1), "{said}");
     assert_eq!(world.customer("calm").get("/signals").await.charged(), 1);
