@@ -171,7 +171,9 @@ impl Parts {
     ) -> Result<Option<Paid>, Box<Due>> {
         let (currency, now) = (self.catalogue.currency, due.at);
         let settled = match &due.truth {
-            None => reservation.settle_showing(route, currency, now).map(|(settled, shown)| (settled, shown, None)),
+            None => reservation
+                .settle_showing(route, currency, now)
+                .map(|(settled, shown)| (settled, shown, None)),
             Some(truth) => reservation
                 .settle_with(truth, route, currency, now)
                 .map(|(settled, shown, terms)| (settled, shown, Some(terms))),

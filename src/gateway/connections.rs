@@ -193,6 +193,7 @@ impl Connections {
         }
         connection.close_after_this();
         if !self.parts.now().flow.books.are_here() {
+            tokio::time::sleep(LINGERS).await;
             connection.rests_for(LINGERS, LINGERS).await;
         }
         if !connection.close() {

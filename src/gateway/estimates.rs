@@ -174,7 +174,6 @@ impl Open {
         })
         .collect()
     }
-
 }
 
 impl Parts {

@@ -19,6 +19,7 @@
 //!    `hops`: from where). `measuring`: what passes, where that tells the price.
 //! 5. `charging`: at the answer's header. `estimates`: what only the end tells. `tiers`: what is kept of each. `limits`:
 //!    what the client is told of them.
+//!    `books`: where charges are settled when another process takes this one's place.
 //! 6. `answer`, `in_process`: what the gateway itself says. `grpc`: what is different for gRPC. `edges`: what the
 //!    configuration changes of requests and answers (`header_rules`).
 //! 7. What is left of it: `counters`, `access` (its line), `traces` (its spans).

@@ -348,3 +348,7 @@ impl Shared {
         self.waiters.reach(synced.next_record);
     }
 }
+
+#[cfg(test)]
+#[path = "lend_tests.rs"]
+mod lend_tests;

@@ -1,8 +1,8 @@
 //! One gateway per `data_dir`: the kernel's lock on a file, which ends with the process however it ends.
 
 use std::fs::{DirBuilder, File, TryLockError};
-use std::os::unix::fs::DirBuilderExt;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 

@@ -161,7 +161,9 @@ impl Server {
         proxy_service::check_ports(config, &ports)?;
         refuse_to_die_of_a_large_file(&runtime)?;
         let (lock, estate) = match before {
-            Some(before) => before.let_it_rest(config, &runtime).map(|(lock, estate)| (lock, Some(estate)))?,
+            Some(before) => {
+                before.let_it_rest(config, &runtime).map(|(lock, estate)| (lock, Some(estate)))?
+            }
             None => (lock::Lock::take(&config.server.data_dir)?, None),
         };
         let state = build::State::open(config, estate.is_some())?;
@@ -174,7 +176,8 @@ impl Server {
         let started = Arc::new(AtomicBool::new(false));
         let in_force =
             in_force::InForce::begin(config, &state, &rooms, member.as_ref(), flow.clone(), &runtime)?;
-        let taken = estate.map(|estate| estate.take(&rooms.customers, in_force.parts(), &runtime)).transpose()?;
+        let taken =
+            estate.map(|estate| estate.take(&rooms.customers, in_force.parts(), &runtime)).transpose()?;
         let asked =
             admin::serve(config, &rooms, member.as_ref(), (&flow, &ports), &started, &runtime, &stopping)?;
         let member = member.map(|member| {

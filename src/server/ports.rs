@@ -41,7 +41,8 @@ impl Ports {
 
     /// All of them, for another process.
     pub fn all(&self) -> std::io::Result<Vec<(SocketAddr, OwnedFd)>> {
-        let clone = |(address, listener): &(SocketAddr, TcpListener)| Ok((*address, listener.try_clone()?.into()));
+        let clone =
+            |(address, listener): &(SocketAddr, TcpListener)| Ok((*address, listener.try_clone()?.into()));
         self.ports().iter().map(clone).collect()
     }
 

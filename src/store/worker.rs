@@ -239,3 +239,47 @@ fn finish(connection: &Connection, opened: rusqlite::Result<()>, answers: Vec<An
 fn run(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
     connection.prepare_cached(sql)?.execute([]).map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn worker() -> Worker {
+        let connection = Connection::open_in_memory().expect("a database");
+        connection.execute_batch("CREATE TABLE done (at INTEGER)").expect("a table");
+        Worker::spawn("test", connection, Begin::Write, Haste::Prompt).expect("a thread")
+    }
+
+    /// Does one job more; answers how many there were.
+    async fn job(worker: &Worker) -> Result<i64> {
+        let done = |db: &Connection| {
+            db.execute("INSERT INTO done VALUES (1)", [])?;
+            Ok(db.query_row("SELECT count(*) FROM done", [], |row| row.get(0))?)
+        };
+        worker.run(done).await
+    }
+
+    #[tokio::test]
+    async fn what_is_asked_during_a_pause_is_done_after_it() {
+        let worker = worker();
+        assert_eq!(job(&worker).await.expect("done"), 1);
+        let paused = worker.pause().await;
+        let (asked, ()) = tokio::join!(job(&worker), async {
+            tokio::task::yield_now().await;
+            drop(paused);
+        });
+        assert_eq!(asked.expect("done"), 2);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_done_after_a_pause_for_good() {
+        let worker = worker();
+        let paused = worker.pause().await;
+        let (asked, ()) = tokio::join!(job(&worker), async {
+            tokio::task::yield_now().await;
+            paused.for_good();
+        });
+        assert!(matches!(asked, Err(StoreError::Closed)), "{asked:?}");
+        assert!(matches!(job(&worker).await, Err(StoreError::Closed)));
+    }
+}

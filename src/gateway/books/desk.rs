@@ -95,7 +95,8 @@ impl Desk {
 
     fn admitted(&self, reservation: Reservation, member: u32) -> Result<Answer, Problem> {
         let tier = self.guests.matched().tier_there(reservation.tier()).ok_or_else(foreign)?;
-        let admitted = Admitted { customer: reservation.entry().number, member, tier, key: reservation.key() };
+        let admitted =
+            Admitted { customer: reservation.entry().number, member, tier, key: reservation.key() };
         self.guests.hold(reservation);
         Ok(Answer::Admitted(admitted))
     }

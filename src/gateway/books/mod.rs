@@ -27,8 +27,8 @@ use crate::domain::measure::TrueCost;
 use crate::domain::usage::Now;
 use crate::sharded::Running;
 
-use super::{Flow, Parts};
 use super::context::Recorded;
+use super::{Flow, Parts};
 
 pub use desk::Desk;
 pub use heir::Heir;

@@ -162,7 +162,8 @@ pub(super) struct Shown(Vec<(String, Vec<u8>)>);
 
 impl Shown {
     pub fn of<'a>(headers: impl IntoIterator<Item = (&'a HeaderName, &'a HeaderValue)>) -> Self {
-        let header = |(name, value): (&HeaderName, &HeaderValue)| (name.to_string(), value.as_bytes().to_vec());
+        let header =
+            |(name, value): (&HeaderName, &HeaderValue)| (name.to_string(), value.as_bytes().to_vec());
         Self(headers.into_iter().map(header).collect())
     }
 
@@ -183,6 +184,8 @@ impl Shown {
     }
 
     fn read(self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-        self.0.into_iter().filter_map(|(name, value)| Some((name.parse().ok()?, HeaderValue::from_bytes(&value).ok()?)))
+        self.0
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.parse().ok()?, HeaderValue::from_bytes(&value).ok()?)))
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -51,7 +51,8 @@ enum Failed {
 pub(in super::super) struct Giver {
     data_dir: PathBuf,
     pub ports: Arc<Ports>,
-    lock: Lock,
+    /// None once another process has it.
+    lock: std::sync::Mutex<Option<Lock>>,
     flow: Arc<Flow>,
     catalogue: Arc<Live<Catalogue>>,
     customers: Arc<Customers>,
@@ -88,7 +89,7 @@ impl Giver {
         Self {
             data_dir: config.server.data_dir.clone(),
             ports,
-            lock,
+            lock: std::sync::Mutex::new(Some(lock)),
             flow: flow.clone(),
             catalogue: state.catalogue.clone(),
             customers: rooms.customers.clone(),
@@ -172,9 +173,11 @@ impl Giver {
         let names = Names::of(&self.catalogue.now());
         let addresses = ports.iter().map(|(address, _)| *address).collect();
         channel.send(&Reply::Come { ports: addresses, names }).await?;
+        let lock = self.lock().clone().ok_or(Failed::Refused("it has been replaced"))?;
         let sockets = ports.iter().map(|(_, socket)| socket.as_fd());
-        let files: Vec<_> = std::iter::once(self.lock.as_fd()).chain(sockets).collect();
+        let files: Vec<_> = std::iter::once(lock.as_fd()).chain(sockets).collect();
         channel.send_files(&files).await?;
+        drop(lock);
         said::<Ready>(&mut channel, READY_WITHIN).await?;
         let rests = timeout(RESTS_WITHIN, self.reporter.rest()).await;
         let rests = rests.map_err(|_| Failed::Late("what is sent to Stripe"))?;
@@ -201,6 +204,8 @@ impl Giver {
             return Err(why);
         }
         self.ports.close();
+        // If the other one ends, whoever comes then finds neither lock nor ports taken.
+        self.lock().take();
         self.stop.send_replace(true);
         paused.into_iter().for_each(Paused::for_good);
         let heir = Heir::new(channel);
@@ -221,18 +226,27 @@ impl Giver {
         Ok(channel.send(&Serve).await?)
     }
 
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Lock>> {
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn refuses(&self, hello: &Hello) -> Option<&'static str> {
         let ours = Hello::ours();
         if self.ports.all().is_ok_and(|ports| ports.len() >= MOST_FILES) {
             return Some("it listens on too many ports; restart it");
         }
         if hello.protocol != PROTOCOL || hello.schema != ours.schema {
-            return Some("the two versions keep their data differently; stop the old one, then start the new one");
+            return Some(
+                "the two versions keep their data differently; stop the old one, then start the new one",
+            );
         }
         self.stays
     }
 }
 
 async fn said<T: serde::de::DeserializeOwned>(channel: &mut Channel, within: Duration) -> Result<T, Failed> {
-    timeout(within, channel.receive()).await.map_err(|_| Failed::Late("what the new process does"))?.map_err(Into::into)
+    timeout(within, channel.receive())
+        .await
+        .map_err(|_| Failed::Late("what the new process does"))?
+        .map_err(Into::into)
 }

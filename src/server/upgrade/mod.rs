@@ -60,7 +60,10 @@ impl Hello {
 enum Reply {
     /// Why it cannot be.
     No(String),
-    Come { ports: Vec<SocketAddr>, names: Names },
+    Come {
+        ports: Vec<SocketAddr>,
+        names: Names,
+    },
 }
 
 /// The new process has found nothing wrong.

@@ -31,7 +31,9 @@ pub(in super::super) struct Before {
 impl Before {
     /// Asks for the place of the process that runs on a `data_dir`. None: there is none.
     pub async fn find(config: &Config) -> Result<Option<(Self, Ports)>, ServerError> {
-        let Some(mut channel) = Channel::connect(&socket(&config.server.data_dir)).await? else { return Ok(None) };
+        let Some(mut channel) = Channel::connect(&socket(&config.server.data_dir)).await? else {
+            return Ok(None);
+        };
         channel.send(&Hello::ours()).await.map_err(ServerError::Gone)?;
         let (ports, names) = match channel.receive().await.map_err(ServerError::Gone)? {
             Reply::Come { ports, names } => (ports, names),
@@ -47,7 +49,8 @@ impl Before {
     /// Then that rests, until we begin or fail.
     pub fn let_it_rest(mut self, config: &Config, runtime: &Runtime) -> Result<(Lock, Estates), ServerError> {
         if let Some(meter) = self.names.meter_missing_in(&config.catalogue) {
-            let why = format!("requests that are under way may cost units of the meter {meter}, which is gone");
+            let why =
+                format!("requests that are under way may cost units of the meter {meter}, which is gone");
             return Err(ServerError::Upgrade(why));
         }
         upstreams::find(config, None, runtime.handle())?;
@@ -104,7 +107,10 @@ impl Taken {
         match store.let_estimates_of_others_stand(first, untold).await {
             Ok(0) => {}
             Ok(standing) => {
-                tracing::warn!(standing, "estimates were open when the process before ended: they stand as charges");
+                tracing::warn!(
+                    standing,
+                    "estimates were open when the process before ended: they stand as charges"
+                );
             }
             Err(error) => tracing::error!(%error, "estimates of the process before are still open"),
         }

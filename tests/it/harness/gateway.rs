@@ -126,7 +126,8 @@ impl Gateway {
     }
 
     async fn end_of(&self, mut new: Child) -> (Option<i32>, String) {
-        let status = until("the new process ends", PATIENCE, async || new.try_wait().expect("a process of ours"));
+        let status =
+            until("the new process ends", PATIENCE, async || new.try_wait().expect("a process of ours"));
         (status.await.code(), self.log().lines().last().unwrap_or_default().to_owned())
     }
 

@@ -93,8 +93,10 @@ async fn when_the_old_process_is_killed_what_it_held_is_free() {
     world.gateway.upgrade().await;
     assert_eq!(customer.get("/signals").await.status, 429);
     world.gateway.kill9_replaced();
-    until("what was held is free", PATIENCE, async || (customer.get("/signals").await.status == 200).then_some(()))
-        .await;
+    until("what was held is free", PATIENCE, async || {
+        (customer.get("/signals").await.status == 200).then_some(())
+    })
+    .await;
     world.upstream.release();
     assert_eq!(customer.used().await, 1);
     world.finish().await;
@@ -109,11 +111,12 @@ async fn when_the_new_process_is_killed_the_old_one_charges_nothing_more() {
     world.gateway.upgrade().await;
     assert_eq!(customer.get("/signals").await.charged(), 1);
     world.gateway.kill9();
+    world.gateway.restart().await;
+    assert_eq!(customer.used().await, 1, "the old one is in nobody's way");
     world.upstream.release();
     let reply = held.await.expect("no panic");
     assert_eq!(reply.refusal(), (503, "ledger_unavailable".to_owned()));
-    world.gateway.replaced_ended().await;
-    world.gateway.restart().await;
     assert_eq!(customer.used().await, 1);
+    world.gateway.replaced_ended().await;
     world.finish().await;
 }

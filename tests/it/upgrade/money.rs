@@ -12,7 +12,9 @@ async fn a_request_under_way_is_charged_once_and_its_key_is_known_to_the_next_pr
     world.upstream.on("/signals", Behaviour::Held);
     let asking = customer.clone();
     let post = async move || {
-        asking.ask(Method::POST, "/signals", |request| request.header("idempotency-key", "once").body("it")).await
+        asking
+            .ask(Method::POST, "/signals", |request| request.header("idempotency-key", "once").body("it"))
+            .await
     };
     let (first, again) = (post.clone(), post);
     let first = tokio::spawn(async move { first().await });
