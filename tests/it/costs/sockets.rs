@@ -159,3 +159,20 @@ async fn a_websocket_goes_on_as_it_began_while_another_configuration_comes() {
     customer.until_used(26).await;
     world.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_goes_on_while_processes_change_and_each_pays_once() {
+    let mut world = world(5, "").await;
+    let customer = world.customer("lasting");
+    let (mut stream, _) = open(&world, &customer, 5).await;
+    pass(&mut stream, 4_000).await;
+    world.gateway.upgrade().await;
+    // More than is held: the next slice is charged by the other process.
+    pass(&mut stream, 16_000).await;
+    until("a slice is charged", PATIENCE, async || (customer.used().await > 5).then_some(())).await;
+    drop(stream);
+    customer.owes("api_calls=20");
+    customer.until_used(20).await;
+    world.gateway.replaced_ended().await;
+    world.finish().await;
+}

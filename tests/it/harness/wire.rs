@@ -19,6 +19,22 @@ pub struct Wire<S = TcpStream> {
     seen: Arc<Seen>,
 }
 
+/// The way to the public port.
+pub struct Wires {
+    public: SocketAddr,
+    seen: Arc<Seen>,
+}
+
+impl Wires {
+    pub(super) fn new(public: SocketAddr, seen: Arc<Seen>) -> Self {
+        Self { public, seen }
+    }
+
+    pub async fn connect(&self) -> Wire {
+        Wire::connect(self.public, self.seen.clone()).await
+    }
+}
+
 impl Wire {
     pub(super) async fn connect(address: SocketAddr, seen: Arc<Seen>) -> Self {
         Self::over(TcpStream::connect(address).await.expect("the port is open"), seen)

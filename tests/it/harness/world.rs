@@ -22,7 +22,7 @@ use super::road::Road;
 use super::room::{Room, Sizes};
 use super::stripe::{Stripe, signature, unix_now};
 use super::upstream::Upstream;
-use super::wire::Wire;
+use super::wire::{Wire, Wires};
 use super::{ADMIN_TOKEN, PATIENCE, WEBHOOK_SECRET, until};
 
 /// Everything that a test needs, ready to be broken.
@@ -36,18 +36,6 @@ pub struct World {
     finished: bool,
     /// Removed last.
     _folder: TempDir,
-}
-
-/// The way to the public port.
-pub struct Wires {
-    public: SocketAddr,
-    seen: Arc<Seen>,
-}
-
-impl Wires {
-    pub async fn connect(&self) -> Wire {
-        Wire::connect(self.public, self.seen.clone()).await
-    }
 }
 
 /// What a world should be like.
@@ -165,7 +153,7 @@ impl World {
 
     /// Makes connections to the public port while the world is busy with something else.
     pub fn wires(&self) -> Wires {
-        Wires { public: self.gateway.public, seen: self.seen.clone() }
+        Wires::new(self.gateway.public, self.seen.clone())
     }
 
     /// HTTP/1 by hand over any connection to the gateway.
