@@ -247,21 +247,22 @@ impl Parts {
         {
             return Ok(*number);
         }
-        let number = match self.customers.member_number(customer, member).await {
-            Ok(number) => number,
-            Err(_) if !self.flow.books.are_here() => match self.flow.books.heir().await {
-                Some(heir) => self.member_there(&heir, customer, member).await?,
-                None => return Err(ledger_unavailable()),
-            },
-            Err(error) => return Err(store_problem(&error)),
-        };
+        let number = self.number_member(customer, member).await?;
         // Another request with this token may have been quicker: it asked for the same.
         let _ = identity.member_number.set((customer, number));
         Ok(number)
     }
 
+    pub(super) async fn number_member(&self, customer: u32, member: &str) -> Result<u32, Problem> {
+        match self.customers.member_number(customer, member).await {
+            Ok(number) => Ok(number),
+            Err(_) if !self.flow.books.are_here() => self.member_there(customer, member).await,
+            Err(error) => Err(store_problem(&error)),
+        }
+    }
+
     /// Where the books are.
-    async fn reserve(
+    pub(super) async fn reserve(
         &self,
         identity: &Identity,
         route: &Route,

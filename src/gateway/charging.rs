@@ -126,7 +126,12 @@ impl Parts {
     }
 
     /// Releases what is held for an answer that is not charged. Answers the limits where they are not known here.
-    async fn let_go(&self, reservation: Reservation, route: &Route, now: Now) -> Option<LimitHeaders> {
+    pub(super) async fn let_go(
+        &self,
+        reservation: Reservation,
+        route: &Route,
+        now: Now,
+    ) -> Option<LimitHeaders> {
         if !self.flow.books.are_here()
             && let Some(heir) = self.flow.books.heir().await
         {

@@ -171,7 +171,9 @@ impl Drop for Context {
     fn drop(&mut self) {
         // Of an exchange that nobody could end.
         self.settle_truth();
-        if let Charge::Held(reservation) = std::mem::take(&mut self.charge) {
+        if !self.flow.books.are_here()
+            && let Charge::Held(reservation) = std::mem::take(&mut self.charge)
+        {
             self.flow.release(reservation);
         }
         self.flow.in_flight.end();

@@ -81,10 +81,10 @@ impl ServerApp for Door {
 }
 
 /// A connection that another process, which takes this one's place, waits for.
-struct There(Arc<Flow>);
+pub(super) struct There(Arc<Flow>);
 
 impl There {
-    fn begin(flow: &Arc<Flow>) -> Self {
+    pub fn begin(flow: &Arc<Flow>) -> Self {
         flow.connections.start();
         Self(flow.clone())
     }

@@ -178,7 +178,7 @@ impl Open {
 
 impl Parts {
     /// Reserves more for an exchange that goes on. None: there is nothing left to pay for it.
-    async fn extend(&self, entry: &Arc<Entry>, more: &Cost, now: Now) -> Option<Reservation> {
+    pub(super) async fn extend(&self, entry: &Arc<Entry>, more: &Cost, now: Now) -> Option<Reservation> {
         let books = &self.flow.books;
         if books.are_here() {
             let extended = match entry.extend(more, now) {

@@ -14,9 +14,11 @@ use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 use sha2::{Digest as _, Sha256};
 
+use crate::customers::Reservation;
 use crate::domain::idempotency::Digest;
 use crate::domain::path::NormalPath;
 use crate::domain::route::Route;
+use crate::domain::usage::Now;
 use crate::problem::{Code, Problem};
 
 use super::Parts;
@@ -92,7 +94,13 @@ impl Parts {
     pub(super) async fn body_has_passed(&self, context: &mut Context) {
         let Some(passing) = context.passing.take() else { return };
         let (key, now) = (finish(passing.running), context.settle_at());
-        let Charge::Held(reservation) = &mut context.charge else { return };
+        if let Charge::Held(reservation) = &mut context.charge {
+            self.goes_by(reservation, key, now).await;
+        }
+    }
+
+    /// What is held, here or where the books are, goes by a key, if limits allow it.
+    pub(super) async fn goes_by(&self, reservation: &mut Reservation, key: Digest, now: Now) {
         if !self.flow.books.are_here()
             && let Some(heir) = self.flow.books.heir().await
         {

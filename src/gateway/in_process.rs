@@ -40,16 +40,19 @@ impl Parts {
             parts.extensions.insert(certified);
         }
         let request = Request::from_parts(parts, body);
-        let response = match self.flow.books.begin_own().await {
-            Ok(_own) => self.answer_own(request.map(Body::from)).await,
-            Err(heir) => heir.answer_own(request).await,
-        };
+        let response = self.answer_own(request).await;
         self.relay(session, response, context).await
     }
 
-    pub(super) async fn answer_own(&self, request: Request<Body>) -> Response {
-        let Ok(response) = self.api.clone().oneshot(request).await;
-        response
+    /// Here, or where the books are.
+    pub(super) async fn answer_own(&self, request: Request<Bytes>) -> Response {
+        match self.flow.books.begin_own().await {
+            Ok(_own) => {
+                let Ok(response) = self.api.clone().oneshot(request.map(Body::from)).await;
+                response
+            }
+            Err(heir) => Box::pin(heir.answer_own(request)).await,
+        }
     }
 
     /// For limits by source address.

@@ -187,7 +187,12 @@ impl Server {
         });
         let proxy = proxy_service::spawn(config, in_force.parts().clone(), in_force.tls(), &ports)?;
         if let Some(taken) = taken {
-            runtime.spawn(taken.see_off(first_record, rooms.reporter.clone(), state.store.clone()));
+            runtime.spawn(taken.see_off(
+                first_record,
+                flow.clone(),
+                rooms.reporter.clone(),
+                state.store.clone(),
+            ));
         }
         let giver = Arc::new(upgrade::Giver::new(config, &state, &rooms, &flow, (ports, lock), stop.clone()));
         let giving = giver.clone();

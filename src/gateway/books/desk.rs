@@ -1,4 +1,5 @@
-//! Answers the process that had the books before, until it has ended.
+//! Answers the process that had the books before, until it has ended; where another one has taken this one's place since,
+//! by asking that.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -20,12 +21,13 @@ use crate::problem::Problem;
 
 use super::super::Parts;
 use super::super::admission::{ledger_unavailable, store_problem};
-use super::super::charging::Due;
+use super::super::charging::{Due, Paid};
 use super::super::connections::Connection;
 use super::super::context::{Context, Recorded};
-use super::super::doors::Kind;
+use super::super::doors::{Kind, There};
+use super::Matter;
 use super::heir::foreign;
-use super::words::{Admitted, Answer, Charged, Encoded, Hold, Paid, Question, Shown, ToAdmit, ToCharge};
+use super::words::{self, Admitted, Answer, Charged, Encoded, Hold, Question, Shown, ToAdmit, ToCharge};
 
 /// Decides, settles and records for the process before.
 pub struct Desk {
@@ -43,6 +45,7 @@ impl Desk {
     /// Answers until the other process has ended. Then what was held for it is released; answers the records of estimates
     /// whose truth nobody will tell.
     pub async fn serve(self, channel: Channel) -> BTreeSet<u64> {
+        let _there = There::begin(&self.parts.now().flow);
         let (sender, receiver) = channel.split();
         let desk = Arc::new(self);
         let answering = desk.clone();
@@ -60,15 +63,16 @@ impl Desk {
         let parts = self.parts.now();
         let answer = match question {
             Question::Admit(asked) => self.admit(&parts, asked).await,
-            Question::Extend(hold, now) => self.extend(&hold, now).await,
-            Question::Identify(hold, key, now) => Ok(Answer::Identified(self.identify(&hold, key, now))),
+            Question::Extend(hold, now) => self.extend(&parts, &hold, now).await,
+            Question::Identify(hold, key, now) => {
+                Ok(Answer::Identified(self.identify(&parts, &hold, key, now).await))
+            }
             Question::Charge(asked) => self.charge(&parts, *asked).await,
             Question::Release(hold, wanted) => Ok(Answer::Done(self.release(&parts, &hold, wanted).await)),
             Question::Undo(charged, now) => self.undo(&parts, *charged, now).await,
             Question::Correct(charged, truth, now) => self.correct(&parts, *charged, &truth, now).await,
             Question::Member(customer, member) => {
-                let number = parts.customers.member_number(customer, &member).await;
-                number.map(Answer::Member).map_err(|_| ledger_unavailable())
+                parts.number_member(customer, &member).await.map(Answer::Member)
             }
             Question::Own(asked) => Ok(Answer::Own(Box::new(parts.answer_for_guest(*asked).await))),
         };
@@ -82,7 +86,7 @@ impl Desk {
         let connection = Arc::new(Connection::new(None, Kind::Plain, None));
         let mut context = Context::new(parts.flow.clone(), connection);
         context.now = asked.at;
-        let reservation = match parts.reserve_here(&identity, route, asked.key, &mut context).await {
+        let reservation = match parts.reserve(&identity, route, asked.key, &mut context).await {
             Ok(reservation) => reservation,
             Err(problem) => {
                 let shown = Shown::limits(&context.shown_headers);
@@ -101,78 +105,82 @@ impl Desk {
         Ok(Answer::Admitted(admitted))
     }
 
-    async fn extend(&self, hold: &Hold, now: Now) -> Result<Answer, Problem> {
-        let entry = self.customer(&hold.customer, now).await?;
-        let reservation = entry.extend(&self.cost(hold), now).map_err(|_| ledger_unavailable())?;
-        self.admitted(reservation, 0)
+    async fn extend(&self, parts: &Parts, hold: &Hold, now: Now) -> Result<Answer, Problem> {
+        let entry = self.customer(parts, &hold.customer, now).await?;
+        let reservation = parts.extend(&entry, &self.cost(hold), now).await;
+        self.admitted(reservation.ok_or_else(ledger_unavailable)?, 0)
     }
 
     /// Whether the request goes by the key from now on.
-    fn identify(&self, hold: &Hold, key: Digest, now: Now) -> bool {
-        let Some(mut reservation) = self.guests.take(&hold.customer, &self.cost(hold), hold.key) else {
-            return false;
-        };
-        reservation.identify(key, now);
+    async fn identify(&self, parts: &Parts, hold: &Hold, key: Digest, now: Now) -> bool {
+        let Some(mut reservation) = self.take(hold) else { return false };
+        parts.goes_by(&mut reservation, key, now).await;
         let goes_by_it = reservation.key() == Some(key);
         self.guests.hold(reservation);
         goes_by_it
     }
 
-    async fn charge(&self, parts: &Arc<Parts>, asked: ToCharge) -> Result<Answer, Problem> {
+    async fn charge(&self, parts: &Parts, asked: ToCharge) -> Result<Answer, Problem> {
         let matched = self.guests.matched();
-        let mut reservation = self.held(&asked.hold, asked.at).await?;
+        let mut reservation = self.held(parts, &asked.hold, asked.at).await?;
         let route = matched.route(asked.route).ok_or_else(foreign)?;
         let record = asked.record.read().ok_or_else(foreign)?;
         let due = Due { record, truth: asked.truth.map(|truth| matched.true_cost(&truth)), at: asked.at };
-        let paid = parts.charge_here(parts.catalogue.routes.get(route), due, &mut reservation);
-        let paid = paid.ok().flatten().ok_or_else(ledger_unavailable)?;
-        let answer = Paid {
-            charge: matched.charge_there(paid.settled.charge.clone()),
-            tier: paid.settled.tier.and_then(|tier| matched.tier_there(tier)),
-            record: Encoded::of(&paid.record),
-            shown: Shown::limits(&paid.shown),
+        let paid = parts.collect(parts.catalogue.routes.get(route), due, &mut reservation).await?;
+        let Paid { settled, record, shown, is_written_here, .. } = paid.ok_or_else(ledger_unavailable)?;
+        let answer = words::Paid {
+            charge: matched.charge_there(settled.charge.clone()),
+            tier: settled.tier.and_then(|tier| matched.tier_there(tier)),
+            record: Encoded::of(&record),
+            shown: Shown::limits(&shown),
         };
-        let number = paid.record.number;
-        if paid.record.is_estimate() {
+        let number = record.number;
+        if record.is_estimate() {
             self.open().insert(number);
         }
-        let recorded = Recorded { reservation, settled: paid.settled, record: paid.record, open: None };
-        if parts.ledger.durable(Appended(number)).await.is_err() {
-            self.open().remove(&number);
-            parts.undo_here(recorded, asked.at);
-            return Err(ledger_unavailable());
+        if is_written_here {
+            let recorded = Recorded { reservation, settled, record, open: None };
+            if parts.ledger.durable(Appended(number)).await.is_err() {
+                self.open().remove(&number);
+                parts.see_to(Matter::Undo(recorded, asked.at));
+                return Err(ledger_unavailable());
+            }
+            parts.note_paid(&recorded);
         }
-        parts.note_paid(&recorded);
         Ok(Answer::Charged(Box::new(answer)))
     }
 
     /// What is held for a request; what is not is reserved now, if the limits allow it.
-    async fn held(&self, hold: &Hold, now: Now) -> Result<Reservation, Problem> {
-        let cost = self.cost(hold);
-        if let Some(reservation) = self.guests.take(&hold.customer, &cost, hold.key) {
+    async fn held(&self, parts: &Parts, hold: &Hold, now: Now) -> Result<Reservation, Problem> {
+        if let Some(reservation) = self.take(hold) {
             return Ok(reservation);
         }
-        let entry = self.customer(&hold.customer, now).await?;
-        let mut reservation = entry.extend(&cost, now).map_err(|_| ledger_unavailable())?;
+        let entry = self.customer(parts, &hold.customer, now).await?;
+        let reservation = parts.extend(&entry, &self.cost(hold), now).await;
+        let mut reservation = reservation.ok_or_else(ledger_unavailable)?;
         if let Some(key) = hold.key {
-            reservation.identify(key, now);
+            parts.goes_by(&mut reservation, key, now).await;
         }
         Ok(reservation)
     }
 
     async fn release(&self, parts: &Parts, hold: &Hold, wanted: Option<(RouteId, Now)>) -> Shown {
-        drop(self.guests.take(&hold.customer, &self.cost(hold), hold.key));
-        let Some((route, now)) = wanted else { return Shown::default() };
-        let Some(route) = self.guests.matched().route(route) else { return Shown::default() };
-        let Ok(entry) = self.guests.customer(&hold.customer, now).await else { return Shown::default() };
-        let policies = entry.policies(parts.catalogue.routes.get(route), parts.catalogue.currency, now);
-        Shown::limits(&parts.limit_headers(&policies))
+        let Some(reservation) = self.take(hold) else { return Shown::default() };
+        let wanted = wanted.and_then(|(route, now)| Some((self.guests.matched().route(route)?, now)));
+        let Some((route, now)) = wanted else {
+            parts.flow.release(reservation);
+            return Shown::default();
+        };
+        let (route, entry) = (parts.catalogue.routes.get(route), reservation.entry().clone());
+        let there = parts.let_go(reservation, route, now).await;
+        let here = || parts.limit_headers(&entry.policies(route, parts.catalogue.currency, now));
+        Shown::limits(&there.unwrap_or_else(here))
     }
 
     async fn undo(&self, parts: &Parts, charged: Charged, now: Now) -> Result<Answer, Problem> {
-        let recorded = self.recorded(charged, now).await?;
+        let recorded = self.recorded(parts, charged, now).await?;
         self.open().remove(&recorded.record.number);
-        parts.undo_here(recorded, now);
+        parts.see_to(Matter::Undo(recorded, now));
         Ok(Answer::Done(Shown::default()))
     }
 
@@ -183,14 +191,14 @@ impl Desk {
         truth: &TrueCost,
         now: Now,
     ) -> Result<Answer, Problem> {
-        let recorded = self.recorded(charged, now).await?;
+        let recorded = self.recorded(parts, charged, now).await?;
         self.open().remove(&recorded.record.number);
-        parts.correct_here(recorded, &self.guests.matched().true_cost(truth), now);
+        parts.see_to(Matter::Correct(recorded, self.guests.matched().true_cost(truth), now));
         Ok(Answer::Done(Shown::default()))
     }
 
-    async fn recorded(&self, charged: Charged, now: Now) -> Result<Recorded, Problem> {
-        let entry = self.customer(&charged.customer, now).await?;
+    async fn recorded(&self, parts: &Parts, charged: Charged, now: Now) -> Result<Recorded, Problem> {
+        let entry = self.customer(parts, &charged.customer, now).await?;
         let charge = self.guests.matched().charge(charged.charge);
         Ok(Recorded {
             reservation: entry.settled_before(),
@@ -200,8 +208,16 @@ impl Desk {
         })
     }
 
-    async fn customer(&self, name: &str, now: Now) -> Result<Arc<Entry>, Problem> {
+    async fn customer(&self, parts: &Parts, name: &str, now: Now) -> Result<Arc<Entry>, Problem> {
+        if !parts.flow.books.are_here() && parts.flow.books.heir().await.is_some() {
+            // There the name says it all.
+            return Ok(parts.customers.stand_in(name, 0, now));
+        }
         self.guests.customer(name, now).await.map_err(|error| store_problem(&error))
+    }
+
+    fn take(&self, hold: &Hold) -> Option<Reservation> {
+        self.guests.take(&hold.customer, &self.cost(hold), hold.key)
     }
 
     fn cost(&self, hold: &Hold) -> Cost {

@@ -201,12 +201,8 @@ impl Parts {
     }
 
     /// The number of a member that the store could not be asked for any more.
-    pub(in super::super) async fn member_there(
-        &self,
-        heir: &Heir,
-        customer: u32,
-        member: &str,
-    ) -> Result<u32, Problem> {
+    pub(in super::super) async fn member_there(&self, customer: u32, member: &str) -> Result<u32, Problem> {
+        let heir = self.flow.books.heir().await.ok_or_else(ledger_unavailable)?;
         match heir.ask(Question::Member(customer, member.into())).await {
             Ok(Answer::Member(number)) => Ok(number),
             _ => Err(ledger_unavailable()),

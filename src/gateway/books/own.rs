@@ -57,7 +57,7 @@ impl Parts {
     /// Answers a request to one of our own endpoints that came to the process before.
     pub(super) async fn answer_for_guest(&self, asked: OwnRequest) -> OwnAnswer {
         let request = Request::builder().method(asked.method.as_str()).uri(asked.uri);
-        let Ok(mut request) = request.body(Body::from(asked.body)) else { return OwnAnswer::none() };
+        let Ok(mut request) = request.body(bytes::Bytes::from(asked.body)) else { return OwnAnswer::none() };
         *request.headers_mut() = asked.headers.into_map();
         let certified = asked.certified.and_then(|customer| Identity::certified(&customer));
         if let Some(client) = asked.client {

@@ -10,7 +10,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::customers::Customers;
 use crate::customers::handover::{Estate, Guests, Names};
-use crate::gateway::{Desk, Parts, Tls};
+use crate::gateway::{Desk, Flow, Parts, Tls};
 use crate::handover::Channel;
 use crate::live::Live;
 use crate::reporting::Reporter;
@@ -100,8 +100,12 @@ pub(in super::super) struct Taken {
 
 impl Taken {
     /// Answers the process before until it has ended. Estimates whose truth it has not told then stand as charges.
-    pub async fn see_off(self, first: u64, reporter: Arc<Reporter>, store: Arc<Store>) {
+    pub async fn see_off(self, first: u64, flow: Arc<Flow>, reporter: Arc<Reporter>, store: Arc<Store>) {
         let untold: BTreeSet<u64> = self.desk.serve(self.channel).await;
+        if !flow.books.are_here() {
+            // Whoever has them sees to all that is open here.
+            return;
+        }
         // What is not folded yet would only be found open later.
         reporter.fold_soon().await;
         match store.let_estimates_of_others_stand(first, untold).await {
