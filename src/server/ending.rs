@@ -48,6 +48,7 @@ impl Server {
         let hurry = Hurry::at_signal(&runtime);
         hurry.wait(self.drain_delay, || false);
         let mut proxy = self.proxy.take();
+        self.giver.ports.close();
         if let Some(proxy) = &proxy {
             proxy.close.send_replace(true);
         }
