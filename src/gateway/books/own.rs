@@ -77,7 +77,8 @@ impl Parts {
 
 impl OwnAnswer {
     fn none() -> Self {
-        let problem = Some(Problem::new(Code::Internal, "try again"));
-        Self { status: 500, headers: Shown::default(), body: Vec::new(), problem }
+        let problem = Problem::new(Code::Internal, "try again");
+        let status = problem.status();
+        Self { status, headers: Shown::default(), body: Vec::new(), problem: Some(problem) }
     }
 }

@@ -200,7 +200,8 @@ impl Giver {
         let given = timeout(HELD_UP, self.give(&mut channel, &mut paused)).await;
         if let Err(why) = given.unwrap_or(Err(Failed::Late("the hand-over"))) {
             drop(paused);
-            self.ledger.take_back().await;
+            // A disk that fails meanwhile is told to those who ask.
+            let _ = timeout(HELD_UP, self.ledger.take_back()).await;
             return Err(why);
         }
         self.ports.close();
