@@ -35,7 +35,7 @@ const SCHEMA: usize = tollgate::store::SCHEMA;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_process_that_dies_before_it_serves_has_changed_nothing() {
     let mut world = World::start().await;
-    let (pro, _) = world.subscriber("busy", "enterprise").await;
+    let (pro, _) = world.subscriber("busy", "pro").await;
     let load = Load::start(&[pro], 4);
     for steps in [0, 1, 2, 3, 3, 3] {
         half_an_upgrade(&world, SCHEMA, steps).await;

@@ -3,7 +3,6 @@
 use http::Method;
 use tokio::net::TcpStream;
 
-use super::free;
 use crate::harness::{Behaviour, PATIENCE, World, until};
 use crate::tls::Secure;
 
@@ -45,8 +44,8 @@ const SIZED: &str = r#"
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_estimate_that_is_open_when_processes_change_settles_to_the_truth() {
-    let mut world = World::builder().config(SIZED).config(&free(100)).start().await;
-    let customer = world.customer("streaming");
+    let mut world = World::builder().config(SIZED).start().await;
+    let (customer, _) = world.subscriber("streaming", "pro").await;
     world.upstream.on("/sized", Behaviour::Paused(1024, 8 * 1024 - 1024));
     let mut wire = world.wire().await;
     let head = wire.ask_for_head(&customer, "GET /sized HTTP/1.1").await;
@@ -54,12 +53,13 @@ async fn an_estimate_that_is_open_when_processes_change_settles_to_the_truth() {
     assert_eq!(customer.used().await, 5);
     world.gateway.upgrade().await;
     assert_eq!(customer.used().await, 5, "it is held until the truth is told");
+    assert_eq!(customer.get("/signals").await.charged(), 1);
     world.flush().await;
-    assert_eq!(world.batches(), [], "nothing of it is sealed");
+    assert_eq!(world.batches(), [], "nothing of it is sealed, nor what is added to it");
     world.upstream.release();
     wire.read_some().await;
     customer.owes("api_calls=8");
-    customer.until_used(8).await;
+    customer.until_used(9).await;
     drop(wire);
     world.gateway.replaced_ended().await;
     world.finish().await;
@@ -68,7 +68,7 @@ async fn an_estimate_that_is_open_when_processes_change_settles_to_the_truth() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_estimate_whose_process_is_killed_stands_as_the_charge() {
     let mut world = World::builder().config(SIZED).start().await;
-    let customer = world.customer("cut");
+    let (customer, _) = world.subscriber("cut", "pro").await;
     world.upstream.on("/sized", Behaviour::Paused(1024, 1024));
     let mut wire = world.wire().await;
     assert_eq!(wire.ask_for_head(&customer, "GET /sized HTTP/1.1").await.status, 200);

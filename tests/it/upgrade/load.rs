@@ -13,8 +13,8 @@ const UPGRADES: usize = 6;
 #[tokio::test(flavor = "multi_thread")]
 async fn upgrades_in_a_row_under_load_fail_no_request() {
     let mut world = World::start().await;
-    let (pro, _) = world.subscriber("busy", "enterprise").await;
-    let (other, _) = world.subscriber("busier", "enterprise").await;
+    let (pro, _) = world.subscriber("busy", "pro").await;
+    let (other, _) = world.subscriber("busier", "pro").await;
     let load = Load::start(&[pro.clone(), other.clone()], 8);
     let stop = Arc::new(AtomicBool::new(false));
     let mut by_hand = JoinSet::new();

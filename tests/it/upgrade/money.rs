@@ -54,7 +54,7 @@ async fn what_is_held_by_the_old_process_is_not_sold_by_the_new_one() {
 async fn what_the_old_process_gives_back_can_be_had_from_the_new_one() {
     let mut world = World::builder().config(&free(2)).start().await;
     let customer = world.customer("lucky");
-    world.upstream.in_turn("/signals/history/HELD", [Behaviour::CutLater]);
+    world.upstream.in_turn("/signals/history/HELD", [Behaviour::Held]);
     let mut wire = world.wire().await;
     wire.send_head(&customer, "GET /signals/history/HELD HTTP/1.1").await;
     world.upstream.arrived("/signals/history/HELD", 1).await;
@@ -91,8 +91,7 @@ async fn a_kept_connection_is_answered_once_more_under_the_limits_of_the_new_pro
     assert!(reply.header("ratelimit").is_some_and(|shown| shown.contains("r=0")), "{:?}", reply.headers);
     let reply = second.ask(&customer, GET).await;
     assert_eq!(reply.refusal(), (429, "quota_exceeded".to_owned()));
-    let head = format!("GET /billing/status HTTP/1.1\r\nAuthorization: Bearer {}", customer.token);
-    let reply = own.ask(&customer, &head).await;
+    let reply = own.ask(&customer, "GET /billing/status HTTP/1.1").await;
     assert_eq!(reply.json()["usage"]["api_calls"]["current"], 2, "{}", reply.text());
     world.gateway.replaced_ended().await;
     world.finish().await;
