@@ -75,7 +75,7 @@ impl Customers {
     /// Answers whether the entry is not in memory any more.
     fn let_go(&self, name: &str, now: Now) -> bool {
         let folded = self.folded_next_record();
-        let gone = self.entries.remove(name, |entry| entry.can_leave(folded, 0, now));
+        let gone = self.gives_up(name) && self.entries.remove(name, |entry| entry.can_leave(folded, 0, now));
         self.count();
         gone
     }

@@ -28,12 +28,15 @@ mod reservation;
 mod table;
 mod view;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
+use smol_str::SmolStr;
 use tokio::sync::mpsc;
 
 use crate::auth::keys::KeyTable;
+use crate::domain::account::InFlight;
 use crate::domain::catalogue::Catalogue;
 use crate::domain::idempotency::Limits;
 use crate::domain::usage::Now;
@@ -68,6 +71,8 @@ pub struct Customers {
     entries: Table,
     /// [`ROOMY`], but in tests.
     roomy: usize,
+    /// What the process before had in flight of customers who have not been loaded since.
+    inherited: Mutex<HashMap<SmolStr, InFlight>>,
     /// Every record below this number is known to have been folded.
     folded_next_record: AtomicU64,
     stripes: [tokio::sync::Mutex<()>; STRIPES],
@@ -95,6 +100,7 @@ impl Customers {
             book: RwLock::new(Arc::new(Book::new(catalogue, meter_numbers, key_limits))),
             store,
             entries: Table::new(),
+            inherited: Mutex::default(),
             roomy: ROOMY,
             folded_next_record: AtomicU64::new(0),
             stripes: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
@@ -119,6 +125,7 @@ impl Customers {
     /// Lets entries go that have rested for long enough, and whose records are all folded.
     pub fn evict(&self, now: Now) {
         self.entries.sweep(&|entry| self.may_leave(entry, now));
+        self.forget_inherited(now);
         self.count();
     }
 
@@ -134,7 +141,7 @@ impl Customers {
         }
         let may_leave = |entry: &mut Entry| self.may_leave(entry, now);
         let crowded = self.entries.len() >= self.roomy;
-        self.entries.insert(entry, crowded.then_some(&may_leave));
+        self.put_in(entry, |entry| self.entries.insert(entry, crowded.then_some(&may_leave)));
         self.count();
     }
 

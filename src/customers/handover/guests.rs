@@ -23,8 +23,8 @@ pub struct Guests {
 }
 
 /// Of one customer.
+#[derive(Default)]
 struct Held {
-    entry: Arc<Entry>,
     /// By meter, without those of keys.
     units: Vec<u64>,
     /// So many requests of each key.
@@ -32,8 +32,15 @@ struct Held {
 }
 
 impl Held {
-    fn of(entry: &Arc<Entry>) -> Self {
-        Self { entry: entry.clone(), units: Vec::new(), keys: HashMap::new() }
+    fn of(in_flight: &InFlight) -> Self {
+        let mut held = Self { units: in_flight.reserved.to_vec(), keys: HashMap::new() };
+        for flight in &in_flight.keys {
+            held.keys.insert(flight.key, flight.requests);
+            for (meter, units) in flight.held.iter().flat_map(Cost::iter) {
+                *held.unit(meter) = held.unit(meter).saturating_sub(units);
+            }
+        }
+        held
     }
 
     fn unit(&mut self, meter: MeterId) -> &mut u64 {
@@ -73,16 +80,8 @@ impl Guests {
     }
 
     /// What an account will hold for them.
-    pub(super) fn come(&mut self, entry: &Arc<Entry>, in_flight: &InFlight) {
-        let mut held = Held::of(entry);
-        held.units = in_flight.reserved.to_vec();
-        for flight in &in_flight.keys {
-            held.keys.insert(flight.key, flight.requests);
-            for (meter, units) in flight.held.iter().flat_map(Cost::iter) {
-                *held.unit(meter) = held.unit(meter).saturating_sub(units);
-            }
-        }
-        self.held().insert(entry.name.clone(), held);
+    pub(super) fn come(&self, name: &SmolStr, in_flight: &InFlight) {
+        self.held().insert(name.clone(), Held::of(in_flight));
     }
 
     /// A customer of theirs.
@@ -93,19 +92,17 @@ impl Guests {
         }
     }
 
-    /// What is held for one of their requests, for us to settle or release. None: nothing is.
-    pub fn take(&self, customer: &str, cost: &Cost, key: Option<Digest>) -> Option<Reservation> {
-        let mut all = self.held();
-        let held = all.get_mut(customer)?;
+    /// What is held for one of a customer's requests, for us to settle or release. None: nothing is.
+    pub fn take(&self, entry: &Arc<Entry>, cost: &Cost, key: Option<Digest>) -> Option<Reservation> {
+        let taken = self.held().get_mut(&entry.name)?.take(cost, key);
         let admitted = Admitted { tier: TierId(0), key };
-        held.take(cost, key).then(|| Reservation::new(held.entry.clone(), admitted, cost.clone()))
+        taken.then(|| Reservation::new(entry.clone(), admitted, cost.clone()))
     }
 
     /// Holds what has been reserved for one of their requests.
     pub fn hold(&self, reservation: Reservation) {
         let (entry, cost, key) = reservation.leave();
-        let mut all = self.held();
-        all.entry(entry.name.clone()).or_insert_with(|| Held::of(&entry)).hold(&cost, key);
+        self.held().entry(entry.name.clone()).or_default().hold(&cost, key);
     }
 
     fn held(&self) -> MutexGuard<'_, HashMap<SmolStr, Held>> {
@@ -115,13 +112,13 @@ impl Guests {
 
 impl Drop for Guests {
     fn drop(&mut self) {
-        for held in std::mem::take(&mut *self.held()).into_values() {
-            let units = Cost::new((0..).map(MeterId).zip(held.units));
-            let mut account = held.entry.account();
-            account.release(&units, None);
-            for (key, requests) in held.keys {
-                (0..requests).for_each(|_| account.release(&Cost::default(), Some(key)));
-            }
+        for (name, Held { units, keys }) in std::mem::take(&mut *self.held()) {
+            self.customers.end_inherited(&name, |account| {
+                account.release(&Cost::new((0..).map(MeterId).zip(units)), None);
+                for (key, requests) in keys {
+                    (0..requests).for_each(|_| account.release(&Cost::default(), Some(key)));
+                }
+            });
         }
     }
 }

@@ -10,14 +10,14 @@
 mod guests;
 mod matching;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::domain::account::{Account, InFlight, Window};
 use crate::domain::usage::Now;
-use crate::store::StoreError;
 
 use super::{Customers, Entry};
 
@@ -64,18 +64,57 @@ impl Customers {
         Estate { names, customers: self.entries.names().into_iter().filter_map(held).collect() }
     }
 
-    /// Holds what another process has in flight. The store must have all that it has settled.
-    pub async fn inherit(self: &Arc<Self>, estate: Estate, now: Now) -> Result<Guests, StoreError> {
+    /// Holds what another process has in flight. The store must have all that it has settled. Nobody is loaded for it: what
+    /// is held of a customer is there when they are.
+    pub fn inherit(self: &Arc<Self>, estate: Estate) -> Guests {
         let book = self.book();
-        let matched = Match::new(&estate.names, &book.catalogue);
-        let mut guests = Guests::new(self.clone(), matched);
+        let guests = Guests::new(self.clone(), Match::new(&estate.names, &book.catalogue));
+        let mut inherited = self.inherited();
         for (name, in_flight) in estate.customers {
             let in_flight = guests.matched().in_flight(in_flight, book.catalogue.meters.by_number().len());
-            let entry = self.load(&name, None, now).await?;
-            guests.come(&entry, &in_flight);
+            guests.come(&name, &in_flight);
+            inherited.insert(name, in_flight);
+        }
+        drop(inherited);
+        guests
+    }
+
+    /// Puts a customer in memory with what was inherited of them.
+    pub(super) fn put_in(&self, entry: Arc<Entry>, put: impl FnOnce(Arc<Entry>)) {
+        let mut inherited = self.inherited();
+        if let Some(in_flight) = inherited.remove(&entry.name) {
             entry.account().take_over(in_flight);
         }
-        Ok(guests)
+        put(entry);
+    }
+
+    /// What was inherited in flight of a customer has ended.
+    fn end_inherited(&self, name: &SmolStr, release: impl FnOnce(&mut Account)) {
+        let mut inherited = self.inherited();
+        if let Some(in_flight) = inherited.get_mut(name) {
+            in_flight.end();
+        } else if let Some(entry) = self.get(name) {
+            release(&mut entry.account());
+        }
+    }
+
+    /// Forgets what was inherited of a customer, unless some of it is in flight: answers whether nothing is.
+    pub(super) fn gives_up(&self, name: &str) -> bool {
+        let mut inherited = self.inherited();
+        let is_over = inherited.get(name).is_none_or(InFlight::is_over);
+        if is_over {
+            inherited.remove(name);
+        }
+        is_over
+    }
+
+    /// Forgets what was inherited of customers of whom nothing is in flight, and whose rates are earned back.
+    pub(super) fn forget_inherited(&self, now: Now) {
+        self.inherited().retain(|_, in_flight| !in_flight.is_at_rest(now));
+    }
+
+    fn inherited(&self) -> MutexGuard<'_, HashMap<SmolStr, InFlight>> {
+        self.inherited.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

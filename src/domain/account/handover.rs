@@ -23,6 +23,25 @@ pub struct InFlight {
     pub keys: Vec<Flight>,
 }
 
+impl InFlight {
+    /// Whatever is in flight has ended; the rates stay spent.
+    pub fn end(&mut self) {
+        self.reserved.clear();
+        self.keys.clear();
+    }
+
+    /// Nothing is in flight.
+    pub fn is_over(&self) -> bool {
+        self.reserved.iter().all(|units| *units == 0) && self.keys.is_empty()
+    }
+
+    /// The same, and every rate has been earned back.
+    pub fn is_at_rest(&self, now: Now) -> bool {
+        let is_full = |bucket: &Bucket| bucket.is_full(now.nanos());
+        self.is_over() && is_full(&self.rate) && self.route_rates.iter().all(|(_, bucket)| is_full(bucket))
+    }
+}
+
 impl Account {
     /// None where the store knows all of it.
     pub fn in_flight(&self, now: Now) -> Option<InFlight> {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use http::HeaderValue;
 
 use crate::auth::{Identity, Scopes, Source};
+use crate::clock;
 use crate::customers::handover::Guests;
 use crate::customers::{Entry, Reservation, Settled};
 use crate::domain::idempotency::Digest;
@@ -113,7 +114,7 @@ impl Desk {
 
     /// Whether the request goes by the key from now on.
     async fn identify(&self, parts: &Parts, hold: &Hold, key: Digest, now: Now) -> bool {
-        let Some(mut reservation) = self.take(hold) else { return false };
+        let Some(mut reservation) = self.take(parts, hold, now).await else { return false };
         parts.goes_by(&mut reservation, key, now).await;
         let goes_by_it = reservation.key() == Some(key);
         self.guests.hold(reservation);
@@ -152,7 +153,7 @@ impl Desk {
 
     /// What is held for a request; what is not is reserved now, if the limits allow it.
     async fn held(&self, parts: &Parts, hold: &Hold, now: Now) -> Result<Reservation, Problem> {
-        if let Some(reservation) = self.take(hold) {
+        if let Some(reservation) = self.take(parts, hold, now).await {
             return Ok(reservation);
         }
         let entry = self.customer(parts, &hold.customer, now).await?;
@@ -165,7 +166,8 @@ impl Desk {
     }
 
     async fn release(&self, parts: &Parts, hold: &Hold, wanted: Option<(RouteId, Now)>) -> Shown {
-        let Some(reservation) = self.take(hold) else { return Shown::default() };
+        let taken = self.take(parts, hold, clock::now()).await;
+        let Some(reservation) = taken else { return Shown::default() };
         let wanted = wanted.and_then(|(route, now)| Some((self.guests.matched().route(route)?, now)));
         let Some((route, now)) = wanted else {
             parts.flow.release(reservation);
@@ -216,8 +218,10 @@ impl Desk {
         self.guests.customer(name, now).await.map_err(|error| store_problem(&error))
     }
 
-    fn take(&self, hold: &Hold) -> Option<Reservation> {
-        self.guests.take(&hold.customer, &self.cost(hold), hold.key)
+    /// What is held for a request. None: nothing is.
+    async fn take(&self, parts: &Parts, hold: &Hold, now: Now) -> Option<Reservation> {
+        let entry = self.customer(parts, &hold.customer, now).await.ok()?;
+        self.guests.take(&entry, &self.cost(hold), hold.key)
     }
 
     fn cost(&self, hold: &Hold) -> Cost {

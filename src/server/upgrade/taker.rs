@@ -6,10 +6,9 @@ use std::sync::Arc;
 
 use tokio::runtime::Runtime;
 
-use crate::clock;
 use crate::config::Config;
 use crate::customers::Customers;
-use crate::customers::handover::{Estate, Guests, Names};
+use crate::customers::handover::{Estate, Names};
 use crate::gateway::{Desk, Flow, Parts, Tls};
 use crate::handover::Channel;
 use crate::live::Live;
@@ -81,8 +80,7 @@ impl Estates {
     ) -> Result<Taken, ServerError> {
         let Self { mut channel, estate } = self;
         tracing::info!(customers = estate.customers(), "what is in flight is taken over");
-        let guests: Guests = runtime.block_on(customers.inherit(estate, clock::now()))?;
-        let desk = Desk::new(parts.clone(), guests);
+        let desk = Desk::new(parts.clone(), customers.inherit(estate));
         let begins = runtime.block_on(async {
             channel.send(&Opened).await?;
             channel.receive::<Serve>().await
