@@ -7,6 +7,7 @@
 mod json;
 mod places;
 mod pointer;
+mod slice;
 mod sse;
 mod telling;
 mod websocket;
@@ -19,6 +20,7 @@ use smallvec::SmallVec;
 use super::units::{Cost, MeterId};
 
 pub use pointer::{Pointer, PointerError};
+pub use slice::{Size, Slice, Units};
 pub use telling::Telling;
 pub use websocket::{BrokenFrame, Frames};
 

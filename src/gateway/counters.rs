@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::customers::Settled;
 use crate::domain::catalogue::{Catalogue, Report};
 use crate::domain::measure::Truth;
 use crate::domain::route::RouteId;
@@ -10,8 +11,6 @@ use crate::domain::usage::{Change, Draw};
 use crate::metrics::hot::{HotCounter, HotGauge, HotHistogram};
 use crate::metrics::{MEASURED, METRICS};
 use crate::problem::Code;
-
-use super::context::{Charge, Context};
 
 /// Children by position in the catalogue.
 pub(super) struct Counters {
@@ -104,14 +103,13 @@ impl Counters {
         }
     }
 
-    /// Counts the units of the context's charge.
-    pub fn drawn(&self, context: &Context) {
-        let Charge::Recorded(recorded) = &context.charge else { return };
-        if recorded.settled.charge.is_repeat() {
+    /// Counts the units of a charge.
+    pub fn drawn(&self, settled: &Settled) {
+        if settled.charge.is_repeat() {
             METRICS.repeats.inc();
         }
-        let Some(tier) = recorded.settled.tier else { return };
-        for draw in &recorded.settled.charge.draws {
+        let Some(tier) = settled.tier else { return };
+        for draw in &settled.charge.draws {
             let [included, credits, overage] = &self.units[tier.index()][draw.meter.index()];
             for (counter, units) in
                 [(included, draw.included + draw.extra), (credits, draw.credits), (overage, draw.overage)]

@@ -16,7 +16,7 @@
 //!    one that was charged, here or on another node.
 //! 4. To an upstream (`upstreams`, `forwarding`): `exchange` for plain requests and what opens a `websocket`, `proxy`,
 //!    pingora's own way, for all others (`upload`: a body's way by HTTP/2). `measuring`: what passes, where that tells the price.
-//! 5. `charging`: at the answer's header. `estimates`: what only the end tells. `limits`: what the client is told of them.
+//! 5. `charging`: at the answer's header. `estimates`: what only the end tells; `slices`: while it is open. `limits`: what the client is told of them.
 //! 6. `answer`, `in_process`: what the gateway itself says. `grpc`: what is different for gRPC.
 
 mod admission;
@@ -44,6 +44,7 @@ mod proxy;
 mod redirect;
 mod request_id;
 mod serving;
+mod slices;
 mod tls;
 mod upload;
 mod upstreams;

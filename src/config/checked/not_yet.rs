@@ -11,7 +11,6 @@ pub(crate) const KEYS: &[&str] = &[
     "routes.*.cors",
     "routes.*.headers",
     "routes.*.keep_method_override",
-    "routes.*.on_limit",
     "server.forwarded",
     "server.watch",
     "tiers.*.member",

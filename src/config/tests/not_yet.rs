@@ -44,10 +44,10 @@ watch = "5s"
 [[routes]]
 path = "/a"
 cost = 1
-on_limit = "cut"
+keep_method_override = true
 [routes_default]
 cost = 0
-keep_method_override = true
+cors = false
 [access_log]
 path = "stderr"
 "#,
@@ -57,8 +57,8 @@ path = "stderr"
     insta::assert_snapshot!(headlines.collect::<Vec<_>>().join("\n"), @r"
     t.toml:3:1: error: server.forwarded: this build does not do that yet
     t.toml:4:1: error: server.watch: this build does not do that yet
-    t.toml:8:1: error: routes[0].on_limit: this build does not do that yet
-    t.toml:11:1: error: routes_default.keep_method_override: this build does not do that yet
+    t.toml:8:1: error: routes[0].keep_method_override: this build does not do that yet
+    t.toml:11:1: error: routes_default.cors: this build does not do that yet
     t.toml:12:2: error: access_log: this build does not do that yet
     ");
 }

@@ -130,9 +130,10 @@ async fn calls_of_grpc_come_through_whole_and_only_those_that_succeed_cost() {
     fs::write(authority.path(), secure.authority.pem()).expect("a file");
     let authority = authority.path().display().to_string();
     let mut used = 0;
-    for arguments in
-        [&[&h2c.to_string(), &customer.token][..], &[&secure.https.to_string(), &customer.token, &authority]]
-    {
+    for arguments in [
+        &[h2c.to_string().as_str(), &customer.token][..],
+        &[&secure.https.to_string(), &customer.token, &authority],
+    ] {
         let units = play(&python, &[&["grpc_cases.py"][..], arguments].concat());
         customer.owes(&format!("api_calls={units}"));
         used += units;
