@@ -211,7 +211,7 @@ impl Slices {
         let now = self.wall();
         let entry = open.recorded.reservation.entry();
         let mut denied = Denied::Refill;
-        for size in [Size::Ample, Size::Least] {
+        for size in Size::ALL {
             match entry.extend(&open.slice.ask(age, size, so_far()), now) {
                 Ok(reservation) => return self.next(state, reservation, None),
                 Err(Denied::Refill) => {
@@ -228,7 +228,7 @@ impl Slices {
     /// Asks the fleet for what its node does not hold.
     async fn ask_fleet(&self) {
         let mut denied = Denied::Refill;
-        for size in [Size::Ample, Size::Least] {
+        for size in Size::ALL {
             let Some((entry, more)) = self.wanted(size) else { return };
             match self.parts.customers.extend_with_fleet(&entry, &more, self.wall()).await {
                 Ok(reservation) => {

@@ -11,9 +11,12 @@ use super::{Measured, Truth};
 use crate::domain::units::{Cost, MeterId};
 
 /// A slice that was used up sooner is followed by one that is twice as large.
-const SHORT: Duration = Duration::from_secs(1);
+const SHORT: Duration = Duration::from_secs(5);
 /// A slice in which anything has passed lasts no longer: hours of usage are sealed while they pass.
 const LONG: Duration = Duration::from_secs(10);
+
+/// How many modest slices an ample one makes.
+const MODEST: u64 = 16;
 
 /// What is held, by meter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,9 +33,16 @@ struct Held {
 /// How much the next slice is to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
+    /// As much as lasts for a while.
     Ample,
+    /// A part of it, where a limit is near: so it is reached in few slices.
+    Modest,
     /// What has been used beyond this one.
     Least,
+}
+
+impl Size {
+    pub const ALL: [Self; 3] = [Self::Ample, Self::Modest, Self::Least];
 }
 
 /// Units by meter.
@@ -144,7 +154,9 @@ impl<'a> Used<'a> {
             self.held.units.max(self.measured.hold)
         };
         let possible = self.measured.most.saturating_sub(self.held.before + self.units.min(self.held.units));
-        ample.max(1).min(possible).saturating_sub(left).max(beyond)
+        let more = ample.max(1).min(possible).saturating_sub(left);
+        let part = if size == Size::Modest { more / MODEST } else { more };
+        part.max(beyond)
     }
 }
 
