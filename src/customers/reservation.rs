@@ -39,6 +39,17 @@ impl Reservation {
         &self.entry
     }
 
+    /// What it was made for.
+    pub fn cost(&self) -> &Cost {
+        &self.cost
+    }
+
+    /// Another one, of nothing: for what is charged in any case.
+    pub fn for_nothing(&self) -> Self {
+        let admitted = Admitted { key: None, ..self.admitted };
+        Self::new(self.entry.clone(), admitted, Cost::default())
+    }
+
     /// The tier in force when the request was admitted.
     pub fn tier(&self) -> TierId {
         self.admitted.tier

@@ -10,11 +10,13 @@ use pingora::protocols::http::ServerSession;
 use crate::auth::Identity;
 use crate::config::Limits;
 use crate::customers::{Denied, Entry, Reservation};
+use crate::domain::account::Policies;
 use crate::domain::anonymous::customer_of;
 use crate::domain::idempotency::Digest;
 use crate::domain::path::{NormalPath, PathError};
 use crate::domain::refusal::Refusal;
 use crate::domain::route::{Authentication, Found, Route};
+use crate::domain::usage::Now;
 use crate::problem::{Code, Problem};
 use crate::store::StoreError;
 
@@ -297,16 +299,27 @@ impl Parts {
         Err(Problem::new(Code::Internal, "try again"))
     }
 
-    /// The refusal in words, with the limits as they stand.
     fn refused(&self, entry: &Entry, route: &Route, refusal: &Refusal, context: &mut Context) -> Problem {
-        if *refusal == Refusal::SpendCapReached {
-            self.customers.note_capped(entry, context.now);
-        }
-        let policies = entry.policies(route, self.catalogue.currency, context.now);
+        let (problem, policies) = self.refusal(entry, route, refusal, context.now);
         if route.is_charged() {
             context.shown_headers = self.limit_headers(&policies);
         }
-        limits::refusal(self, refusal, &policies, context.now)
+        problem
+    }
+
+    /// A refusal in words, and the limits as they stand.
+    pub(super) fn refusal(
+        &self,
+        entry: &Entry,
+        route: &Route,
+        refusal: &Refusal,
+        now: Now,
+    ) -> (Problem, Policies) {
+        if *refusal == Refusal::SpendCapReached {
+            self.customers.note_capped(entry, now);
+        }
+        let policies = entry.policies(route, self.catalogue.currency, now);
+        (limits::refusal(self, refusal, &policies, now), policies)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use http::{HeaderMap, HeaderName, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use crate::customers::{Reservation, Settled};
 use crate::domain::account::Policies;
@@ -17,10 +17,11 @@ use crate::problem::Problem;
 
 use super::admission::ledger_unavailable;
 use super::context::{Charge, Context, Recorded};
-use super::estimates::{AtHeader, Open, recorded_draws, recorded_lots};
+use super::estimates::{AtHeader, Held, recorded_draws, recorded_lots};
 use super::headers::{Headers, REQUEST_ID};
 use super::measuring::Measuring;
 use super::phases::fail;
+use super::slices::Slices;
 use super::{Parts, grpc};
 
 const USAGE_COST: HeaderName = HeaderName::from_static("x-usage-cost");
@@ -45,24 +46,28 @@ impl Parts {
             Charge::Held(reservation) if route.is_charged() => reservation.entry().clone(),
             _ => return Ok(()),
         };
+        let mut measuring = context.measuring.take();
         if grpc::ends_in_trailers(status, method, headers.all()) {
-            context.measuring.get_or_insert_with(|| Box::new(Measuring::of([].into()))).await_status();
+            measuring.get_or_insert_with(|| Box::new(Measuring::of([].into()))).await_status();
         }
-        let follows = context.measuring.as_mut().map(|measuring| {
+        let measured = measuring.map(|mut measuring| {
             measuring.answered(headers.all());
-            what_follows(status, method, headers.all())
+            (measuring, what_follows(status, method, headers.all()))
         });
         let is_charged = is_charged(route, status, method, headers.all());
-        let answered = Answered { status, method, follows, is_charged };
+        let answered = Answered { status, method, is_charged };
         let now = context.wall(read_at);
-        let policies = match self.charge(route, &answered, now, context).await {
-            Ok(policies) => policies,
+        let charged = match self.charge(route, &answered, measured, now, context).await {
+            Ok(charged) => charged,
             Err(problem) => return Err(fail(context, problem)),
         };
-        if let Charge::Recorded(recorded) = &context.charge {
-            headers.put(USAGE_COST, self.usage_cost(route, recorded))?;
-        }
-        let policies = policies.unwrap_or_else(|| entry.policies(route, self.catalogue.currency, now));
+        let policies = match charged {
+            Some((cost, policies)) => {
+                headers.put(USAGE_COST, cost)?;
+                policies
+            }
+            None => entry.policies(route, self.catalogue.currency, now),
+        };
         for (name, value) in self.limit_headers(&policies) {
             headers.put(name, value)?;
         }
@@ -74,15 +79,16 @@ impl Parts {
         Ok(())
     }
 
-    /// Charges the request if the answer is one that the route charges, and answers the limits as they are then; else
-    /// releases what is held. An error means that nothing was charged and the response must not go out.
+    /// Charges the request if the answer is one that the route charges, and answers what it costs and the limits as they
+    /// are then; else releases what is held. An error means that nothing was charged and the response must not go out.
     async fn charge(
         &self,
         route: &Route,
         answered: &Answered<'_>,
+        measured: Option<(Box<Measuring>, Answer)>,
         now: Now,
         context: &mut Context,
-    ) -> Result<Option<Policies>, Problem> {
+    ) -> Result<Option<(HeaderValue, Policies)>, Problem> {
         let Charge::Held(mut reservation) = std::mem::take(&mut context.charge) else { return Ok(None) };
         if !answered.is_charged {
             reservation.release();
@@ -92,8 +98,9 @@ impl Parts {
             (Some(fleet), Some(key)) => Box::pin(self.tell_key(fleet, &reservation, key, now)).await,
             _ => None,
         };
-        let measured = answered.follows.and_then(|answer| self.at_header(route, answer, context));
-        let Some((settled, policies, open)) = self.settle(route, measured, &mut reservation, now) else {
+        let at_header =
+            measured.as_ref().map(|(measuring, answer)| self.at_header(route, *answer, measuring));
+        let Some((settled, policies, open)) = self.settle(route, at_header, &mut reservation, now) else {
             return Ok(None);
         };
         let mut record = self.record(route, answered, &reservation, &settled, context, now);
@@ -110,16 +117,23 @@ impl Parts {
         reservation.entry().recorded(appended.0);
         self.counters.recorded(&settled.charge.draws, 1);
         let record = Record { number: appended.0, ..record };
-        context.charge = Charge::Recorded(Recorded { reservation, settled, record, open });
+        let held = open.as_ref().map_or(&[][..], |(_, held)| held);
+        let cost = self.usage_cost(route, &settled.charge, held);
+        let recorded = Recorded { reservation, settled, record };
+        context.charge = match (open, measured) {
+            (Some(open), Some(measured)) => Slices::begin(self, route, (recorded, open), measured, context)
+                .map_or_else(Charge::Recorded, Charge::Open),
+            _ => Charge::Recorded(recorded),
+        };
         if self.ledger.durable(appended).await.is_err() {
             self.undo(context);
             return Err(ledger_unavailable());
         }
-        if let Charge::Recorded(recorded) = &context.charge {
-            self.count_drawn(&recorded.settled);
-            self.customers.note_charge(recorded.reservation.entry(), &recorded.settled.charge);
-        }
-        Ok(Some(policies))
+        context.with_recorded(|Recorded { reservation, settled, .. }| {
+            self.count_drawn(settled);
+            self.customers.note_charge(reservation.entry(), &settled.charge);
+        });
+        Ok(Some((cost, policies)))
     }
 
     pub(super) fn count_drawn(&self, settled: &Settled) {
@@ -139,7 +153,7 @@ impl Parts {
         measured: Option<AtHeader>,
         reservation: &mut Reservation,
         now: Now,
-    ) -> Option<(Settled, Policies, Option<Box<Open>>)> {
+    ) -> Option<(Settled, Policies, Option<Held>)> {
         let currency = self.catalogue.currency;
         let Some(AtHeader { cost, held }) = measured else {
             let (settled, policies) = reservation.settle_showing(route, currency, now)?;
@@ -147,19 +161,27 @@ impl Parts {
         };
         let (settled, policies, terms) = reservation.settle_with(&cost, route, currency, now)?;
         let is_open = !held.is_empty() && !settled.charge.is_repeat();
-        let open = if is_open { self.open(terms, held) } else { None };
-        Some((settled, policies, open))
+        Some((settled, policies, is_open.then_some((terms, held))))
     }
 
-    /// Takes a recorded charge back with a second, negative record.
+    /// Takes a recorded charge back with a second, negative record. What earlier slices of it have settled stands.
     pub(super) fn undo(&self, context: &mut Context) {
-        let Charge::Recorded(recorded) = std::mem::take(&mut context.charge) else { return };
-        let Recorded { reservation, settled, record, .. } = recorded;
+        let recorded = match std::mem::take(&mut context.charge) {
+            Charge::Recorded(recorded) => Some(recorded),
+            Charge::Open(slices) => slices.take(),
+            Charge::None | Charge::Held(_) => None,
+        };
+        if let Some(recorded) = recorded {
+            self.undo_recorded(recorded, context.settle_at());
+        }
+    }
+
+    pub(super) fn undo_recorded(&self, recorded: Recorded, now: Now) {
+        let Recorded { reservation, settled, record } = recorded;
         if settled.charge.is_repeat() {
             return;
         }
         self.take_key_back(reservation.entry(), &settled.charge);
-        let now = context.settle_at();
         let period = reservation.undo(&settled, now);
         self.counters.recorded(&settled.charge.draws, -1);
         let correction = record.correction(now.micros(), period);
@@ -202,8 +224,6 @@ impl Parts {
 struct Answered<'a> {
     status: u16,
     method: &'a Method,
-    /// None where nothing is measured.
-    follows: Option<Answer>,
     /// As far as the header tells.
     is_charged: bool,
 }

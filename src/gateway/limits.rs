@@ -10,11 +10,10 @@ use crate::domain::period;
 use crate::domain::refusal::Refusal;
 use crate::domain::route::Route;
 use crate::domain::units::MeterId;
-use crate::domain::usage::Now;
+use crate::domain::usage::{Charge, Now};
 use crate::problem::{Code, Problem};
 
 use super::Parts;
-use super::context::Recorded;
 use super::headers::{lasting, value};
 
 /// The largest integer of a structured field (RFC 9651 section 3.3.1).
@@ -35,13 +34,11 @@ pub(super) fn usage_costs(catalogue: &Catalogue) -> Vec<HeaderValue> {
 impl Parts {
     /// The value of `x-usage-cost`: a structured-field dictionary of what was charged; of a repeat, that it was nothing.
     /// Units that are held until the exchange ends are marked as such.
-    pub(super) fn usage_cost(&self, route: &Route, recorded: &Recorded) -> HeaderValue {
-        let charge = &recorded.settled.charge;
+    pub(super) fn usage_cost(&self, route: &Route, charge: &Charge, held: &[MeterId]) -> HeaderValue {
         if charge.is_repeat() {
             return value(dictionary(&self.catalogue, route.meters().map(|meter| (meter, 0)), &[]));
         }
         let drawn = charge.draws.iter().map(|draw| (draw.meter, draw.units()));
-        let held = recorded.open.as_ref().map_or(&[][..], |open| &open.held);
         if held.is_empty() && drawn.clone().eq(route.cost.iter()) {
             return self.usage_costs[route.id.index()].clone();
         }
