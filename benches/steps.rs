@@ -68,7 +68,7 @@ fn accounts(c: &mut Criterion) {
     c.bench_function("the policies of the headers", |b| {
         let mut account = Account::new(entitlement.clone(), window.clone());
         b.iter(|| {
-            account.policies(black_box(&route), config.catalogue.currency, Now::from_seconds(NOW)).len()
+            account.policies(black_box(&route), None, config.catalogue.currency, Now::from_seconds(NOW)).len()
         });
     });
 }

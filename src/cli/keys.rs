@@ -156,7 +156,9 @@ impl Revoke {
     fn run(&self) -> Result<(), Failure> {
         let revoked = at_the_desk(
             &load(&self.config)?,
-            async |gateway| gateway.ask(Method::DELETE, &format!("/admin/keys/{}", escaped(&self.id)), None).await,
+            async |gateway| {
+                gateway.ask(Method::DELETE, &format!("/admin/keys/{}", escaped(&self.id)), None).await
+            },
             async |desk| {
                 let now = clock::now().seconds();
                 Ok(key_json(&desk.revoke(&self.id, now).await.map_err(problem)?, now))

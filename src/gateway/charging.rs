@@ -10,7 +10,7 @@ use crate::domain::account::Policies;
 use crate::domain::measure::Answer;
 use crate::domain::methods;
 use crate::domain::route::Route;
-use crate::domain::usage::Now;
+use crate::domain::usage::{MemberId, Now};
 use crate::ledger::{Kind, Record};
 use crate::metrics::METRICS;
 use crate::problem::Problem;
@@ -60,7 +60,9 @@ impl Parts {
         if let Charge::Recorded(recorded) = &context.charge {
             headers.put(USAGE_COST, self.usage_cost(route, recorded))?;
         }
-        let policies = policies.unwrap_or_else(|| entry.policies(route, self.catalogue.currency, now));
+        let member = MemberId::new(context.member);
+        let policies =
+            policies.unwrap_or_else(|| entry.policies(route, member, self.catalogue.currency, now));
         for (name, value) in self.limit_headers(&policies) {
             headers.put(name, value)?;
         }
@@ -168,7 +170,8 @@ impl Parts {
             at_micros: now.micros(),
             request: context.request_id.bytes(),
             customer: reservation.entry().number,
-            member: context.member,
+            // A repeat may be charged by what another member holds.
+            member: settled.charge.member.map_or(context.member, MemberId::number),
             route: self.numbers.routes[route.id.index()],
             tier: settled.tier.map_or(0, |tier| self.numbers.tiers[tier.index()]),
             configuration: self.numbers.configuration,

@@ -17,7 +17,7 @@ use smallvec::SmallVec;
 use tokio::time::sleep;
 
 use crate::customers::Denied;
-use crate::domain::account::Terms;
+use crate::domain::account::{ByMember, Terms};
 use crate::domain::measure::{Answer, TrueCost, Truth};
 use crate::domain::route::Route;
 use crate::domain::units::{Cost, MeterId};
@@ -136,13 +136,14 @@ impl Context {
 
     /// Settles a slice, and charges the next one ahead.
     async fn next_slice(&mut self, more: &Cost) -> Option<()> {
-        let Charge::Recorded(Recorded { reservation, open: Some(open), .. }) = &self.charge else {
+        let Charge::Recorded(Recorded { reservation, settled, open: Some(open), .. }) = &self.charge else {
             return None;
         };
+        let member = settled.charge.member.map(ByMember::from).or(reservation.member());
         let (entry, parts) = (reservation.entry().clone(), open.parts.clone());
         let now = self.settle_at();
-        let extended = match entry.extend(more, now) {
-            Err(Denied::Refill) => parts.customers.extend_with_fleet(&entry, more, now).await,
+        let extended = match entry.extend(more, member, now) {
+            Err(Denied::Refill) => parts.customers.extend_with_fleet(&entry, more, member, now).await,
             extended => extended,
         };
         let mut reservation = extended.ok()?;

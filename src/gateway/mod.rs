@@ -169,6 +169,8 @@ pub struct Parts {
     usage_costs: Vec<HeaderValue>,
     counters: Counters,
     tier_headers: Vec<TierHeaders>,
+    /// Some tier does: then it is known of each request who makes it before it is admitted.
+    caps_members: bool,
 }
 
 impl Parts {
@@ -179,6 +181,7 @@ impl Parts {
             counters: Counters::new(&catalogue),
             tier_headers: TierHeaders::of(&catalogue),
             usage_costs: limits::usage_costs(&catalogue),
+            caps_members: catalogue.caps_members(),
             catalogue,
             authenticator,
             customers,

@@ -265,6 +265,7 @@ impl World {
             name: "acme".into(),
             claimed: None,
             keys_after: 0,
+            most_members: 0,
             most_keys: 0,
             with_grants: false,
         };

@@ -15,8 +15,8 @@ use crate::ledger::{Kind, Ledger, Position, Reader, Record, RecordDraw, Resume, 
 use crate::metrics::METRICS;
 use crate::priority;
 use crate::store::{
-    Batch, CreditKey, CreditUse, Estimate, HourKey, KeyChange, KeyNews, Store, StoreError, TotalKey,
-    TotalUnits,
+    Batch, CreditKey, CreditUse, Estimate, HourKey, KeyChange, KeyNews, MemberKey, Store, StoreError,
+    TotalKey, TotalUnits,
 };
 
 /// Changes in one transaction, give or take those of a piece of the ledger: beside the requests it must not hold up
@@ -54,6 +54,8 @@ pub struct Folder {
     own_from: u64,
     /// Number and name of each meter.
     meters: Vec<(u32, String)>,
+    /// Tiers under which it is summed what each member uses, by number.
+    capping: Box<[u32]>,
 }
 
 impl Folder {
@@ -76,7 +78,15 @@ impl Folder {
             hurry: Arc::default(),
             own_from,
             meters,
+            capping: [].into(),
         }
+    }
+
+    /// Sums what each member uses under these tiers, by number.
+    #[must_use]
+    pub fn with_members_under(mut self, tiers: Vec<u32>) -> Self {
+        self.capping = tiers.into();
+        self
     }
 
     /// Folds at once when notified.
@@ -118,11 +128,15 @@ impl Folder {
             let (mut records, mut reached) = (0, false);
             let mut own: HashMap<u32, i64> = HashMap::new();
             let (report, own_from, losses) = (self.report, self.own_from, self.ledger.losses());
+            let capping = &self.capping;
             while !reached && batch.changes() < changes_per_batch {
                 reached = self.reader.read(end, |record| {
                     records += 1;
                     if losses.iter().any(|lost| lost.took_what_is_corrected_by(record)) {
                         return;
+                    }
+                    if capping.contains(&record.tier) {
+                        add_members(&mut batch, record);
                     }
                     for (meter, units) in add(&mut batch, record, report) {
                         *own.entry(meter).or_default() += if record.number >= own_from { units } else { 0 };
@@ -252,6 +266,17 @@ fn add_total(batch: &mut Batch, key: TotalKey, record: &Record, draw: &RecordDra
         // What comes back belongs to the instant of what it corrects; what was missing, to its own.
         total.first_at_micros = total.first_at_micros.min(record.at_micros);
         total.last_at_micros = total.last_at_micros.max(record.at_micros);
+    }
+}
+
+/// What a record drew for whoever called, if it says who did.
+fn add_members(batch: &mut Batch, record: &Record) {
+    let &Record { customer, member, period, .. } = record;
+    for draw in record.draws.iter().filter(|_| member != 0) {
+        let key = MemberKey { customer, period_start: period.start, member, meter: draw.meter };
+        let total = batch.members.entry(key).or_default();
+        total.period_end = period.end;
+        total.units += draw.units();
     }
 }
 

@@ -14,7 +14,6 @@ pub(crate) const KEYS: &[&str] = &[
     "routes.*.on_limit",
     "server.forwarded",
     "server.watch",
-    "tiers.*.member",
     "tracing",
 ];
 
