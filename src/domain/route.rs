@@ -147,6 +147,8 @@ pub enum Found<'a> {
     Route(&'a Route),
     /// The pattern exists, the method does not; the value of the `Allow` header.
     MethodNotAllowed(String),
+    /// A careless server would see the path of another route ([`NormalPath::shortened`]).
+    Ambiguous,
     Nothing,
 }
 
@@ -185,14 +187,23 @@ impl RouteTable {
     }
 
     pub fn find(&self, path: &NormalPath<'_>, method: &Method) -> Found<'_> {
-        let Ok(matched) = self.by_path.at(path.matched()) else {
+        let matched = self.at(path);
+        if path.shortened().is_some_and(|shorter| self.at(&shorter) != matched) {
+            return Found::Ambiguous;
+        }
+        let Some(matched) = matched else {
             return self.fallback.map_or(Found::Nothing, |id| Found::Route(self.get(id)));
         };
-        let candidates = || matched.value.iter().map(|id| self.get(*id));
+        let candidates = || matched.iter().map(|id| self.get(*id));
         match candidates().find(|route| route.methods.allow(method)) {
             Some(route) => Found::Route(route),
             None => Found::MethodNotAllowed(allowed_methods(candidates())),
         }
+    }
+
+    /// The routes of the most specific pattern.
+    fn at(&self, path: &NormalPath<'_>) -> Option<&Vec<RouteId>> {
+        self.by_path.at(path.matched()).ok().map(|matched| matched.value)
     }
 
     pub fn get(&self, id: RouteId) -> &Route {
@@ -305,6 +316,7 @@ mod tests {
         match table.find(&path, &method.parse().expect("a method")) {
             Found::Route(route) => route.pattern.to_string(),
             Found::MethodNotAllowed(allow) => format!("405 {allow}"),
+            Found::Ambiguous => "400".into(),
             Found::Nothing => "404".into(),
         }
     }
@@ -338,6 +350,23 @@ mod tests {
         assert_eq!(found(&table, "HEAD", "/a/b"), "/a/b");
         assert_eq!(found(&table, "DELETE", "/a/b"), "405 GET, HEAD, POST");
         assert_eq!(found(&table, "GET", "/A/b"), "404");
+    }
+
+    #[test]
+    fn a_careless_server_never_sees_another_route() {
+        let table = table(&[("/a/{x}", &[]), ("/a/b", &[]), ("/{*rest}", &[])]).expect("no conflict");
+        for (path, pattern) in [
+            ("/a/c;d", "/a/{x}"),
+            ("/a/b;d", "400"),
+            ("/a/b%3bd", "400"),
+            ("/a/b%3Fd", "400"),
+            ("/a/c%3Fd", "/a/{x}"),
+            ("/a;/b", "400"),
+            ("/;/a/b", "400"),
+            ("/c;d/e", "/{*rest}"),
+        ] {
+            assert_eq!(found(&table, "GET", path), pattern, "{path}");
+        }
     }
 
     #[test]

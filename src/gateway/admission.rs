@@ -36,6 +36,8 @@ pub(super) enum Destination {
     Upstream,
     /// To one of the gateway's own endpoints.
     Own,
+    /// Back to the browser that asks whether it may ask.
+    Browser,
 }
 
 /// Why a request goes nowhere.
@@ -92,6 +94,9 @@ impl Parts {
             Err(error) => self.route_with_slashes(request.uri.path(), method, error)?,
         };
         context.route = Some(route.id);
+        if self.hears_pages(route.id, &request.headers, context) && preflight.is_some() {
+            return Ok(Destination::Browser);
+        }
         if let Some(path) = route.extras.as_ref().and_then(|extras| extras.rewrite.apply(&path)) {
             context.forwarded_path = Some(with_query(&path, request.uri.query()));
         } else if path.forwarded() != request.uri.path() {
@@ -140,6 +145,11 @@ impl Parts {
             Found::MethodNotAllowed(allow) => {
                 let detail = format!("this path answers {allow}");
                 Err(Problem { allow: Some(allow), ..Problem::new(Code::MethodNotAllowed, detail) })
+            }
+            Found::Ambiguous => {
+                let detail =
+                    "another route has this path for some servers; leave out `;`, `%3B`, `%3F`, `%23`";
+                Err(Problem::new(Code::BadRequest, detail))
             }
             Found::Nothing => {
                 let detail = "no route has this path; GET the pricing endpoint to see the routes";

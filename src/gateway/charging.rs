@@ -36,6 +36,8 @@ impl Parts {
         read_at: Instant,
         context: &mut Context,
     ) -> pingora::Result<()> {
+        context.answered_at = Some(read_at);
+        self.dress(headers, context)?;
         headers.put(REQUEST_ID, context.shown_request_id())?;
         headers.delete(&USAGE_COST);
         let Some(route) = self.route_of(context) else { return Ok(()) };
@@ -66,8 +68,11 @@ impl Parts {
         for (name, value) in self.limit_headers(&policies) {
             headers.put(name, value)?;
         }
-        let own = context.forwarded_at - context.started + read_at.elapsed();
-        METRICS.gateway_seconds.observe(own.saturating_sub(context.waited));
+        let charged_in = read_at.elapsed();
+        let own = context.forwarded_at - context.started + charged_in;
+        let own = own.saturating_sub(context.waited);
+        METRICS.gateway_seconds.observe(own);
+        (context.own, context.charged_in) = (Some(own), Some(charged_in));
         Ok(())
     }
 

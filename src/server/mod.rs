@@ -40,6 +40,7 @@ use crate::ledger::Ledger;
 use crate::reporting::{Folded, Reporter};
 use crate::sandbox::Sandbox;
 use crate::store::{Cutoffs, Store};
+use crate::telemetry::Lines;
 
 /// What requests get to end that are cut off.
 const CUT_OFF_WITHIN: Duration = Duration::from_secs(2);
@@ -85,6 +86,10 @@ pub enum ServerError {
     Redis(String),
     #[error(transparent)]
     Fleet(#[from] crate::fleet::JoinError),
+    #[error("tracing: {0}")]
+    Spans(#[from] crate::telemetry::SpansError),
+    #[error("access_log.path {path} cannot be written: {error}")]
+    AccessLog { path: PathBuf, error: std::io::Error },
     #[error("{0}")]
     Io(#[from] std::io::Error),
 }
@@ -171,7 +176,10 @@ impl Server {
                     _ = terminate.recv() => return Ok(()),
                     _ = interrupt.recv() => return Ok(()),
                     why = fleet::must_stop(stops.as_deref_mut()) => return Err(why.into()),
-                    _ = hang_up.recv() => tracing::warn!("SIGHUP is ignored: restart to apply a configuration"),
+                    _ = hang_up.recv() => {
+                        self.proxy.iter().flat_map(|proxy| &proxy.lines).for_each(Lines::reopen);
+                        tracing::warn!("SIGHUP opens the access log again: restart to apply a configuration");
+                    }
                 }
             }
         })
@@ -242,6 +250,10 @@ impl Server {
             }
             // Whoever came too late has been told so until now.
             proxy.runtime.shutdown_background();
+            proxy.lines.iter().for_each(|lines| lines.end(WORK_ENDS_WITHIN));
+            if let Some(spans) = &proxy.spans {
+                runtime.block_on(spans.end(WORK_ENDS_WITHIN));
+            }
         }
         runtime.shutdown_timeout(WORK_ENDS_WITHIN);
         tracing::info!("stopped");

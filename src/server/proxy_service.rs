@@ -23,9 +23,11 @@ use tokio::sync::watch;
 use crate::api::{self, PublicPaths};
 use crate::config::{self, Config};
 use crate::gateway::{
-    self, Connections, Door, Flow, Kind, MOST_ATTEMPTS, OwnPaths, Parts, Redirects, Settings, Tls, Upstreams,
+    self, Access, Connections, Door, Flow, Kind, MOST_ATTEMPTS, OwnPaths, Parts, Redirects, Settings, Tls,
+    Traces, Upstreams,
 };
 use crate::live::Live;
+use crate::telemetry::{Lines, Spans};
 
 use super::ServerError;
 use super::build::{Rooms, State, listen};
@@ -69,6 +71,10 @@ pub(super) struct Proxy {
     pub runtime: Runtime,
     /// Set, it closes the listeners.
     pub close: watch::Sender<bool>,
+    /// Of the access log.
+    pub lines: Option<Lines>,
+    /// Of traces.
+    pub spans: Option<Spans>,
 }
 
 /// Starts the proxy.
@@ -91,7 +97,10 @@ pub(super) fn spawn(
         max_retries: MOST_ATTEMPTS,
         ..ServerConf::default()
     };
-    let parts = parts(config, state, rooms, upstreams, flow);
+    let lines = config.access_log.as_ref().map(open_access_log).transpose()?;
+    let spans = config.tracing.as_ref().map(|tracing| send_spans(tracing, work)).transpose()?;
+    let told = Told { lines: lines.clone(), spans: spans.clone() };
+    let parts = parts(config, state, rooms, upstreams, flow, told);
     let tls = config.server.doors.tls.as_ref();
     let tls = tls.map(|tls| Tls::new(tls, config.server.doors.http2).map(Arc::new)).transpose()?;
     let connections = Arc::new(Connections::new(Arc::new(Live::new(parts)), &Arc::new(conf), tls));
@@ -102,7 +111,7 @@ pub(super) fn spawn(
         let closing = closing.clone();
         runtime.spawn(async move { service.start_service(Some(bound), closing, 1).await });
     }
-    Ok(Proxy { runtime, close })
+    Ok(Proxy { runtime, close, lines, spans })
 }
 
 /// A service that accepts on these addresses, and the bound ports that it is handed.
@@ -121,6 +130,25 @@ fn open(
         bound.add(address.to_string(), listener.into_raw_fd());
     }
     Ok((service, Arc::new(bound.into())))
+}
+
+/// Who is told of requests that are over.
+struct Told {
+    lines: Option<Lines>,
+    spans: Option<Spans>,
+}
+
+fn send_spans(tracing: &config::Tracing, work: &Runtime) -> Result<Spans, ServerError> {
+    let headers = tracing.headers.iter().map(|(name, value)| (name.as_str(), value.expose()));
+    Ok(Spans::start(&tracing.otlp_endpoint, headers, work.handle())?)
+}
+
+fn open_access_log(log: &config::AccessLog) -> Result<Lines, ServerError> {
+    let failed = |error| {
+        let path = log.path.clone().unwrap_or_else(|| "stderr".into());
+        ServerError::AccessLog { path, error }
+    };
+    Lines::open(log.path.clone()).map_err(failed)
 }
 
 fn runtime(threads: usize) -> std::io::Result<Runtime> {
@@ -146,6 +174,7 @@ fn parts(
     rooms: &Rooms,
     upstreams: Arc<Upstreams>,
     flow: Arc<Flow>,
+    told: Told,
 ) -> Arc<Parts> {
     let paths = &config.billing.paths;
     let public_paths = PublicPaths {
@@ -170,6 +199,7 @@ fn parts(
         h2: config.server.doors.h2,
         client_certificate: config.callers.client_certificate,
         redirects: redirects(&config.server),
+        forwarded: config.server.forwarded,
     };
     let rooms = gateway::Rooms {
         catalogue: config.catalogue.clone(),
@@ -179,6 +209,8 @@ fn parts(
         upstreams,
         api: api::public(&public_paths, rooms.public.clone()),
         fleet: rooms.public.others.fleet().cloned(),
+        access: config.access_log.as_ref().zip(told.lines).map(|(log, lines)| Access::new(log, lines)),
+        traces: config.tracing.as_ref().zip(told.spans).map(|(tracing, to)| Traces::new(to, tracing.sample)),
     };
     Parts::new(rooms, state.numbers.clone(), settings, flow)
 }

@@ -47,18 +47,12 @@ cost = 1
 on_limit = "cut"
 [routes_default]
 cost = 0
-keep_method_override = true
-[access_log]
-path = "stderr"
 "#,
     );
     let mistakes = mistakes(&text);
     let headlines = mistakes.lines().filter(|line| line.starts_with("t.toml"));
     insta::assert_snapshot!(headlines.collect::<Vec<_>>().join("\n"), @r"
-    t.toml:3:1: error: server.forwarded: this build does not do that yet
     t.toml:4:1: error: server.watch: this build does not do that yet
     t.toml:8:1: error: routes[0].on_limit: this build does not do that yet
-    t.toml:11:1: error: routes_default.keep_method_override: this build does not do that yet
-    t.toml:12:2: error: access_log: this build does not do that yet
     ");
 }

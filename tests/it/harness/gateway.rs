@@ -106,6 +106,12 @@ impl Gateway {
         self.start().await;
     }
 
+    /// Tells it that its log has been moved away.
+    pub fn hang_up(&self) {
+        let sent = Command::new("kill").arg("-HUP").arg(self.id().to_string()).status();
+        assert!(sent.expect("`kill` starts").success());
+    }
+
     /// Asks it to stop, as a supervisor does.
     pub fn terminate(&self) {
         let sent = Command::new("kill").arg("-TERM").arg(self.id().to_string()).status();

@@ -1,5 +1,6 @@
 //! The world: gateway, upstream, Stripe and the books.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -283,6 +284,16 @@ impl World {
     /// Units that one customer was told they were charged, and units of answers that broke off.
     pub fn seen_of(&self, customer: &str) -> (u64, u64) {
         self.seen.of(customer)
+    }
+
+    /// Units in the ledger, by the request's id.
+    pub fn metered(&self) -> BTreeMap<String, i64> {
+        books::metered(&self.gateway.data_dir)
+    }
+
+    /// Answers that a customer may not have got: so many units may have been charged without their knowing.
+    pub fn in_doubt(&self, customer: &str, units: u64) {
+        self.seen.in_doubt(customer, units);
     }
 
     /// An account as the store has it.
