@@ -88,6 +88,7 @@ fn ledger(c: &mut Criterion) {
         request: [7; 16],
         customer: 1,
         member: 0,
+        counts_for_member: false,
         route: 1,
         tier: 1,
         configuration: 1,

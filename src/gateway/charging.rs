@@ -177,6 +177,7 @@ impl Parts {
             customer: reservation.entry().number,
             // A repeat may be charged by what another member holds.
             member: settled.charge.member.map_or(context.member, MemberId::number),
+            counts_for_member: settled.charge.member.is_some(),
             route: self.numbers.routes[route.id.index()],
             tier: settled.tier.map_or(0, |tier| self.numbers.tiers[tier.index()]),
             configuration: self.numbers.configuration,

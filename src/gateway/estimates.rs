@@ -156,7 +156,9 @@ impl Context {
         let held = TrueCost::new(&Cost::default(), more.iter());
         let (settled, _, terms) = reservation.settle_with(&held, route, parts.catalogue.currency, now)?;
         let (draws, lots) = (recorded_draws(&settled.charge, &parts.numbers), recorded_lots(&settled.charge));
+        let counts_for_member = settled.charge.member.is_some();
         let record = first.slice(draws, lots, now.micros(), settled.charge.period);
+        let record = Record { counts_for_member, ..record };
         let Ok(appended) = parts.ledger.append(&record) else {
             reservation.undo(&settled, now);
             return None;

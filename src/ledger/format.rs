@@ -30,6 +30,8 @@ const HAS_EXTRA: u8 = 2;
 const HAS_LOTS: u8 = 4;
 /// The bit that says that uncovered units of each draw lie behind those of an override, before the grants.
 const HAS_UNCOVERED: u8 = 8;
+/// The bit that says that it counts against what its member may use.
+const COUNTS_FOR_MEMBER: u8 = 16;
 
 /// The random identity of a ledger; every Stripe identifier carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,6 +154,8 @@ pub struct Record {
     pub request: [u8; 16],
     pub customer: u32,
     pub member: u32,
+    /// What it draws counts against what the member may use.
+    pub counts_for_member: bool,
     pub route: u32,
     pub tier: u32,
     pub configuration: u32,
@@ -203,6 +207,7 @@ impl Record {
             (has_extra, HAS_EXTRA),
             (!lots.is_empty(), HAS_LOTS),
             (has_uncovered, HAS_UNCOVERED),
+            (self.counts_for_member, COUNTS_FOR_MEMBER),
         ];
         let flags = flags.iter().fold(0, |flags, (has, flag)| if *has { flags | flag } else { flags });
         into.extend_from_slice(&[kind, self.method, count(draws.len()), count(foreign.len()), flags, 0]);
@@ -308,6 +313,7 @@ impl Record {
             request: fields.take()?,
             customer: fields.u32()?,
             member: fields.u32()?,
+            counts_for_member: false,
             route: fields.u32()?,
             tier: fields.u32()?,
             configuration: fields.u32()?,
@@ -324,6 +330,7 @@ impl Record {
         record.status = u16::from_le_bytes(fields.take()?);
         let [kind, method, draws, foreign, flags, _] = fields.take()?;
         record.method = method;
+        record.counts_for_member = flags & COUNTS_FOR_MEMBER != 0;
         record.kind = match kind {
             1 => Kind::Charge,
             2 => Kind::Correction { of: corrects },

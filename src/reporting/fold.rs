@@ -54,8 +54,6 @@ pub struct Folder {
     own_from: u64,
     /// Number and name of each meter.
     meters: Vec<(u32, String)>,
-    /// Tiers under which it is summed what each member uses, by number.
-    capping: Box<[u32]>,
 }
 
 impl Folder {
@@ -78,15 +76,7 @@ impl Folder {
             hurry: Arc::default(),
             own_from,
             meters,
-            capping: [].into(),
         }
-    }
-
-    /// Sums what each member uses under these tiers, by number.
-    #[must_use]
-    pub fn with_members_under(mut self, tiers: Vec<u32>) -> Self {
-        self.capping = tiers.into();
-        self
     }
 
     /// Folds at once when notified.
@@ -128,15 +118,11 @@ impl Folder {
             let (mut records, mut reached) = (0, false);
             let mut own: HashMap<u32, i64> = HashMap::new();
             let (report, own_from, losses) = (self.report, self.own_from, self.ledger.losses());
-            let capping = &self.capping;
             while !reached && batch.changes() < changes_per_batch {
                 reached = self.reader.read(end, |record| {
                     records += 1;
                     if losses.iter().any(|lost| lost.took_what_is_corrected_by(record)) {
                         return;
-                    }
-                    if capping.contains(&record.tier) {
-                        add_members(&mut batch, record);
                     }
                     for (meter, units) in add(&mut batch, record, report) {
                         *own.entry(meter).or_default() += if record.number >= own_from { units } else { 0 };
@@ -246,6 +232,9 @@ fn add(batch: &mut Batch, record: &Record, report: Report) -> SmallVec<[(u32, i6
         reported.push((draw.meter, reportable));
     }
     add_credits(batch, record);
+    if record.counts_for_member {
+        add_member(batch, record);
+    }
     if let Kind::Correction { of } = record.kind {
         batch.corrected.push(of);
     }
@@ -269,10 +258,9 @@ fn add_total(batch: &mut Batch, key: TotalKey, record: &Record, draw: &RecordDra
     }
 }
 
-/// What a record drew for whoever called, if it says who did.
-fn add_members(batch: &mut Batch, record: &Record) {
+fn add_member(batch: &mut Batch, record: &Record) {
     let &Record { customer, member, period, .. } = record;
-    for draw in record.draws.iter().filter(|_| member != 0) {
+    for draw in &record.draws {
         let key = MemberKey { customer, period_start: period.start, member, meter: draw.meter };
         let total = batch.members.entry(key).or_default();
         total.period_end = period.end;

@@ -93,7 +93,7 @@ fn add(parts: &mut HashMap<TotalKey, Part>, record: &Record, report: Report) {
         part.moved.overage += draw.overage;
         part.moved.uncovered += draw.uncovered;
         part.moved.reportable += report.reportable(draw.included, draw.overage);
-        if record.member != 0 {
+        if record.counts_for_member {
             *part.members.entry(record.member).or_default() += draw.units();
         }
         part.moved.last_at_micros = part.moved.last_at_micros.max(record.at_micros);

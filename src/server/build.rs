@@ -59,10 +59,7 @@ impl State {
         let ledger = open_ledger(disk, ledger_id, resume, &store, options)?;
         let names = config.catalogue.meters.iter().map(|meter| meter.name.to_string());
         let meters = numbers.meters.iter().copied().zip(names).collect();
-        let capping = config.catalogue.tiers.iter().zip(&numbers.tiers);
-        let capping = capping.filter(|(tier, _)| tier.member.is_some()).map(|(_, number)| *number);
-        let mut folder = Folder::new(ledger.clone(), store.clone(), config.catalogue.report, resume, meters)
-            .with_members_under(capping.collect());
+        let mut folder = Folder::new(ledger.clone(), store.clone(), config.catalogue.report, resume, meters);
         folder.catch_up()?;
         let standing = store.let_estimates_stand()?;
         if standing > 0 {

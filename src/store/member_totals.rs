@@ -41,7 +41,7 @@ impl Store {
         self.read(move |db| of(db, customer, period_start, most)).await
     }
 
-    /// The names of a customer's members, by number.
+    /// The names of members, by number.
     pub async fn member_names(&self, members: Vec<u32>) -> Result<Vec<(u32, String)>> {
         self.read(move |db| {
             let mut query = db.prepare_cached("SELECT name FROM names WHERE number = ?1")?;
