@@ -6,8 +6,8 @@
 //! - Otherwise the header is charged as an *estimate*: what was held for what is not known yet. Its truth follows
 //!   exactly once, in a correction, whoever is left to give it: the end of the exchange, or its context when nobody
 //!   ends it.
-//! - A WebSocket is charged in slices while it stays open, each an estimate that the next one settles. So of what passed
-//!   a crash loses no more than what was quicker than its slice, and a limit ends it within one.
+//! - A WebSocket is charged in slices while it stays open, each an estimate that the next one settles. So of what
+//!   passed a crash loses no more than what was quicker than its slice, and a limit ends it within one.
 //! - Until then nothing of it is sealed. An estimate that a crash leaves open stands.
 
 use std::sync::Arc;

@@ -14,10 +14,11 @@
 //! 2. `phases`: what all of them go through. `framing`: what is no plain request is put into one form.
 //! 3. `admission`: who calls (`client`: from where), for what, and may they. `cors`: may a page ask. `idempotency`,
 //!    `fleet_keys`: is it a repeat of one that was charged, here or on another node.
-//! 4. To an upstream (`upstreams`): `exchange` for plain requests and what opens a `websocket`, `proxy`, pingora's own way,
-//!    for all others (`upload`: a body's way by HTTP/2). `forwarding`: what it gets (`spoofed`: and what not, `hops`: from
-//!    where). `measuring`: what passes, where that tells the price.
-//! 5. `charging`: at the answer's header. `estimates`: what only the end tells. `limits`: what the client is told of them.
+//! 4. To an upstream (`upstreams`): `exchange` for plain requests and what opens a `websocket`, `proxy`, pingora's own
+//!    way, for all others (`upload`: a body's way by HTTP/2). `forwarding`: what it gets (`spoofed`: and what not,
+//!    `hops`: from where). `measuring`: what passes, where that tells the price.
+//! 5. `charging`: at the answer's header. `estimates`: what only the end tells. `limits`: what the client is told of
+//!    them.
 //! 6. `answer`, `in_process`: what the gateway itself says. `grpc`: what is different for gRPC. `edges`: what the
 //!    configuration changes of requests and answers (`header_rules`).
 //! 7. What is left of it: `counters`, `access` (its line), `traces` (its spans).

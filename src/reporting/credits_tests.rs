@@ -251,14 +251,12 @@ impl World {
     }
 
     /// As an account that is loaded finds them.
-    fn totals(&self) -> Window {
+    fn totals(&self) -> (Period, u64, Unbilled) {
         let totals = self.runtime.block_on(self.store.totals(CUSTOMER, PERIOD.start)).expect("reads");
-        let total = totals.first().copied();
-        let mut window = Window::new(PERIOD, smallvec![total.map_or(0, |total| total.used)]);
-        if let Some(Total { extra, credits, uncovered, .. }) = total {
-            window.add_unbilled(MeterId(0), Unbilled { extra, credits, uncovered });
-        }
-        window
+        totals.first().map_or((PERIOD, 0, Unbilled::default()), |total| {
+            let Total { used, extra, credits, uncovered, .. } = *total;
+            (PERIOD, used, Unbilled { extra, credits, uncovered })
+        })
     }
 
     fn stored(&self) -> Vec<Lot> {
@@ -300,7 +298,8 @@ proptest! {
         let all = world.waiting.len();
         world.fold(0, all);
         prop_assert_eq!(world.stored(), in_order(world.account.credit_lots()));
-        prop_assert_eq!(world.totals(), world.account.window(at(world.second)));
+        let window = world.account.window(at(world.second));
+        prop_assert_eq!(world.totals(), (window.period, window.used[0], window.unbilled(MeterId(0))));
         let closed = world.store.expire_credits(at(world.second + 1).seconds(), 0, at(world.second).seconds());
         world.runtime.block_on(closed).expect("closes");
         let (sum, balance) = world.history();

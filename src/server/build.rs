@@ -180,13 +180,7 @@ impl Rooms {
             handling,
         )?;
         let notices = super::notices::build(config, state, customers.clone())?.with_fleet(billing.facts());
-        let reconciler = super::reconcile::build_reconciler(
-            config,
-            state.store.clone(),
-            transport.clone(),
-            state.ledger_id,
-            &others,
-        );
+        let reconciler = super::reconcile::build_reconciler(config, state, &transport, &others);
         let public = Public {
             catalogue,
             authenticator: authenticator.clone(),

@@ -10,6 +10,7 @@ use crate::reporting::{ReconcileOptions, Reconciler};
 use crate::store::Store;
 use crate::stripe::Transport;
 
+use super::build::State;
 use super::lock::Lock;
 use super::{ServerError, build};
 
@@ -28,13 +29,13 @@ pub fn reconciler(config: &Config, on_silence: fn()) -> Result<Reconciler, Serve
 
 pub(super) fn build_reconciler(
     config: &Config,
-    store: Arc<Store>,
-    transport: Arc<Transport>,
-    ledger_id: LedgerId,
+    state: &State,
+    transport: &Arc<Transport>,
     others: &Others,
 ) -> Reconciler {
     // In a gateway the transport's circuit breaker tells of a Stripe that does not answer.
-    let reconciler = Reconciler::new(store, transport, options(config, ledger_id, || ()));
+    let reconciler =
+        Reconciler::new(state.store.clone(), transport.clone(), options(config, state.ledger_id, || ()));
     if others.fleet().is_some() { reconciler.with_others(Arc::new(others.clone())) } else { reconciler }
 }
 

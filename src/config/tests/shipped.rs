@@ -14,15 +14,18 @@ use crate::domain::units::MeterId;
 
 const REFERENCE: &str = include_str!("../../../config/tollgate.toml");
 
-/// The reference with its last section, and the tables of an upstream, which stand in comments.
+/// The reference with its last sections, and the tables of an upstream, which stand in comments.
 fn reference() -> String {
-    let reference = ["health_check = ", "eject = "]
+    let (before, optional) = REFERENCE.split_once("\n# [cors]").expect("sections in comments");
+    let before = ["health_check = ", "eject = "]
         .iter()
-        .fold(REFERENCE.to_owned(), |text, key| text.replace(&format!("\n# {key}"), &format!("\n{key}")));
-    let (before, fleet) = reference.split_once("\n# [fleet]\n").expect("it ends with [fleet]");
-    let fleet: Vec<_> =
-        fleet.lines().map(|line| line.strip_prefix("# ").expect("all is in comments")).collect();
-    format!("{before}\n[fleet]\n{}\n", fleet.join("\n"))
+        .fold(before.to_owned(), |text, key| text.replace(&format!("\n# {key}"), &format!("\n{key}")));
+    // Beside sections and keys there are sentences.
+    let shown = optional.lines().map(|line| match line.strip_prefix("# ") {
+        Some(shown) if shown.starts_with('[') || shown.contains(" = ") => shown,
+        _ => line,
+    });
+    format!("{before}\n[cors]{}\n", shown.collect::<Vec<_>>().join("\n"))
 }
 
 fn environment(name: &str) -> Option<String> {
@@ -161,8 +164,8 @@ fn the_reference_shows_the_defaults_that_hold_when_left_out() {
         let key = key.replace("/upstreams/*", "/upstreams/api");
         // Lists of tables are shown by an entry that is commented out.
         let lists = ["/credit_packs", "/webhooks"];
-        // What is shown in comments for it names files that are not there.
-        let optional = ["/routes_default", "/server/tls/"];
+        // They name files or tiers that are not there, or are shown by example.
+        let optional = ["/routes_default", "/server/tls/", "/auth/anonymous/", "/headers/"];
         let of_one = !key.contains('*')
             && !optional.iter().any(|section| key.starts_with(section))
             && !lists.contains(&key.as_str());
