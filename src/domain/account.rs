@@ -8,11 +8,12 @@
 //! null until then.
 //!
 //! What its requests are held against is in `terms`, what settling draws in `settle`, what the truth changes of that
-//! later in `correct`, what a request with an idempotency key holds in `keyed`, what each member may use in `members`,
-//! what the units beyond the included ones may draw on in `beyond`, what is worth telling in `marks`, what clients are
-//! shown of the limits in `policies`.
+//! later in `correct`, what a request with an idempotency key holds in `keyed`, what the units beyond the included ones
+//! may draw on in `beyond`, what each member may use in `members` and `by_member`, what is worth telling in `marks`,
+//! what clients are shown of the limits in `policies`.
 
 mod beyond;
+mod by_member;
 mod correct;
 mod keyed;
 mod marks;
@@ -39,9 +40,10 @@ use super::tier::{Tier, TierId};
 use super::units::{Cost, MeterId};
 use super::usage::{Now, Unbilled};
 
+pub use by_member::{By, ByMember};
 pub use marks::Mark;
 use members::Members;
-pub use members::{By, ByMember, MOST as MOST_MEMBERS, MemberUnits};
+pub use members::{MOST as MOST_MEMBERS, MemberUnits};
 pub use notes::Notes;
 pub use policies::{Policies, Policy, PolicyName};
 pub use share::Purpose;

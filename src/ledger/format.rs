@@ -4,6 +4,7 @@ use std::fmt;
 
 use smallvec::SmallVec;
 
+use super::fields::Fields;
 use crate::domain::period::Period;
 
 pub const HEADER_BYTES: u64 = 128;
@@ -374,29 +375,6 @@ impl Record {
 
 fn count(length: usize) -> u8 {
     u8::try_from(length).unwrap_or(u8::MAX)
-}
-
-/// Reads fixed-size fields off the front of a slice.
-struct Fields<'a>(&'a [u8]);
-
-impl Fields<'_> {
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (head, rest) = self.0.split_first_chunk::<N>()?;
-        self.0 = rest;
-        Some(*head)
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        self.take().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        self.take().map(u64::from_le_bytes)
-    }
-
-    fn i64(&mut self) -> Option<i64> {
-        self.take().map(i64::from_le_bytes)
-    }
 }
 
 #[cfg(test)]

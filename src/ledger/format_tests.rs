@@ -125,7 +125,8 @@ proptest! {
     #[test]
     fn a_record_reads_back_and_no_changed_byte_goes_unseen(
         customer in any::<u32>(), units in any::<i64>(), number in any::<u64>(), key in any::<Option<[u8; 16]>>(),
-        extra in any::<i64>(), uncovered in any::<i64>(), counts_for_member in any::<bool>(), lots in prop::collection::vec((any::<i64>(), any::<i64>()), 0..256),
+        extra in any::<i64>(), uncovered in any::<i64>(), counts_for_member in any::<bool>(),
+        lots in prop::collection::vec((any::<i64>(), any::<i64>()), 0..256),
         at in 0usize..120, bit in 0u8..8,
     ) {
         let mut bytes = Vec::new();

@@ -286,7 +286,7 @@ fn units(charge: &Charge) -> u64 {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
-    /// Whatever comes in whatever order, with keys, truths, corrections and what is undone: no member has used and holds
+    /// Whatever comes in whatever order, with keys, truths, corrections and what is undone: no member uses and holds
     /// more than the cap, what is counted is what was recorded, what is held is what is in flight, and a refusal
     /// changes nothing.
     #[test]
