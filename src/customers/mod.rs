@@ -45,7 +45,7 @@ pub use entry::{Denied, Entry};
 pub use position::Position;
 pub use reached::{Reached, ReachedLimit};
 pub use reservation::{Reservation, Settled};
-pub use view::{MeterUsage, Snapshot};
+pub use view::{MemberUsage, MeterUsage, Snapshot};
 
 use book::Book;
 use fleet::Leases;

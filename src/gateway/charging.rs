@@ -10,7 +10,7 @@ use crate::domain::account::Policies;
 use crate::domain::measure::Answer;
 use crate::domain::methods;
 use crate::domain::route::Route;
-use crate::domain::usage::Now;
+use crate::domain::usage::{MemberId, Now};
 use crate::ledger::{Kind, Record};
 use crate::metrics::METRICS;
 use crate::problem::Problem;
@@ -66,7 +66,7 @@ impl Parts {
                 headers.put(USAGE_COST, cost)?;
                 policies
             }
-            None => entry.policies(route, self.catalogue.currency, now),
+            None => entry.policies(route, MemberId::new(context.member), self.catalogue.currency, now),
         };
         for (name, value) in self.limit_headers(&policies) {
             headers.put(name, value)?;
@@ -204,7 +204,9 @@ impl Parts {
             at_micros: now.micros(),
             request: context.request_id.bytes(),
             customer: reservation.entry().number,
-            member: context.member,
+            // A repeat may be charged by what another member holds.
+            member: settled.charge.member.map_or(context.member, MemberId::number),
+            counts_for_member: settled.charge.member.is_some(),
             route: self.numbers.routes[route.id.index()],
             tier: settled.tier.map_or(0, |tier| self.of_tier(tier, |tier| tier.number)),
             configuration: self.numbers.configuration,

@@ -199,6 +199,8 @@ pub struct Parts {
     own_tiers: OfTiers,
     tiers: Arc<Tiers>,
     edges: Edges,
+    /// Some tier does: then it is known of each request who makes it before it is admitted.
+    caps_members: bool,
 }
 
 impl Parts {
@@ -221,6 +223,7 @@ impl Parts {
             own_tiers: tiers.follow(&catalogue, &numbers.tiers),
             edges: Edge::all(&catalogue),
             usage_costs: limits::usage_costs(&catalogue),
+            caps_members: catalogue.caps_members(),
             catalogue,
             authenticator,
             customers,

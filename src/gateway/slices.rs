@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::customers::{Denied, Entry, Reservation};
-use crate::domain::account::Terms;
+use crate::domain::account::{ByMember, Terms};
 use crate::domain::measure::{Answer, Measure, Size, Slice, TrueCost};
 use crate::domain::route::{OnLimit, Route, RouteId};
 use crate::domain::tier::TierId;
@@ -227,7 +227,7 @@ impl Slices {
         let entry = open.recorded.reservation.entry();
         let mut denied = Denied::Refill;
         for size in Size::ALL {
-            match entry.extend(&open.slice.ask(age, size, so_far()), now) {
+            match entry.extend(&open.slice.ask(age, size, so_far()), open.member(), now) {
                 Ok(reservation) => return self.next(state, reservation, None),
                 Err(Denied::Refill) => {
                     state.is_asking = true;
@@ -244,8 +244,8 @@ impl Slices {
     async fn ask_fleet(&self) {
         let mut denied = Denied::Refill;
         for size in Size::ALL {
-            let Some((entry, more)) = self.wanted(size) else { return };
-            match self.parts.customers.extend_with_fleet(&entry, &more, self.wall()).await {
+            let Some((entry, more, member)) = self.wanted(size) else { return };
+            match self.parts.customers.extend_with_fleet(&entry, &more, member, self.wall()).await {
                 Ok(reservation) => {
                     let state = &mut *self.lock();
                     state.is_asking = false;
@@ -261,11 +261,11 @@ impl Slices {
         let _ = self.run_out(state, &denied);
     }
 
-    fn wanted(&self, size: Size) -> Option<(Arc<Entry>, Cost)> {
+    fn wanted(&self, size: Size) -> Option<(Arc<Entry>, Cost, Option<ByMember>)> {
         let state = &*self.lock();
         let open = state.open.as_ref()?;
         let ask = open.slice.ask(self.age(open), size, state.measuring.so_far(self.started.elapsed()));
-        Some((open.recorded.reservation.entry().clone(), ask))
+        Some((open.recorded.reservation.entry().clone(), ask, open.member()))
     }
 
     /// Nothing is left to pay for more.
@@ -297,7 +297,9 @@ impl Slices {
         let charged = reservation.settle_with(&cost, self.route(), parts.catalogue.currency, now);
         let Some((settled, _, terms)) = charged else { return Ok(()) };
         let (draws, lots) = (recorded_draws(&settled.charge, &parts.numbers), recorded_lots(&settled.charge));
+        let counts_for_member = settled.charge.member.is_some();
         let record = first.slice(draws, lots, now.micros(), settled.charge.period);
+        let record = Record { counts_for_member, ..record };
         let Ok(appended) = parts.ledger.append(&record) else {
             reservation.undo(&settled, now);
             let problem = Problem::new(Code::LedgerUnavailable, "usage cannot be recorded now");
@@ -316,7 +318,8 @@ impl Slices {
         let problem = match (denied, &state.open) {
             (Denied::Refused(refusal), Some(open)) => {
                 let entry = open.recorded.reservation.entry();
-                self.parts.refusal(entry, self.route(), refusal, self.wall()).0
+                let member = open.member().map(|member| member.id);
+                self.parts.refusal(entry, (self.route(), member), refusal, self.wall()).0
             }
             _ => {
                 Problem::new(Code::FleetUnavailable, "the limits that all gateways share cannot be asked now")
@@ -351,6 +354,14 @@ impl Slices {
     /// Every change under the lock is complete when a panic elsewhere could poison it.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Open {
+    /// Whose caps hold.
+    fn member(&self) -> Option<ByMember> {
+        let charged = self.recorded.settled.charge.member.map(ByMember::from);
+        charged.or(self.recorded.reservation.member())
     }
 }
 
