@@ -7,11 +7,12 @@
 
 use std::sync::{Arc, PoisonError, RwLockReadGuard};
 
-use crate::domain::account::Terms;
+use crate::domain::account::{MOST_MEMBERS, Terms};
 use crate::domain::anonymous::is_anonymous;
 use crate::domain::catalogue::Catalogue;
 use crate::domain::idempotency::Limits;
 use crate::domain::subscription::{Entitlement, Standing, Windows};
+use crate::domain::units::MeterId;
 use crate::domain::usage::Now;
 use crate::store::StoreError;
 
@@ -44,6 +45,17 @@ impl Book {
             })
         });
         Self { catalogue, meter_numbers, fallback, anonymous }
+    }
+
+    /// By the store's number.
+    pub fn meter(&self, number: u32) -> Option<MeterId> {
+        let at = self.meter_numbers.iter().position(|meter| *meter == number)?;
+        u16::try_from(at).ok().map(MeterId)
+    }
+
+    /// So many members of a customer are read.
+    pub fn most_members(&self) -> usize {
+        if self.catalogue.caps_members() { MOST_MEMBERS } else { 0 }
     }
 
     /// What all have of whom nothing is known but the name.

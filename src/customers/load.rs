@@ -11,10 +11,9 @@ use crate::domain::credits::Lot;
 use crate::domain::idempotency::{Charged, Digest, REMEMBERED_SECONDS};
 use crate::domain::period::Period;
 use crate::domain::subscription::{Entitlement, Facts, Outline, Subscription};
-use crate::domain::units::MeterId;
-use crate::domain::usage::{Now, Unbilled};
+use crate::domain::usage::{MemberId, Now, Unbilled};
 use crate::metrics::METRICS;
-use crate::store::{Adjustments, KeyRow, Loaded, StoreError, Total, Wanted};
+use crate::store::{Adjustments, KeyRow, Loaded, MemberTotal, StoreError, Total, Wanted};
 
 use super::book::Book;
 use super::entry::Entry;
@@ -87,7 +86,9 @@ impl Customers {
         if let Some(entry) = self.get(&name) {
             let period = entry.account().window(now).period;
             let totals = self.store.totals(number, period.start).await?;
-            entry.account().raise(&window(&self.book(), period, &totals));
+            let book = self.book();
+            let members = self.store.member_totals(number, period.start, book.most_members()).await?;
+            entry.account().raise(&window(&book, period, &totals, &members));
             self.stir(&entry);
         }
         Ok(())
@@ -106,6 +107,7 @@ impl Customers {
             name: name.to_owned(),
             claimed: claimed.map(str::to_owned),
             keys_after: now.seconds().saturating_sub(REMEMBERED_SECONDS),
+            most_members: book.most_members(),
             most_keys: if with_keys { book.fallback.key_limits.keys as usize } else { 0 },
             with_grants: self.fleet.is_some(),
         };
@@ -127,13 +129,13 @@ impl Customers {
 
     /// As it is loaded, for nobody else yet.
     pub(super) fn entry(&self, loaded: Loaded<Meaning>, now: Now) -> Entry {
-        let Loaded { customer, understood, totals, keys, lots, grants, version, .. } = loaded;
-        let window = window(&understood.book, understood.period, &totals);
+        let Loaded { customer, understood, totals, members, keys, lots, grants, version, .. } = loaded;
+        let window = window(&understood.book, understood.period, &totals, &members);
         let charged = |row: &KeyRow| Charged { at: Now::from_seconds(row.at), repeats: row.repeats };
         let keys = keys.iter().map(|row| (Digest(row.key), charged(row)));
         let account = Account::new(terms(&customer.name, customer.stripe_customer, understood), window);
         let mut account = account.with_keys(keys).with_credits(lots);
-        if self.fleet.is_some() {
+        if let Some(leases) = &self.fleet {
             let granted: Vec<_> = grants.iter().map(|grant| (grant.number, grant.units)).collect();
             let grants_as_lots = grants.iter().map(|grant| Lot {
                 grant: grant.number,
@@ -143,7 +145,7 @@ impl Customers {
             account = account
                 .with_share(&granted)
                 .with_spent(grants_as_lots)
-                .with_notes(fleet::first_notes(&grants, version));
+                .with_notes(fleet::first_notes(leases, &grants, version));
         }
         Entry::new(customer.name.into(), customer.number, account, now)
     }
@@ -160,8 +162,8 @@ impl Customers {
     /// The units of a period and of a grant that the account knows are the account's: the store may not have heard of
     /// all that was spent.
     pub(super) fn renew(&self, entry: &Arc<Entry>, loaded: Loaded<Meaning>, now: Now) {
-        let Loaded { customer, understood, totals, lots, grants, version, .. } = loaded;
-        let stored = window(&understood.book, understood.period, &totals);
+        let Loaded { customer, understood, totals, members, lots, grants, version, .. } = loaded;
+        let stored = window(&understood.book, understood.period, &totals, &members);
         let read_by = understood.book.clone();
         let mut after = terms(&customer.name, customer.stripe_customer, understood);
         let book = self.held_book();
@@ -207,16 +209,18 @@ fn terms(name: &str, stripe_customer: Option<String>, meaning: Meaning) -> Arc<T
 }
 
 /// What the store knows of a period. Everything of this customer that is not folded yet is in memory.
-fn window(book: &Book, period: Period, totals: &[Total]) -> Window {
+fn window(book: &Book, period: Period, totals: &[Total], members: &[MemberTotal]) -> Window {
     let mut window = Window::new(period, smallvec![0; book.meter_numbers.len()]);
     for total in totals {
-        if let Some(at) = book.meter_numbers.iter().position(|meter| *meter == total.meter) {
-            window.used[at] = total.used;
+        if let Some(meter) = book.meter(total.meter) {
+            window.used[meter.index()] = total.used;
             let Total { extra, credits, uncovered, .. } = *total;
-            let unbilled = Unbilled { extra, credits, uncovered };
-            window.add_unbilled(MeterId(u16::try_from(at).unwrap_or(u16::MAX)), unbilled);
+            window.add_unbilled(meter, Unbilled { extra, credits, uncovered });
         }
     }
+    let of_member =
+        |total: &MemberTotal| Some(((MemberId::new(total.member), book.meter(total.meter)?), total.units));
+    window.members = members.iter().filter_map(of_member).collect();
     window
 }
 

@@ -50,7 +50,7 @@ pub use handover::Estate;
 pub use position::Position;
 pub use reached::{Reached, ReachedLimit};
 pub use reservation::{Reservation, Settled};
-pub use view::{MeterUsage, Snapshot};
+pub use view::{MemberUsage, MeterUsage, Snapshot};
 
 use book::Book;
 use fleet::Leases;

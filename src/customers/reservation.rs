@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::account::{Account, Admitted, Policies, Terms};
+use crate::domain::account::{Account, Admitted, By, ByMember, Policies, Terms};
 use crate::domain::idempotency::Digest;
 use crate::domain::measure::TrueCost;
 use crate::domain::money::Currency;
@@ -10,7 +10,7 @@ use crate::domain::period::Period;
 use crate::domain::route::Route;
 use crate::domain::tier::TierId;
 use crate::domain::units::Cost;
-use crate::domain::usage::{Charge, Correction, Now};
+use crate::domain::usage::{Charge, Correction, MemberId, Now};
 
 use super::entry::Entry;
 
@@ -39,8 +39,18 @@ impl Reservation {
         &self.entry
     }
 
+    /// What it was made for.
     pub fn cost(&self) -> &Cost {
         &self.cost
+    }
+
+    /// What it was admitted with.
+    pub fn admitted(&self) -> Admitted {
+        self.admitted
+    }
+
+    pub fn by(&self) -> By {
+        self.admitted.by()
     }
 
     /// The idempotency key that it goes by.
@@ -59,9 +69,9 @@ impl Reservation {
     }
 
     /// Somebody else settles or releases it.
-    pub(super) fn leave(mut self) -> (Arc<Entry>, Cost, Option<Digest>) {
+    pub(super) fn leave(mut self) -> (Arc<Entry>, Cost, By) {
         self.held = false;
-        (self.entry.clone(), std::mem::take(&mut self.cost), self.admitted.key)
+        (self.entry.clone(), std::mem::take(&mut self.cost), self.admitted.by())
     }
 
     /// One that another process holds: nothing that is done with it here changes anything.
@@ -69,14 +79,29 @@ impl Reservation {
         Self { entry, admitted, cost, held: false }
     }
 
+    /// Another one, of nothing: for what is charged in any case.
+    pub fn for_nothing(&self) -> Self {
+        let admitted = Admitted { key: None, ..self.admitted };
+        Self::new(self.entry.clone(), admitted, Cost::default())
+    }
+
     /// The tier in force when the request was admitted.
     pub fn tier(&self) -> TierId {
         self.admitted.tier
     }
 
+    /// Who made the request, as far as that is counted.
+    pub fn member(&self) -> Option<ByMember> {
+        self.admitted.member
+    }
+
+    fn member_id(&self) -> Option<MemberId> {
+        self.admitted.member.map(|member| member.id)
+    }
+
     /// The idempotency key, where it could not be known before the whole body was. What is settled or released stays.
     pub fn identify(&mut self, key: Digest, now: Now) {
-        if self.held && self.entry.account().identify(&self.cost, key, now) {
+        if self.held && self.entry.account().identify(&self.cost, key, self.admitted.member, now) {
             self.admitted.key = Some(key);
         }
     }
@@ -99,7 +124,8 @@ impl Reservation {
         currency: Currency,
         now: Now,
     ) -> Option<(Settled, Policies)> {
-        self.settle_and(now, |account| account.policies(route, currency, now))
+        let member = self.member_id();
+        self.settle_and(now, |account| account.policies(route, member, currency, now))
     }
 
     /// The same where an exchange has told what it cost, or holds that until it does. The terms that it is charged under
@@ -111,29 +137,30 @@ impl Reservation {
         currency: Currency,
         now: Now,
     ) -> Option<(Settled, Policies, Arc<Terms>)> {
+        let member = self.member_id();
         let (settled, (policies, terms)) = self.settle_by(
             now,
-            |account, cost, key| account.settle_with(cost, truth, key, now),
-            |account| (account.policies(route, currency, now), account.terms().clone()),
+            |account, cost, by| account.settle_with(cost, truth, by, now),
+            |account| (account.policies(route, member, currency, now), account.terms().clone()),
         )?;
         Some((settled, policies, terms))
     }
 
     fn settle_and<T>(&mut self, now: Now, then: impl FnOnce(&mut Account) -> T) -> Option<(Settled, T)> {
-        self.settle_by(now, |account, cost, key| account.settle(cost, key, now), then)
+        self.settle_by(now, |account, cost, by| account.settle(cost, by, now), then)
     }
 
     fn settle_by<T>(
         &mut self,
         now: Now,
-        charge: impl FnOnce(&mut Account, &Cost, Option<Digest>) -> Charge,
+        charge: impl FnOnce(&mut Account, &Cost, By) -> Charge,
         then: impl FnOnce(&mut Account) -> T,
     ) -> Option<(Settled, T)> {
         if !std::mem::take(&mut self.held) {
             return None;
         }
         let account = &mut *self.entry.account();
-        let charge = charge(account, &self.cost, self.admitted.key);
+        let charge = charge(account, &self.cost, self.admitted.by());
         let tier = account.terms().entitlement.tier_at(now.seconds()).map(|tier| tier.id);
         Some((Settled { charge, tier }, then(account)))
     }
@@ -152,7 +179,7 @@ impl Reservation {
     /// Gives the units back. What has settled stays settled.
     pub fn release(&mut self) {
         if std::mem::take(&mut self.held) {
-            self.entry.account().release(&self.cost, self.admitted.key);
+            self.entry.account().release(&self.cost, self.admitted.by());
         }
     }
 }
@@ -166,7 +193,7 @@ impl Drop for Reservation {
 impl Entry {
     /// What has been settled for a request that is not here.
     pub fn settled_before(self: &Arc<Self>) -> Reservation {
-        let admitted = Admitted { tier: TierId(0), key: None };
+        let admitted = Admitted { tier: TierId(0), key: None, member: None };
         Reservation::elsewhere(self.clone(), admitted, Cost::default())
     }
 
@@ -175,8 +202,14 @@ impl Entry {
         self.account().terms().clone()
     }
 
-    /// Every limit that a request on this route is held against, the tightest first.
-    pub fn policies(&self, route: &Route, currency: Currency, now: Now) -> Policies {
-        self.account().policies(route, currency, now)
+    /// Every limit that a request of a member on this route is held against, the tightest first.
+    pub fn policies(
+        &self,
+        route: &Route,
+        member: Option<MemberId>,
+        currency: Currency,
+        now: Now,
+    ) -> Policies {
+        self.account().policies(route, member, currency, now)
     }
 }

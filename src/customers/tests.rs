@@ -201,7 +201,7 @@ async fn a_settled_reservation_shows_the_limits_that_are_asked_for_next() {
     let mut reservation = entry.admit(None, &route, None, now()).expect("fits");
     let (settled, shown) = reservation.settle_showing(&route, currency, now()).expect("held");
     assert_eq!((settled.charge.draws[0].included, shown[0].remaining), (60, 40));
-    assert_eq!(shown, entry.policies(&route, currency, now()));
+    assert_eq!(shown, entry.policies(&route, None, currency, now()));
     assert!(reservation.settle_showing(&route, currency, now()).is_none(), "it counts once");
 }
 

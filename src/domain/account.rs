@@ -9,13 +9,16 @@
 //!
 //! What its requests are held against is in `terms`, what settling draws in `settle`, what the truth changes of that
 //! later in `correct`, what a request with an idempotency key holds in `keyed`, what the units beyond the included ones
-//! may draw on in `beyond`, what is worth telling in `marks`, what clients are shown of the limits in `policies`.
+//! may draw on in `beyond`, what each member may use in `members` and `by_member`, what is worth telling in `marks`,
+//! what clients are shown of the limits in `policies`.
 
 mod beyond;
+mod by_member;
 mod correct;
 mod handover;
 mod keyed;
 mod marks;
+mod members;
 mod notes;
 mod policies;
 mod settle;
@@ -25,6 +28,7 @@ mod window;
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::credits::{Lot, Purse};
@@ -38,8 +42,11 @@ use super::tier::{Tier, TierId};
 use super::units::{Cost, MeterId};
 use super::usage::{Now, Unbilled};
 
-pub use handover::InFlight;
+pub use by_member::{By, ByMember};
+pub use handover::{HeldByMember, InFlight};
 pub use marks::Mark;
+use members::Members;
+pub use members::{MOST as MOST_MEMBERS, MemberUnits};
 pub use notes::Notes;
 pub use policies::{Policies, Policy, PolicyName};
 pub use share::Purpose;
@@ -86,16 +93,26 @@ struct Rare {
     /// The start of the window in which the spend cap was last seen to refuse.
     capped_in: Option<i64>,
     notes: Option<Box<Notes>>,
+    /// Where the tier caps members.
+    members: Option<Box<Members>>,
     /// On a node of a fleet.
     share: Option<Box<Share>>,
 }
 
 /// The answer to a request that may pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Admitted {
     pub tier: TierId,
     /// The key that the request goes by; to be given again when it settles or is released.
     pub key: Option<Digest>,
+    /// The same of who made it.
+    pub member: Option<ByMember>,
+}
+
+impl Admitted {
+    pub fn by(&self) -> By {
+        By { key: self.key, member: self.member }
+    }
 }
 
 impl Account {
@@ -111,6 +128,7 @@ impl Account {
         if !window.unbilled.is_empty() {
             account.rare().unbilled = window.unbilled;
         }
+        account.put_members(window.members);
         account
     }
 
@@ -125,7 +143,8 @@ impl Account {
 
     /// Reserves the cost of one request under the tier that is answered, or says why not and changes nothing. A
     /// repeat of what has been charged or holds units already needs none.
-    pub fn admit(&mut self, route: &Route, key: Option<Digest>, now: Now) -> Result<Admitted, Refusal> {
+    pub fn admit(&mut self, route: &Route, by: impl Into<By>, now: Now) -> Result<Admitted, Refusal> {
+        let By { key, member } = by.into();
         self.roll(now);
         let tier = self.tier_in_force(now)?;
         if let Some(feature) = tier.features.first_missing(route.requires) {
@@ -137,6 +156,12 @@ impl Account {
         let ask_route = |rate| self.ask_rate(Some(route.id), rate, nanos);
         let by_route = route.rate.map(ask_route).transpose().map_err(limited)?;
         let role = key.map_or(Role::Unkeyed, |key| self.role(key, now));
+        let by_member = match &tier.member {
+            None => None,
+            Some(terms) => {
+                self.ask_member(terms, member, (role != Role::Repeat).then_some(&route.cost), now)?
+            }
+        };
         if role != Role::Repeat {
             self.ask_units(tier, &route.cost, now)?;
         }
@@ -148,18 +173,24 @@ impl Account {
         if let Some(permission) = by_route {
             self.spend_rate(Some(route.id), permission);
         }
+        let member = by_member.map(|asked| self.enter_member(&asked, &route.cost, key, role)).or(member);
         self.hold(&route.cost, key, role);
-        Ok(Admitted { tier, key: key.filter(|_| role != Role::Unkeyed) })
+        Ok(Admitted { tier, key: key.filter(|_| role != Role::Unkeyed), member })
     }
 
     /// Reserves more for an exchange that is open: against quota, credits and cap.
-    pub fn extend(&mut self, cost: &Cost, now: Now) -> Result<Admitted, Refusal> {
+    pub fn extend(&mut self, cost: &Cost, member: Option<ByMember>, now: Now) -> Result<Admitted, Refusal> {
         self.roll(now);
         let tier = self.tier_in_force(now)?;
+        let capped = member.filter(|_| tier.member.is_some());
+        if let Some(terms) = &tier.member {
+            self.ask_member_units(terms, member, cost)?;
+        }
         self.ask_units(tier, cost, now)?;
         let tier = tier.id;
         self.reserve(cost);
-        Ok(Admitted { tier, key: None })
+        let member = capped.map(|member| self.hold_for_member(member.id, cost)).or(member);
+        Ok(Admitted { tier, key: None, member })
     }
 
     #[cold]
@@ -174,11 +205,12 @@ impl Account {
     }
 
     /// Gives reserved units back, unless others of the same key are in flight.
-    pub fn release(&mut self, cost: &Cost, key: Option<Digest>) {
+    pub fn release(&mut self, cost: &Cost, by: impl Into<By>) {
         self.stir();
+        let By { key, member } = by.into();
         match key {
             Some(key) => self.release_keyed(key),
-            None => self.give_back(cost),
+            None => self.give_back(cost, member),
         }
     }
 
@@ -188,7 +220,8 @@ impl Account {
         }
     }
 
-    fn give_back(&mut self, cost: &Cost) {
+    fn give_back(&mut self, cost: &Cost, member: Option<ByMember>) {
+        self.give_back_member(member, cost);
         for (meter, units) in cost.iter() {
             let reserved = &mut self.counts[meter.index()].reserved;
             *reserved = reserved.saturating_sub(units);
@@ -226,6 +259,7 @@ impl Account {
             }
             self.raise_unbilled(stored.period, meter, stored.unbilled(meter));
         }
+        self.raise_members(stored.period, &stored.members);
     }
 
     pub fn terms(&self) -> &Arc<Terms> {
@@ -243,6 +277,7 @@ impl Account {
             period: self.period,
             used: self.counts.iter().map(|count| count.used).collect(),
             unbilled: self.rare.as_ref().map(|rare| rare.unbilled.clone()).unwrap_or_default(),
+            members: MemberUnits::new(),
         }
     }
 
@@ -251,6 +286,7 @@ impl Account {
         self.counts.iter().all(|count| count.reserved == 0)
             && self.rate.is_full(now.nanos())
             && self.is_share_at_rest(now)
+            && self.are_members_at_rest(now)
             && self.rare.as_ref().is_none_or(|rare| {
                 let mut rates = rare.route_rates.iter();
                 rare.keys.is_at_rest() && rates.all(|(_, bucket)| bucket.is_full(now.nanos()))
@@ -266,9 +302,11 @@ impl Account {
     /// Makes a period current: as it was left, else as the store has it, else empty. What has ended is forgotten.
     fn turn_to(&mut self, period: Period, stored: Option<Window>, now: Now) {
         if self.period.start != period.start {
-            let left = self.window_as_it_stands();
-            let next =
+            let mut left = self.window_as_it_stands();
+            let mut next =
                 self.take_other(period).or(stored.filter(|window| window.period.start == period.start));
+            let used_by = next.as_mut().map(|window| std::mem::take(&mut window.members)).unwrap_or_default();
+            left.members = self.turn_members(used_by, now);
             for (meter, count) in self.counts.iter_mut().enumerate() {
                 count.used = next.as_ref().and_then(|window| window.used.get(meter)).copied().unwrap_or(0);
             }
@@ -312,6 +350,7 @@ impl Account {
             unbilled: SmallVec::new(),
             capped_in: None,
             notes: None,
+            members: None,
             share: None,
         };
         self.rare.get_or_insert_with(|| Box::new(none()))
@@ -356,5 +395,7 @@ mod credits_tests;
 mod handover_tests;
 #[cfg(test)]
 mod keyed_tests;
+#[cfg(test)]
+mod members_tests;
 #[cfg(test)]
 pub(crate) mod tests;

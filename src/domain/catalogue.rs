@@ -73,6 +73,11 @@ impl Catalogue {
         &self.tiers[id.index()]
     }
 
+    /// Whether any tier caps what members use.
+    pub fn caps_members(&self) -> bool {
+        self.tiers.iter().any(|tier| tier.member.is_some())
+    }
+
     pub fn meter(&self, id: MeterId) -> &Meter {
         &self.meters[id.index()]
     }

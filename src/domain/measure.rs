@@ -7,6 +7,7 @@
 mod json;
 mod places;
 mod pointer;
+mod slice;
 mod sse;
 mod telling;
 mod websocket;
@@ -20,6 +21,7 @@ use smallvec::SmallVec;
 use super::units::{Cost, MeterId};
 
 pub use pointer::{Pointer, PointerError};
+pub use slice::{Size, Slice, Units};
 pub use telling::Telling;
 pub use websocket::{BrokenFrame, Frames};
 
@@ -122,6 +124,12 @@ impl TrueCost {
     /// Units of one meter.
     pub fn of(&self, meter: MeterId) -> u64 {
         self.iter().find(|(known, _)| *known == meter).map_or(0, |(_, units)| units)
+    }
+
+    /// Another part of the same exchange.
+    pub fn add(&mut self, more: &Self) {
+        let sum = |(meter, units): (MeterId, u64)| (meter, units.saturating_add(self.of(meter)));
+        *self = Self::new(&Cost::new(self.iter()), more.iter().map(sum));
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (MeterId, u64)> + '_ {

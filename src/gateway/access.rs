@@ -12,7 +12,9 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::config::{self, LogField};
+use crate::domain::measure::TrueCost;
 use crate::domain::period::rfc3339;
+use crate::domain::units::Cost;
 use crate::domain::usage::Now;
 use crate::problem::Problem;
 use crate::telemetry::Lines;
@@ -155,18 +157,27 @@ impl Parts {
     }
 
     fn charged_units(&self, context: &Context) -> Map<String, Value> {
-        let Charge::Recorded(recorded) = &context.charge else { return Map::new() };
-        let draws = recorded.settled.charge.draws.iter();
-        draws.map(|draw| (self.catalogue.meter(draw.meter).name.to_string(), json!(draw.units()))).collect()
+        let cost = match &context.charge {
+            Charge::Recorded(recorded) => {
+                let draws = recorded.settled.charge.draws.iter();
+                TrueCost::new(&Cost::default(), draws.map(|draw| (draw.meter, draw.units())))
+            }
+            Charge::Open(slices) => slices.came_to(),
+            Charge::None | Charge::Held(_) => return Map::new(),
+        };
+        cost.iter()
+            .map(|(meter, units)| (self.catalogue.meter(meter).name.to_string(), json!(units)))
+            .collect()
     }
 
     fn tier_of(&self, context: &Context) -> Option<Arc<str>> {
-        let reservation = match &context.charge {
-            Charge::Held(reservation) => reservation,
-            Charge::Recorded(recorded) => &recorded.reservation,
+        let tier = match &context.charge {
+            Charge::Held(reservation) => reservation.tier(),
+            Charge::Recorded(recorded) => recorded.reservation.tier(),
+            Charge::Open(slices) => slices.tier(),
             Charge::None => return None,
         };
-        Some(self.of_tier(reservation.tier(), |tier| tier.name.clone()))
+        Some(self.of_tier(tier, |tier| tier.name.clone()))
     }
 }
 

@@ -10,11 +10,13 @@ use pingora::protocols::http::ServerSession;
 use crate::auth::Identity;
 use crate::config::Limits;
 use crate::customers::{Denied, Entry, Reservation};
+use crate::domain::account::{By, ByMember, Policies};
 use crate::domain::anonymous::customer_of;
 use crate::domain::idempotency::Digest;
 use crate::domain::path::{NormalPath, PathError};
 use crate::domain::refusal::Refusal;
 use crate::domain::route::{Authentication, Found, Route};
+use crate::domain::usage::{MemberId, Now};
 use crate::problem::{Code, Problem};
 use crate::store::StoreError;
 
@@ -66,7 +68,7 @@ impl Parts {
             let reservation = self.reserve(&identity, route, key, context).await?;
             let customer = reservation.entry().number;
             context.charge = Charge::Held(reservation);
-            if route.is_charged() {
+            if route.is_charged() && context.member == 0 {
                 context.member = self.member_number(&identity, customer).await?;
             }
         }
@@ -288,7 +290,7 @@ impl Parts {
         .await
     }
 
-    pub(super) async fn reserve_here(
+    async fn reserve_here(
         &self,
         identity: &Identity,
         route: &Route,
@@ -307,16 +309,21 @@ impl Parts {
                     .await
                     .map_err(|error| store_problem(&error))?,
             };
+            let mut by = By::from(key);
+            if self.caps_members {
+                context.member = self.member_number(identity, entry.number).await?;
+                by.member = MemberId::new(context.member).map(ByMember::from);
+            }
             if let (Some(fleet), Some(key)) = (&self.fleet, key) {
                 Box::pin(self.hear_of_key(fleet, &entry, key, now)).await;
             }
-            match entry.admit(claimed, route, key, now) {
+            match entry.admit(claimed, route, by, now) {
                 Ok(reservation) => return Ok(reservation),
                 Err(Denied::Refused(refusal)) => return Err(self.refused(&entry, route, &refusal, context)),
                 Err(Denied::Stale) => {}
                 Err(Denied::Refill) => {
                     // On the heap: where there is no fleet nothing of it is moved about.
-                    let waits = self.customers.admit_with_fleet(&entry, claimed, route, key, now);
+                    let waits = self.customers.admit_with_fleet(&entry, claimed, route, by, now);
                     match Box::pin(waits).await {
                         Ok(reservation) => return Ok(reservation),
                         Err(Denied::Refused(refusal)) => {
@@ -331,16 +338,28 @@ impl Parts {
         Err(Problem::new(Code::Internal, "try again"))
     }
 
-    /// The refusal in words, with the limits as they stand.
     fn refused(&self, entry: &Entry, route: &Route, refusal: &Refusal, context: &mut Context) -> Problem {
-        if *refusal == Refusal::SpendCapReached {
-            self.customers.note_capped(entry, context.now);
-        }
-        let policies = entry.policies(route, self.catalogue.currency, context.now);
+        let member = MemberId::new(context.member);
+        let (problem, policies) = self.refusal(entry, (route, member), refusal, context.now);
         if route.is_charged() {
             context.shown_headers = self.limit_headers(&policies);
         }
-        limits::refusal(self, refusal, &policies, context.now)
+        problem
+    }
+
+    /// A refusal in words, and the limits as they stand.
+    pub(super) fn refusal(
+        &self,
+        entry: &Entry,
+        (route, member): (&Route, Option<MemberId>),
+        refusal: &Refusal,
+        now: Now,
+    ) -> (Problem, Policies) {
+        if *refusal == Refusal::SpendCapReached {
+            self.customers.note_capped(entry, now);
+        }
+        let policies = entry.policies(route, member, self.catalogue.currency, now);
+        (limits::refusal(self, refusal, &policies, now), policies)
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{HeaderMap, HeaderName, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use smallvec::SmallVec;
 
 use crate::customers::{Reservation, Settled};
@@ -13,7 +13,7 @@ use crate::domain::measure::{Answer, TrueCost};
 use crate::domain::methods;
 use crate::domain::period::Period;
 use crate::domain::route::Route;
-use crate::domain::usage::Now;
+use crate::domain::usage::{MemberId, Now};
 use crate::ledger::{Appended, Kind, Record};
 use crate::metrics::METRICS;
 use crate::problem::Problem;
@@ -26,6 +26,7 @@ use super::headers::{Headers, REQUEST_ID};
 use super::limits::LimitHeaders;
 use super::measuring::Measuring;
 use super::phases::fail;
+use super::slices::Slices;
 use super::{Parts, grpc};
 
 const USAGE_COST: HeaderName = HeaderName::from_static("x-usage-cost");
@@ -50,25 +51,33 @@ impl Parts {
             Charge::Held(reservation) if route.is_charged() => reservation.entry().clone(),
             _ => return Ok(()),
         };
+        let mut measuring = context.measuring.take();
         if grpc::ends_in_trailers(status, method, headers.all()) {
-            context.measuring.get_or_insert_with(|| Box::new(Measuring::of([].into()))).await_status();
+            measuring.get_or_insert_with(|| Box::new(Measuring::of([].into()))).await_status();
         }
-        let follows = context.measuring.as_mut().map(|measuring| {
+        let measured = measuring.map(|mut measuring| {
             measuring.answered(headers.all());
-            what_follows(status, method, headers.all())
+            (measuring, what_follows(status, method, headers.all()))
         });
         let is_charged = is_charged(route, status, method, headers.all());
-        let answered = Answered { status, method, follows, is_charged };
+        let answered = Answered { status, method, is_charged };
         let now = context.wall(read_at);
-        let shown = match self.charge(route, &answered, now, context).await {
-            Ok(shown) => shown,
+        let charged = match self.charge(route, &answered, measured, now, context).await {
+            Ok(charged) => charged,
             Err(problem) => return Err(fail(context, problem)),
         };
-        if let Charge::Recorded(recorded) = &context.charge {
-            headers.put(USAGE_COST, self.usage_cost(route, recorded))?;
-        }
-        let limits = || self.limit_headers(&entry.policies(route, self.catalogue.currency, now));
-        for (name, value) in shown.unwrap_or_else(limits) {
+        let limits = match charged {
+            Charged::Paid(cost, limits) => {
+                headers.put(USAGE_COST, cost)?;
+                limits
+            }
+            Charged::Nothing(Some(limits)) => limits,
+            Charged::Nothing(None) => {
+                let member = MemberId::new(context.member);
+                self.limit_headers(&entry.policies(route, member, self.catalogue.currency, now))
+            }
+        };
+        for (name, value) in limits {
             headers.put(name, value)?;
         }
         let charged_in = read_at.elapsed();
@@ -79,50 +88,58 @@ impl Parts {
         Ok(())
     }
 
-    /// Charges the request if the answer is one that the route charges, and answers the limits as they are then; else
-    /// releases what is held. An error means that nothing was charged and the response must not go out.
+    /// Charges the request if the answer is one that the route charges, and answers what it costs and the limits as they
+    /// are then; else releases what is held. An error means that nothing was charged and the response must not go out.
     async fn charge(
         &self,
         route: &Route,
         answered: &Answered<'_>,
+        measured: Option<(Box<Measuring>, Answer)>,
         now: Now,
         context: &mut Context,
-    ) -> Result<Option<LimitHeaders>, Problem> {
-        let Charge::Held(mut reservation) = std::mem::take(&mut context.charge) else { return Ok(None) };
+    ) -> Result<Charged, Problem> {
+        let Charge::Held(mut reservation) = std::mem::take(&mut context.charge) else {
+            return Ok(Charged::Nothing(None));
+        };
         if !answered.is_charged {
-            return Ok(self.let_go(reservation, route, now).await);
+            return Ok(Charged::Nothing(self.let_go(reservation, route, now).await));
         }
         let told = match (&self.fleet, reservation.key_to_charge()) {
             (Some(fleet), Some(key)) => Box::pin(self.tell_key(fleet, &reservation, key, now)).await,
             _ => None,
         };
-        let measured = answered.follows.and_then(|answer| self.at_header(route, answer, context));
-        let (truth, held) = measured.map(|AtHeader { cost, held }| (cost, held)).unzip();
-        let held = held.filter(|held| !held.is_empty());
-        let mut record = self.draft(route, answered, &reservation, context);
-        if held.is_some() {
-            record.kind = Kind::Estimate;
-        }
+        let at_header =
+            measured.as_ref().map(|(measuring, answer)| self.at_header(route, *answer, measuring));
+        let (truth, held) = at_header.map(|AtHeader { cost, held }| (cost, held)).unzip();
+        let held = held.unwrap_or_default();
+        let kind = if held.is_empty() { Kind::Charge } else { Kind::Estimate };
+        let record = self.draft(kind, route, answered, &reservation, context);
         let due = Due { record, truth, at: now };
-        let Some(paid) = self.collect(route, due, &mut reservation).await? else { return Ok(None) };
+        let Some(paid) = self.collect(route, due, &mut reservation).await? else {
+            return Ok(Charged::Nothing(None));
+        };
         if let Some(told) = told {
             told.stand();
         }
-        let Paid { settled, record, shown, terms, is_written_here } = paid;
-        let held = held.filter(|_| record.is_estimate());
-        let open = held.zip(terms).and_then(|(held, terms)| self.open(terms, held));
-        let appended = Appended(record.number);
-        context.charge = Charge::Recorded(Recorded { reservation, settled, record, open });
+        let Paid { settled, record, limits, terms, is_written_here } = paid;
+        let (appended, is_open) = (Appended(record.number), record.is_estimate());
+        let cost = self.usage_cost(route, &settled.charge, if is_open { &held } else { &[] });
+        let recorded = Recorded { reservation, settled, record };
+        context.charge = match (terms.filter(|_| is_open), measured) {
+            (Some(terms), Some(measured)) => {
+                Slices::begin(self, route, (recorded, (terms, held)), measured, context)
+                    .map_or_else(Charge::Recorded, Charge::Open)
+            }
+            _ => Charge::Recorded(recorded),
+        };
         if is_written_here {
             if self.ledger.durable(appended).await.is_err() {
                 self.undo(context);
                 return Err(ledger_unavailable());
             }
-            if let Charge::Recorded(recorded) = &context.charge {
-                self.note_paid(recorded);
-            }
+            context.with_recorded(|recorded| self.note_paid(recorded));
         }
-        Ok(Some(shown))
+        Ok(Charged::Paid(cost, limits))
     }
 
     /// Releases what is held for an answer that is not charged. Answers the limits where they are not known here.
@@ -178,10 +195,10 @@ impl Parts {
         let settled = match &due.truth {
             None => reservation
                 .settle_showing(route, currency, now)
-                .map(|(settled, shown)| (settled, shown, None)),
+                .map(|(settled, policies)| (settled, policies, None)),
             Some(truth) => reservation
                 .settle_with(truth, route, currency, now)
-                .map(|(settled, shown, terms)| (settled, shown, Some(terms))),
+                .map(|(settled, policies, terms)| (settled, policies, Some(terms))),
         };
         let Some((settled, policies, terms)) = settled else { return Ok(None) };
         self.complete(&mut due.record, reservation, &settled, now);
@@ -192,8 +209,8 @@ impl Parts {
         reservation.entry().recorded(appended.0);
         self.counters.recorded(&settled.charge.draws, 1);
         let record = Record { number: appended.0, ..due.record };
-        let shown = self.limit_headers(&policies);
-        Ok(Some(Paid { settled, record, shown, terms, is_written_here: true }))
+        let limits = self.limit_headers(&policies);
+        Ok(Some(Paid { settled, record, limits, terms, is_written_here: true }))
     }
 
     /// Counts and tells what has been charged for good.
@@ -208,18 +225,27 @@ impl Parts {
         self.customers.note_charge(recorded.reservation.entry(), &settled.charge);
     }
 
-    /// Takes a recorded charge back.
+    /// Takes a recorded charge back. What earlier slices of it have settled stands.
     pub(super) fn undo(&self, context: &mut Context) {
-        let Charge::Recorded(recorded) = std::mem::take(&mut context.charge) else { return };
-        if recorded.settled.charge.is_repeat() {
-            return;
+        let recorded = match std::mem::take(&mut context.charge) {
+            Charge::Recorded(recorded) => Some(recorded),
+            Charge::Open(slices) => slices.take(),
+            Charge::None | Charge::Held(_) => None,
+        };
+        if let Some(recorded) = recorded {
+            self.undo_recorded(recorded, context.settle_at());
         }
-        self.see_to(Matter::Undo(recorded, context.settle_at()));
+    }
+
+    pub(super) fn undo_recorded(&self, recorded: Recorded, now: Now) {
+        if !recorded.settled.charge.is_repeat() {
+            self.see_to(Matter::Undo(recorded, now));
+        }
     }
 
     /// The same with a second, negative record.
     pub(super) fn undo_here(&self, recorded: Recorded, now: Now) {
-        let Recorded { reservation, settled, record, .. } = recorded;
+        let Recorded { reservation, settled, record } = recorded;
         self.take_key_back(reservation.entry(), &settled.charge);
         let period = reservation.undo(&settled, now);
         self.counters.recorded(&settled.charge.draws, -1);
@@ -232,6 +258,7 @@ impl Parts {
     /// The record of a charge, without what only charging tells.
     fn draft(
         &self,
+        kind: Kind,
         route: &Route,
         answered: &Answered<'_>,
         reservation: &Reservation,
@@ -243,11 +270,12 @@ impl Parts {
             request: context.request_id.bytes(),
             customer: reservation.entry().number,
             member: context.member,
+            counts_for_member: false,
             route: self.numbers.routes[route.id.index()],
             tier: 0,
             configuration: self.numbers.configuration,
             period: Period { start: 0, end: 0 },
-            kind: Kind::Charge,
+            kind,
             status: answered.status,
             method: methods::number(answered.method),
             draws: SmallVec::new(),
@@ -262,6 +290,9 @@ impl Parts {
         let charge = &settled.charge;
         record.at_micros = now.micros();
         record.customer = reservation.entry().number;
+        // A repeat may be charged by what another member holds.
+        record.member = charge.member.map_or(record.member, MemberId::number);
+        record.counts_for_member = charge.member.is_some();
         record.period = charge.period;
         record.draws = recorded_draws(charge, &self.numbers);
         record.lots = recorded_lots(charge);
@@ -290,20 +321,26 @@ pub(super) struct Due {
 pub(super) struct Paid {
     pub settled: Settled,
     pub record: Record,
-    /// The limits as it left them.
-    pub shown: LimitHeaders,
+    /// As it left them.
+    pub limits: LimitHeaders,
     /// Those of a measured exchange.
     pub terms: Option<Arc<Terms>>,
     /// Another process has written it otherwise, durably.
     pub is_written_here: bool,
 }
 
+/// What has become of a charge.
+enum Charged {
+    /// What the client is told of it, and of the limits as it left them.
+    Paid(HeaderValue, LimitHeaders),
+    /// With the limits, where they are not known here.
+    Nothing(Option<LimitHeaders>),
+}
+
 /// What the upstream's header says of its answer.
 struct Answered<'a> {
     status: u16,
     method: &'a Method,
-    /// None where nothing is measured.
-    follows: Option<Answer>,
     /// As far as the header tells.
     is_charged: bool,
 }

@@ -15,10 +15,10 @@ use crate::ledger::Record;
 use crate::problem::{Code, Problem};
 
 use super::connections::Connection;
-use super::estimates::Open;
 use super::idempotency::PassingBody;
 use super::limits::LimitHeaders;
 use super::measuring::Measuring;
+use super::slices::Slices;
 use super::traces::Trace;
 use super::upload::Upload;
 use super::upstreams::Picked;
@@ -36,6 +36,8 @@ pub(super) enum Charge {
     Held(Reservation),
     /// Recorded.
     Recorded(Recorded),
+    /// Recorded as an estimate; the exchange goes on.
+    Open(Arc<Slices>),
 }
 
 /// A charge in the ledger.
@@ -43,8 +45,6 @@ pub(super) struct Recorded {
     pub reservation: Reservation,
     pub settled: Settled,
     pub record: Record,
-    /// Of an estimate: what its truth needs.
-    pub open: Option<Box<Open>>,
 }
 
 /// The context of one request.
@@ -81,7 +81,7 @@ pub struct Context {
     pub(super) body_bytes: u64,
     /// The body on its way, by HTTP/2.
     pub(super) upload: Option<Arc<Upload>>,
-    /// Where the exchange itself tells what it costs.
+    /// Where the exchange itself tells what it costs, until it is charged.
     pub(super) measuring: Option<Box<Measuring>>,
     /// The body was asked for and read before the decision, and how long the client took for it.
     pub(super) read_ahead: bool,
@@ -147,6 +147,24 @@ impl Context {
         if let Some(upload) = &self.upload {
             upload.end();
         }
+    }
+
+    /// The slices of an exchange that goes on.
+    pub(super) fn slices(&self) -> Option<&Arc<Slices>> {
+        if let Charge::Open(slices) = &self.charge { Some(slices) } else { None }
+    }
+
+    /// With what was charged last of what is not settled, if anything was.
+    pub(super) fn with_recorded<T>(&self, look: impl FnOnce(&Recorded) -> T) -> Option<T> {
+        match &self.charge {
+            Charge::Recorded(recorded) => Some(look(recorded)),
+            Charge::Open(slices) => slices.with_open(look),
+            Charge::None | Charge::Held(_) => None,
+        }
+    }
+
+    pub(super) fn is_charged(&self) -> bool {
+        matches!(self.charge, Charge::Recorded(_) | Charge::Open(_))
     }
 
     /// The id that client and upstream see.

@@ -6,34 +6,25 @@
 //! - Otherwise the header is charged as an *estimate*: what was held for what is not known yet. Its truth follows
 //!   exactly once, in a correction, whoever is left to give it: the end of the exchange, or its context when nobody
 //!   ends it.
-//! - A WebSocket is charged in slices while it stays open, each an estimate that the next one settles. So of what
-//!   passed a crash loses no more than what was quicker than its slice, and a limit ends it within one.
+//! - Of an exchange that stays open there are several, one after the other: its `slices`.
 //! - Until then nothing of it is sealed. An estimate that a crash leaves open stands.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use smallvec::SmallVec;
-use tokio::time::sleep;
 
 use crate::customers::{Denied, Entry, Reservation};
-use crate::domain::account::Terms;
-use crate::domain::measure::{Answer, TrueCost, Truth};
+use crate::domain::account::{ByMember, Terms};
+use crate::domain::measure::{Answer, TrueCost};
 use crate::domain::route::Route;
 use crate::domain::units::{Cost, MeterId};
 use crate::domain::usage::{self as domain, Change, Correction, Draw, Now, signed};
 use crate::ledger::{RecordDraw, RecordLot};
 
 use super::books::Matter;
-use super::charging::{Due, Paid};
 use super::context::{Charge, Context, Recorded};
 use super::measuring::{Measuring, SoFar};
 use super::{Parts, RecordNumbers};
-
-/// How often it is looked at what has passed through an exchange that stays open.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// A slice in which anything has passed lasts no longer, in nanoseconds: hours of usage are sealed while they pass.
-const LONGEST_SLICE: u64 = 10_000_000_000;
 
 /// What is charged at the header of an exchange that is measured.
 pub(super) struct AtHeader {
@@ -42,24 +33,11 @@ pub(super) struct AtHeader {
     pub held: SmallVec<[MeterId; 1]>,
 }
 
-/// What settling an estimate needs beside its record.
-pub(super) struct Open {
-    parts: Arc<Parts>,
-    /// In force when it was charged.
-    terms: Arc<Terms>,
-    /// Meters whose units are held.
-    pub held: SmallVec<[MeterId; 1]>,
-    /// What earlier slices of the exchange have settled.
-    before: Totals,
-}
-
-/// Units that an exchange has cost in all, by meter that is measured and held.
-type Totals = SmallVec<[(MeterId, u64); 1]>;
+/// Terms that an estimate was charged under, and the meters whose units are held.
+pub(super) type Held = (Arc<Terms>, SmallVec<[MeterId; 1]>);
 
 impl Parts {
-    /// None where nothing is measured.
-    pub(super) fn at_header(&self, route: &Route, answer: Answer, context: &Context) -> Option<AtHeader> {
-        let measuring = context.measuring.as_deref()?;
+    pub(super) fn at_header(&self, route: &Route, answer: Answer, measuring: &Measuring) -> AtHeader {
         let mut held = SmallVec::new();
         let units = measuring.at_header(answer).map(|(measured, so_far)| match so_far {
             SoFar::Known(truth) => {
@@ -75,143 +53,53 @@ impl Parts {
         if measuring.awaits_status() {
             held = cost.iter().map(|(meter, _)| meter).collect();
         }
-        Some(AtHeader { cost, held })
-    }
-
-    /// What will settle an estimate that was charged under these terms.
-    pub(super) fn open(&self, terms: Arc<Terms>, held: SmallVec<[MeterId; 1]>) -> Option<Box<Open>> {
-        Some(Box::new(Open { parts: self.me.upgrade()?, terms, held, before: Totals::new() }))
+        AtHeader { cost, held }
     }
 }
 
 impl Context {
     /// The exchange is over: its truth takes the place of an estimate. What is settled stays as it is.
-    pub(super) fn settle_truth(&mut self) {
-        let Some(mut measuring) = self.measuring.take() else { return };
-        let Charge::Recorded(recorded) = &self.charge else { return };
-        let Some(open) = &recorded.open else { return };
-        let parts = open.parts.clone();
-        if measuring.is_free() {
-            return parts.undo(self);
+    pub(super) fn settle_truth(&self) {
+        if let Charge::Open(slices) = &self.charge {
+            slices.end();
         }
-        let now = self.settle_at();
-        let totals =
-            open.totals(&mut measuring, self.started.elapsed(), |truth| parts.counters.measured(truth));
-        if let Charge::Recorded(recorded) = std::mem::take(&mut self.charge) {
-            parts.settle_open(recorded, &totals, now);
-        }
-    }
-
-    /// While an exchange stays open: charges what passes, slice by slice. Returns when nothing is left to pay for more.
-    pub(super) async fn keep_charging(&mut self) {
-        loop {
-            sleep(LOOK_EVERY).await;
-            let Some(more) = self.is_due() else { continue };
-            if self.next_slice(&more).await.is_none() {
-                return;
-            }
-        }
-    }
-
-    /// What the next slice holds, once it is time for it.
-    fn is_due(&mut self) -> Option<Cost> {
-        let took = self.started.elapsed();
-        let at = self.settle_at();
-        let (Charge::Recorded(recorded), Some(measuring)) = (&self.charge, &mut self.measuring) else {
-            return None;
-        };
-        let open = recorded.open.as_ref()?;
-        let charge = &recorded.settled.charge;
-        let held =
-            |meter| charge.draws.iter().find(|draw| draw.meter == meter).map_or(0, |draw| draw.units());
-        let totals = open.totals(measuring, took, |_| {});
-        let spent =
-            |(meter, total): &(MeterId, u64)| (*meter, total.saturating_sub(of(&open.before, *meter)));
-        let is_long = at.nanos().saturating_sub(charge.at.nanos()) >= LONGEST_SLICE;
-        let is_due =
-            totals.iter().map(spent).any(|(meter, units)| units > 0 && (is_long || units >= held(meter)));
-        // As much as the last one, which may have been quicker than it was looked at.
-        is_due.then(|| {
-            Cost::new(totals.iter().map(spent).map(|(meter, units)| (meter, units.max(held(meter)).max(1))))
-        })
-    }
-
-    /// Settles a slice, and charges the next one ahead.
-    async fn next_slice(&mut self, more: &Cost) -> Option<()> {
-        let Charge::Recorded(Recorded { reservation, open: Some(open), .. }) = &self.charge else {
-            return None;
-        };
-        let (entry, parts) = (reservation.entry().clone(), open.parts.clone());
-        let now = self.settle_at();
-        let mut reservation = parts.extend(&entry, more, now).await?;
-        let (took, now) = (self.started.elapsed(), self.settle_at());
-        let Charge::Recorded(recorded) = std::mem::take(&mut self.charge) else { return None };
-        let (open, measuring) = (recorded.open.as_ref()?, self.measuring.as_mut()?);
-        let (before, held) = (open.totals(measuring, took, |_| {}), open.held.clone());
-        let record = recorded.record.clone().slice();
-        parts.settle_open(recorded, &before, now);
-        let route = self.route.map(|id| parts.catalogue.routes.get(id))?;
-        let truth = Some(TrueCost::new(&Cost::default(), more.iter()));
-        let paid = parts.collect(route, Due { record, truth, at: now }, &mut reservation).await.ok()??;
-        let Paid { settled, record, terms, is_written_here, .. } = paid;
-        let open = Some(Box::new(Open { parts: parts.clone(), terms: terms?, held, before }));
-        let recorded = Recorded { reservation, settled, record, open };
-        if is_written_here {
-            parts.note_paid(&recorded);
-        }
-        self.charge = Charge::Recorded(recorded);
-        Some(())
     }
 }
 
-impl Open {
-    /// `note` hears of each measure.
-    fn totals(&self, measuring: &mut Measuring, took: Duration, note: impl Fn(Truth)) -> Totals {
-        let held = measuring.end(took).filter(|(measured, _)| self.held.contains(&measured.meter));
-        held.map(|(measured, truth)| {
-            note(truth);
-            (measured.meter, truth.units())
-        })
-        .collect()
+impl Recorded {
+    /// What it truly cost, where meters that are not named keep what was charged.
+    pub(super) fn came_to(&self, truth: &[(MeterId, u64)]) -> TrueCost {
+        let charged = self.settled.charge.draws.iter().map(|draw| (draw.meter, draw.units()));
+        TrueCost::new(&Cost::new(charged), truth.iter().copied())
     }
 }
 
 impl Parts {
-    /// Reserves more for an exchange that goes on. None: there is nothing left to pay for it.
-    pub(super) async fn extend(&self, entry: &Arc<Entry>, more: &Cost, now: Now) -> Option<Reservation> {
-        let books = &self.flow.books;
-        if books.are_here() {
-            let extended = match entry.extend(more, now) {
-                Err(Denied::Refill) => self.customers.extend_with_fleet(entry, more, now).await,
-                extended => extended,
-            };
-            if books.are_here() {
-                return extended.ok();
-            }
-            if let Ok(reservation) = extended {
-                self.flow.release(reservation);
-            }
-        }
-        match books.heir().await {
-            Some(heir) => self.extend_there(&heir, entry, more, now).await,
-            None => entry.extend(more, now).ok(),
+    /// Puts what meters truly cost in the place of an estimate, which was charged under these terms, and answers what it
+    /// came to. Meters that are not named keep what was charged.
+    pub(super) fn settle_estimate(
+        &self,
+        recorded: Recorded,
+        truth: &[(MeterId, u64)],
+        terms: Arc<Terms>,
+        now: Now,
+    ) -> TrueCost {
+        let truth = recorded.came_to(truth);
+        self.see_to(Matter::Correct(recorded, truth.clone(), terms, now));
+        truth
+    }
+
+    /// The same, done when this returns.
+    pub(super) async fn correct(&self, recorded: Recorded, truth: TrueCost, terms: Arc<Terms>, now: Now) {
+        match self.flow.books.heir().await {
+            Some(heir) => heir.correct(&recorded, truth, now).await,
+            None => self.correct_here(recorded, &truth, &terms, now),
         }
     }
 
-    /// Puts what an exchange has truly cost in all in the place of what was charged for it ahead.
-    fn settle_open(&self, recorded: Recorded, totals: &[(MeterId, u64)], now: Now) {
-        let Some(open) = &recorded.open else { return };
-        let charged = recorded.settled.charge.draws.iter().map(|draw| (draw.meter, draw.units()));
-        let truths =
-            totals.iter().map(|(meter, total)| (*meter, total.saturating_sub(of(&open.before, *meter))));
-        let truth = TrueCost::new(&Cost::new(charged), truths);
-        self.see_to(Matter::Correct(recorded, truth, now));
-    }
-
-    pub(super) fn correct_here(&self, recorded: Recorded, truth: &TrueCost, now: Now) {
-        let Recorded { reservation, settled, record, open } = recorded;
-        let terms = open.map_or_else(|| reservation.entry().terms(), |open| open.terms.clone());
-        let correction = reservation.correct(&settled, truth, &terms, now);
+    pub(super) fn correct_here(&self, recorded: Recorded, truth: &TrueCost, terms: &Arc<Terms>, now: Now) {
+        let Recorded { reservation, settled, record } = recorded;
+        let correction = reservation.correct(&settled, truth, terms, now);
         self.counters.corrected(&correction.draws);
         if let Some(tier) = settled.tier {
             self.of_tier(tier, |tier| tier.count_more(&correction.draws));
@@ -223,10 +111,33 @@ impl Parts {
         }
         self.customers.note_correction(reservation.entry(), &correction);
     }
-}
 
-fn of(totals: &[(MeterId, u64)], meter: MeterId) -> u64 {
-    totals.iter().find(|(known, _)| *known == meter).map_or(0, |(_, units)| *units)
+    /// Reserves more for an exchange that goes on, here or where the books are.
+    pub(super) async fn extend(
+        &self,
+        entry: &Arc<Entry>,
+        more: &Cost,
+        member: Option<ByMember>,
+        now: Now,
+    ) -> Result<Reservation, Denied> {
+        let books = &self.flow.books;
+        if books.are_here() {
+            let extended = match entry.extend(more, member, now) {
+                Err(Denied::Refill) => self.customers.extend_with_fleet(entry, more, member, now).await,
+                extended => extended,
+            };
+            if books.are_here() {
+                return extended;
+            }
+            if let Ok(reservation) = extended {
+                self.flow.release(reservation);
+            }
+        }
+        match books.heir().await {
+            Some(heir) => self.extend_there(&heir, entry, more, member, now).await,
+            None => entry.extend(more, member, now),
+        }
+    }
 }
 
 pub(super) fn recorded_draws(charge: &domain::Charge, numbers: &RecordNumbers) -> SmallVec<[RecordDraw; 2]> {

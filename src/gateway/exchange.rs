@@ -10,6 +10,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -25,7 +26,9 @@ use crate::domain::route::Route;
 
 use super::Parts;
 use super::context::Context;
+use super::measuring::Passed;
 use super::phases::{self, taken};
+use super::slices::{Cut, Slices};
 use super::upstreams::{Link, Outcome, Pace, Server, Upstream};
 use super::websocket::Opened;
 
@@ -157,7 +160,7 @@ impl Parts {
         head.map_err(Error::into_up)?;
         if let Some(measuring) = &mut context.measuring {
             measuring.rewind();
-            measuring.sent(body.map_or(&[], |body| body));
+            measuring.count(Passed::up(body.map_or(0, Bytes::len)));
             measuring.request_ended();
         }
         // A server that takes no more of the body may have answered.
@@ -251,26 +254,46 @@ impl Parts {
         if upstream.was_upgraded() {
             return Ok(ended);
         }
-        while !upstream.is_body_done() {
-            let Some(piece) = silence.unless_it_lasts(upstream.read_body_ref(), session).await? else {
-                break;
-            };
-            if !piece.is_empty() {
-                if let Some(measuring) = &mut context.measuring {
-                    measuring.heard(piece);
-                }
-                client(session)?.write_body(piece).await.map_err(Error::into_down)?;
-                if let Some(measuring) = &mut context.measuring {
-                    measuring.delivered(piece);
-                }
-            }
-            if !upstream.is_body_done() {
-                ended = Instant::now();
-            }
+        match context.slices() {
+            None => pass_body(upstream, silence, session, None, &mut ended).await?,
+            Some(slices) => tokio::select! {
+                biased;
+                passed = pass_body(upstream, silence, session, Some(slices), &mut ended) => passed?,
+                () = slices.watch() => return Err(Cut.error()),
+            },
         }
-        taken(client(session)?.finish_body()).await?;
         Ok(ended)
     }
+}
+
+/// Writes the answer's body as it comes. `ended` is when its last piece came.
+async fn pass_body(
+    upstream: &mut Client,
+    silence: &mut Silence,
+    session: &mut ServerSession,
+    slices: Option<&Arc<Slices>>,
+    ended: &mut Instant,
+) -> Result<()> {
+    while !upstream.is_body_done() {
+        let Some(piece) = silence.unless_it_lasts(upstream.read_body_ref(), session).await? else {
+            break;
+        };
+        if !piece.is_empty() {
+            if let Some(slices) = slices {
+                slices.deliver(piece).map_err(Cut::error)?;
+            }
+            let written = client(session)?.write_body(piece).await;
+            if let (Some(slices), Err(_)) = (slices, &written) {
+                slices.not_delivered(piece);
+            }
+            written.map_err(Error::into_down)?;
+        }
+        if !upstream.is_body_done() {
+            *ended = Instant::now();
+        }
+    }
+    taken(client(session)?.finish_body()).await?;
+    Ok(())
 }
 
 /// The path and query that a server is asked for; none where they are those of the request.

@@ -8,10 +8,9 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::ServerSession;
 
+use crate::domain::route::StatusSet;
 use crate::problem::Problem;
 
-use super::Parts;
-use super::context::Context;
 use super::headers::{Headers, REQUEST_ID, value};
 
 const TYPE: &str = "application/grpc";
@@ -22,16 +21,22 @@ const UNKNOWN: u8 = 2;
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 const RETRY_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
-impl Parts {
-    /// What a call came to, where trailers say so: it may cost nothing.
-    pub(super) fn hear_status(&self, trailers: &HeaderMap, context: &mut Context) {
-        let Some(route) = self.route_of(context) else { return };
-        let awaited = context.measuring.as_mut().filter(|measuring| measuring.awaits_status());
-        if let (Some(measuring), Some(status)) = (awaited, status_in_trailers(trailers))
-            && !route.charge_on.contains_grpc(status)
-        {
-            measuring.forgo();
-        }
+/// Whether trailers leave a call one that is charged, as far as they tell.
+pub(super) fn is_charged(trailers: &HeaderMap, charge_on: &StatusSet) -> bool {
+    status_in_trailers(trailers).is_none_or(|status| charge_on.contains_grpc(status))
+}
+
+/// Ends a call whose answer has begun with the status of a problem, where trailers can still say it.
+pub(super) fn end(session: &mut ServerSession, problem: &Problem) {
+    let is_call = is_call(session.req_header());
+    if let ServerSession::H2(client) = session
+        && is_call
+    {
+        let mut trailers = HeaderMap::new();
+        trailers.insert(STATUS, u16::from(problem.grpc_status()).into());
+        trailers.insert(MESSAGE, value(message(problem)));
+        // Else the client hears of it by a reset.
+        let _ = client.write_trailers(trailers);
     }
 }
 

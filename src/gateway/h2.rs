@@ -27,6 +27,7 @@ use crate::problem::{Code, Problem};
 
 use super::connections::{Connection, Connections};
 use super::phases::body_too_slow;
+use super::slices::Leash;
 use super::upload::Upload;
 use super::{Flow, Parts};
 
@@ -128,9 +129,10 @@ impl Connections {
         let (own, taken_back) = (upload.clone(), taken_back.clone());
         let served = upload.scope(async move {
             let served = proxy.process_new_http(ServerSession::new_http2(session), &shutdown);
+            let served = Leash::scope(served);
             let silent = own.is_silent_for(parts.settings.limits.body_timeout);
             tokio::select! {
-                _ = served => own.settle(&taken_back),
+                served = served => if served.is_some() { own.settle(&taken_back) },
                 // What is dropped is reset, and gives back what it held.
                 () = silent => parts.note_unheard(&body_too_slow()),
             }

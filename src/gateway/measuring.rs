@@ -3,8 +3,6 @@
 //! A body that is looked into must be plain and whole: the upstream is asked for no other. One that comes compressed or
 //! in part all the same passes, and has told nothing.
 
-mod upgraded;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,10 +11,9 @@ use smallvec::SmallVec;
 
 use crate::domain::measure::{Answer, AtHeader, LARGEST_TOLD, Measure, Measured, Seen, Telling, Truth};
 use crate::domain::route::Route;
+use crate::domain::units::MeterId;
 
 use super::headers::Headers;
-
-pub(super) use upgraded::{Direction, Upgraded, Way};
 
 const PLAIN: HeaderValue = HeaderValue::from_static("identity");
 
@@ -31,7 +28,6 @@ pub(super) struct Measuring {
     /// The answer's body, where a measure looks into it.
     telling: Option<Telling>,
     request_ended: bool,
-    upgraded: Option<Arc<Upgraded>>,
     call: Call,
 }
 
@@ -44,6 +40,28 @@ enum Call {
     Open,
     /// That it costs nothing.
     Free,
+}
+
+/// What passes: of bodies, and of what follows a switch of protocols.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Passed {
+    sent: u64,
+    delivered: u64,
+    messages: u64,
+}
+
+impl Passed {
+    pub fn up(bytes: usize) -> Self {
+        Self { sent: bytes as u64, ..Self::default() }
+    }
+
+    pub fn down(bytes: usize) -> Self {
+        Self { delivered: bytes as u64, ..Self::default() }
+    }
+
+    pub fn with_messages(self, messages: u64) -> Self {
+        Self { messages, ..self }
+    }
 }
 
 /// What a measure tells now.
@@ -66,7 +84,6 @@ impl Measuring {
             told: SmallVec::from_elem(None, measures.len()),
             telling: None,
             request_ended: false,
-            upgraded: None,
             call: Call::None,
             measures,
         }
@@ -80,11 +97,6 @@ impl Measuring {
             headers.delete(&header::IF_RANGE);
         }
         Ok(())
-    }
-
-    /// A piece of the request's body, on its way to the upstream.
-    pub fn sent(&mut self, piece: &[u8]) {
-        self.seen.request_bytes += piece.len() as u64;
     }
 
     /// The request's body has been sent to its end, or there is none.
@@ -109,9 +121,26 @@ impl Measuring {
         }
     }
 
-    /// A piece of the response's body, on its way to the client.
-    pub fn delivered(&mut self, piece: &[u8]) {
-        self.seen.response_bytes += piece.len() as u64;
+    /// What is about to pass.
+    pub fn count(&mut self, passed: Passed) {
+        self.seen.request_bytes += passed.sent;
+        self.seen.response_bytes += passed.delivered;
+        self.seen.messages += passed.messages;
+    }
+
+    /// It did not.
+    pub fn uncount(&mut self, passed: Passed) {
+        self.seen.request_bytes -= passed.sent;
+        self.seen.response_bytes -= passed.delivered;
+        self.seen.messages -= passed.messages;
+    }
+
+    pub fn meters(&self) -> impl Iterator<Item = MeterId> + '_ {
+        self.measures.iter().map(|measured| measured.meter)
+    }
+
+    pub fn counts_messages(&self) -> bool {
+        self.measures.iter().any(|measured| matches!(measured.by, Measure::Messages(_)))
     }
 
     /// A call's status is still to come, in trailers.
@@ -133,11 +162,6 @@ impl Measuring {
         self.call == Call::Free
     }
 
-    /// Another protocol goes on from here: what passes is to be counted there.
-    pub fn upgrade(&mut self) -> Arc<Upgraded> {
-        self.upgraded.get_or_insert_with(|| Arc::new(Upgraded::new(&self.measures))).clone()
-    }
-
     /// Another attempt: the request is sent again, and nothing was delivered.
     pub fn rewind(&mut self) {
         *self = Self::of(self.measures.clone());
@@ -156,22 +180,24 @@ impl Measuring {
         })
     }
 
-    /// Each measure with what it tells in the end; `took` is how long the exchange lasted.
-    pub fn end(&mut self, took: Duration) -> impl Iterator<Item = (&Measured, Truth)> {
+    /// Each measure with what it tells by now; `took` is how long the exchange has lasted.
+    pub fn so_far(&self, took: Duration) -> impl Iterator<Item = (&Measured, Truth)> {
         // A millisecond that has begun counts, as a span does.
         let elapsed_ms = u64::try_from(took.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
-        let mut seen = Seen { elapsed_ms, ..self.seen };
-        if let Some(upgraded) = &self.upgraded {
-            upgraded.add_to(&mut seen);
-        }
-        if let Some(telling) = &mut self.telling {
-            telling.end();
-        }
+        let seen = Seen { elapsed_ms, ..self.seen };
         let in_body = |at| self.telling.as_ref().and_then(|telling| telling.told(at));
         let measures = self.measures.iter().zip(&self.told).enumerate();
         measures.map(move |(at, (measured, told))| {
             (measured, measured.truth(&seen, told.or_else(|| in_body(at))))
         })
+    }
+
+    /// Each measure with what it tells in the end.
+    pub fn end(&mut self, took: Duration) -> impl Iterator<Item = (&Measured, Truth)> {
+        if let Some(telling) = &mut self.telling {
+            telling.end();
+        }
+        self.so_far(took)
     }
 }
 

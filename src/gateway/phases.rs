@@ -12,10 +12,10 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use crate::domain::route::Route;
 use crate::problem::{Code, Problem};
 
-use super::Parts;
 use super::admission::{Destination, Stopped};
 use super::context::Context;
 use super::measuring::Measuring;
+use super::{Parts, grpc};
 
 /// A client that does not take a header for this long is gone; for bodies `server.body_timeout` holds.
 const CLIENT_TIMEOUT: Duration = Duration::from_mins(1);
@@ -105,8 +105,12 @@ impl Parts {
         open: bool,
         context: &mut Context,
     ) -> Failed {
-        let problem = context.problem.take().or_else(|| problem_of(error));
+        let cut = context.slices().and_then(|slices| slices.cut());
+        let problem = context.problem.take().or_else(|| cut.clone()).or_else(|| problem_of(error));
         let silent = answered(session).is_none();
+        if let (Some(problem), false) = (&cut, silent) {
+            grpc::end(session, problem);
+        }
         if silent {
             // What the client never saw, or sees as a problem, is not charged.
             self.undo(context);

@@ -17,8 +17,10 @@ use crate::live::Live;
 
 use super::admission::Destination;
 use super::connections::Connection;
-use super::context::{Charge, Context};
+use super::context::Context;
+use super::measuring::Passed;
 use super::phases::{answered, fail};
+use super::slices::Cut;
 use super::upload::Upload;
 use super::upstreams::Outcome;
 use super::{Parts, exchange, framing};
@@ -69,8 +71,12 @@ impl ProxyHttp for Gateway {
         if let Some(passing) = &mut context.passing {
             passing.pass(body);
         }
-        if let (Some(measuring), Some(piece)) = (&mut context.measuring, &*body) {
-            measuring.sent(piece);
+        if let Some(piece) = &*body {
+            if let Some(slices) = context.slices() {
+                slices.sent(piece).map_err(Cut::error)?;
+            } else if let Some(measuring) = &mut context.measuring {
+                measuring.count(Passed::up(piece.len()));
+            }
         }
         context.body_bytes += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
         if let Some(route) = parts.route_of(context)
@@ -139,7 +145,7 @@ impl ProxyHttp for Gateway {
             return error;
         };
         // An answer that was charged for has begun, though its header may not have gone out.
-        if answered(session.as_downstream()).is_some() || matches!(context.charge, Charge::Recorded(_)) {
+        if answered(session.as_downstream()).is_some() || context.is_charged() {
             return error;
         }
         let upstream = parts.upstreams.get(route.upstream);
@@ -237,9 +243,8 @@ impl ProxyHttp for Gateway {
         _end: bool,
         here: &mut Box<Request>,
     ) -> Result<Option<Duration>> {
-        if let (Some(measuring), Some(piece)) = (&mut here.context.measuring, &*body) {
-            measuring.heard(piece);
-            measuring.delivered(piece);
+        if let (Some(slices), Some(piece)) = (here.context.slices(), &*body) {
+            slices.deliver(piece).map_err(Cut::error)?;
         }
         Ok(None)
     }
@@ -251,8 +256,9 @@ impl ProxyHttp for Gateway {
         trailers: &mut HeaderMap,
         here: &mut Box<Request>,
     ) -> Result<Option<Bytes>> {
-        let Request { parts, context } = &mut **here;
-        parts.hear_status(trailers, context);
+        if let Some(slices) = here.context.slices() {
+            slices.hear_status(trailers);
+        }
         Ok(None)
     }
 

@@ -23,6 +23,7 @@ use super::admission::Destination;
 use super::connections::{Connection, Connections};
 use super::context::Context;
 use super::doors::Kind;
+use super::slices::Leash;
 use super::websocket::{self, Opened};
 use super::{Parts, exchange};
 
@@ -127,7 +128,7 @@ impl Connections {
         let mut session = ServerSession::new_http1(session.into_inner());
         session.set_keepalive(Some(0));
         session.set_pipelined_prefix(BytesMut::from(header));
-        let reused = self.proxy.process_new_http(session, shutdown).await?;
+        let reused = Leash::scope(self.proxy.process_new_http(session, shutdown)).await??;
         Some(reused.consume().0)
     }
 }
@@ -167,20 +168,8 @@ impl Parts {
             Then::Next => Some(session.finish().await.ok()??.into_parts().0),
             Then::Close => None,
             Then::Pass(opened) => {
-                let upgraded = context.measuring.as_mut().map(|measuring| measuring.upgrade());
-                let is_counted = upgraded.is_some();
                 // Rarely taken, and large. The context stays: the gateway waits for it when it stops.
-                let passed = Box::pin(opened.pass(session, upgraded));
-                if is_counted {
-                    tokio::select! {
-                        () = passed => {}
-                        () = Box::pin(context.keep_charging()) => {
-                            tracing::info!(request_id = %context.request_id, "a limit has closed a WebSocket");
-                        }
-                    }
-                } else {
-                    passed.await;
-                }
+                Box::pin(opened.pass(session, context.slices().map(|slices| &**slices))).await;
                 context.settle_truth();
                 None
             }

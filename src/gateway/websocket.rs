@@ -3,14 +3,15 @@
 //! # What it promises
 //!
 //! - It is charged with its 101; nothing that happens later is charged or taken back, but for what its route measures:
-//!   bytes and messages are counted, and what is no frame does not pass where messages are priced.
+//!   time, bytes and messages are charged while they pass, and what is no frame does not pass where messages are priced.
+//! - A limit ends it with a close frame, 1008, where no other frame is under way.
 //! - No size limits what passes, and neither direction waits for the other.
 //! - Silence cuts it when it is that of both sides, for `upstreams.NAME.idle_timeout`.
 //! - What a side sent before it closed arrives; then the other side is closed, and has [`FAREWELL`] to end as well.
 
+use std::future::pending;
 use std::io;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -22,15 +23,21 @@ use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v1::client::HttpSession as Client;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
+use tokio::time::timeout;
 
 use super::exchange;
-use super::measuring::{Direction, Upgraded, Way};
+use super::slices::{Direction, Slices, Stopped};
 use super::upstreams::Picked;
 
 /// What is read at once. Each WebSocket holds it twice, however silent it is.
 const PIECE_BYTES: usize = 8 * 1024;
 /// How long one side may go on when the other has closed.
 const FAREWELL: Duration = Duration::from_secs(5);
+const FINAL_CLOSE: u8 = 0x88;
+/// RFC 6455, section 7.4.1.
+const POLICY_VIOLATION: u16 = 1008;
+/// What a control frame has room for behind the status.
+const MOST_REASON_BYTES: usize = 123;
 
 /// Whether a request asks for a WebSocket, and for nothing else beside its answer.
 pub(super) fn is_asked_for(request: &RequestHeader) -> bool {
@@ -72,34 +79,72 @@ impl Opened {
         Self { upstream: upstream.into_inner(), first, idle_timeout, _server: server }
     }
 
-    /// Passes bytes both ways until it is over; where they are priced, they are counted.
-    pub async fn pass(self, client: ServerSession, upgraded: Option<Arc<Upgraded>>) {
+    /// Passes bytes both ways until it is over, or a limit is reached where they are priced.
+    pub async fn pass(self, client: ServerSession, slices: Option<&Slices>) {
         let ServerSession::H1(client) = client else { return };
         let Self { upstream, first, idle_timeout, _server } = self;
-        let counted = |way| upgraded.as_deref().map(|upgraded| upgraded.direction(way));
-        let (from_client, to_client) = split(client.into_inner());
-        let (from_upstream, to_upstream) = split(upstream);
+        let (mut from_client, mut to_client) = split(client.into_inner());
+        let (mut from_upstream, mut to_upstream) = split(upstream);
+        let mut priced_up = slices.map(Slices::up);
+        let mut priced_down = slices.map(Slices::down);
         let moved = Moved::default();
-        let mut up = pin!(pass(from_client, to_upstream, counted(Way::Up), None, &moved));
-        let mut down = pin!(pass(from_upstream, to_client, counted(Way::Down), first, &moved));
-        tokio::select! {
-            ended = &mut up => farewell(ended, down).await,
-            ended = &mut down => farewell(ended, up).await,
-            () = moved.nothing_for(idle_timeout) => tracing::debug!("a silent WebSocket was closed"),
+        let is_cut = {
+            let up = pass(&mut from_client, &mut to_upstream, &mut priced_up, None, &moved);
+            let down = pass(&mut from_upstream, &mut to_client, &mut priced_down, first, &moved);
+            let (mut up, mut down) = (pin!(up), pin!(down));
+            tokio::select! {
+                ended = &mut up => farewell(ended, down).await,
+                ended = &mut down => farewell(ended, up).await,
+                () = moved.nothing_for(idle_timeout) => tracing::debug!("a silent WebSocket was closed"),
+                () = cut(slices) => {}
+            }
+            slices.and_then(Slices::cut)
+        };
+        if let Some(problem) = is_cut {
+            drop((from_upstream, to_upstream));
+            if priced_down.is_some_and(|down| down.is_between()) {
+                // A client that is gone hears nothing.
+                let _ = to_client.write_all(&close_frame(problem.code.as_str())).await;
+            }
+            let _ = timeout(FAREWELL, see_off(&mut from_client, &mut to_client)).await;
         }
     }
 }
 
+/// Returns when a limit has cut what is priced.
+async fn cut(slices: Option<&Slices>) {
+    match slices {
+        Some(slices) => slices.watch().await,
+        None => pending().await,
+    }
+}
+
+/// A close frame of a server (RFC 6455, section 5.5.1).
+fn close_frame(reason: &str) -> Vec<u8> {
+    let reason = reason.get(..MOST_REASON_BYTES).unwrap_or(reason).as_bytes();
+    let payload = [&POLICY_VIOLATION.to_be_bytes(), reason].concat();
+    let length = u8::try_from(payload.len()).unwrap_or(u8::MAX);
+    [&[FINAL_CLOSE, length], &*payload].concat()
+}
+
+/// Says that nothing more comes, and hears the client out: closing on what it has sent would reset what it was told.
+async fn see_off(from: &mut ReadHalf<Stream>, to: &mut WriteHalf<Stream>) -> io::Result<()> {
+    to.shutdown().await?;
+    let mut piece = vec![0; PIECE_BYTES];
+    while from.read(&mut piece).await? > 0 {}
+    Ok(())
+}
+
 /// Passes one direction's bytes until its sender closes, and passes that on.
 async fn pass(
-    mut from: ReadHalf<Stream>,
-    mut to: WriteHalf<Stream>,
-    mut counted: Option<Direction<'_>>,
+    from: &mut ReadHalf<Stream>,
+    to: &mut WriteHalf<Stream>,
+    priced: &mut Option<Direction<'_>>,
     first: Option<Bytes>,
     moved: &Moved,
 ) -> io::Result<()> {
     if let Some(first) = first {
-        write(&mut to, &first, &mut counted).await?;
+        write(to, &first, priced).await?;
     }
     let mut piece = vec![0; PIECE_BYTES];
     loop {
@@ -108,7 +153,7 @@ async fn pass(
         if read == 0 {
             return to.shutdown().await;
         }
-        write(&mut to, &piece[..read], &mut counted).await?;
+        write(to, &piece[..read], priced).await?;
         moved.note();
     }
 }
@@ -116,15 +161,20 @@ async fn pass(
 async fn write(
     to: &mut WriteHalf<Stream>,
     piece: &[u8],
-    counted: &mut Option<Direction<'_>>,
+    priced: &mut Option<Direction<'_>>,
 ) -> io::Result<()> {
-    if let Some(counted) = counted {
-        counted.look(piece)?;
+    if let Some(priced) = priced {
+        match priced.begin(piece) {
+            Ok(()) => {}
+            Err(Stopped::NoFrame(error)) => return Err(error),
+            // Whoever watches ends it.
+            Err(Stopped::ByLimit) => pending().await,
+        }
     }
     to.write_all(piece).await?;
     to.flush().await?;
-    if let Some(counted) = counted {
-        counted.passed(piece.len());
+    if let Some(priced) = priced {
+        priced.end();
     }
     Ok(())
 }
@@ -133,7 +183,7 @@ async fn write(
 async fn farewell(ended: io::Result<()>, other: impl Future<Output = io::Result<()>>) {
     if ended.is_ok() {
         // However it ends, both are closed now.
-        let _ = tokio::time::timeout(FAREWELL, other).await;
+        let _ = timeout(FAREWELL, other).await;
     }
 }
 

@@ -75,6 +75,7 @@ fn record(number: u64, charge: &Charge) -> Record {
         request: [7; 16],
         customer: CUSTOMER,
         member: 0,
+        counts_for_member: false,
         route: 1,
         tier: 1,
         configuration: 1,
@@ -263,6 +264,7 @@ impl World {
             name: "acme".into(),
             claimed: None,
             keys_after: 0,
+            most_members: 0,
             most_keys: 0,
             with_grants: false,
         };

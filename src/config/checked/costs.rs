@@ -4,10 +4,11 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use super::Names;
+use crate::config::containers::OneOrMany;
 use crate::config::findings::{At, Findings, Place};
 use crate::config::read::Given;
 use crate::config::written::{self, MeterCost};
-use crate::domain::measure::{Measure, Measured, Missing};
+use crate::domain::measure::{Measure, Measured, Missing, Pointer};
 use crate::domain::units::{Cost, MeterId};
 
 /// What [`Measured::hold`] is where nothing is said.
@@ -81,6 +82,7 @@ fn the_one_measure(written: &written::Measure, found: &mut Findings) -> Option<M
         size(u64::try_from(span.0.as_millis()).unwrap_or(u64::MAX)).map(Measure::Duration)
     });
     wrong |= look(&written.messages, &mut given, |count| size(count.0).map(Measure::Messages));
+    refuse_doubles(&written.json, found);
     if let Some((second, _)) = given.get(1) {
         found.error(second, "a meter is measured in one way", "keep one, or use another meter for the other");
         return None;
@@ -90,6 +92,16 @@ fn the_one_measure(written: &written::Measure, found: &mut Findings) -> Option<M
         found.error(&written.place, "it is not said what is measured", help);
     }
     given.pop()?.1
+}
+
+/// A place that is named twice would be billed twice.
+fn refuse_doubles(json: &Given<OneOrMany<Pointer>>, found: &mut Findings) {
+    let places = json.get().map_or(&[][..], |places| &places.0);
+    for (at, place) in places.iter().enumerate() {
+        if places[..at].iter().any(|before| before.value == place.value) {
+            found.error(&place.place, "this place is counted already", "leave it out");
+        }
+    }
 }
 
 /// Notes a measure that is given; answers whether it is wrong, which has then been reported.

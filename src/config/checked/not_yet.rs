@@ -4,7 +4,7 @@ use crate::config::findings::{Findings, Place};
 use crate::config::tree::{Node, Value};
 
 /// Paths from the root; `*` stands for a name, or a place in a list. Whoever gives a key its effect takes it out.
-pub(crate) const KEYS: &[&str] = &["routes.*.on_limit", "tiers.*.member"];
+pub(crate) const KEYS: &[&str] = &[];
 
 /// The keys of a route that `[routes_default]` has as well.
 const ROUTE: &str = "routes.*.";

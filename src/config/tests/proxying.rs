@@ -229,6 +229,9 @@ cost = { api_calls = { messages = 1, missing = "zero" } }
 path = "/f"
 public = true
 cost = { api_calls = { bytes = "1KiB" } }
+[[routes]]
+path = "/g"
+cost = { api_calls = { json = ["/a", "/b", "/a"] } }
 "#;
     insta::assert_snapshot!(headlines(&["routes"], text), @r"
     t.toml:3:49: error: routes[0].cost.api_calls.header: a meter is measured in one way
@@ -238,6 +241,7 @@ cost = { api_calls = { bytes = "1KiB" } }
     t.toml:12:35: error: routes[3].cost.api_calls.duration: too short, it must be at least 1ms
     t.toml:15:48: error: routes[4].cost.api_calls.missing: this measure needs nothing that an answer could leave out
     t.toml:19:8: error: routes[5].cost: a public route has no customer, so this cannot hold
+    t.toml:22:44: error: routes[6].cost.api_calls.json[2]: this place is counted already
     ");
 }
 

@@ -190,8 +190,8 @@ impl Customers {
 }
 
 /// Of an account that was just loaded.
-pub(super) fn first_notes(grants: &[Grant], version: [u8; 8]) -> Notes {
-    Notes { version, lots: named(grants), ..Notes::default() }
+pub(super) fn first_notes(leases: &Leases, grants: &[Grant], version: [u8; 8]) -> Notes {
+    Notes { version, lots: named(grants), nodes: leases.lender.nodes(), ..Notes::default() }
 }
 
 /// Grants as the fleet calls them.

@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 
-use crate::domain::account::InFlight;
+use crate::domain::account::{ByMeter, HeldByMember, InFlight};
 use crate::domain::catalogue::Catalogue;
 use crate::domain::idempotency::Flight;
 use crate::domain::measure::TrueCost;
+use crate::domain::refusal::Refusal;
 use crate::domain::route::{Route, RouteId};
 use crate::domain::tier::TierId;
 use crate::domain::units::{Cost, MeterId};
@@ -101,6 +102,17 @@ impl Match {
         theirs.filter_map(|(meter, units)| Some((MeterId(self.meters.here(meter.0)?), units)))
     }
 
+    /// A refusal of ours as they know it; none where they do not know what it names.
+    pub fn refusal_there(&self, ours: Refusal) -> Option<Refusal> {
+        let there = |meter: MeterId| self.meters.there.get(&meter.0).copied().map(MeterId);
+        Some(match ours {
+            Refusal::QuotaExceeded { meter } => Refusal::QuotaExceeded { meter: there(meter)? },
+            Refusal::MemberQuotaExceeded { meter } => Refusal::MemberQuotaExceeded { meter: there(meter)? },
+            Refusal::FeatureNotIncluded { .. } => return None,
+            refusal => refusal,
+        })
+    }
+
     /// A charge as they know it.
     pub fn charge(&self, mut theirs: Charge) -> Charge {
         theirs.draws.retain(|draw| match self.meters.here(draw.meter.0) {
@@ -127,21 +139,30 @@ impl Match {
 
     /// What they have in flight of an account, where we have so many meters.
     pub fn in_flight(&self, theirs: InFlight, meters: usize) -> InFlight {
-        let mut reserved = smallvec::smallvec![0; meters];
-        for (there, units) in (0..).zip(theirs.reserved) {
-            if let Some(here) = self.meters.here(there) {
-                reserved[usize::from(here)] = units;
-            }
-        }
+        let members = theirs.members.into_iter();
+        let members =
+            members.map(|member| HeldByMember { reserved: self.reserved(member.reserved, meters), ..member });
         let routes = theirs.route_rates.into_iter();
         let keys = theirs.keys.into_iter();
         InFlight {
-            reserved,
+            reserved: self.reserved(theirs.reserved, meters),
             rate: theirs.rate,
             route_rates: routes.filter_map(|(route, bucket)| Some((self.route(route)?, bucket))).collect(),
             keys: keys
                 .map(|flight| Flight { held: flight.held.map(|cost| self.cost(&cost)), ..flight })
                 .collect(),
+            members: members.collect(),
+            member_keys: theirs.member_keys,
         }
+    }
+
+    fn reserved(&self, theirs: ByMeter, meters: usize) -> ByMeter {
+        let mut reserved = smallvec::smallvec![0; meters];
+        for (there, units) in (0..).zip(theirs) {
+            if let Some(here) = self.meters.here(there) {
+                reserved[usize::from(here)] = units;
+            }
+        }
+        reserved
     }
 }

@@ -16,7 +16,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::domain::account::{Account, InFlight, Window};
+use crate::domain::account::{Account, InFlight, MemberUnits, Window};
 use crate::domain::usage::Now;
 
 use super::{Customers, Entry};
@@ -49,6 +49,7 @@ impl Customers {
             period: terms.entitlement.windows.at(now.seconds()),
             used: smallvec::smallvec![0; book.catalogue.meters.by_number().len()],
             unbilled: smallvec::SmallVec::new(),
+            members: MemberUnits::new(),
         };
         Arc::new(Entry::new(SmolStr::new(name), number, Account::new(terms, window), now))
     }

@@ -44,20 +44,20 @@ async fn what_is_in_flight_is_held_there_until_it_is_settled_or_its_process_ends
     let heir = next(&world);
     let guests = heir.inherit(sent(&world.customers.estate(now())));
     let there = guests.customer("acme", now()).await.expect("loads");
-    let more = |cost: u64| there.extend(&units(cost), now()).map(drop);
+    let more = |cost: u64| there.extend(&units(cost), None, now()).map(drop);
     assert_eq!(more(40), Ok(()), "60 of 100 are held");
     assert_eq!(more(41), Err(Denied::Refused(Refusal::QuotaExceeded { meter: MeterId(1) })));
 
-    let mut settled = guests.take(&there, &units(10), None).expect("it is held");
+    let mut settled = guests.take(&there, &units(10), None.into()).expect("it is held");
     assert_eq!(settled.settle(now()).expect("it is held").charge.draws[0].included, 10);
-    let mut keyed = guests.take(&there, &units(30), Some(KEY)).expect("it is held");
+    let mut keyed = guests.take(&there, &units(30), Some(KEY).into()).expect("it is held");
     assert_eq!(keyed.settle(now()).expect("it is held").charge.draws[0].included, 30);
-    assert!(guests.take(&there, &units(21), None).is_none(), "so much is not held");
+    assert!(guests.take(&there, &units(21), None.into()).is_none(), "so much is not held");
     assert_eq!(more(41), Err(Denied::Refused(Refusal::QuotaExceeded { meter: MeterId(1) })));
 
-    let mut twin = guests.take(&there, &units(30), Some(KEY)).expect("it is held");
+    let mut twin = guests.take(&there, &units(30), Some(KEY).into()).expect("it is held");
     assert!(twin.settle(now()).expect("it is held").charge.is_repeat(), "its twin has been charged");
-    assert!(guests.take(&there, &units(30), Some(KEY)).is_none(), "there were two");
+    assert!(guests.take(&there, &units(30), Some(KEY).into()).is_none(), "there were two");
     drop(guests);
     assert_eq!(more(60), Ok(()), "40 are used, and nothing is held");
     drop((held, settled, keyed, twin));
@@ -70,12 +70,12 @@ async fn what_comes_later_is_held_as_well() {
     let heir = next(&world);
     let guests = heir.inherit(sent(&world.customers.estate(now())));
     let entry = guests.customer("late", now()).await.expect("loads");
-    guests.hold(entry.extend(&units(90), now()).expect("within the limits"));
-    assert!(entry.extend(&units(11), now()).is_err(), "90 are held");
-    drop(guests.take(&entry, &units(90), None).expect("it is held"));
-    guests.hold(entry.extend(&units(100), now()).expect("it was given back"));
+    guests.hold(entry.extend(&units(90), None, now()).expect("within the limits"));
+    assert!(entry.extend(&units(11), None, now()).is_err(), "90 are held");
+    drop(guests.take(&entry, &units(90), None.into()).expect("it is held"));
+    guests.hold(entry.extend(&units(100), None, now()).expect("it was given back"));
     drop(guests);
-    assert!(entry.extend(&units(100), now()).is_ok());
+    assert!(entry.extend(&units(100), None, now()).is_ok());
     assert!(entry.account().is_at_rest(now()));
 }
 
@@ -89,7 +89,7 @@ async fn what_ends_before_its_customer_is_loaded_is_not_held_then() {
     assert!(heir.get("acme").is_none(), "nobody is loaded for it");
     drop(guests);
     let there = heir.load("acme", None, now()).await.expect("loads");
-    assert!(there.extend(&units(100), now()).is_ok());
+    assert!(there.extend(&units(100), None, now()).is_ok());
     assert!(!there.account().is_at_rest(now()), "the rate stays spent");
 }
 

@@ -4,23 +4,35 @@
 //! still with the one before, and settles or releases them by cost and key: [`Account::settle`], [`Account::release`].
 
 use serde::{Deserialize, Serialize};
-use smallvec::SmallVec;
 
-use super::Account;
-use crate::domain::idempotency::Flight;
+use super::{Account, ByMeter};
+use crate::domain::idempotency::{Digest, Flight};
 use crate::domain::rate::Bucket;
 use crate::domain::route::RouteId;
 use crate::domain::units::MeterId;
-use crate::domain::usage::Now;
+use crate::domain::usage::{MemberId, Now};
 
 /// The units in flight, the rates that were spent, and the keys of what is in flight.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InFlight {
     /// By meter, with those of keys.
-    pub reserved: SmallVec<[u64; 1]>,
+    pub reserved: ByMeter,
     pub rate: Bucket,
     pub route_rates: Vec<(RouteId, Bucket)>,
     pub keys: Vec<Flight>,
+    /// Where the tier caps members.
+    pub members: Vec<HeldByMember>,
+    /// Whose units a key holds.
+    pub member_keys: Vec<(Digest, MemberId)>,
+}
+
+/// What one member holds and has spent; `None`: all who have no counts of their own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldByMember {
+    pub id: Option<MemberId>,
+    /// By meter, with those of keys.
+    pub reserved: ByMeter,
+    pub rate: Bucket,
 }
 
 impl InFlight {
@@ -28,6 +40,8 @@ impl InFlight {
     pub fn end(&mut self) {
         self.reserved.clear();
         self.keys.clear();
+        self.members.iter_mut().for_each(|member| member.reserved.clear());
+        self.member_keys.clear();
     }
 
     /// Nothing is in flight.
@@ -38,7 +52,10 @@ impl InFlight {
     /// The same, and every rate has been earned back.
     pub fn is_at_rest(&self, now: Now) -> bool {
         let is_full = |bucket: &Bucket| bucket.is_full(now.nanos());
-        self.is_over() && is_full(&self.rate) && self.route_rates.iter().all(|(_, bucket)| is_full(bucket))
+        self.is_over()
+            && is_full(&self.rate)
+            && self.route_rates.iter().all(|(_, bucket)| is_full(bucket))
+            && self.members.iter().all(|member| is_full(&member.rate))
     }
 }
 
@@ -54,6 +71,8 @@ impl Account {
             rate: self.rate,
             route_rates: rare.map(|rare| rare.route_rates.clone()).unwrap_or_default(),
             keys: rare.map(|rare| rare.keys.flights()).unwrap_or_default(),
+            members: self.members_held(now),
+            member_keys: self.member_keys(),
         })
     }
 
@@ -69,6 +88,7 @@ impl Account {
             let known = self.route_bucket(route);
             self.spend_route(route, |here| *here = known.or_later(bucket));
         }
+        self.take_over_members(theirs.members, theirs.member_keys);
         if !theirs.keys.is_empty() {
             self.rare().keys.take_over(theirs.keys);
         }

@@ -16,7 +16,7 @@ const MOST_CONTROL_BYTES: u8 = 125;
 pub struct BrokenFrame;
 
 /// One direction of a WebSocket.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Frames {
     messages: u64,
     header: [u8; MOST_HEADER_BYTES],

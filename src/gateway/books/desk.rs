@@ -9,7 +9,8 @@ use http::HeaderValue;
 use crate::auth::{Identity, Scopes, Source};
 use crate::clock;
 use crate::customers::handover::Guests;
-use crate::customers::{Entry, Reservation, Settled};
+use crate::customers::{Denied, Entry, Reservation, Settled};
+use crate::domain::account;
 use crate::domain::idempotency::Digest;
 use crate::domain::measure::TrueCost;
 use crate::domain::route::RouteId;
@@ -100,16 +101,21 @@ impl Desk {
 
     fn admitted(&self, reservation: Reservation, member: u32) -> Result<Answer, Problem> {
         let tier = self.guests.matched().tier_there(reservation.tier()).ok_or_else(foreign)?;
-        let admitted =
-            Admitted { customer: reservation.entry().number, member, tier, key: reservation.key() };
+        let admitted = account::Admitted { tier, ..reservation.admitted() };
+        let customer = reservation.entry().number;
         self.guests.hold(reservation);
-        Ok(Answer::Admitted(admitted))
+        Ok(Answer::Admitted(Admitted { customer, member, admitted }))
     }
 
     async fn extend(&self, parts: &Parts, hold: &Hold, now: Now) -> Result<Answer, Problem> {
         let entry = self.customer(parts, &hold.customer, now).await?;
-        let reservation = parts.extend(&entry, &self.cost(hold), now).await;
-        self.admitted(reservation.ok_or_else(ledger_unavailable)?, 0)
+        match parts.extend(&entry, &self.cost(hold), hold.by.member, now).await {
+            Ok(reservation) => self.admitted(reservation, 0),
+            Err(Denied::Refused(refusal)) => {
+                self.guests.matched().refusal_there(refusal).map(Answer::Denied).ok_or_else(foreign)
+            }
+            Err(_) => Err(ledger_unavailable()),
+        }
     }
 
     /// Whether the request goes by the key from now on.
@@ -128,19 +134,19 @@ impl Desk {
         let record = asked.record.read().ok_or_else(foreign)?;
         let due = Due { record, truth: asked.truth.map(|truth| matched.true_cost(&truth)), at: asked.at };
         let paid = parts.collect(parts.catalogue.routes.get(route), due, &mut reservation).await?;
-        let Paid { settled, record, shown, is_written_here, .. } = paid.ok_or_else(ledger_unavailable)?;
+        let Paid { settled, record, limits, is_written_here, .. } = paid.ok_or_else(ledger_unavailable)?;
         let answer = words::Paid {
             charge: matched.charge_there(settled.charge.clone()),
             tier: settled.tier.and_then(|tier| matched.tier_there(tier)),
             record: Encoded::of(&record),
-            shown: Shown::limits(&shown),
+            shown: Shown::limits(&limits),
         };
         let number = record.number;
         if record.is_estimate() {
             self.open().insert(number);
         }
         if is_written_here {
-            let recorded = Recorded { reservation, settled, record, open: None };
+            let recorded = Recorded { reservation, settled, record };
             if parts.ledger.durable(Appended(number)).await.is_err() {
                 self.open().remove(&number);
                 parts.see_to(Matter::Undo(recorded, asked.at));
@@ -157,9 +163,9 @@ impl Desk {
             return Ok(reservation);
         }
         let entry = self.customer(parts, &hold.customer, now).await?;
-        let reservation = parts.extend(&entry, &self.cost(hold), now).await;
-        let mut reservation = reservation.ok_or_else(ledger_unavailable)?;
-        if let Some(key) = hold.key {
+        let reservation = parts.extend(&entry, &self.cost(hold), hold.by.member, now).await;
+        let mut reservation = reservation.map_err(|_| ledger_unavailable())?;
+        if let Some(key) = hold.by.key {
             parts.goes_by(&mut reservation, key, now).await;
         }
         Ok(reservation)
@@ -174,8 +180,9 @@ impl Desk {
             return Shown::default();
         };
         let (route, entry) = (parts.catalogue.routes.get(route), reservation.entry().clone());
+        let member = hold.by.member.map(|member| member.id);
         let there = parts.let_go(reservation, route, now).await;
-        let here = || parts.limit_headers(&entry.policies(route, parts.catalogue.currency, now));
+        let here = || parts.limit_headers(&entry.policies(route, member, parts.catalogue.currency, now));
         Shown::limits(&there.unwrap_or_else(here))
     }
 
@@ -195,7 +202,8 @@ impl Desk {
     ) -> Result<Answer, Problem> {
         let recorded = self.recorded(parts, charged, now).await?;
         self.open().remove(&recorded.record.number);
-        parts.see_to(Matter::Correct(recorded, self.guests.matched().true_cost(truth), now));
+        let (truth, terms) = (self.guests.matched().true_cost(truth), recorded.reservation.entry().terms());
+        parts.correct(recorded, truth, terms, now).await;
         Ok(Answer::Done(Shown::default()))
     }
 
@@ -206,7 +214,6 @@ impl Desk {
             reservation: entry.settled_before(),
             settled: Settled { charge, tier: None },
             record: charged.record.read().ok_or_else(foreign)?,
-            open: None,
         })
     }
 
@@ -221,7 +228,7 @@ impl Desk {
     /// What is held for a request. None: nothing is.
     async fn take(&self, parts: &Parts, hold: &Hold, now: Now) -> Option<Reservation> {
         let entry = self.customer(parts, &hold.customer, now).await.ok()?;
-        self.guests.take(&entry, &self.cost(hold), hold.key)
+        self.guests.take(&entry, &self.cost(hold), hold.by)
     }
 
     fn cost(&self, hold: &Hold) -> Cost {

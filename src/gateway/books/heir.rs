@@ -5,9 +5,10 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 
 use crate::auth::Identity;
-use crate::customers::{Entry, Reservation, Settled};
-use crate::domain::account;
+use crate::customers::{Denied, Entry, Reservation, Settled};
+use crate::domain::account::{By, ByMember};
 use crate::domain::idempotency::Digest;
+use crate::domain::measure::TrueCost;
 use crate::domain::route::Route;
 use crate::domain::units::Cost;
 use crate::domain::usage::Now;
@@ -17,7 +18,7 @@ use crate::problem::{Code, Problem};
 use super::super::Parts;
 use super::super::admission::ledger_unavailable;
 use super::super::charging::{Due, Paid};
-use super::super::context::Context;
+use super::super::context::{Context, Recorded};
 use super::super::limits::LimitHeaders;
 use super::Matter;
 use super::words::{Admitted, Answer, Charged, Encoded, Hold, Question, ToAdmit, ToCharge};
@@ -48,10 +49,15 @@ impl Heir {
         self.asker.tell(Question::Release(Hold::of(reservation), None));
     }
 
+    pub(in super::super) async fn correct(&self, recorded: &Recorded, truth: TrueCost, now: Now) {
+        // Where nobody is left nothing can be corrected.
+        let _ = self.ask(Question::Correct(Box::new(Charged::of(recorded)), truth, now)).await;
+    }
+
     pub(super) fn tell(&self, matter: Matter) {
         self.asker.tell(match matter {
             Matter::Undo(recorded, now) => Question::Undo(Box::new(Charged::of(&recorded)), now),
-            Matter::Correct(recorded, truth, now) => {
+            Matter::Correct(recorded, truth, _, now) => {
                 Question::Correct(Box::new(Charged::of(&recorded)), truth, now)
             }
         });
@@ -103,6 +109,7 @@ impl Parts {
             Ok(Answer::Admitted(admitted)) => {
                 // It may be known, and is the same.
                 let _ = identity.member_number.set((admitted.customer, admitted.member));
+                context.member = admitted.member;
                 Ok(self.reservation_there(&identity.customer, admitted, route.cost.clone(), now))
             }
             Ok(Answer::Refused(problem, shown)) => {
@@ -115,9 +122,8 @@ impl Parts {
 
     /// What is held there as it is known here.
     fn reservation_there(&self, customer: &str, admitted: Admitted, cost: Cost, now: Now) -> Reservation {
-        let Admitted { customer: number, tier, key, .. } = admitted;
-        let entry = self.customers.stand_in(customer, number, now);
-        Reservation::elsewhere(entry, account::Admitted { tier, key }, cost)
+        let entry = self.customers.stand_in(customer, admitted.customer, now);
+        Reservation::elsewhere(entry, admitted.admitted, cost)
     }
 
     /// Reserves more there.
@@ -126,14 +132,16 @@ impl Parts {
         heir: &Heir,
         entry: &Arc<Entry>,
         cost: &Cost,
+        member: Option<ByMember>,
         now: Now,
-    ) -> Option<Reservation> {
-        let hold = Hold { customer: entry.name.clone(), cost: cost.clone(), key: None };
+    ) -> Result<Reservation, Denied> {
+        let hold = Hold { customer: entry.name.clone(), cost: cost.clone(), by: By { key: None, member } };
         match heir.ask(Question::Extend(hold, now)).await {
             Ok(Answer::Admitted(admitted)) => {
-                Some(self.reservation_there(&entry.name, admitted, cost.clone(), now))
+                Ok(self.reservation_there(&entry.name, admitted, cost.clone(), now))
             }
-            _ => None,
+            Ok(Answer::Denied(refusal)) => Err(Denied::Refused(refusal)),
+            _ => Err(Denied::Refill),
         }
     }
 
@@ -194,7 +202,7 @@ impl Parts {
         Ok(Paid {
             settled: Settled { charge: paid.charge, tier: paid.tier },
             record,
-            shown: paid.shown.into_limits(),
+            limits: paid.shown.into_limits(),
             terms: Some(reservation.entry().terms()),
             is_written_here: false,
         })

@@ -23,6 +23,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::customers::Reservation;
+use crate::domain::account::Terms;
 use crate::domain::measure::TrueCost;
 use crate::domain::usage::Now;
 use crate::sharded::Running;
@@ -153,8 +154,8 @@ impl Drop for Own<'_> {
 pub(super) enum Matter {
     /// A charge is taken back.
     Undo(Recorded, Now),
-    /// A charge has turned out to be another.
-    Correct(Recorded, TrueCost, Now),
+    /// A charge that was made under these terms has turned out to be another.
+    Correct(Recorded, TrueCost, Arc<Terms>, Now),
 }
 
 impl Flow {
@@ -205,7 +206,7 @@ impl Parts {
     fn see_to_here(&self, matter: Matter) {
         match matter {
             Matter::Undo(recorded, now) => self.undo_here(recorded, now),
-            Matter::Correct(recorded, truth, now) => self.correct_here(recorded, &truth, now),
+            Matter::Correct(recorded, truth, terms, now) => self.correct_here(recorded, &truth, &terms, now),
         }
     }
 }

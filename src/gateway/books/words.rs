@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::customers::Reservation;
+use crate::domain::account::{self, By};
 use crate::domain::idempotency::Digest;
 use crate::domain::measure::TrueCost;
+use crate::domain::refusal::Refusal;
 use crate::domain::route::RouteId;
 use crate::domain::tier::TierId;
 use crate::domain::units::Cost;
@@ -40,6 +42,7 @@ pub(super) enum Question {
 pub(super) enum Answer {
     Admitted(Admitted),
     Refused(Box<Problem>, Shown),
+    Denied(Refusal),
     Identified(bool),
     Charged(Box<Paid>),
     Member(u32),
@@ -53,13 +56,13 @@ pub(super) enum Answer {
 pub(super) struct Hold {
     pub customer: SmolStr,
     pub cost: Cost,
-    pub key: Option<Digest>,
+    pub by: By,
 }
 
 impl Hold {
     pub fn of(reservation: &Reservation) -> Self {
         let customer = reservation.entry().name.clone();
-        Self { customer, cost: reservation.cost().clone(), key: reservation.key() }
+        Self { customer, cost: reservation.cost().clone(), by: reservation.by() }
     }
 }
 
@@ -78,8 +81,7 @@ pub(super) struct Admitted {
     /// The store's numbers of customer and member.
     pub customer: u32,
     pub member: u32,
-    pub tier: TierId,
-    pub key: Option<Digest>,
+    pub admitted: account::Admitted,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

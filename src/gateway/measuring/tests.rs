@@ -37,7 +37,7 @@ fn an_answer_tells_its_cost_in_its_body() {
     measuring.answered(&headers(&[JSON]));
     for piece in [r#"{"usage":{"#, r#""total":12}}"#] {
         measuring.heard(piece.as_bytes());
-        measuring.delivered(piece.as_bytes());
+        measuring.count(Passed::down(piece.len()));
     }
     assert_eq!(truths(&mut measuring), [Truth::Known(22), Truth::Known(12)]);
 }

@@ -61,7 +61,7 @@ async fn what_needs_a_restart_is_named_and_nothing_else_of_the_file_is_in_force(
     ] {
         let over =
             if named == "server.listen" || named == "meters" { over.to_owned() } else { format!("{over}\n") };
-        world.configure_from(base.clone(), &format!("{}{over}", routes(r#"{ path = "/new" }"#)));
+        world.configure_from(base.clone(), &format!("{}{over}", routes(r#"{ path = "/new", cost = 0 }"#)));
         let reply = world.reload().await;
         assert_eq!(reply.refusal(), (422, "unprocessable".to_owned()), "{named}");
         assert!(reply.text().contains(&format!("{named} needs a restart")), "{named}: {}", reply.text());
@@ -89,7 +89,7 @@ async fn a_file_that_has_changed_is_read_by_itself_and_a_wrong_one_once() {
     let right = world.configuration();
     world.write_configuration("this is = no TOML at all\n=");
     until("it is found wrong", PATIENCE, async || (rejected(&world).await == 1).then_some(())).await;
-    world.configure_from(right, &routes(r#"{ path = "/newer" }"#));
+    world.configure_from(right, &routes(r#"{ path = "/newer", cost = 0 }"#));
     until_answered(&world, "/newer", 200).await;
     assert_eq!((applied(&world).await, rejected(&world).await), (2, 1), "each file was read once");
     assert_eq!(world.customer("acme").get("/new").await.status, 404);

@@ -79,7 +79,9 @@ async fn what_an_operator_has_set_for_one_customer_stays() {
     let world = World::start().await;
     let customer = world.customer("acme");
     assert_eq!(customer.get("/signals").await.charged(), 1);
-    let set = world.put("/admin/customers/acme/override", &serde_json::json!({ "tier": "pro" })).await;
+    let set = world
+        .put("/admin/customers/acme/override", &serde_json::json!({ "tier": "pro", "reason": "a test" }))
+        .await;
     assert_eq!(set.status, 200, "{}", set.text());
     let blocked = world.customer("blocked");
     assert_eq!(blocked.get("/signals").await.charged(), 1);

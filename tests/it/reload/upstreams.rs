@@ -84,7 +84,11 @@ async fn nobody_looks_after_what_is_gone_though_a_request_is_still_there() {
     let (a, b) = (Upstream::start().await, Upstream::start().await);
     let check = "health_check = { path = \"/up\", interval = \"20ms\" }";
     let other = format!("[upstreams.other]\nservers = [\"{}\"]\n{check}\n", a.address);
-    let routes = super::routes(r#"{ path = "/held", cost = 7, upstream = "other" }"#);
+    let routes = r#"routes = [
+        { path = "/signals", cost = 1, upstream = "api" },
+        { path = "/held", cost = 7, upstream = "other" },
+    ]
+    "#;
     let world = World::builder().config(&format!("{routes}{}{other}", api(&[&b], check))).start().await;
     a.on("/held", Behaviour::Held);
     let waiting = world.customer("waiting");

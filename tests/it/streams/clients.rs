@@ -142,3 +142,26 @@ async fn calls_of_grpc_come_through_whole_and_only_those_that_succeed_cost() {
     }
     secure.world.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_of_grpc_that_reaches_a_limit_ends_with_its_status() {
+    let Some(python) = python() else { return };
+    let servers = Servers::start(&python, "grpc_server.py");
+    let h2c = free_address();
+    let config = format!(
+        r#"
+        server.h2c_listen = ["{h2c}"]
+        routes = [{{ path = "/calls.Calls/Both", upstream = "calls", max_body = 0, on_limit = "cut",
+            cost = {{ api_calls = {{ response_bytes = "1KiB" }} }} }}]
+        upstreams.calls = {{ servers = ["{}"], http = "2" }}
+        tiers.free.included = {{ api_calls = 4 }}
+        "#,
+        servers.addresses[0],
+    );
+    let world = World::builder().config(&config).start().await;
+    let customer = world.customer("caller");
+    let units = play(&python, &["grpc_limit.py", &h2c.to_string(), &customer.token]);
+    customer.owes(&format!("api_calls={units}"));
+    customer.until_used(units).await;
+    world.finish().await;
+}

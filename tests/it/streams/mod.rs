@@ -3,6 +3,8 @@
 mod api;
 mod clients;
 mod grpc;
+mod http2;
+mod limits;
 mod open;
 mod sockets;
 mod usage;

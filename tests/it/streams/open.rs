@@ -31,6 +31,11 @@ impl Open {
         }
     }
 
+    /// Whether the body has this text by now.
+    pub fn has(&self, text: &str) -> bool {
+        self.body.contains(text)
+    }
+
     /// Waits for the end; whether it was one, and not only that of the connection.
     pub async fn end(&mut self) -> bool {
         while self.read().await {}

@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 use tokio_tungstenite::{WebSocketStream, accept_async};
 
@@ -20,9 +20,14 @@ const ASKED: &str = "GET /live HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: webso
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
 
 async fn world(api: SocketAddr) -> World {
+    world_with(api, "").await
+}
+
+/// `more`: of the route, and then of anything.
+async fn world_with(api: SocketAddr, more: &str) -> World {
     let config = format!(
         "[upstreams.api]\nservers = [\"{api}\"]\n
-        [[routes]]\npath = \"/live\"\ncost = {{ api_calls = {{ messages = 2, hold = 5 }} }}"
+        [[routes]]\npath = \"/live\"\ncost = {{ api_calls = {{ messages = 2, hold = 5 }} }}\n{more}"
     );
     World::builder().config(&config).start().await
 }
@@ -105,5 +110,48 @@ async fn a_gateway_that_is_killed_leaves_what_was_held_of_an_open_websocket() {
     world.gateway.restart().await;
     customer.owes("api_calls=5");
     customer.until_used(5).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_closes_a_websocket_with_a_reason_before_what_exceeds_it() {
+    let api = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = api.local_addr().expect("a bound port");
+    let world = world_with(address, "[tiers.free]\nincluded = { api_calls = 6 }").await;
+    let customer = world.customer("talker");
+    let (mut client, mut server) = open(&world, &api, &customer).await;
+    for at in 0..6 {
+        pass(&mut client, &mut server, Message::text(format!("question {at}"))).await;
+        pass(&mut server, &mut client, Message::text(format!("answer {at}"))).await;
+    }
+    client.send(Message::text("one more")).await.expect("it is open");
+    let last = timeout(PATIENCE, client.next()).await.expect("it comes").expect("a frame").expect("a frame");
+    let Message::Close(Some(close)) = last else { panic!("{last:?} is no reason") };
+    assert_eq!((close.code, &*close.reason), (CloseCode::Policy, "quota_exceeded"));
+    while let Some(Ok(message)) = timeout(PATIENCE, server.next()).await.expect("it ends") {
+        assert_ne!(message, Message::text("one more"));
+    }
+    drop((client, server));
+    customer.owes("api_calls=6");
+    customer.until_used(6).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_that_is_to_be_finished_passes_a_limit() {
+    let api = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = api.local_addr().expect("a bound port");
+    let finish = "on_limit = \"finish\"\n[tiers.free]\nincluded = { api_calls = 6 }";
+    let world = world_with(address, finish).await;
+    let customer = world.customer("talker");
+    let (mut client, mut server) = open(&world, &api, &customer).await;
+    for at in 0..20 {
+        pass(&mut client, &mut server, Message::text(format!("question {at}"))).await;
+    }
+    client.close(None).await.expect("it is open");
+    while timeout(PATIENCE, server.next()).await.expect("it ends").is_some() {}
+    drop((client, server));
+    customer.owes("api_calls=10");
+    customer.until_used(10).await;
     world.finish().await;
 }
