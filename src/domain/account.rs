@@ -28,7 +28,6 @@ mod window;
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::credits::{Lot, Purse};
@@ -100,7 +99,7 @@ struct Rare {
 }
 
 /// The answer to a request that may pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Admitted {
     pub tier: TierId,
     /// The key that the request goes by; to be given again when it settles or is released.

@@ -255,42 +255,7 @@ impl Parts {
         Ok(number)
     }
 
-    pub(super) async fn number_member(&self, customer: u32, member: &str) -> Result<u32, Problem> {
-        match self.customers.member_number(customer, member).await {
-            Ok(number) => Ok(number),
-            Err(_) if !self.flow.books.are_here() => self.member_there(customer, member).await,
-            Err(error) => Err(store_problem(&error)),
-        }
-    }
-
-    /// Where the books are.
-    pub(super) async fn reserve(
-        &self,
-        identity: &Identity,
-        route: &Route,
-        key: Option<Digest>,
-        context: &mut Context,
-    ) -> Result<Reservation, Problem> {
-        if self.flow.books.are_here() {
-            let reserved = self.reserve_here(identity, route, key, context).await;
-            if self.flow.books.are_here() {
-                return reserved;
-            }
-            // They went meanwhile, maybe without it.
-            if let Ok(reservation) = reserved {
-                self.flow.release(reservation);
-            }
-        }
-        Box::pin(async {
-            match self.flow.books.heir().await {
-                Some(heir) => self.reserve_there(&heir, identity, route, key, context).await,
-                None => self.reserve_here(identity, route, key, context).await,
-            }
-        })
-        .await
-    }
-
-    async fn reserve_here(
+    pub(super) async fn reserve_here(
         &self,
         identity: &Identity,
         route: &Route,

@@ -75,8 +75,8 @@ impl Recorded {
 }
 
 impl Parts {
-    /// Puts what meters truly cost in the place of an estimate, which was charged under these terms, and answers what it
-    /// came to. Meters that are not named keep what was charged.
+    /// Puts what meters truly cost in the place of an estimate, which was charged under these terms, and answers what
+    /// it came to. Meters that are not named keep what was charged.
     pub(super) fn settle_estimate(
         &self,
         recorded: Recorded,

@@ -209,8 +209,8 @@ impl Ledger {
         next_record
     }
 
-    /// Lets another process write. Appends fail from now on; when this returns all of them before are on disk, and nothing
-    /// is written, made or rolled here until the ledger is [taken back](Self::take_back).
+    /// Lets another process write. Appends fail from now on; when this returns all of them before are on disk, and
+    /// nothing is written, made or rolled here until the ledger is [taken back](Self::take_back).
     pub async fn lend(&self) {
         {
             let mut tail = self.shared.tail();
@@ -221,8 +221,8 @@ impl Ledger {
         let _ = self.synced().wait_for(|_| self.shared.tail().lent == Lent::Yes).await;
     }
 
-    /// Writes on, in a new segment behind all that the other process has made: it must have written no record, and write
-    /// none. Returns once appends succeed again.
+    /// Writes on, in a new segment behind all that the other process has made: it must have written no record, and
+    /// write none. Returns once appends succeed again.
     pub async fn take_back(&self) {
         {
             let mut tail = self.shared.tail();

@@ -65,8 +65,8 @@ impl Customers {
         Estate { names, customers: self.entries.names().into_iter().filter_map(held).collect() }
     }
 
-    /// Holds what another process has in flight. The store must have all that it has settled. Nobody is loaded for it: what
-    /// is held of a customer is there when they are.
+    /// Holds what another process has in flight. The store must have all that it has settled. Nobody is loaded for it:
+    /// what is held of a customer is there when they are.
     pub fn inherit(self: &Arc<Self>, estate: Estate) -> Guests {
         let book = self.book();
         let guests = Guests::new(self.clone(), Match::new(&estate.names, &book.catalogue));

@@ -1,5 +1,5 @@
-//! Answers the process that had the books before, until it has ended; where another one has taken this one's place since,
-//! by asking that.
+//! Answers the process that had the books before, until it has ended; where another one has taken this one's place
+//! since, by asking that.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -44,8 +44,8 @@ impl Desk {
         Self { parts, guests, open: Mutex::default() }
     }
 
-    /// Answers until the other process has ended. Then what was held for it is released; answers the records of estimates
-    /// whose truth nobody will tell.
+    /// Answers until the other process has ended. Then what was held for it is released; answers the records of
+    /// estimates whose truth nobody will tell.
     pub async fn serve(self, channel: Channel) -> BTreeSet<u64> {
         let _there = There::begin(&self.parts.now().flow);
         let (sender, receiver) = channel.split();

@@ -22,13 +22,18 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::auth::Identity;
 use crate::customers::Reservation;
 use crate::domain::account::Terms;
+use crate::domain::idempotency::Digest;
 use crate::domain::measure::TrueCost;
+use crate::domain::route::Route;
 use crate::domain::usage::Now;
+use crate::problem::Problem;
 use crate::sharded::Running;
 
-use super::context::Recorded;
+use super::admission::store_problem;
+use super::context::{Context, Recorded};
 use super::{Flow, Parts};
 
 pub use desk::Desk;
@@ -37,8 +42,8 @@ pub use heir::Heir;
 /// Where the books are.
 #[derive(Debug)]
 pub struct Books {
-    /// They are not here, or about to go. Sequentially consistent, as is what is done under an account's lock before and
-    /// after it is looked at: whoever is admitted behind the hand-over sees it.
+    /// They are not here, or about to go. Sequentially consistent: whoever is admitted, under an account's lock, after what
+    /// is in flight was looked at under it, sees it.
     moving: AtomicBool,
     /// The same for our own endpoints, which must have ended before the books go.
     own_closed: AtomicBool,
@@ -83,8 +88,8 @@ impl Books {
         }
     }
 
-    /// Lets no more requests to our own endpoints, and waits until those that are there have ended. False: they have not
-    /// within that time.
+    /// Lets no more requests to our own endpoints, and waits until those that are there have ended. False: they have
+    /// not within that time.
     pub async fn close_own(&self, within: Duration) -> bool {
         self.place.send_replace(Place::Unsettled);
         self.own_closed.store(true, Ordering::SeqCst);
@@ -180,6 +185,42 @@ impl Flow {
 }
 
 impl Parts {
+    /// Under which number a member is recorded, when the store may have been closed.
+    pub(super) async fn number_member(&self, customer: u32, member: &str) -> Result<u32, Problem> {
+        match self.customers.member_number(customer, member).await {
+            Ok(number) => Ok(number),
+            Err(_) if !self.flow.books.are_here() => self.member_there(customer, member).await,
+            Err(error) => Err(store_problem(&error)),
+        }
+    }
+
+    /// Reserves the cost of a request, where the books are.
+    pub(super) async fn reserve(
+        &self,
+        identity: &Identity,
+        route: &Route,
+        key: Option<Digest>,
+        context: &mut Context,
+    ) -> Result<Reservation, Problem> {
+        if self.flow.books.are_here() {
+            let reserved = self.reserve_here(identity, route, key, context).await;
+            if self.flow.books.are_here() {
+                return reserved;
+            }
+            // They went meanwhile, maybe without it.
+            if let Ok(reservation) = reserved {
+                self.flow.release(reservation);
+            }
+        }
+        Box::pin(async {
+            match self.flow.books.heir().await {
+                Some(heir) => self.reserve_there(&heir, identity, route, key, context).await,
+                None => self.reserve_here(identity, route, key, context).await,
+            }
+        })
+        .await
+    }
+
     /// Sees to it here or there, as soon as it is known where.
     pub(super) fn see_to(&self, matter: Matter) {
         let books = &self.flow.books;

@@ -5,21 +5,20 @@
 //! - At any time one process decides, settles, writes, seals and sends. What the old one still has under way then is
 //!   settled by the new one (`gateway::Books`).
 //! - The listening sockets stay open throughout: clients who connect wait in their queues.
-//! - Until the new process has said that it is ready for everything, the old one goes on as if nothing had been, however
-//!   the new one fails. From then on the old one never writes again.
+//! - Until the new process has said that it is ready for everything, the old one goes on as if nothing had been,
+//!   however the new one fails. From then on the old one never writes again.
 //! - What is held up, is so for a moment: at most [`HELD_UP`], then the old one goes on.
 //!
 //! # How
 //!
 //! Over a socket in `data_dir`, which nobody else can open:
 //!
-//! | new | old |
-//! |---|---|
-//! | `Hello`: its version, what it can take over | `Come`: its ports and meters; then the sockets, and the lock of `data_dir` |
-//! | checks all that it can without the books; `Ready` | lets what seals and sends rest, and requests wait; everything on disk, and folded |
-//! | | `Estate`: what is in flight |
-//! | opens ledger and store, holds what is in flight; `Opened` | `Serve`: the books are there now |
-//! | accepts; answers what the old one asks | accepts no more; ends when its last connection has |
+//! 1. New: `Hello`, its version and what it can take over. Old: `Come`, its ports and meters; then the sockets, and the
+//!    lock of `data_dir`.
+//! 2. New: checks all that it can without the books; `Ready`.
+//! 3. Old: what seals and sends rests, requests wait, all records are on disk and folded; `Rests`, with what is in flight.
+//! 4. New: opens ledger and store, and holds what is in flight; `Opened`. Old: `Serve`, the books are there now.
+//! 5. New: accepts, and answers what the old one asks. Old: accepts no more, and ends when its last connection has.
 
 mod giver;
 mod taker;

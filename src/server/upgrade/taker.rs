@@ -44,8 +44,8 @@ impl Before {
         Ok(Some((Self { channel, names, lock: lock.into() }, ports)))
     }
 
-    /// Finds out whether this configuration can be put in force, as far as that can be known while the other process works.
-    /// Then that rests, until we begin or fail.
+    /// Finds out whether this configuration can be put in force, as far as that can be known while the other process
+    /// works. Then that rests, until we begin or fail.
     pub fn let_it_rest(mut self, config: &Config, runtime: &Runtime) -> Result<(Lock, Estates), ServerError> {
         if let Some(meter) = self.names.meter_missing_in(&config.catalogue) {
             let why =
