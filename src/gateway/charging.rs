@@ -121,8 +121,7 @@ impl Parts {
         let cost = self.usage_cost(route, &settled.charge, held);
         let recorded = Recorded { reservation, settled, record };
         context.charge = match (open, measured) {
-            (Some(open), Some(measured)) => Slices::begin(self, route, (recorded, open), measured, context)
-                .map_or_else(Charge::Recorded, Charge::Open),
+            (Some(open), Some(measured)) => Slices::begin(self, route, (recorded, open), measured, context),
             _ => Charge::Recorded(recorded),
         };
         if self.ledger.durable(appended).await.is_err() {

@@ -31,7 +31,7 @@ use crate::domain::usage::Now;
 use crate::ledger::Record;
 use crate::problem::{Code, Problem};
 
-use super::context::{Context, Recorded};
+use super::context::{Charge, Context, Recorded};
 use super::estimates::{Held, recorded_draws, recorded_lots, settle};
 use super::measuring::{Measuring, Passed};
 use super::{Parts, RequestId, grpc};
@@ -82,15 +82,15 @@ struct Open {
 pub(super) struct Cut;
 
 impl Slices {
-    /// An error where the gateway is being torn down: the estimate stands.
+    /// Where the gateway is being torn down there are none, and the estimate stands.
     pub fn begin(
         parts: &Parts,
         route: &Route,
         (recorded, (terms, held)): (Recorded, Held),
         (measuring, answer): (Box<Measuring>, Answer),
         context: &Context,
-    ) -> Result<Arc<Self>, Recorded> {
-        let Some(parts) = parts.me.upgrade() else { return Err(recorded) };
+    ) -> Charge {
+        let Some(parts) = parts.me.upgrade() else { return Charge::Recorded(recorded) };
         let drawn = recorded.settled.charge.draws.iter().map(|draw| (draw.meter, draw.units()));
         let measured: Vec<MeterId> = measuring.meters().filter(|meter| held.contains(meter)).collect();
         let slice = Slice::first(measured.iter().map(|meter| {
@@ -114,7 +114,7 @@ impl Slices {
             news: Notify::new(),
         });
         Leash::hold(&slices);
-        Ok(slices)
+        Charge::Open(slices)
     }
 
     /// A piece of the request's body is about to pass.
@@ -277,7 +277,7 @@ impl Slices {
         let so_far = state.measuring.so_far(self.started.elapsed());
         let granted = open.slice.ask(self.age(open), Size::Ample, so_far);
         let reservation = open.recorded.reservation.for_nothing();
-        self.next(state, reservation, Some(granted))
+        self.next(state, reservation, Some(&granted))
     }
 
     /// Settles the slice that is open, and charges the next one ahead: of what is reserved, or of what nobody has.
@@ -285,11 +285,11 @@ impl Slices {
         &self,
         state: &mut State,
         mut reservation: Reservation,
-        granted: Option<Cost>,
+        granted: Option<&Cost>,
     ) -> Result<(), Cut> {
         let (parts, now) = (&*self.parts, self.wall());
         let Some(Open { slice, recorded, terms }) = state.open.take() else { return Ok(()) };
-        let granted = granted.as_ref().unwrap_or(reservation.cost());
+        let granted = granted.unwrap_or(reservation.cost());
         let (truth, slice) = slice.renew(granted, state.measuring.so_far(self.started.elapsed()));
         let first = recorded.record.clone();
         state.settled.add(&settle(parts, recorded, &truth, &terms, now));

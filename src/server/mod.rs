@@ -183,12 +183,10 @@ impl Server {
         runtime.block_on(async {
             let mut terminate = signal(SignalKind::terminate())?;
             let mut interrupt = signal(SignalKind::interrupt())?;
-            loop {
-                tokio::select! {
-                    _ = terminate.recv() => return Ok(()),
-                    _ = interrupt.recv() => return Ok(()),
-                    why = fleet::must_stop(stops.as_deref_mut()) => return Err(why.into()),
-                }
+            tokio::select! {
+                _ = terminate.recv() => Ok(()),
+                _ = interrupt.recv() => Ok(()),
+                why = fleet::must_stop(stops.as_deref_mut()) => Err(why.into()),
             }
         })
     }

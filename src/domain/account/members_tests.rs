@@ -174,7 +174,7 @@ fn all_beyond_the_most_share_what_one_may_use() {
     charge(&mut account, most + 1, 6, at(1)).expect("the first beyond");
     assert_eq!(charge(&mut account, most + 2, 6, at(1)), Err(REFUSED), "nobody is without a limit");
     let flying = account.admit(&route(4), by(most + 2), at(1)).expect("what is left");
-    assert!(matches!(account.admit(&route(0), by(most + 3), at(1)), Ok(_)));
+    assert!(account.admit(&route(0), by(most + 3), at(1)).is_ok());
     assert!(matches!(account.admit(&route(0), by(most + 4), at(1)), Err(Refusal::MemberRateLimited { .. })));
     charge(&mut account, 1, CAP - 1, at(1)).expect("who has a place keeps it");
     let next = at(32 * 86_400);
@@ -338,7 +338,7 @@ proptest! {
                     let (charge, terms) = charges.swap_remove(which % charges.len());
                     let told = truth(&[told.min(units(&charge))]);
                     let correction = account.correct(&charge, &told, &terms, now);
-                    let changed: i64 = correction.draws.iter().map(|change| change.units()).sum();
+                    let changed: i64 = correction.draws.iter().map(super::super::usage::Change::units).sum();
                     recorded.note(correction.period, charge.member, changed);
                 }
                 Action::Undo(which) if !charges.is_empty() => {
