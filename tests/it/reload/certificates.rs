@@ -180,3 +180,28 @@ async fn who_signs_clients_certificates_is_replaced_and_connections_stay() {
     assert_eq!(open.ask(&customer, "GET /free HTTP/1.1").await.status, 200, "it goes on");
     secure.world.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_handshakes_agree_on_and_who_is_let_in_follows_the_file() {
+    let ours = Authority::new("ours");
+    let pair = in_toml(&ours.sign(&[HOST]));
+    let secure = Secure::start_as(ours, &pair, "").await;
+    let client = secure.client().offering(&["h2", "http/1.1"]);
+    let agreed = async || {
+        let stream = secure.connect(&client).await;
+        stream.get_ref().1.alpn_protocol().map(|protocol| String::from_utf8_lossy(protocol).into_owned())
+    };
+    let old = secure.client().only_tls12();
+    assert_eq!((agreed().await.as_deref(), is_served(&secure, &old).await), (Some("h2"), true));
+    secure.world.reconfigure("[server]\nhttp2 = false").await;
+    assert_eq!(agreed().await.as_deref(), Some("http/1.1"));
+    with_tls(&secure.world, &format!("{pair}, min_version = \"1.3\"")).await;
+    assert!(!is_served(&secure, &old).await && is_served(&secure, &secure.client()).await);
+    let held = secure.connect(&secure.client()).await;
+    secure.world.reconfigure("[server]\nmax_connections = 1").await;
+    assert!(!is_served(&secure, &secure.client()).await, "there is one already");
+    secure.world.reconfigure("[server]\nmax_connections = 0").await;
+    assert!(is_served(&secure, &secure.client()).await);
+    drop(held);
+    secure.world.finish().await;
+}
