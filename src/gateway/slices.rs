@@ -5,8 +5,8 @@
 //! - Each slice of it is a record of its own, charged before what it pays for has passed, where a limit is to cut the
 //!   exchange: by a crash nothing is lost that was delivered. Where it is to be finished, slices begin when it has lasted
 //!   for a while, so that hours of usage are sealed while they pass; one that fails early has cost nothing.
-//! - A limit that cuts is noticed before what exceeds it passes; of time, or by a node of a fleet, a moment later. What
-//!   was cut costs no more than had been granted.
+//! - A limit that cuts is noticed before what exceeds it passes; of time, and where a fleet must be asked on pingora's
+//!   way, a moment later. What was cut costs no more than had been granted.
 //! - Whoever ends it settles the slice that is open, once. A slice that was settled stays so, whatever becomes of the
 //!   exchange.
 
@@ -55,6 +55,8 @@ pub(super) struct Slices {
     state: Mutex<State>,
     /// Whoever watches has something to do.
     news: Notify,
+    /// The fleet has been asked.
+    answered: Notify,
 }
 
 struct State {
@@ -112,6 +114,7 @@ impl Slices {
                 cut: None,
             }),
             news: Notify::new(),
+            answered: Notify::new(),
         });
         Leash::hold(&slices);
         Charge::Open(slices)
@@ -125,6 +128,17 @@ impl Slices {
     /// A piece of the response's body is about to pass.
     pub fn deliver(&self, piece: &[u8]) -> Result<(), Cut> {
         self.pass(Passed::down(piece.len()), |measuring| measuring.heard(piece))
+    }
+
+    /// Returns when nothing is asked of the fleet, which may cut what was about to pass.
+    pub async fn granted(&self) {
+        loop {
+            let answered = self.answered.notified();
+            if !self.lock().is_asking {
+                return;
+            }
+            answered.await;
+        }
     }
 
     /// The client did not take what was about to pass.
@@ -153,11 +167,13 @@ impl Slices {
             let _ = timeout(LOOK_EVERY, self.news.notified()).await;
             if self.lock().is_asking {
                 self.ask_fleet().await;
+                self.lock().is_asking = false;
             }
             let state = &mut *self.lock();
             if self.step(state).is_err() {
                 return;
             }
+            self.answered.notify_waiters();
         }
     }
 
@@ -247,18 +263,14 @@ impl Slices {
             let Some((entry, more, member)) = self.wanted(size) else { return };
             match self.parts.customers.extend_with_fleet(&entry, &more, member, self.wall()).await {
                 Ok(reservation) => {
-                    let state = &mut *self.lock();
-                    state.is_asking = false;
                     // An error is met again by whoever asks next.
-                    let _ = self.next(state, reservation, None);
+                    let _ = self.next(&mut self.lock(), reservation, None);
                     return;
                 }
                 Err(refused) => denied = refused,
             }
         }
-        let state = &mut *self.lock();
-        state.is_asking = false;
-        let _ = self.run_out(state, &denied);
+        let _ = self.run_out(&mut self.lock(), &denied);
     }
 
     fn wanted(&self, size: Size) -> Option<(Arc<Entry>, Cost, Option<ByMember>)> {

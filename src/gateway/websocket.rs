@@ -164,7 +164,7 @@ async fn write(
     priced: &mut Option<Direction<'_>>,
 ) -> io::Result<()> {
     if let Some(priced) = priced {
-        match priced.begin(piece) {
+        match priced.begin(piece).await {
             Ok(()) => {}
             Err(Stopped::NoFrame(error)) => return Err(error),
             // Whoever watches ends it.

@@ -153,10 +153,10 @@ impl<'a> Used<'a> {
         } else {
             self.held.units.max(self.measured.hold)
         };
-        let possible = self.measured.most.saturating_sub(self.held.before + self.units.min(self.held.units));
-        let more = ample.max(1).min(possible).saturating_sub(left);
+        let more = ample.max(1).saturating_sub(left);
         let part = if size == Size::Modest { more / MODEST } else { more };
-        part.max(beyond)
+        let possible = self.measured.most.saturating_sub(self.held.before + self.held.units);
+        part.min(possible.saturating_sub(beyond)) + beyond
     }
 }
 
