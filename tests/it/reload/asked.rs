@@ -55,7 +55,6 @@ async fn what_needs_a_restart_is_named_and_nothing_else_of_the_file_is_in_force(
         ("[billing]\nreport = \"overage\"", "billing.report"),
         ("[stripe]\nsecret_key = \"sk_test_y\"", "stripe.secret_key"),
         ("[log]\nlevel = \"debug\"", "log"),
-        ("[server]\nplain_listen = [\"127.0.0.1:1\"]", "server.plain_listen"),
         ("[server]\nh2c_listen = [\"127.0.0.1:1\"]", "server.h2c_listen"),
         (&tls, "server.tls"),
     ] {
