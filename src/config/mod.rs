@@ -96,10 +96,7 @@ pub fn load(path: &Path) -> Result<Config, LoadError> {
 pub fn parse(text: &str, path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Diagnostics> {
     let mut reader = read::Reader::new(path.parent().unwrap_or(Path::new("")));
     let config = tree::parse(text, env, &mut reader.found)
-        .and_then(|root| {
-            checked::not_yet::refuse(&root, &mut reader.found);
-            read::Read::read(&root, &mut reader)
-        })
+        .and_then(|root| read::Read::read(&root, &mut reader))
         .and_then(|written| checked::check(&written, &mut reader.found));
     let diagnostics = source::Source::new(text, path).explain(reader.found);
     match config {

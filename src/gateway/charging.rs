@@ -128,7 +128,6 @@ impl Parts {
         context.charge = match (terms.filter(|_| is_open), measured) {
             (Some(terms), Some(measured)) => {
                 Slices::begin(self, route, (recorded, (terms, held)), measured, context)
-                    .map_or_else(Charge::Recorded, Charge::Open)
             }
             _ => Charge::Recorded(recorded),
         };

@@ -281,6 +281,7 @@ async fn pass_body(
         if !piece.is_empty() {
             if let Some(slices) = slices {
                 slices.deliver(piece).map_err(Cut::error)?;
+                slices.granted().await;
             }
             let written = client(session)?.write_body(piece).await;
             if let (Some(slices), Err(_)) = (slices, &written) {

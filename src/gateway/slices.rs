@@ -3,10 +3,10 @@
 //! # What it promises
 //!
 //! - Each slice of it is a record of its own, charged before what it pays for has passed, where a limit is to cut the
-//!   exchange: by a crash nothing is lost that was delivered. Where it is to be finished, slices begin when it has lasted
-//!   for a while, so that hours of usage are sealed while they pass; one that fails early has cost nothing.
-//! - A limit that cuts is noticed before what exceeds it passes; of time, or by a node of a fleet, a moment later. What
-//!   was cut costs no more than had been granted.
+//!   exchange: by a crash nothing is lost that was delivered. Where it is to be finished, slices begin when it has
+//!   lasted for a while, so that hours of usage are sealed while they pass; one that fails early has cost nothing.
+//! - A limit that cuts is noticed before what exceeds it passes; of time, and where a fleet must be asked on pingora's
+//!   way, a moment later. What was cut costs no more than had been granted.
 //! - Whoever ends it settles the slice that is open, once. A slice that was settled stays so, whatever becomes of the
 //!   exchange.
 
@@ -22,7 +22,7 @@ use pingora::{Error, ErrorType};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::customers::{Denied, Entry, Reservation};
+use crate::customers::{Denied, Entry};
 use crate::domain::account::{ByMember, Terms};
 use crate::domain::measure::{Answer, Measure, Size, Slice, TrueCost};
 use crate::domain::route::{OnLimit, Route, RouteId};
@@ -31,7 +31,7 @@ use crate::domain::units::{Cost, MeterId};
 use crate::domain::usage::Now;
 use crate::problem::{Code, Problem};
 
-use super::context::{Context, Recorded};
+use super::context::{Charge, Context, Recorded};
 use super::estimates::Held;
 use super::measuring::{Measuring, Passed};
 use super::{Parts, RequestId, grpc};
@@ -57,6 +57,8 @@ pub(super) struct Slices {
     state: Mutex<State>,
     /// Whoever watches has something to do.
     news: Notify,
+    /// The fleet has been asked.
+    answered: Notify,
 }
 
 struct State {
@@ -93,15 +95,15 @@ enum Then {
 pub(super) struct Cut;
 
 impl Slices {
-    /// An error where the gateway is being torn down: the estimate stands.
+    /// Where the gateway is being torn down there are none, and the estimate stands.
     pub fn begin(
         parts: &Parts,
         route: &Route,
         (recorded, (terms, held)): (Recorded, Held),
         (measuring, answer): (Box<Measuring>, Answer),
         context: &Context,
-    ) -> Result<Arc<Self>, Recorded> {
-        let Some(parts) = parts.me.upgrade() else { return Err(recorded) };
+    ) -> Charge {
+        let Some(parts) = parts.me.upgrade() else { return Charge::Recorded(recorded) };
         let drawn = recorded.settled.charge.draws.iter().map(|draw| (draw.meter, draw.units()));
         let measured: Vec<MeterId> = measuring.meters().filter(|meter| held.contains(meter)).collect();
         let slice = Slice::first(measured.iter().map(|meter| {
@@ -125,9 +127,10 @@ impl Slices {
                 cut: None,
             }),
             news: Notify::new(),
+            answered: Notify::new(),
         });
         Leash::hold(&slices);
-        Ok(slices)
+        Charge::Open(slices)
     }
 
     /// A piece of the request's body is about to pass.
@@ -138,6 +141,17 @@ impl Slices {
     /// A piece of the response's body is about to pass.
     pub fn deliver(&self, piece: &[u8]) -> Result<(), Cut> {
         self.pass(Passed::down(piece.len()), |measuring| measuring.heard(piece))
+    }
+
+    /// Returns when nothing is asked of the fleet, which may cut what was about to pass.
+    pub async fn granted(&self) {
+        loop {
+            let answered = self.answered.notified();
+            if !self.lock().is_asking {
+                return;
+            }
+            answered.await;
+        }
     }
 
     /// The client did not take what was about to pass.
@@ -166,11 +180,14 @@ impl Slices {
             let _ = timeout(LOOK_EVERY, self.news.notified()).await;
             if self.lock().is_asking {
                 self.ask_others().await;
+                let state = &mut *self.lock();
+                state.is_asking = state.then.is_some();
             }
             let state = &mut *self.lock();
             if self.step(state).is_err() {
                 return;
             }
+            self.answered.notify_waiters();
         }
     }
 
@@ -260,26 +277,6 @@ impl Slices {
         self.run_out(state, &denied)
     }
 
-    /// What can be had at once; else others are to be asked.
-    fn extend(
-        &self,
-        entry: &Arc<Entry>,
-        more: &Cost,
-        member: Option<ByMember>,
-        now: Now,
-    ) -> Result<Reservation, Denied> {
-        let books = &self.parts.flow.books;
-        if !books.are_here() {
-            return Err(Denied::Refill);
-        }
-        let extended = entry.extend(more, member, now)?;
-        if books.are_here() {
-            return Ok(extended);
-        }
-        self.parts.flow.release(extended);
-        Err(Denied::Refill)
-    }
-
     /// Asks the fleet for what its node does not hold, or whoever has the books.
     async fn ask_others(&self) {
         let mut denied = Denied::Refill;
@@ -287,18 +284,14 @@ impl Slices {
             let Some((entry, more, member)) = self.wanted(size) else { return };
             match self.parts.extend(&entry, &more, member, self.wall()).await {
                 Ok(reservation) => {
-                    let state = &mut *self.lock();
-                    state.is_asking = false;
                     // An error is met again by whoever asks next.
-                    let _ = self.next(state, reservation, None);
+                    let _ = self.next(&mut self.lock(), reservation, None);
                     return;
                 }
                 Err(refused) => denied = refused,
             }
         }
-        let state = &mut *self.lock();
-        state.is_asking = false;
-        let _ = self.run_out(state, &denied);
+        let _ = self.run_out(&mut self.lock(), &denied);
     }
 
     fn wanted(&self, size: Size) -> Option<(Arc<Entry>, Cost, Option<ByMember>)> {
@@ -317,7 +310,7 @@ impl Slices {
         let so_far = state.measuring.so_far(self.started.elapsed());
         let granted = open.slice.ask(self.age(open), Size::Ample, so_far);
         let reservation = open.recorded.reservation.for_nothing();
-        self.next(state, reservation, Some(granted))
+        self.next(state, reservation, Some(&granted))
     }
 
     fn cut_by(&self, state: &mut State, denied: &Denied) -> Cut {

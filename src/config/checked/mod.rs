@@ -27,7 +27,6 @@ mod extras;
 pub(crate) mod fleet;
 pub(crate) mod ledger;
 pub(crate) mod log;
-pub(crate) mod not_yet;
 pub(crate) mod outgoing;
 mod rates;
 pub(crate) mod retention;

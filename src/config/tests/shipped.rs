@@ -5,7 +5,6 @@ use std::path::Path;
 use serde_json::Value as Json;
 
 use super::super::{Mode, parse, schema};
-use crate::config::checked::not_yet::KEYS;
 use crate::config::{Config, DEMO};
 use crate::domain::path::NormalPath;
 use crate::domain::route::Found;
@@ -138,13 +137,6 @@ fn each_key(schema: &Json, path: &str, visit: &mut dyn FnMut(&str, &str, Option<
     }
 }
 
-/// Whether a build that knows a key refuses it all the same: the reference shows it in a comment.
-fn is_refused(key: &str) -> bool {
-    let path = key.trim_start_matches('/').replace('/', ".");
-    let inside = |refused: &str| path.strip_prefix(refused).is_some_and(|rest| rest.starts_with('.'));
-    KEYS.iter().any(|refused| path == *refused || inside(refused))
-}
-
 #[test]
 fn the_reference_shows_every_key() {
     each_key(&schema(), "", &mut |key, name, _| {
@@ -158,9 +150,6 @@ fn the_reference_shows_the_defaults_that_hold_when_left_out() {
     let reference: Json = toml::from_str(&reference()).expect("valid TOML");
     let mut checked = 0;
     each_key(&schema(), "", &mut |key, _, default| {
-        if is_refused(key) {
-            return;
-        }
         let key = key.replace("/upstreams/*", "/upstreams/api");
         // Lists of tables are shown by an entry that is commented out.
         let lists = ["/credit_packs", "/webhooks"];

@@ -239,12 +239,11 @@ impl Account {
 
     /// Another period is current.
     pub(super) fn turn_members(&mut self, next: MemberUnits, now: Now) -> MemberUnits {
-        match self.members_mut() {
-            Some(members) => members.turn(next, now),
-            None => {
-                self.put_members(next);
-                MemberUnits::new()
-            }
+        if let Some(members) = self.members_mut() {
+            members.turn(next, now)
+        } else {
+            self.put_members(next);
+            MemberUnits::new()
         }
     }
 

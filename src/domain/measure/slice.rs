@@ -1,7 +1,8 @@
 //! Slices: what is charged ahead of an exchange that stays open, and what of it has come true.
 //!
 //! A slice holds units of each measured meter. What counts up while the exchange goes on uses them up, and what is left
-//! moves on to the next slice; so does, whole, what only the end tells. The sum over all slices is the exchange's truth.
+//! moves on to the next slice; so does, whole, what only the end tells. The sum over all slices is the exchange's
+//! truth.
 
 use std::time::Duration;
 
@@ -153,10 +154,10 @@ impl<'a> Used<'a> {
         } else {
             self.held.units.max(self.measured.hold)
         };
-        let possible = self.measured.most.saturating_sub(self.held.before + self.units.min(self.held.units));
-        let more = ample.max(1).min(possible).saturating_sub(left);
+        let more = ample.max(1).saturating_sub(left);
         let part = if size == Size::Modest { more / MODEST } else { more };
-        part.max(beyond)
+        let possible = self.measured.most.saturating_sub(self.held.before + self.held.units);
+        part.min(possible.saturating_sub(beyond)) + beyond
     }
 }
 

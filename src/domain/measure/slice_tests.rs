@@ -32,9 +32,9 @@ fn a_slice_that_is_used_up_at_once_is_followed_by_a_larger_one() {
     assert!(!slice.is_exceeded(counted(&messages, 2)));
     assert!(slice.is_exceeded(counted(&messages, 3)));
     for (age, size, more) in [
-        (QUICK, Size::Ample, 4),
-        (STEADY, Size::Ample, 2),
-        (LONG, Size::Ample, 3),
+        (QUICK, Size::Ample, 5),
+        (STEADY, Size::Ample, 3),
+        (LONG, Size::Ample, 4),
         (QUICK, Size::Modest, 1),
         (QUICK, Size::Least, 1),
     ] {

@@ -51,7 +51,7 @@ impl Slices {
 
 impl Direction<'_> {
     /// Charges what is about to pass.
-    pub fn begin(&mut self, piece: &[u8]) -> Result<(), Stopped> {
+    pub async fn begin(&mut self, piece: &[u8]) -> Result<(), Stopped> {
         let mut frames = self.frames.clone();
         let read = frames.read(piece);
         if let (true, Err(error)) = (self.by_message, read) {
@@ -63,6 +63,7 @@ impl Direction<'_> {
         };
         let messages = frames.messages() - self.frames.messages();
         self.slices.pass(bytes.with_messages(messages), |_| {}).map_err(|Cut| Stopped::ByLimit)?;
+        self.slices.granted().await;
         self.frames = frames;
         self.is_passing = true;
         Ok(())

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::customers::Reservation;
+use crate::customers::{Denied, Entry, Reservation};
+use crate::domain::account::ByMember;
 use crate::domain::measure::{Slice, TrueCost};
 use crate::domain::units::Cost;
+use crate::domain::usage::Now;
 
 use super::super::charging::{Due, Paid};
 use super::super::context::Recorded;
@@ -21,16 +23,36 @@ struct Renewal {
 }
 
 impl Slices {
+    /// What can be had at once; else others are to be asked.
+    pub(super) fn extend(
+        &self,
+        entry: &Arc<Entry>,
+        more: &Cost,
+        member: Option<ByMember>,
+        now: Now,
+    ) -> Result<Reservation, Denied> {
+        let books = &self.parts.flow.books;
+        if !books.are_here() {
+            return Err(Denied::Refill);
+        }
+        let extended = entry.extend(more, member, now)?;
+        if books.are_here() {
+            return Ok(extended);
+        }
+        self.parts.flow.release(extended);
+        Err(Denied::Refill)
+    }
+
     /// Settles the slice that is open, and charges the next one ahead: of what is reserved, or of what nobody has.
     pub(super) fn next(
         &self,
         state: &mut State,
         mut reservation: Reservation,
-        granted: Option<Cost>,
+        granted: Option<&Cost>,
     ) -> Result<(), Cut> {
         let (parts, now) = (&*self.parts, self.wall());
         let Some(open) = state.open.take() else { return Ok(()) };
-        let granted = granted.as_ref().unwrap_or(reservation.cost());
+        let granted = granted.unwrap_or(reservation.cost());
         let (truth, slice) = open.slice.renew(granted, state.measuring.so_far(self.started.elapsed()));
         let record = open.recorded.record.clone().slice();
         let truth_of_next = TrueCost::new(&Cost::default(), slice.held());
@@ -71,6 +93,7 @@ impl Slices {
         // None only while everything is torn down.
         let Some(slices) = self.me.upgrade() else { return };
         state.then = Some(Then::GoOn);
+        state.is_asking = true;
         tokio::spawn(slices.renewed(renewal));
     }
 
@@ -88,8 +111,10 @@ impl Slices {
                 Ok(paid) => state.open = paid.and_then(|paid| self.open(slice, paid, reservation)),
                 Err(problem) => drop(self.cut_for(state, problem)),
             }
+            state.is_asking = false;
             state.then.take()
         };
+        self.answered.notify_waiters();
         match then {
             Some(Then::End) => self.end(),
             Some(Then::TakeBack) => {

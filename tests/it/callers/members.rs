@@ -166,7 +166,7 @@ async fn each_member_has_a_rate_of_its_own() {
         let refused = member.get("/signals").await;
         assert_eq!(refused.refusal(), (429, "rate_limited".to_owned()));
         assert_eq!(refused.json()["violated-policies"], json!(["rate-member"]));
-        let free = member.get("/health").await;
+        let free = member.get("/free").await;
         assert_eq!(free.refusal(), (429, "rate_limited".to_owned()), "what costs nothing is a request too");
     }
     assert_eq!(acme.get("/signals").await.status, 200);

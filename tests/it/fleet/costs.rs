@@ -8,6 +8,7 @@ use super::world::World;
 const ROUTES: &str = r#"
     routes = [
         { path = "/sized", cost = { api_calls = { response_bytes = "1KiB", hold = 2 } } },
+        { path = "/cut", on_limit = "cut", cost = { api_calls = { response_bytes = "1KiB", hold = 2 } } },
         { path = "/signals", cost = 1 },
     ]
     [tiers.starter]
@@ -30,5 +31,26 @@ async fn a_truth_above_what_a_node_was_lent_is_told_and_binds_the_others() {
     }
     world.drain().await;
     assert_eq!(world.stripe.units_of(&subscribed.customer).await, 50, "10 are covered by nothing");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_that_all_nodes_share_cuts_an_exchange_of_one() {
+    let redis = Redis::start().await;
+    let world = World::on(&redis.url()).config(ROUTES).start().await;
+    let (at, subscribed) = world.subscriber("acme", "starter").await;
+    world.upstream.on("/cut", Behaviour::Paused(40 << 10, 20 << 10));
+    let asking = tokio::spawn({
+        let customer = at[0].clone();
+        async move { customer.try_get("/cut").await }
+    });
+    until("all nodes know what has passed", PATIENCE, async || (at[1].used().await >= 40).then_some(()))
+        .await;
+    world.upstream.release();
+    assert!(asking.await.expect("it ran").is_err(), "it is cut");
+    world.drain().await;
+    let units = world.stripe.units_of(&subscribed.customer).await;
+    assert!((40..=50).contains(&units), "{units}");
+    at[0].owes(&format!("api_calls={units}"));
     world.finish().await;
 }

@@ -51,11 +51,10 @@ async fn what_needs_a_restart_is_named_and_nothing_else_of_the_file_is_in_force(
         ("[server]\nthreads = 3", "server.threads"),
         ("[server]\ndata_dir = \"/tmp/elsewhere\"", "server.data_dir"),
         ("[ledger]\ndurability = \"power\"", "ledger.durability"),
-        ("[meters.tokens]", "meters"),
+        ("[meters.api_calls]\nstripe_event_name = \"calls\"", "meters"),
         ("[billing]\nreport = \"overage\"", "billing.report"),
         ("[stripe]\nsecret_key = \"sk_test_y\"", "stripe.secret_key"),
         ("[log]\nlevel = \"debug\"", "log"),
-        ("[server]\nplain_listen = [\"127.0.0.1:1\"]", "server.plain_listen"),
         ("[server]\nh2c_listen = [\"127.0.0.1:1\"]", "server.h2c_listen"),
         (&tls, "server.tls"),
     ] {

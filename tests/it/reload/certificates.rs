@@ -205,3 +205,16 @@ async fn what_handshakes_agree_on_and_who_is_let_in_follows_the_file() {
     drop(held);
     secure.world.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ports_beside_the_first_stay_where_they_are() {
+    let secure = Secure::start().await;
+    let base = secure.world.configuration();
+    for key in ["plain_listen", "redirect_listen"] {
+        secure.world.configure_from(base.clone(), &format!("[server]\n{key} = [\"127.0.0.1:1\"]"));
+        let reply = secure.world.reload().await;
+        assert_eq!(reply.status, 422, "{key}");
+        assert!(reply.text().contains(&format!("server.{key} needs a restart")), "{}", reply.text());
+    }
+    secure.world.finish().await;
+}

@@ -82,7 +82,7 @@ async fn what_is_known_of_a_server_outlives_reloads() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_looks_after_what_is_gone_though_a_request_is_still_there() {
     let (a, b) = (Upstream::start().await, Upstream::start().await);
-    let check = "health_check = { path = \"/up\", interval = \"20ms\" }";
+    let check = "health_check = { path = \"/up\", interval = \"100ms\" }";
     let other = format!("[upstreams.other]\nservers = [\"{}\"]\n{check}\n", a.address);
     let routes = r#"routes = [
         { path = "/signals", cost = 1, upstream = "api" },

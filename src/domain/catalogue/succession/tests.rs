@@ -51,7 +51,7 @@ fn amount(file: &File, of: &str, meter: &str) -> u64 {
 
 /// What a file asks of, or gives with, a thing of a name.
 fn features(file: &File, of: &str) -> Vec<&'static str> {
-    file.features.iter().copied().filter(|feature| amount(file, of, feature) % 2 == 0).collect()
+    file.features.iter().copied().filter(|feature| amount(file, of, feature).is_multiple_of(2)).collect()
 }
 
 fn bits(file: &File, of: &str) -> FeatureSet {
