@@ -8,7 +8,7 @@ use super::{ConfigFile, Failure, load, logging};
 pub(super) struct Run {
     #[command(flatten)]
     file: ConfigFile,
-    /// Take the place of the gateway that runs on the same data_dir, without a failed request
+    /// Take the place of the gateway that runs on the same `data_dir`, without a failed request
     #[arg(long)]
     upgrade: bool,
 }

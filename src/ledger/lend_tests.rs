@@ -12,7 +12,7 @@ const ID: LedgerId = LedgerId([1; 16]);
 fn options() -> Options {
     Options {
         durability: Durability::Process,
-        sync_interval: Duration::from_secs(3600),
+        sync_interval: Duration::from_hours(1),
         segment_bytes: HEADER_BYTES,
     }
 }

@@ -75,11 +75,9 @@ pub(super) fn serve(
 
 /// What comes on a kept connection when another process has taken this one's place is to be asked of that one.
 async fn unless_elsewhere(State(flow): State<Arc<Flow>>, request: Request, next: Next) -> Response {
-    match flow.books.begin_own().await {
-        Ok(_own) => next.run(request).await,
-        Err(_) => {
-            let detail = "this gateway has been replaced by another process; connect again";
-            Failed(Problem::new(Code::Draining, detail)).into_response()
-        }
+    if let Ok(_own) = flow.books.begin_own().await {
+        return next.run(request).await;
     }
+    let detail = "this gateway has been replaced by another process; connect again";
+    Failed(Problem::new(Code::Draining, detail)).into_response()
 }

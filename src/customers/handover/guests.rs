@@ -85,13 +85,12 @@ impl Held {
     }
 
     fn hold(&mut self, cost: &Cost, by: By) {
-        match by.key {
-            Some(key) => *self.keys.entry(key).or_default() += 1,
-            None => {
-                let holder = by.member.and_then(ByMember::holder);
-                cost.iter().for_each(|(meter, units)| *self.unit(holder, meter) += units);
-            }
+        if let Some(key) = by.key {
+            *self.keys.entry(key).or_default() += 1;
+            return;
         }
+        let holder = by.member.and_then(ByMember::holder);
+        cost.iter().for_each(|(meter, units)| *self.unit(holder, meter) += units);
     }
 
     /// Gives back all of it.

@@ -268,7 +268,9 @@ impl Account {
     pub(super) fn take_over_members(&mut self, held: Vec<HeldByMember>, keys: Vec<(Digest, MemberId)>) {
         if !held.is_empty() || !keys.is_empty() {
             let members = self.members_made();
-            held.into_iter().for_each(|held| members.take_over(held));
+            for held in held {
+                members.take_over(held);
+            }
             members.keys.extend(keys);
         }
     }

@@ -101,10 +101,10 @@ impl Desk {
 
     fn admitted(&self, reservation: Reservation, member: u32) -> Result<Answer, Problem> {
         let tier = self.guests.matched().tier_there(reservation.tier()).ok_or_else(foreign)?;
-        let admitted = account::Admitted { tier, ..reservation.admitted() };
+        let by = account::Admitted { tier, ..reservation.admitted() };
         let customer = reservation.entry().number;
         self.guests.hold(reservation);
-        Ok(Answer::Admitted(Admitted { customer, member, admitted }))
+        Ok(Answer::Admitted(Admitted { customer, member, by }))
     }
 
     async fn extend(&self, parts: &Parts, hold: &Hold, now: Now) -> Result<Answer, Problem> {

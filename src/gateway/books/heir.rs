@@ -110,7 +110,7 @@ impl Parts {
                 // It may be known, and is the same.
                 let _ = identity.member_number.set((admitted.customer, admitted.member));
                 context.member = admitted.member;
-                Ok(self.reservation_there(&identity.customer, admitted, route.cost.clone(), now))
+                Ok(self.reservation_there(&identity.customer, &admitted, route.cost.clone(), now))
             }
             Ok(Answer::Refused(problem, shown)) => {
                 context.shown_headers = shown.into_limits();
@@ -121,9 +121,9 @@ impl Parts {
     }
 
     /// What is held there as it is known here.
-    fn reservation_there(&self, customer: &str, admitted: Admitted, cost: Cost, now: Now) -> Reservation {
+    fn reservation_there(&self, customer: &str, admitted: &Admitted, cost: Cost, now: Now) -> Reservation {
         let entry = self.customers.stand_in(customer, admitted.customer, now);
-        Reservation::elsewhere(entry, admitted.admitted, cost)
+        Reservation::elsewhere(entry, admitted.by, cost)
     }
 
     /// Reserves more there.
@@ -138,7 +138,7 @@ impl Parts {
         let hold = Hold { customer: entry.name.clone(), cost: cost.clone(), by: By { key: None, member } };
         match heir.ask(Question::Extend(hold, now)).await {
             Ok(Answer::Admitted(admitted)) => {
-                Ok(self.reservation_there(&entry.name, admitted, cost.clone(), now))
+                Ok(self.reservation_there(&entry.name, &admitted, cost.clone(), now))
             }
             Ok(Answer::Denied(refusal)) => Err(Denied::Refused(refusal)),
             _ => Err(Denied::Refill),

@@ -81,7 +81,7 @@ pub(super) struct Admitted {
     /// The store's numbers of customer and member.
     pub customer: u32,
     pub member: u32,
-    pub admitted: account::Admitted,
+    pub by: account::Admitted,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
