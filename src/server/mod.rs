@@ -160,14 +160,10 @@ impl Server {
         let ports = Arc::new(ports.unwrap_or_default());
         proxy_service::check_ports(config, &ports)?;
         refuse_to_die_of_a_large_file(&runtime)?;
-        let (lock, estate) = match before {
-            Some(before) => {
-                before.let_it_rest(config, &runtime).map(|(lock, estate)| (lock, Some(estate)))?
-            }
-            None => (lock::Lock::take(&config.server.data_dir)?, None),
-        };
+        let rested = before.map(|before| before.let_it_rest(config, &runtime)).transpose()?;
+        let (lock, estate) = rested.unzip();
+        let lock = lock.map_or_else(|| lock::Lock::take(&config.server.data_dir), Ok)?;
         let state = build::State::open(config, estate.is_some())?;
-        let first_record = state.ledger.synced().borrow().next_record;
         let sandbox = sandbox::start(config, &runtime)?;
         let (stop, stopping) = watch::channel(false);
         let member = fleet::Member::join(config, &state, &runtime)?;
@@ -176,8 +172,8 @@ impl Server {
         let started = Arc::new(AtomicBool::new(false));
         let in_force =
             in_force::InForce::begin(config, &state, &rooms, member.as_ref(), flow.clone(), &runtime)?;
-        let taken =
-            estate.map(|estate| estate.take(&rooms.customers, in_force.parts(), &runtime)).transpose()?;
+        let taken = estate.map(|estate| estate.take(&state, &rooms, in_force.parts(), &runtime));
+        let taken = taken.transpose()?;
         let asked =
             admin::serve(config, &rooms, member.as_ref(), (&flow, &ports), &started, &runtime, &stopping)?;
         let member = member.map(|member| {
@@ -187,16 +183,11 @@ impl Server {
         });
         let proxy = proxy_service::spawn(config, in_force.parts().clone(), in_force.tls(), &ports)?;
         if let Some(taken) = taken {
-            runtime.spawn(taken.see_off(
-                first_record,
-                flow.clone(),
-                rooms.reporter.clone(),
-                state.store.clone(),
-            ));
+            runtime.spawn(taken.see_off(flow.clone()));
         }
-        let giver = Arc::new(upgrade::Giver::new(config, &state, &rooms, &flow, (ports, lock), stop.clone()));
-        let giving = giver.clone();
-        runtime.spawn(async move { giving.run().await });
+        let giver = upgrade::Giver::new(config, &state, &rooms, &flow, (ports, lock), stop.clone());
+        let giver = Arc::new(giver);
+        runtime.spawn(giver.clone().run());
         let told = in_force.told().clone();
         runtime.spawn(reload::Reloader::new(in_force).run(asked, stopping.clone()));
         let reporter = rooms.reporter.clone();

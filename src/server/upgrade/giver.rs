@@ -121,7 +121,7 @@ impl Giver {
     }
 
     /// Waits for a new process, until one has taken over.
-    pub async fn run(&self) {
+    pub async fn run(self: Arc<Self>) {
         loop {
             match self.next().await {
                 Ok(channel) => {

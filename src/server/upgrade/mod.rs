@@ -16,7 +16,8 @@
 //! 1. New: `Hello`, its version and what it can take over. Old: `Come`, its ports and meters; then the sockets, and the
 //!    lock of `data_dir`.
 //! 2. New: checks all that it can without the books; `Ready`.
-//! 3. Old: what seals and sends rests, requests wait, all records are on disk and folded; `Rests`, with what is in flight.
+//! 3. Old: what seals and sends rests, requests wait, all records are on disk and folded; `Rests`, with what is in
+//!    flight.
 //! 4. New: opens ledger and store, and holds what is in flight; `Opened`. Old: `Serve`, the books are there now.
 //! 5. New: accepts, and answers what the old one asks. Old: accepts no more, and ends when its last connection has.
 

@@ -1,13 +1,11 @@
 //! The new process.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::sync::Arc;
 
 use tokio::runtime::Runtime;
 
 use crate::config::Config;
-use crate::customers::Customers;
 use crate::customers::handover::{Estate, Names};
 use crate::gateway::{Desk, Flow, Parts, Tls};
 use crate::handover::Channel;
@@ -15,6 +13,7 @@ use crate::live::Live;
 use crate::reporting::Reporter;
 use crate::store::Store;
 
+use super::super::build::{Rooms, State};
 use super::super::lock::Lock;
 use super::super::ports::Ports;
 use super::super::{ServerError, upstreams};
@@ -74,19 +73,26 @@ impl Estates {
     /// Holds it, and takes the other's place: from when this returns the books are ours. An error: the other goes on.
     pub fn take(
         self,
-        customers: &Arc<Customers>,
+        state: &State,
+        rooms: &Rooms,
         parts: &Arc<Live<Parts>>,
         runtime: &Runtime,
     ) -> Result<Taken, ServerError> {
         let Self { mut channel, estate } = self;
         tracing::info!(customers = estate.customers(), "what is in flight is taken over");
-        let desk = Desk::new(parts.clone(), customers.inherit(estate));
+        let desk = Desk::new(parts.clone(), rooms.customers.inherit(estate));
         let begins = runtime.block_on(async {
             channel.send(&Opened).await?;
             channel.receive::<Serve>().await
         });
         begins.map_err(ServerError::Gone)?;
-        Ok(Taken { desk, channel })
+        Ok(Taken {
+            desk,
+            channel,
+            first_record: state.ledger.synced().borrow().next_record,
+            reporter: rooms.reporter.clone(),
+            store: state.store.clone(),
+        })
     }
 }
 
@@ -94,19 +100,23 @@ impl Estates {
 pub(in super::super) struct Taken {
     desk: Desk,
     channel: Channel,
+    /// The first of ours.
+    first_record: u64,
+    reporter: Arc<Reporter>,
+    store: Arc<Store>,
 }
 
 impl Taken {
     /// Answers the process before until it has ended. Estimates whose truth it has not told then stand as charges.
-    pub async fn see_off(self, first: u64, flow: Arc<Flow>, reporter: Arc<Reporter>, store: Arc<Store>) {
-        let untold: BTreeSet<u64> = self.desk.serve(self.channel).await;
+    pub async fn see_off(self, flow: Arc<Flow>) {
+        let untold = self.desk.serve(self.channel).await;
         if !flow.books.are_here() {
             // Whoever has them sees to all that is open here.
             return;
         }
         // What is not folded yet would only be found open later.
-        reporter.fold_soon().await;
-        match store.let_estimates_of_others_stand(first, untold).await {
+        self.reporter.fold_soon().await;
+        match self.store.let_estimates_of_others_stand(self.first_record, untold).await {
             Ok(0) => {}
             Ok(standing) => {
                 tracing::warn!(
