@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::chain::Chain;
 use super::format::{HEADER_BYTES, Header, LedgerId, Position, Record};
 use super::keeper;
-use super::recovery::{Lost, OpenError, Resume, recover};
+use super::recovery::{CHECKED_BYTES, Lost, OpenError, Resume, recover};
 use super::segment::Reader;
 use super::storage::{SegmentFile, Storage};
 use super::survey::Survey;
@@ -127,7 +127,30 @@ impl Ledger {
         options: Options,
         now_micros: i64,
     ) -> Result<(Self, Vec<Lost>), OpenError> {
-        let recovered = recover(&storage, ledger, resume, known)?;
+        Self::open_checked(storage, (ledger, CHECKED_BYTES), resume, known, options, now_micros)
+    }
+
+    /// The same of a ledger that another process has just lent: what that has folded need not be read again.
+    pub fn open_lent(
+        storage: Arc<dyn Storage>,
+        ledger: LedgerId,
+        resume: Resume,
+        known: &[Lost],
+        options: Options,
+        now_micros: i64,
+    ) -> Result<(Self, Vec<Lost>), OpenError> {
+        Self::open_checked(storage, (ledger, 0), resume, known, options, now_micros)
+    }
+
+    fn open_checked(
+        storage: Arc<dyn Storage>,
+        (ledger, checked_bytes): (LedgerId, u64),
+        resume: Resume,
+        known: &[Lost],
+        options: Options,
+        now_micros: i64,
+    ) -> Result<(Self, Vec<Lost>), OpenError> {
+        let recovered = recover(&storage, ledger, resume, known, checked_bytes)?;
         let (segment, next_record) = (recovered.next_segment, recovered.next_record);
         let header = Header { ledger, segment, first_record: next_record, made_at_micros: now_micros };
         let file = keeper::new_segment(&storage, &header)?;

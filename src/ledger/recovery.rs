@@ -9,7 +9,7 @@ use super::storage::{SegmentFile, Storage};
 
 /// At start the newest segments are read and checked, up to so many bytes and always back to the folded
 /// position; the older ones only by `tollgate ledger verify`, so that a start stays quick.
-const CHECKED_BYTES: u64 = 1 << 30;
+pub(super) const CHECKED_BYTES: u64 = 1 << 30;
 
 /// What the store knows of the ledger: everything before `folded` was on disk and has been counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,6 +67,7 @@ pub fn recover(
     ledger: LedgerId,
     resume: Resume,
     known: &[Lost],
+    checked_bytes: u64,
 ) -> Result<Recovered, OpenError> {
     let segments = storage.list()?;
     let folded = resume.folded.segment;
@@ -74,7 +75,7 @@ pub fn recover(
         return Err(OpenError::Missing { segment: folded });
     }
     let mut check = Check { ledger, resume, known, lost: Vec::new(), next_record: 0, last: None };
-    let checked = checked_range(storage, &segments, folded)?;
+    let checked = checked_range(storage, &segments, folded, checked_bytes)?;
     if checked == 0 && segments.first() == Some(&1) {
         // Nothing has been pruned: the first record must be there.
         check.next_record = 1;
@@ -107,8 +108,12 @@ pub fn recover(
 }
 
 /// The index of the first segment to check.
-fn checked_range(storage: &Arc<dyn Storage>, segments: &[u64], folded: u64) -> io::Result<usize> {
-    let mut budget = CHECKED_BYTES;
+fn checked_range(
+    storage: &Arc<dyn Storage>,
+    segments: &[u64],
+    folded: u64,
+    mut budget: u64,
+) -> io::Result<usize> {
     for (at, segment) in segments.iter().enumerate().rev() {
         let length = storage.open(*segment)?.length()?;
         if budget < length && *segment < folded {

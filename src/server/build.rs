@@ -14,7 +14,9 @@ use crate::config::{self, Config};
 use crate::customers::{Customers, Reached};
 use crate::domain::catalogue::Catalogue;
 use crate::gateway::RecordNumbers;
-use crate::ledger::{Disk, Durability, Ledger, LedgerId, Lost, Options, Position, Resume};
+use crate::ledger::{
+    Disk, Durability, Ledger, LedgerId, Lost, OpenError, Options, Position, Resume, Storage,
+};
 use crate::live::Live;
 use crate::reporting::{Folded, Folder, LostMachines, Reconciler, Reporter, ReporterOptions};
 use crate::store::{LostRecords, Store};
@@ -54,7 +56,8 @@ impl State {
             sync_interval: config.ledger.sync_interval,
             segment_bytes: SEGMENT_BYTES,
         };
-        let ledger = open_ledger(disk, ledger_id, resume, &store, options)?;
+        let open = if takes_over { Ledger::open_lent } else { Ledger::open_after_losses };
+        let ledger = open_ledger(open, disk, ledger_id, resume, &store, options)?;
         let names = config.catalogue.meters.by_number().iter().map(|meter| meter.name.to_string());
         let meters = numbers.meters.iter().copied().zip(names).collect();
         let mut folder = Folder::new(ledger.clone(), store.clone(), config.catalogue.report, resume, meters);
@@ -69,8 +72,13 @@ impl State {
     }
 }
 
+/// How a ledger is opened.
+type Open =
+    fn(Arc<dyn Storage>, LedgerId, Resume, &[Lost], Options, i64) -> Result<(Ledger, Vec<Lost>), OpenError>;
+
 /// What the last loss of power took is kept in the store before anything more is folded.
 fn open_ledger(
+    open: Open,
     disk: Disk,
     id: LedgerId,
     resume: Resume,
@@ -83,8 +91,7 @@ fn open_ledger(
         .map(|LostRecords { from, to, segment, offset }| Lost { segment, offset, from, to })
         .collect();
     let now = clock::now();
-    let (ledger, found) =
-        Ledger::open_after_losses(Arc::new(disk), id, resume, &known, options, now.micros())?;
+    let (ledger, found) = open(Arc::new(disk), id, resume, &known, options, now.micros())?;
     if !found.is_empty() {
         let found = found.into_iter().map(|Lost { segment, offset, from, to }| LostRecords {
             from,

@@ -93,7 +93,7 @@ impl InForce {
         state: &State,
         rooms: &Rooms,
         member: Option<&Member>,
-        flow: Arc<Flow>,
+        (flow, found): (Arc<Flow>, upstreams::Found),
         work: &Runtime,
     ) -> Result<Self, ServerError> {
         let lasting = Lasting {
@@ -104,7 +104,6 @@ impl InForce {
             tiers: Arc::default(),
             flow,
         };
-        let found = upstreams::find(config, None, work.handle())?;
         let upstreams = upstreams::Kept::new(found, None, work.handle());
         let doors = &config.server.doors;
         let tls = doors.tls.as_ref().map(|tls| Tls::new(tls, doors.http2).map(Arc::new)).transpose()?;

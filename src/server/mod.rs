@@ -160,6 +160,7 @@ impl Server {
         let ports = Arc::new(ports.unwrap_or_default());
         proxy_service::check_ports(config, &ports)?;
         refuse_to_die_of_a_large_file(&runtime)?;
+        let found = upstreams::find(config, None, runtime.handle())?;
         let rested = before.map(|before| before.let_it_rest(config, &runtime)).transpose()?;
         let (lock, estate) = rested.unzip();
         let lock = lock.map_or_else(|| lock::Lock::take(&config.server.data_dir), Ok)?;
@@ -170,8 +171,14 @@ impl Server {
         let rooms = build::Rooms::new(config, &state, member.as_ref(), &runtime)?;
         let flow = Arc::new(Flow::default());
         let started = Arc::new(AtomicBool::new(false));
-        let in_force =
-            in_force::InForce::begin(config, &state, &rooms, member.as_ref(), flow.clone(), &runtime)?;
+        let in_force = in_force::InForce::begin(
+            config,
+            &state,
+            &rooms,
+            member.as_ref(),
+            (flow.clone(), found),
+            &runtime,
+        )?;
         let taken = estate.map(|estate| estate.take(&state, &rooms, in_force.parts(), &runtime));
         let taken = taken.transpose()?;
         let asked =

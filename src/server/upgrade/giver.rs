@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, Notify, watch};
@@ -197,6 +197,7 @@ impl Giver {
         }
         self.flow.books.close();
         let mut paused = None;
+        let begun = Instant::now();
         let given = timeout(HELD_UP, self.give(&mut channel, &mut paused)).await;
         if let Err(why) = given.unwrap_or(Err(Failed::Late("the hand-over"))) {
             drop(paused);
@@ -211,6 +212,7 @@ impl Giver {
         paused.into_iter().for_each(Paused::for_good);
         let heir = Heir::new(channel);
         self.flow.books.hand_over(heir.clone());
+        tracing::info!(held_up_millis = begun.elapsed().as_millis(), "the books are with another process");
         Ok(heir)
     }
 

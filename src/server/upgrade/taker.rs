@@ -13,10 +13,10 @@ use crate::live::Live;
 use crate::reporting::Reporter;
 use crate::store::Store;
 
+use super::super::ServerError;
 use super::super::build::{Rooms, State};
 use super::super::lock::Lock;
 use super::super::ports::Ports;
-use super::super::{ServerError, upstreams};
 use super::{Hello, Opened, Ready, Reply, Rests, Serve, socket};
 
 /// The process that runs, and waits for us.
@@ -51,7 +51,6 @@ impl Before {
                 format!("requests that are under way may cost units of the meter {meter}, which is gone");
             return Err(ServerError::Upgrade(why));
         }
-        upstreams::find(config, None, runtime.handle())?;
         let doors = &config.server.doors;
         doors.tls.as_ref().map(|tls| Tls::new(tls, doors.http2)).transpose()?;
         let rests = runtime.block_on(async {
