@@ -229,7 +229,11 @@ impl Parts {
         let recorded = match std::mem::take(&mut context.charge) {
             Charge::Recorded(recorded) => Some(recorded),
             Charge::Open(slices) => slices.take(),
-            Charge::None | Charge::Held(_) => None,
+            Charge::Held(reservation) => {
+                self.flow.release(reservation);
+                None
+            }
+            Charge::None => None,
         };
         if let Some(recorded) = recorded {
             self.undo_recorded(recorded, context.settle_at());

@@ -59,12 +59,12 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// None where nobody listens.
+    /// None where nobody listens, or could: a path may be too long for that.
     pub async fn connect(path: &Path) -> io::Result<Option<Self>> {
-        use io::ErrorKind::{ConnectionRefused, NotFound};
+        use io::ErrorKind::{ConnectionRefused, InvalidInput, NotFound};
         match UnixStream::connect(path).await {
             Ok(stream) => Ok(Some(Self { stream })),
-            Err(error) if matches!(error.kind(), ConnectionRefused | NotFound) => Ok(None),
+            Err(error) if matches!(error.kind(), ConnectionRefused | InvalidInput | NotFound) => Ok(None),
             Err(error) => Err(error),
         }
     }

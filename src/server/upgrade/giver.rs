@@ -134,6 +134,10 @@ impl Giver {
                         Err(why) => tracing::warn!(%why, "no upgrade: this process goes on"),
                     }
                 }
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                    tracing::warn!("data_dir has too long a path: this process cannot be upgraded in place");
+                    return;
+                }
                 Err(error) => {
                     tracing::error!(%error, "an upgrade cannot be waited for; it is tried again");
                     sleep(SAYS_WITHIN).await;

@@ -73,3 +73,14 @@ async fn a_name_that_is_alive_is_refused_and_one_that_is_gone_can_be_taken() {
     stranger.stop().await;
     world.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_is_not_replaced_in_place_and_says_what_to_do_instead() {
+    let redis = Redis::start().await;
+    let world = World::start(&redis).await;
+    let (code, why) = world.nodes[0].gateway.upgrade_in_vain().await;
+    assert_eq!((code, why.contains("node by node")), (Some(1), true), "{why}");
+    let at = world.customer("calm");
+    assert_eq!(at[0].get("/signals").await.charged(), 1, "it goes on");
+    world.finish().await;
+}

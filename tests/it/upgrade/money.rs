@@ -3,7 +3,7 @@
 use http::Method;
 
 use super::{GET, free, get_held};
-use crate::harness::{Behaviour, World};
+use crate::harness::{Behaviour, PATIENCE, World, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_under_way_is_charged_once_and_its_key_is_known_to_the_next_process() {
@@ -54,20 +54,24 @@ async fn what_is_held_by_the_old_process_is_not_sold_by_the_new_one() {
 async fn what_the_old_process_gives_back_can_be_had_from_the_new_one() {
     let mut world = World::builder().config(&free(2)).start().await;
     let customer = world.customer("lucky");
-    world.upstream.in_turn("/signals/history/HELD", [Behaviour::Held]);
+    world.upstream.on("/signals/history/HELD", Behaviour::Held);
+    // It keeps the old process.
+    let keeps = get_held(&world, &world.customer("patient")).await;
     let mut wire = world.wire().await;
     wire.send_head(&customer, "GET /signals/history/HELD HTTP/1.1").await;
-    world.upstream.arrived("/signals/history/HELD", 1).await;
+    world.upstream.arrived("/signals/history/HELD", 2).await;
     world.gateway.upgrade().await;
     assert_eq!(customer.get("/signals").await.refusal(), (429, "quota_exceeded".to_owned()));
     drop(wire);
-    // It is given back when the old process sees that its client has left.
-    let got = crate::harness::until("a unit is free", crate::harness::PATIENCE, async || {
+    // It is given back when the old process sees that its client has left, and not only when that ends.
+    let got = until("a unit is free", PATIENCE, async || {
         let reply = customer.get("/signals").await;
         (reply.status == 200).then_some(reply)
     });
     assert_eq!(got.await.charged(), 1);
+    assert!(!keeps.is_finished(), "the old process is still there");
     world.upstream.release();
+    assert_eq!(keeps.await.expect("no panic").charged(), 2);
     world.gateway.replaced_ended().await;
     world.finish().await;
 }
