@@ -15,8 +15,10 @@
 //! 3. `admission`: who calls (`client`: from where), for what, and may they. `idempotency`, `fleet_keys`: is it a repeat of
 //!    one that was charged, here or on another node.
 //! 4. To an upstream (`upstreams`, `forwarding`): `exchange` for plain requests and what opens a `websocket`, `proxy`,
-//!    pingora's own way, for all others (`upload`: a body's way by HTTP/2). `measuring`: what passes, where that tells the price.
-//! 5. `charging`: at the answer's header. `estimates`: what only the end tells; `slices`: while it is open. `limits`: what the client is told of them.
+//!    pingora's own way, for all others (`upload`: a body's way by HTTP/2). `measuring`: what passes, where that tells
+//!    the price.
+//! 5. `charging`: at the answer's header. `estimates`: what only the end tells; `slices`: while it is open. `limits`:
+//!    what the client is told of them.
 //! 6. `answer`, `in_process`: what the gateway itself says. `grpc`: what is different for gRPC.
 
 mod admission;
