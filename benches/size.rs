@@ -275,6 +275,7 @@ fn record(customer: u32) -> Record {
         request: [7; 16],
         customer,
         member: 0,
+        counts_for_member: false,
         route: 1,
         tier: 1,
         configuration: 1,

@@ -68,7 +68,7 @@ fn accounts(c: &mut Criterion) {
     c.bench_function("the policies of the headers", |b| {
         let mut account = Account::new(entitlement.clone(), window.clone());
         b.iter(|| {
-            account.policies(black_box(&route), config.catalogue.currency, Now::from_seconds(NOW)).len()
+            account.policies(black_box(&route), None, config.catalogue.currency, Now::from_seconds(NOW)).len()
         });
     });
 }
@@ -88,6 +88,7 @@ fn ledger(c: &mut Criterion) {
         request: [7; 16],
         customer: 1,
         member: 0,
+        counts_for_member: false,
         route: 1,
         tier: 1,
         configuration: 1,

@@ -10,7 +10,7 @@
 //! | 5 edges | [`gateway`] pingora: the proxied request · [`api`] billing, pricing, webhook, admin |
 //! | 4 work | [`billing`] Stripe → customers · [`reporting`] ledger → outbox → Stripe |
 //! | 3 state | [`customers`] hot state; admit, settle, release under one lock |
-//! | 2 adapters | [`ledger`] disk · [`store`] `SQLite` · [`auth`] the issuer · [`stripe`] Stripe · [`config`] the file · [`fleet`] Redis |
+//! | 2 adapters | [`ledger`] disk · [`store`] `SQLite` · [`auth`] the issuer · [`stripe`] Stripe · [`config`] the file · [`fleet`] Redis · [`telemetry`] logs and collectors |
 //! | 1 ground | [`domain`] values and decisions, no I/O, no clock · [`metrics`] every metric once · [`problem`] every error answer once · [`clock`] the one clock · [`csv`] lines of it · [`live`] what is replaced while it is read · [`news`] for whoever watches · [`priority`] of threads · [`seal`] what lies on disk · [`sharded`] numbers that all threads change · [`tls`] certificates, and what handshakes agree on |
 //!
 //! [`sandbox`] stands apart: a local Stripe that knows nothing of the rest.
@@ -58,4 +58,5 @@ pub mod server;
 pub mod sharded;
 pub mod store;
 pub mod stripe;
+pub mod telemetry;
 pub mod tls;

@@ -164,6 +164,10 @@ metrics! {
     checkouts: IntCounterVec = counters("checkouts_total", &["outcome"]);
     /// Units granted and spent as credits, by what happened to them.
     credits: IntCounterVec = counters("credits_total", &["kind"]);
+    /// Lines of the access log that could not be written, or had to wait for too many others.
+    access_log_dropped: IntCounter = counter("access_log_dropped_total");
+    /// Spans that no collector took, or that had to wait for too many others.
+    spans_dropped: IntCounter = counter("spans_dropped_total");
     /// Messages sent to others, by type and outcome of a try.
     notices: IntCounterVec = counters("notices_total", &["type", "outcome"]);
     /// Messages that wait to be delivered.

@@ -9,6 +9,7 @@
 # TOLLGATE_TEST_ROUNDS=50 plays so many rounds of the model, of kills at every change, of losses of power and of everything
 # that can happen to a fleet; 2 to 20 else.
 # TOLLGATE_TEST_EVENTS=10000 delivers so many events in any order; 2,000 else.
+# TOLLGATE_TEST_TRICKS=20000 sends so many random mixtures of tricks on parsers; 500 else.
 # TOLLGATE_TEST_SEED=N repeats a random test with the seed that it printed.
 set -eu
 cd "$(dirname "$0")/.."

@@ -28,6 +28,7 @@ const DOCUMENTED_METRICS: &str = "
     stripe_requests_total stripe_request_seconds stripe_circuit_open meter_events_total
     webhooks_total webhook_duplicates_total webhook_seconds webhook_lag_seconds
     subscriptions tier_changes_total payments_total checkouts_total credits_total
+    access_log_dropped_total spans_dropped_total
     notices_total notices_pending
     fleet_redis_up fleet_lease_calls_total fleet_lag_seconds fleet_uncopied
     reconcile_difference_units config_reload_total build_info

@@ -81,8 +81,8 @@ async fn leases() {
     tokio::spawn(tick(leases.clone(), fleet));
     let store = Arc::new(Store::open(folder.path()).expect("opens"));
     let limits = Limits { keys: 10_000, repeats: 3 };
-    let catalogue = Arc::new(capped::catalogue());
-    let customers = Customers::new(catalogue, store, vec![1], limits, mpsc::unbounded_channel().0);
+    let customers =
+        Customers::new(Arc::new(capped::catalogue()), store, vec![1], limits, mpsc::unbounded_channel().0);
     let customers = Arc::new(customers.with_fleet(leases));
     // A Redis that was empty lends nothing for so long.
     tokio::time::sleep(member::PUBLISH * 3).await;

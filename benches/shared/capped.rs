@@ -37,9 +37,10 @@ pub fn catalogue() -> Catalogue {
     };
     Catalogue {
         currency: Currency::parse("usd").expect("a currency"),
-        meters: vec![Meter { name: "api_calls".into(), stripe_event_name: "api_calls".into() }],
-        tiers: vec![tier(0, "free"), tier(1, "pro")],
+        meters: vec![Meter { name: "api_calls".into(), stripe_event_name: "api_calls".into() }].into(),
+        tiers: vec![tier(0, "free"), tier(1, "pro")].into(),
         default_tier: Some(TierId(0)),
+        anonymous_tier: None,
         features: Vec::new(),
         scopes: vec![],
         routes: RouteTable::default(),

@@ -26,14 +26,15 @@ use crate::auth::Authenticator;
 use crate::billing::Shop;
 use crate::customers::Customers;
 use crate::domain::catalogue::Catalogue;
+use crate::live::Live;
 use crate::problem::{Code, Problem};
 use crate::reporting::Reporter;
 use crate::store::Store;
 use crate::stripe::Transport;
 
 pub use admin::{
-    Admin, AdminState, Charges, KeyDesk, MadeKey, WantedKey, WantedRotation, answer_others, key_json,
-    waiting_event_json,
+    Admin, AdminSettings, AdminState, Charges, KeyDesk, MadeKey, Reloaded, Reloads, WantedKey,
+    WantedRotation, answer_others, key_json, waiting_event_json,
 };
 pub use billing::{BillingLimits, BillingSettings};
 pub use failed::Failed;
@@ -43,7 +44,7 @@ pub use webhook::{WebhookLimits, WebhookSettings};
 /// What the public endpoints reach.
 #[derive(Clone)]
 pub struct Public {
-    pub catalogue: Arc<Catalogue>,
+    pub catalogue: Arc<Live<Catalogue>>,
     pub authenticator: Arc<Authenticator>,
     pub customers: Arc<Customers>,
     pub store: Arc<Store>,

@@ -12,7 +12,7 @@ use crate::domain::units::MeterId;
 use super::Public;
 
 pub(super) async fn pricing(State(public): State<Public>) -> Json<Value> {
-    let catalogue = &public.catalogue;
+    let catalogue = &*public.catalogue.now();
     Json(json!({
         "currency": catalogue.currency.code(),
         "tiers": catalogue.tiers.iter().map(|t| tier(catalogue, t)).collect::<Vec<_>>(),

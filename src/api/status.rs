@@ -24,7 +24,7 @@ pub(super) async fn status(State(public): State<Public>, caller: Caller) -> Json
 pub(super) fn now(public: &Public, entry: &Entry) -> Value {
     let now = clock::now();
     let snapshot = public.customers.snapshot(entry, now);
-    shown(&public.catalogue, &entry.name, &snapshot)
+    shown(&public.catalogue.now(), &entry.name, &snapshot)
 }
 
 /// A customer's state, as they and operators are told.

@@ -19,20 +19,26 @@ use super::key::VerifyingKey;
 use super::keyset::Lookup;
 use super::{AuthError, Identity, KeySource, MAX_TOKEN_BYTES, Reason, Settings, SetupError};
 use super::{bearer, pem};
+use crate::domain::rate::Rate;
 use crate::metrics::METRICS;
 use crate::metrics::hot::HotCounter;
 
 /// Checks tokens and keys, and remembers the tokens that hold.
 pub struct Authenticator {
+    tokens: Arc<Tokens>,
+    /// None: no API key is accepted.
+    api_keys: Option<AcceptedKeys>,
+    failures: Option<Arc<Failures>>,
+}
+
+/// How tokens are checked, and those that hold.
+struct Tokens {
     headers: Headers,
     keys: Keys,
     rules: ClaimRules,
     cache: TokenCache,
     cache_ttl_seconds: i64,
     accepted: HotCounter,
-    /// None: no API key is accepted.
-    api_keys: Option<AcceptedKeys>,
-    failures: Option<Failures>,
 }
 
 enum Keys {
@@ -61,16 +67,25 @@ impl Authenticator {
                 Keys::Published(Jwks::start(Fetcher::new(url)?, settings, runtime.clone()))
             }
         };
-        Ok(Arc::new(Self {
+        let tokens = Tokens {
             headers: Headers::new(allowed),
             keys,
             rules: ClaimRules::new(settings),
             cache: TokenCache::new(settings.cache_capacity),
             cache_ttl_seconds: whole_seconds(settings.cache_ttl),
             accepted: METRICS.auth.with_label_values(&["ok"]),
-            api_keys,
-            failures: settings.failures.map(Failures::new),
-        }))
+        };
+        let failures = settings.failures.map(|rate| Arc::new(Failures::new(rate)));
+        Ok(Arc::new(Self { tokens: Arc::new(tokens), api_keys, failures }))
+    }
+
+    /// The same for tokens, with what it remembers of them, and other settings for the rest. Failures that were counted
+    /// at this rate still count.
+    #[must_use]
+    pub fn with(&self, api_keys: Option<AcceptedKeys>, failures: Option<Rate>) -> Arc<Self> {
+        let counted = |rate| self.failures.as_ref().filter(|failures| failures.rate() == rate).cloned();
+        let failures = failures.map(|rate| counted(rate).unwrap_or_else(|| Arc::new(Failures::new(rate))));
+        Arc::new(Self { tokens: self.tokens.clone(), api_keys, failures })
     }
 
     /// Who sends a request, by its one token, remembered or checked in full, or by its one key. `client` is the address
@@ -118,7 +133,7 @@ impl Authenticator {
         let result = table.ok_or(AuthError::KeyUnknown).and_then(|table| table.identify(text, now_seconds));
         let error = match result {
             Ok(identity) => {
-                self.accepted.inc();
+                self.tokens.accepted.inc();
                 return Ok(identity);
             }
             Err(error) => error,
@@ -143,10 +158,10 @@ impl Authenticator {
 
     /// The identity behind a token that was verified before and still holds. Never waits or allocates.
     pub fn remembered(&self, token: impl AsRef<[u8]>, now_seconds: i64) -> Option<Arc<Identity>> {
-        let identity = self.cache.get(token.as_ref(), now_seconds);
+        let identity = self.tokens.cache.get(token.as_ref(), now_seconds);
         if identity.is_some() {
             METRICS.token_cache_hits.inc();
-            self.accepted.inc();
+            self.tokens.accepted.inc();
         } else {
             METRICS.token_cache_misses.inc();
         }
@@ -158,14 +173,16 @@ impl Authenticator {
     /// # Errors
     /// When the token is not valid at `now_seconds`, or no key is there to tell.
     pub async fn verify(&self, token: &str, now_seconds: i64) -> Result<Arc<Identity>, AuthError> {
-        let result = self.check(token, now_seconds).await;
+        let result = self.tokens.check(token, now_seconds).await;
         match &result {
-            Ok(_) => self.accepted.inc(),
+            Ok(_) => self.tokens.accepted.inc(),
             Err(error) => error.count(),
         }
         result
     }
+}
 
+impl Tokens {
     async fn check(&self, token: &str, now_seconds: i64) -> Result<Arc<Identity>, AuthError> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(Reason::TooLong.into());
@@ -226,7 +243,7 @@ mod tests {
     #[test]
     fn nobody_but_the_issuer_makes_a_header_remembered() {
         let local = Local::with_secret();
-        let headers = &local.0.headers;
+        let headers = &local.0.tokens.headers;
         let unknown = |token: &str| {
             let [one, other] = [(); 2].map(|()| headers.read(token, Encoded::split(token).unwrap().header));
             !Arc::ptr_eq(&one.unwrap(), &other.unwrap())

@@ -49,7 +49,7 @@ mod tests {
 
     use super::*;
 
-    fn shown<'a>(headers: &'a HeaderMap) -> Result<Credential<'a>, AuthError> {
+    fn shown(headers: &HeaderMap) -> Result<Credential<'_>, AuthError> {
         let keys = AcceptedKeys {
             header: HeaderName::from_static("x-api-key"),
             table: Arc::new(KeyTable::default()),

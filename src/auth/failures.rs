@@ -36,6 +36,10 @@ impl Failures {
         Self { rate, shards: std::array::from_fn(|_| shard()) }
     }
 
+    pub fn rate(&self) -> Rate {
+        self.rate
+    }
+
     /// Whether an address may fail once more.
     ///
     /// # Errors
@@ -124,7 +128,7 @@ mod tests {
             failures.note(one, NOW);
         }
         assert_eq!(failures.check(one, NOW), Err(AuthError::TooMany { seconds: 20 }));
-        assert_eq!(failures.check(address("::ffff:192.0.2.1"), NOW).is_err(), true, "it is the same");
+        assert!(failures.check(address("::ffff:192.0.2.1"), NOW).is_err(), "it is the same");
         assert_eq!(failures.check(other, NOW), Ok(()));
         assert_eq!(failures.check(one, NOW + 20), Ok(()));
     }

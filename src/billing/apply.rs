@@ -9,6 +9,7 @@ use crate::customers::Customers;
 use crate::domain::catalogue::Catalogue;
 use crate::domain::subscription::{Facts, Status, Subscription};
 use crate::domain::usage::Now;
+use crate::live::Live;
 use crate::metrics::METRICS;
 use crate::store::{NewLink, Store, StoreError, Upsert};
 use crate::stripe::{CallError, SubscriptionObject, Transport, list_subscriptions, retrieve_subscription};
@@ -53,7 +54,7 @@ pub(super) struct Taken {
 pub(super) struct Applier {
     pub store: Arc<Store>,
     pub customers: Arc<Customers>,
-    pub catalogue: Arc<Catalogue>,
+    pub catalogue: Arc<Live<Catalogue>>,
     pub transport: Arc<Transport>,
     /// Events change nothing, and nobody is told of anything.
     pub shadow: bool,
@@ -70,7 +71,7 @@ impl Applier {
     pub fn new(
         store: Arc<Store>,
         customers: Arc<Customers>,
-        catalogue: Arc<Catalogue>,
+        catalogue: Arc<Live<Catalogue>>,
         transport: Arc<Transport>,
         shadow: bool,
         meeting: Option<Arc<dyn fleet::Meeting>>,
@@ -190,7 +191,7 @@ impl Applier {
             let noted =
                 transitions::note_state(&self.store, &self.customers, row.clone(), self.shadow).await?;
             if !self.shadow {
-                second::tell(&self.store, &self.catalogue, stripe_customer, &row, &noted.state).await?;
+                second::tell(&self.store, &self.catalogue.now(), stripe_customer, &row, &noted.state).await?;
             }
             changed |= noted.changed;
         }
@@ -214,7 +215,7 @@ impl Applier {
         if let Some(customer) = named.filter(|_| status.is_live()) {
             self.link(customer, &object.customer, now).await?;
         }
-        let upsert = as_read(facts, version, &self.catalogue, now.seconds());
+        let upsert = as_read(facts, version, &self.catalogue.now(), now.seconds());
         let stored = self.store.upsert_subscription(upsert, now.seconds()).await?;
         if stored {
             let event =
@@ -244,19 +245,20 @@ impl Applier {
         if !self.recount.swap(false, Ordering::Relaxed) {
             return Ok(());
         }
+        let catalogue = self.catalogue.now();
         let mut counts: HashMap<(&str, &str), i64> = HashMap::new();
         let mut last = String::new();
         loop {
             let page = self.store.subscriptions_after(last, PAGE).await?;
             for facts in &page {
-                let tier = Subscription::read(facts, &self.catalogue).tier;
-                let tier = tier.map_or("none", |id| &*self.catalogue.tier(id).name);
+                let tier = Subscription::read(facts, &catalogue).tier;
+                let tier = tier.map_or("none", |id| &*catalogue.tier(id).name);
                 *counts.entry((tier, facts.status.as_str())).or_default() += 1;
             }
             let Some(facts) = page.into_iter().next_back() else { break };
             last = facts.id;
         }
-        let tiers = self.catalogue.tiers.iter().map(|tier| &*tier.name).chain(["none"]);
+        let tiers = catalogue.tiers.by_number().iter().map(|tier| &*tier.name).chain(["none"]);
         for (tier, status) in tiers.flat_map(|tier| Status::ALL.map(|status| (tier, status.as_str()))) {
             let count = counts.get(&(tier, status)).copied().unwrap_or(0);
             METRICS.subscriptions.with_label_values(&[tier, status]).set(count);
@@ -281,7 +283,7 @@ pub(super) fn as_read(facts: Facts, version: u64, catalogue: &Catalogue, now: i6
         version,
         reread_at: reread_at(&facts, now),
         window: counts.then(|| read.windows.at(now)),
-        rank: read.tier.map_or(0, |tier| tier.0),
+        rank: read.rank.map_or(0, |rank| u16::try_from(rank).unwrap_or(u16::MAX)),
         tier: read.tier.map(|tier| catalogue.tier(tier).name.to_string()),
         amount: amount(&facts),
         paid_until: read.paid_until,

@@ -13,6 +13,7 @@ use crate::domain::catalogue::Catalogue;
 use crate::domain::notice::NoticeKind;
 use crate::domain::period::rfc3339;
 use crate::domain::subscription::Facts;
+use crate::live::Live;
 use crate::store::{NewNotice, Store, StoreError};
 
 use super::{ending, weekly};
@@ -40,7 +41,7 @@ struct Reached {
 pub(super) struct Daily {
     store: Arc<Store>,
     customers: Arc<Customers>,
-    catalogue: Arc<Catalogue>,
+    catalogue: Arc<Live<Catalogue>>,
     kept_seconds: i64,
 }
 
@@ -48,7 +49,7 @@ impl Daily {
     pub fn new(
         store: Arc<Store>,
         customers: Arc<Customers>,
-        catalogue: Arc<Catalogue>,
+        catalogue: Arc<Live<Catalogue>>,
         kept_seconds: i64,
     ) -> Self {
         Self { store, customers, catalogue, kept_seconds }
@@ -99,7 +100,7 @@ impl Daily {
         }
         let mut notices = Vec::new();
         for facts in page {
-            for ending in ending::of(facts, &self.catalogue, now) {
+            for ending in ending::of(facts, &self.catalogue.now(), now) {
                 let mut more = json!({ "subscription": facts.id });
                 more[ending.told_as] = json!(rfc3339(ending.at));
                 notices

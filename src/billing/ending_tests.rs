@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::domain::catalogue::Report;
+use crate::domain::catalogue::{Numbered, Report};
 use crate::domain::money::Currency;
 use crate::domain::route::RouteTable;
 use crate::domain::subscription::ItemFacts;
@@ -29,9 +29,10 @@ fn catalogue() -> Catalogue {
     };
     Catalogue {
         currency: Currency::parse("usd").expect("a currency"),
-        meters: Vec::new(),
-        tiers: vec![Arc::new(pro)],
+        meters: Numbered::default(),
+        tiers: vec![Arc::new(pro)].into(),
         default_tier: None,
+        anonymous_tier: None,
         features: Vec::new(),
         scopes: vec![],
         routes: RouteTable::default(),

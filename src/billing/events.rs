@@ -163,6 +163,7 @@ impl Applying<'_> {
     /// The credits of the cycle that an invoice has paid for, if its tier gives any.
     async fn cycle(&self, invoice: &Invoice, facts: Option<&Facts>) -> Result<Option<Paid>, ApplyError> {
         let Applier { catalogue, transport, .. } = self.changes.applier;
+        let catalogue = &*catalogue.now();
         if catalogue.tiers.iter().all(|tier| tier.credits_per_cycle == 0) {
             return Ok(None);
         }
@@ -250,7 +251,8 @@ impl Applying<'_> {
     /// The units of a credit pack that has been paid for. Only what our checkout wrote on it can say so.
     async fn pack(&mut self, marks: &Marks, payment: &str) -> Result<(), ApplyError> {
         let (Some(name), Some(named)) = (&marks.pack, &marks.customer) else { return Ok(()) };
-        let pack = self.changes.applier.catalogue.credit_packs.iter().find(|pack| *pack.name == **name);
+        let catalogue = self.changes.applier.catalogue.now();
+        let pack = catalogue.credit_packs.iter().find(|pack| *pack.name == **name);
         let Some(units) = marks.units.or(pack.map(|pack| pack.units)).filter(|units| *units > 0) else {
             let detail =
                 format!("{payment}: the credit pack {name} is not known here, and nothing says its units");
@@ -294,7 +296,7 @@ impl Applying<'_> {
 
     async fn invoice_is_near(&mut self, event: &EventFacts) -> Result<(), ApplyError> {
         let Some(facts) = self.facts(event.subscription.as_deref()).await? else { return Ok(()) };
-        let paid_until = Subscription::read(&facts, &self.changes.applier.catalogue).paid_until;
+        let paid_until = Subscription::read(&facts, &self.changes.applier.catalogue.now()).paid_until;
         let ends = facts.cancel_at.or(paid_until.filter(|_| facts.cancel_at_period_end));
         let Some(end) = ends.filter(|_| facts.status.entitles()) else { return Ok(()) };
         let (cause, more) = (
@@ -312,7 +314,7 @@ impl Applying<'_> {
         cause: String,
         more: serde_json::Value,
     ) -> Result<(), ApplyError> {
-        if Subscription::read(facts, &self.changes.applier.catalogue).tier.is_none() {
+        if Subscription::read(facts, &self.changes.applier.catalogue.now()).tier.is_none() {
             return Ok(()); // What is sold elsewhere is nobody's business here.
         }
         let named = event.tollgate_customer.as_deref();

@@ -12,18 +12,19 @@ use rust_decimal::Decimal;
 use crate::domain::buying::{Cycle, MeteredPrice, TierPrices};
 use crate::domain::catalogue::Catalogue;
 use crate::domain::tier::{Tier, TierId};
+use crate::live::Live;
 use crate::stripe::{CallError, PriceObject, Transport, list_prices, retrieve_price};
 
 const FRESH: Duration = Duration::from_mins(5);
 
 pub(super) struct PriceBook {
-    catalogue: Arc<Catalogue>,
+    catalogue: Arc<Live<Catalogue>>,
     transport: Arc<Transport>,
     known: Mutex<HashMap<TierId, (Instant, Arc<TierPrices>)>>,
 }
 
 impl PriceBook {
-    pub fn new(catalogue: Arc<Catalogue>, transport: Arc<Transport>) -> Self {
+    pub fn new(catalogue: Arc<Live<Catalogue>>, transport: Arc<Transport>) -> Self {
         Self { catalogue, transport, known: Mutex::default() }
     }
 
@@ -58,7 +59,8 @@ impl PriceBook {
             prices.extend(price);
         }
         let suffixes = ["monthly", "yearly"].into_iter();
-        let suffixes = suffixes.chain(self.catalogue.meters.iter().map(|meter| &*meter.name));
+        let catalogue = self.catalogue.now();
+        let suffixes = suffixes.chain(catalogue.meters.iter().map(|meter| &*meter.name));
         let keys: Vec<_> = suffixes.map(|suffix| format!("tollgate_{}_{suffix}", tier.name)).collect();
         prices.extend(list_prices(&self.transport, &keys).await?);
         Ok(prices)
@@ -84,7 +86,7 @@ impl PriceBook {
                 _ => {}
             }
         }
-        let charged = self.catalogue.meter_ids().filter(|meter| tier.charges(*meter).is_some()).count();
+        let charged = self.catalogue.now().meter_ids().filter(|meter| tier.charges(*meter).is_some()).count();
         if prices.metered.len() < charged {
             let (tier, found) = (&*tier.name, prices.metered.len());
             tracing::error!(
@@ -99,7 +101,8 @@ impl PriceBook {
     }
 
     fn can_be_sold(&self, tier: &Tier, price: &PriceObject) -> bool {
-        let ours = self.catalogue.currency.code();
+        let currency = self.catalogue.now().currency;
+        let ours = currency.code();
         if price.currency != ours {
             let (price, currency) = (&price.id, &price.currency);
             tracing::error!(
@@ -120,7 +123,8 @@ impl PriceBook {
             Cycle::Monthly => tier.price.monthly,
             Cycle::Yearly => tier.price.yearly,
         };
-        let asked: Option<Decimal> = price.unit_amount.map(|minor| self.catalogue.currency.major(minor));
+        let asked: Option<Decimal> =
+            price.unit_amount.map(|minor| self.catalogue.now().currency.major(minor));
         if told != asked {
             let (tier, price, cycle) = (&*tier.name, &price.id, cycle.as_str());
             tracing::warn!(

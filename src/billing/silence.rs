@@ -30,7 +30,7 @@ pub(super) async fn watch(applier: &Applier) {
 /// Those behind the last one that was looked at: each comes up once in a process, in the order of their ends.
 async fn look(applier: &Applier, last: &mut Unheard) -> Result<(), StoreError> {
     loop {
-        let until = clock::now().seconds().saturating_sub(applier.catalogue.silence_grace);
+        let until = clock::now().seconds().saturating_sub(applier.catalogue.now().silence_grace);
         let found = applier.store.unheard(last.clone(), until, PAGE).await?;
         if found.is_empty() {
             return Ok(());

@@ -12,6 +12,7 @@ use crate::clock;
 use crate::customers::Customers;
 use crate::domain::catalogue::Catalogue;
 use crate::domain::usage::Now;
+use crate::live::Live;
 use crate::metrics::METRICS;
 use crate::store::{InboxOutcome, InboxRow, Store, StoreError};
 use crate::stripe::{Backoff, Transport, random};
@@ -68,7 +69,7 @@ impl Billing {
     pub fn new(
         store: Arc<Store>,
         customers: Arc<Customers>,
-        catalogue: Arc<Catalogue>,
+        catalogue: Arc<Live<Catalogue>>,
         transport: Arc<Transport>,
         (arrived, usage_due): (Arc<Notify>, Arc<Notify>),
         handling: Handling,

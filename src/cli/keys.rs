@@ -206,7 +206,15 @@ fn at_the_desk(
     let desk: Option<(KeyDesk, Hold)> = server::key_desk_here(config)?;
     match desk {
         // Nobody starts a gateway as long as it is held.
-        Some((desk, _hold)) => runtime.block_on(here(desk)),
+        Some((desk, _hold)) => {
+            let done = runtime.block_on(here(desk))?;
+            if config.fleet.is_some() {
+                eprintln!(
+                    "no gateway runs here: the other ones of the fleet hear of it when this one starts"
+                );
+            }
+            Ok(done)
+        }
         None => runtime.block_on(by_the_gateway(Gateway::of(config)?)),
     }
 }

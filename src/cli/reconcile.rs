@@ -119,7 +119,7 @@ fn shown(report: &Report) -> String {
 fn repairs(differences: &[Difference]) -> String {
     let row = |difference: &Difference, repair: &RepairEvent| {
         let RepairEvent { identifier, units, state } = repair;
-        vec![identifier.clone(), difference.customer.clone(), units.to_string(), (*state).to_owned()]
+        vec![identifier.clone(), difference.customer.clone(), units.to_string(), (*state).clone()]
     };
     let rows: Vec<_> =
         differences.iter().flat_map(|of| of.repairs.iter().map(move |repair| row(of, repair))).collect();

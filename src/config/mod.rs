@@ -21,7 +21,7 @@ use std::path::Path;
 pub use checked::Config;
 pub use checked::auth::{Jwt, KeySource};
 pub use checked::billing::{Billing, Paths};
-pub use checked::callers::{Anonymous, ApiKeys, Callers};
+pub use checked::callers::{ApiKeys, Callers};
 pub use checked::doors::{Doors, H2, Limits};
 pub use checked::fleet::{Fleet, OnRedisLoss};
 pub use checked::ledger::Ledger;
@@ -35,6 +35,8 @@ pub use checked::tls::{Certificate, Tls};
 pub use checked::upstreams::{Eject, HealthCheck, Timeouts, Upstream, UpstreamServer, UpstreamTls};
 pub use checked::watching::{AccessLog, Tracing};
 pub use diagnostic::{Diagnostic, Diagnostics, Excerpt, Severity};
+pub use restart::needs_restart;
+pub use seen::Seen;
 pub use values::address::HostPort;
 pub use values::algorithm::{Algorithm, Family};
 pub use values::cidr::Cidr;
@@ -52,6 +54,8 @@ mod diagnostic;
 mod expand;
 mod findings;
 mod read;
+mod restart;
+mod seen;
 mod source;
 mod tree;
 mod values;
@@ -78,20 +82,21 @@ pub enum LoadError {
 
 /// Reads and checks a file, with the process's environment.
 pub fn load(path: &Path) -> Result<Config, LoadError> {
+    let itself = Seen::new(path);
     let text = read_file(path).map_err(|error| {
         LoadError::Io(format!("cannot read the configuration {}: {error}", path.display()))
     })?;
-    parse(&text, path, &|name| std::env::var(name).ok()).map_err(LoadError::Mistakes)
+    let config = parse(&text, path, &|name| std::env::var(name).ok()).map_err(LoadError::Mistakes)?;
+    let named = config.files.iter().map(|path| Seen::new(path));
+    let seen = std::iter::once(itself).chain(named).collect();
+    Ok(Config { file: Some(path.to_owned()), seen, ..config })
 }
 
 /// Checks a text. Reads nothing but the files that `{ file = "…" }` names, relative to the folder of `path`.
 pub fn parse(text: &str, path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Diagnostics> {
     let mut reader = read::Reader::new(path.parent().unwrap_or(Path::new("")));
     let config = tree::parse(text, env, &mut reader.found)
-        .and_then(|root| {
-            checked::not_yet::refuse(&root, &mut reader.found);
-            read::Read::read(&root, &mut reader)
-        })
+        .and_then(|root| read::Read::read(&root, &mut reader))
         .and_then(|written| checked::check(&written, &mut reader.found));
     let diagnostics = source::Source::new(text, path).explain(reader.found);
     match config {

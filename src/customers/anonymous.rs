@@ -1,12 +1,8 @@
 //! Anonymous callers among the customers: what they may, how many there may be, and when they are forgotten.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::domain::account::Terms;
 use crate::domain::anonymous::is_anonymous;
-use crate::domain::subscription::{Entitlement, Standing, Windows};
-use crate::domain::tier::TierId;
 use crate::domain::usage::Now;
 use crate::store::{AtRest, StoreError};
 
@@ -34,30 +30,9 @@ pub(super) fn left(name: &str) {
 }
 
 impl Customers {
-    /// The same, with a tier for anonymous callers.
-    #[must_use]
-    pub fn with_anonymous(mut self, tier: Option<TierId>) -> Self {
-        self.anonymous = tier.map(|tier| {
-            let entitlement = Entitlement {
-                standing: Standing::Admitted,
-                tier: Some(self.catalogue.tier(tier).clone()),
-                windows: Windows::CalendarMonth,
-                overridden: None,
-            };
-            Arc::new(Terms { entitlement, ..(*self.fallback).clone() })
-        });
-        self
-    }
-
     /// Whether an anonymous caller is known, or there is room for one more.
     pub fn has_room_for(&self, anonymous: &str) -> bool {
         COUNT.load(Ordering::Relaxed) < self.most_anonymous || self.get(anonymous).is_some()
-    }
-
-    /// What all have of whom nothing is known but the name.
-    pub(super) fn fallback_of(&self, name: &str) -> &Arc<Terms> {
-        let anonymous = self.anonymous.as_ref().filter(|_| is_anonymous(name));
-        anonymous.unwrap_or(&self.fallback)
     }
 
     /// Forgets anonymous callers who are not in memory, and of whom nothing is kept that ended behind an instant.
@@ -81,16 +56,21 @@ impl Customers {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{World, now};
+    use std::sync::Arc;
+
+    use super::super::tests::{World, catalogue, now};
     use super::*;
+    use crate::domain::catalogue::Catalogue;
+    use crate::domain::tier::TierId;
 
     const DAY: u64 = 86_400_000_000_000;
 
     #[tokio::test]
     async fn anonymous_callers_have_their_tier_fit_into_their_bound_and_are_forgotten_when_they_are_gone() {
         let world = World::new();
-        let (customers, store) = (world.customers, world.store);
-        let mut customers = customers.with_anonymous(Some(TierId(1)));
+        let (mut customers, store) = (world.customers, world.store);
+        let catalogue = Catalogue { anonymous_tier: Some(TierId(1)), ..catalogue() };
+        customers.succeed(Arc::new(catalogue), vec![1], now());
         customers.most_anonymous = 2;
         let tier = async |name: &str| {
             let entry = customers.load(name, None, now()).await.expect("loads");

@@ -13,11 +13,13 @@ impl World {
     /// As if loaded from an empty store.
     fn come(&self, name: &str, now: Now) -> Arc<Entry> {
         let customers = &self.customers;
-        let window =
-            Window::new(customers.fallback.entitlement.windows.at(now.seconds()), smallvec::smallvec![0]);
-        let account = Account::new(customers.fallback.clone(), window);
+        let window = Window::new(
+            customers.book().fallback.entitlement.windows.at(now.seconds()),
+            smallvec::smallvec![0],
+        );
+        let account = Account::new(customers.book().fallback.clone(), window);
         let entry = Arc::new(Entry::new(name.into(), 7, account, now));
-        customers.take_in(entry.clone(), now);
+        customers.take_in(entry.clone(), &customers.book(), now);
         entry
     }
 

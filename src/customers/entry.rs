@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use smol_str::SmolStr;
 
-use crate::domain::account::Account;
+use crate::domain::account::{Account, By, ByMember};
 use crate::domain::idempotency::Digest;
 use crate::domain::refusal::Refusal;
 use crate::domain::route::Route;
@@ -55,38 +55,44 @@ impl Entry {
         }
     }
 
-    /// Reserves the cost of one request, or says why not and spends nothing. `key` is its idempotency key.
+    /// Reserves the cost of one request, or says why not and spends nothing.
     pub fn admit(
         self: &Arc<Self>,
         claimed: Option<&str>,
         route: &Route,
-        key: Option<Digest>,
+        by: impl Into<By>,
         now: Now,
     ) -> Result<Reservation, Denied> {
+        let by = by.into();
         let mut account = self.account();
         if !account.terms().are_linked_as(claimed) {
             return Err(Denied::Stale);
         }
         self.last_seen.store(whole_seconds(now), Ordering::Relaxed);
         if let Some(is_awake) = account.notes().map(|notes| notes.is_awake)
-            && (!is_awake || account.lacks(route, key, now))
+            && (!is_awake || account.lacks(route, by, now))
         {
             return Err(Denied::Refill);
         }
-        let admitted = account.admit(route, key, now).map_err(Denied::Refused)?;
+        let admitted = account.admit(route, by, now).map_err(Denied::Refused)?;
         drop(account);
         Ok(Reservation::new(self.clone(), admitted, route.cost.clone()))
     }
 
     /// Reserves more for an exchange that is open, or says why not.
-    pub fn extend(self: &Arc<Self>, cost: &Cost, now: Now) -> Result<Reservation, Denied> {
+    pub fn extend(
+        self: &Arc<Self>,
+        cost: &Cost,
+        member: Option<ByMember>,
+        now: Now,
+    ) -> Result<Reservation, Denied> {
         let mut account = self.account();
         if let Some(is_awake) = account.notes().map(|notes| notes.is_awake)
-            && (!is_awake || account.lacks_more(cost, now))
+            && (!is_awake || account.lacks_more(cost, member, now))
         {
             return Err(Denied::Refill);
         }
-        let admitted = account.extend(cost, now).map_err(Denied::Refused)?;
+        let admitted = account.extend(cost, member, now).map_err(Denied::Refused)?;
         drop(account);
         self.last_seen.store(whole_seconds(now), Ordering::Relaxed);
         Ok(Reservation::new(self.clone(), admitted, cost.clone()))

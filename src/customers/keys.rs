@@ -13,10 +13,10 @@ use super::Customers;
 const PAGE: u32 = 1_000;
 
 impl Customers {
-    /// Keeps a table of keys as the store has them. Without one no key is accepted.
+    /// Keeps a table of keys as the store has them, whether they are accepted or not.
     #[must_use]
-    pub fn with_keys(mut self, keys: Option<Arc<KeyTable>>) -> Self {
-        self.keys = keys;
+    pub fn with_keys(mut self, keys: Arc<KeyTable>) -> Self {
+        self.keys = Some(keys);
         self
     }
 

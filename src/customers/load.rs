@@ -11,16 +11,18 @@ use crate::domain::credits::Lot;
 use crate::domain::idempotency::{Charged, Digest, REMEMBERED_SECONDS};
 use crate::domain::period::Period;
 use crate::domain::subscription::{Entitlement, Facts, Outline, Subscription};
-use crate::domain::units::MeterId;
-use crate::domain::usage::{Now, Unbilled};
+use crate::domain::usage::{MemberId, Now, Unbilled};
 use crate::metrics::METRICS;
-use crate::store::{Adjustments, KeyRow, Loaded, StoreError, Total, Wanted};
+use crate::store::{Adjustments, KeyRow, Loaded, MemberTotal, StoreError, Total, Wanted};
 
+use super::book::Book;
 use super::entry::Entry;
 use super::{Customers, fleet};
 
 /// What a customer's subscriptions mean under the catalogue.
 pub(super) struct Meaning {
+    /// What it was read by.
+    pub book: Arc<Book>,
     /// The best of them.
     pub subscription: Option<Outline>,
     pub entitlement: Entitlement,
@@ -48,8 +50,9 @@ impl Customers {
             self.renew(&entry, loaded, now);
             return Ok(entry);
         }
+        let book = loaded.understood.book.clone();
         let entry = Arc::new(self.entry(loaded, now));
-        self.take_in(entry.clone(), now);
+        self.take_in(entry.clone(), &book, now);
         self.tell_marks(&entry, now);
         Ok(entry)
     }
@@ -83,7 +86,9 @@ impl Customers {
         if let Some(entry) = self.get(&name) {
             let period = entry.account().window(now).period;
             let totals = self.store.totals(number, period.start).await?;
-            entry.account().raise(&self.window(period, &totals));
+            let book = self.book();
+            let members = self.store.member_totals(number, period.start, book.most_members()).await?;
+            entry.account().raise(&window(&book, period, &totals, &members));
             self.stir(&entry);
         }
         Ok(())
@@ -97,38 +102,40 @@ impl Customers {
         with_keys: bool,
         now: Now,
     ) -> Result<Loaded<Meaning>, StoreError> {
+        let book = self.book();
         let wanted = Wanted {
             name: name.to_owned(),
             claimed: claimed.map(str::to_owned),
             keys_after: now.seconds().saturating_sub(REMEMBERED_SECONDS),
-            most_keys: if with_keys { self.fallback.key_limits.keys as usize } else { 0 },
+            most_members: book.most_members(),
+            most_keys: if with_keys { book.fallback.key_limits.keys as usize } else { 0 },
             with_grants: self.fleet.is_some(),
         };
-        let (catalogue, fallback) = (self.catalogue.clone(), self.fallback_of(name).clone());
+        let fallback = book.fallback_of(name).clone();
         let understand = move |facts: &[Facts], adjustments: &Adjustments| {
-            let read = |facts| Subscription::read(facts, &catalogue).at(now.seconds());
+            let catalogue = &*book.catalogue;
+            let read = |facts| Subscription::read(facts, catalogue).at(now.seconds());
             let all: Vec<_> = facts.iter().map(read).collect();
             let best = Subscription::best(&all);
-            let own = best.map(|best| Entitlement::of(Some(best), &catalogue));
+            let own = best.map(|best| Entitlement::of(Some(best), catalogue));
             let own = own.unwrap_or_else(|| fallback.entitlement.clone());
-            let entitlement = adjusted(own, adjustments, &catalogue);
+            let entitlement = adjusted(own, adjustments, catalogue);
             let period = entitlement.windows.at(now.seconds());
-            let subscription = best.map(|best| best.outline(&catalogue));
-            (Meaning { subscription, entitlement, period }, period)
+            let subscription = best.map(|best| best.outline(catalogue));
+            (Meaning { book: book.clone(), subscription, entitlement, period }, period)
         };
         self.store.load(wanted, now.seconds(), understand).await
     }
 
     /// As it is loaded, for nobody else yet.
     pub(super) fn entry(&self, loaded: Loaded<Meaning>, now: Now) -> Entry {
-        let Loaded { customer, understood, totals, keys, lots, grants, version, .. } = loaded;
-        let window = self.window(understood.period, &totals);
+        let Loaded { customer, understood, totals, members, keys, lots, grants, version, .. } = loaded;
+        let window = window(&understood.book, understood.period, &totals, &members);
         let charged = |row: &KeyRow| Charged { at: Now::from_seconds(row.at), repeats: row.repeats };
         let keys = keys.iter().map(|row| (Digest(row.key), charged(row)));
-        let terms = self.terms(&customer.name, customer.stripe_customer, understood);
-        let account = Account::new(terms, window);
+        let account = Account::new(terms(&customer.name, customer.stripe_customer, understood), window);
         let mut account = account.with_keys(keys).with_credits(lots);
-        if self.fleet.is_some() {
+        if let Some(leases) = &self.fleet {
             let granted: Vec<_> = grants.iter().map(|grant| (grant.number, grant.units)).collect();
             let grants_as_lots = grants.iter().map(|grant| Lot {
                 grant: grant.number,
@@ -138,20 +145,9 @@ impl Customers {
             account = account
                 .with_share(&granted)
                 .with_spent(grants_as_lots)
-                .with_notes(fleet::first_notes(&grants, version));
+                .with_notes(fleet::first_notes(leases, &grants, version));
         }
         Entry::new(customer.name.into(), customer.number, account, now)
-    }
-
-    /// All who are unknown to Stripe share theirs, and so do those who are anonymous.
-    fn terms(&self, name: &str, stripe_customer: Option<String>, meaning: Meaning) -> Arc<Terms> {
-        let Meaning { subscription, entitlement, .. } = meaning;
-        let fallback = self.fallback_of(name);
-        if stripe_customer.is_none() && entitlement == fallback.entitlement {
-            return fallback.clone();
-        }
-        let stripe_customer = stripe_customer.map(SmolStr::from);
-        Arc::new(Terms { entitlement, key_limits: self.fallback.key_limits, stripe_customer, subscription })
     }
 
     /// Stripe customers that were never heard of are asked about in the background.
@@ -166,9 +162,14 @@ impl Customers {
     /// The units of a period and of a grant that the account knows are the account's: the store may not have heard of
     /// all that was spent.
     pub(super) fn renew(&self, entry: &Arc<Entry>, loaded: Loaded<Meaning>, now: Now) {
-        let Loaded { customer, understood, totals, lots, grants, version, .. } = loaded;
-        let stored = self.window(understood.period, &totals);
-        let after = self.terms(&customer.name, customer.stripe_customer, understood);
+        let Loaded { customer, understood, totals, members, lots, grants, version, .. } = loaded;
+        let stored = window(&understood.book, understood.period, &totals, &members);
+        let read_by = understood.book.clone();
+        let mut after = terms(&customer.name, customer.stripe_customer, understood);
+        let book = self.held_book();
+        if !Arc::ptr_eq(&book, &read_by) {
+            after = book.renewed(&entry.name, &after);
+        }
         let mut account = entry.account();
         let before = account.terms().clone();
         account.entitle(after.clone(), Some(stored), now);
@@ -179,7 +180,7 @@ impl Customers {
             notes.lots = fleet::named(&grants);
             notes.version = version;
         }
-        drop(account);
+        drop((account, book));
         self.stir(entry);
         self.tell_marks(entry, now);
         if let (Some(before), Some(after)) = (&before.entitlement.tier, &after.entitlement.tier)
@@ -194,20 +195,33 @@ impl Customers {
             );
         }
     }
+}
 
-    /// What the store knows of a period. Everything of this customer that is not folded yet is in memory.
-    fn window(&self, period: Period, totals: &[Total]) -> Window {
-        let mut window = Window::new(period, smallvec![0; self.meter_numbers.len()]);
-        for total in totals {
-            if let Some(at) = self.meter_numbers.iter().position(|meter| *meter == total.meter) {
-                window.used[at] = total.used;
-                let Total { extra, credits, uncovered, .. } = *total;
-                let unbilled = Unbilled { extra, credits, uncovered };
-                window.add_unbilled(MeterId(u16::try_from(at).unwrap_or(u16::MAX)), unbilled);
-            }
-        }
-        window
+/// All who are unknown to Stripe share theirs, and so do those who are anonymous.
+fn terms(name: &str, stripe_customer: Option<String>, meaning: Meaning) -> Arc<Terms> {
+    let Meaning { book, subscription, entitlement, .. } = meaning;
+    let fallback = book.fallback_of(name);
+    if stripe_customer.is_none() && entitlement == fallback.entitlement {
+        return fallback.clone();
     }
+    let stripe_customer = stripe_customer.map(SmolStr::from);
+    Arc::new(Terms { entitlement, key_limits: book.fallback.key_limits, stripe_customer, subscription })
+}
+
+/// What the store knows of a period. Everything of this customer that is not folded yet is in memory.
+fn window(book: &Book, period: Period, totals: &[Total], members: &[MemberTotal]) -> Window {
+    let mut window = Window::new(period, smallvec![0; book.meter_numbers.len()]);
+    for total in totals {
+        if let Some(meter) = book.meter(total.meter) {
+            window.used[meter.index()] = total.used;
+            let Total { extra, credits, uncovered, .. } = *total;
+            window.add_unbilled(meter, Unbilled { extra, credits, uncovered });
+        }
+    }
+    let of_member =
+        |total: &MemberTotal| Some(((MemberId::new(total.member), book.meter(total.meter)?), total.units));
+    window.members = members.iter().filter_map(of_member).collect();
+    window
 }
 
 /// What an operator has set changes what the subscriptions admit. Names that the catalogue does not have are passed
@@ -216,7 +230,7 @@ fn adjusted(entitlement: Entitlement, adjustments: &Adjustments, catalogue: &Cat
     let blocked = adjustments.blocked.is_some();
     let Some(row) = &adjustments.overridden else { return entitlement.with_block(blocked) };
     let named = row.tier.as_ref().and_then(|name| catalogue.tiers.iter().find(|tier| *tier.name == **name));
-    let included = catalogue.meters.iter().map(|meter| row.included.get(&*meter.name).copied());
+    let included = catalogue.meters.by_number().iter().map(|meter| row.included.get(&*meter.name).copied());
     let included: Vec<_> = included.collect();
     entitlement.with_override(named, &included, row.until).with_block(blocked)
 }

@@ -15,6 +15,7 @@
 
 mod adjust;
 mod anonymous;
+mod book;
 mod credits;
 mod entry;
 pub mod fleet;
@@ -26,16 +27,14 @@ mod reservation;
 mod table;
 mod view;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
 
 use tokio::sync::mpsc;
 
 use crate::auth::keys::KeyTable;
-use crate::domain::account::Terms;
 use crate::domain::catalogue::Catalogue;
 use crate::domain::idempotency::Limits;
-use crate::domain::subscription::Entitlement;
 use crate::domain::usage::Now;
 use crate::metrics::METRICS;
 use crate::store::Store;
@@ -46,8 +45,9 @@ pub use entry::{Denied, Entry};
 pub use position::Position;
 pub use reached::{Reached, ReachedLimit};
 pub use reservation::{Reservation, Settled};
-pub use view::{MeterUsage, Snapshot};
+pub use view::{MemberUsage, MeterUsage, Snapshot};
 
+use book::Book;
 use fleet::Leases;
 use table::Table;
 
@@ -60,12 +60,9 @@ pub const ROOMY: usize = 1 << 20;
 
 /// All customers in memory.
 pub struct Customers {
-    catalogue: Arc<Catalogue>,
+    /// Written to by a reload alone, and read where somebody is loaded or shown.
+    book: RwLock<Arc<Book>>,
     store: Arc<Store>,
-    /// The store's number of each meter.
-    meter_numbers: Vec<u32>,
-    /// Of those unknown to Stripe: one for all.
-    fallback: Arc<Terms>,
     entries: Table,
     /// [`ROOMY`], but in tests.
     roomy: usize,
@@ -80,8 +77,6 @@ pub struct Customers {
     fleet: Option<Arc<Leases>>,
     /// Which API keys are accepted; `None`: none is.
     keys: Option<Arc<KeyTable>>,
-    /// Of all who are anonymous; `None`: nobody is.
-    anonymous: Option<Arc<Terms>>,
     /// [`anonymous::MOST`], but in tests.
     most_anonymous: usize,
 }
@@ -95,15 +90,8 @@ impl Customers {
         unknown: mpsc::UnboundedSender<String>,
     ) -> Self {
         Self {
-            fallback: Arc::new(Terms {
-                entitlement: Entitlement::of(None, &catalogue),
-                key_limits,
-                stripe_customer: None,
-                subscription: None,
-            }),
-            catalogue,
+            book: RwLock::new(Arc::new(Book::new(catalogue, meter_numbers, key_limits))),
             store,
-            meter_numbers,
             entries: Table::new(),
             roomy: ROOMY,
             folded_next_record: AtomicU64::new(0),
@@ -112,7 +100,6 @@ impl Customers {
             reached: None,
             fleet: None,
             keys: None,
-            anonymous: None,
             most_anonymous: anonymous::MOST,
         }
     }
@@ -133,8 +120,16 @@ impl Customers {
         self.count();
     }
 
-    /// Takes in a customer who is not there; where they are many, others leave for it.
-    fn take_in(&self, entry: Arc<Entry>, now: Now) {
+    /// Takes in a customer who is not there; where they are many, others leave for it. `read_by`: the book that the
+    /// entry was made by.
+    fn take_in(&self, entry: Arc<Entry>, read_by: &Arc<Book>, now: Now) {
+        let book = self.held_book();
+        if !Arc::ptr_eq(&book, read_by) {
+            let mut account = entry.account();
+            account.widen(book.meter_numbers.len());
+            let terms = book.renewed(&entry.name, account.terms());
+            account.entitle(terms, None, now);
+        }
         let may_leave = |entry: &mut Entry| self.may_leave(entry, now);
         let crowded = self.entries.len() >= self.roomy;
         self.entries.insert(entry, crowded.then_some(&may_leave));
@@ -166,6 +161,8 @@ impl Customers {
     }
 }
 
+#[cfg(test)]
+mod book_tests;
 #[cfg(test)]
 mod credits_tests;
 #[cfg(test)]

@@ -28,8 +28,9 @@ impl Position {
 
 impl Customers {
     /// Of whoever has no other.
-    pub fn default_tier(&self) -> Option<&Tier> {
-        self.catalogue.default_tier.map(|id| &**self.catalogue.tier(id))
+    pub fn default_tier(&self) -> Option<Arc<Tier>> {
+        let catalogue = self.book().catalogue.clone();
+        catalogue.default_tier.map(|id| catalogue.tier(id).clone())
     }
 
     /// Of a customer that the store knows, as it knows them.

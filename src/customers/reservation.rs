@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::account::{Account, Admitted, Policies, Terms};
+use crate::domain::account::{Account, Admitted, By, ByMember, Policies, Terms};
 use crate::domain::idempotency::Digest;
 use crate::domain::measure::TrueCost;
 use crate::domain::money::Currency;
@@ -10,7 +10,7 @@ use crate::domain::period::Period;
 use crate::domain::route::Route;
 use crate::domain::tier::TierId;
 use crate::domain::units::Cost;
-use crate::domain::usage::{Charge, Correction, Now};
+use crate::domain::usage::{Charge, Correction, MemberId, Now};
 
 use super::entry::Entry;
 
@@ -55,9 +55,18 @@ impl Reservation {
         self.admitted.tier
     }
 
+    /// Who made the request, as far as that is counted.
+    pub fn member(&self) -> Option<ByMember> {
+        self.admitted.member
+    }
+
+    fn member_id(&self) -> Option<MemberId> {
+        self.admitted.member.map(|member| member.id)
+    }
+
     /// The idempotency key, where it could not be known before the whole body was. What is settled or released stays.
     pub fn identify(&mut self, key: Digest, now: Now) {
-        if self.held && self.entry.account().identify(&self.cost, key, now) {
+        if self.held && self.entry.account().identify(&self.cost, key, self.admitted.member, now) {
             self.admitted.key = Some(key);
         }
     }
@@ -80,7 +89,8 @@ impl Reservation {
         currency: Currency,
         now: Now,
     ) -> Option<(Settled, Policies)> {
-        self.settle_and(now, |account| account.policies(route, currency, now))
+        let member = self.member_id();
+        self.settle_and(now, |account| account.policies(route, member, currency, now))
     }
 
     /// The same where an exchange has told what it cost, or holds that until it does. The terms that it is charged under
@@ -92,29 +102,30 @@ impl Reservation {
         currency: Currency,
         now: Now,
     ) -> Option<(Settled, Policies, Arc<Terms>)> {
+        let member = self.member_id();
         let (settled, (policies, terms)) = self.settle_by(
             now,
-            |account, cost, key| account.settle_with(cost, truth, key, now),
-            |account| (account.policies(route, currency, now), account.terms().clone()),
+            |account, cost, by| account.settle_with(cost, truth, by, now),
+            |account| (account.policies(route, member, currency, now), account.terms().clone()),
         )?;
         Some((settled, policies, terms))
     }
 
     fn settle_and<T>(&mut self, now: Now, then: impl FnOnce(&mut Account) -> T) -> Option<(Settled, T)> {
-        self.settle_by(now, |account, cost, key| account.settle(cost, key, now), then)
+        self.settle_by(now, |account, cost, by| account.settle(cost, by, now), then)
     }
 
     fn settle_by<T>(
         &mut self,
         now: Now,
-        charge: impl FnOnce(&mut Account, &Cost, Option<Digest>) -> Charge,
+        charge: impl FnOnce(&mut Account, &Cost, By) -> Charge,
         then: impl FnOnce(&mut Account) -> T,
     ) -> Option<(Settled, T)> {
         if !std::mem::take(&mut self.held) {
             return None;
         }
         let account = &mut *self.entry.account();
-        let charge = charge(account, &self.cost, self.admitted.key);
+        let charge = charge(account, &self.cost, self.admitted.by());
         let tier = account.terms().entitlement.tier_at(now.seconds()).map(|tier| tier.id);
         Some((Settled { charge, tier }, then(account)))
     }
@@ -133,7 +144,7 @@ impl Reservation {
     /// Gives the units back. What has settled stays settled.
     pub fn release(&mut self) {
         if std::mem::take(&mut self.held) {
-            self.entry.account().release(&self.cost, self.admitted.key);
+            self.entry.account().release(&self.cost, self.admitted.by());
         }
     }
 }
@@ -145,8 +156,14 @@ impl Drop for Reservation {
 }
 
 impl Entry {
-    /// Every limit that a request on this route is held against, the tightest first.
-    pub fn policies(&self, route: &Route, currency: Currency, now: Now) -> Policies {
-        self.account().policies(route, currency, now)
+    /// Every limit that a request of a member on this route is held against, the tightest first.
+    pub fn policies(
+        &self,
+        route: &Route,
+        member: Option<MemberId>,
+        currency: Currency,
+        now: Now,
+    ) -> Policies {
+        self.account().policies(route, member, currency, now)
     }
 }

@@ -97,6 +97,17 @@ impl Table {
         true
     }
 
+    /// Shows all who are there, none of them under a lock.
+    pub fn each(&self, show: &mut dyn FnMut(&Arc<Entry>)) {
+        for place in &self.shards {
+            let entries: Vec<_> = {
+                let shard = place.0.read().unwrap_or_else(PoisonError::into_inner);
+                shard.iter().cloned().collect()
+            };
+            entries.iter().for_each(&mut *show);
+        }
+    }
+
     /// The names of all who are there.
     pub fn names(&self) -> Vec<SmolStr> {
         let mut names = Vec::with_capacity(self.len());

@@ -43,6 +43,24 @@ fn tier(index: u16, name: &str, included: u64, overage: Overage) -> Arc<Tier> {
     })
 }
 
+pub(super) fn catalogue() -> Catalogue {
+    let overage = Overage::Priced { unit_amounts: vec![Decimal::new(2, 2)], cap: None };
+    Catalogue {
+        currency: Currency::parse("usd").expect("a currency"),
+        meters: vec![Meter { name: "api_calls".into(), stripe_event_name: "api_calls".into() }].into(),
+        tiers: vec![tier(0, "free", 100, Overage::Deny), tier(1, "pro", 10_000, overage)].into(),
+        default_tier: Some(TierId(0)),
+        anonymous_tier: None,
+        features: Vec::new(),
+        scopes: vec![],
+        routes: RouteTable::default(),
+        report: Report::All,
+        past_due_grace: 100,
+        credit_packs: Vec::new(),
+        silence_grace: i64::MAX,
+    }
+}
+
 pub(super) struct World {
     pub(super) customers: Customers,
     pub(super) store: Arc<Store>,
@@ -58,22 +76,8 @@ impl World {
     fn with_keys(limits: Limits) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let store = Arc::new(Store::open(folder.path()).expect("opens"));
-        let overage = Overage::Priced { unit_amounts: vec![Decimal::new(2, 2)], cap: None };
-        let catalogue = Catalogue {
-            currency: Currency::parse("usd").expect("a currency"),
-            meters: vec![Meter { name: "api_calls".into(), stripe_event_name: "api_calls".into() }],
-            tiers: vec![tier(0, "free", 100, Overage::Deny), tier(1, "pro", 10_000, overage)],
-            default_tier: Some(TierId(0)),
-            features: Vec::new(),
-            scopes: vec![],
-            routes: RouteTable::default(),
-            report: Report::All,
-            past_due_grace: 100,
-            credit_packs: Vec::new(),
-            silence_grace: i64::MAX,
-        };
         let (ask, unknown) = mpsc::unbounded_channel();
-        let customers = Customers::new(Arc::new(catalogue), store.clone(), vec![1], limits, ask);
+        let customers = Customers::new(Arc::new(catalogue()), store.clone(), vec![1], limits, ask);
         Self { customers, store, unknown, _folder: folder }
     }
 
@@ -193,11 +197,11 @@ async fn a_reservation_counts_once_however_it_ends() {
 async fn a_settled_reservation_shows_the_limits_that_are_asked_for_next() {
     let world = World::new();
     let entry = world.customers.load("acme", None, now()).await.expect("loads");
-    let (route, currency) = (route(60), world.customers.catalogue.currency);
+    let (route, currency) = (route(60), world.customers.book().catalogue.currency);
     let mut reservation = entry.admit(None, &route, None, now()).expect("fits");
     let (settled, shown) = reservation.settle_showing(&route, currency, now()).expect("held");
     assert_eq!((settled.charge.draws[0].included, shown[0].remaining), (60, 40));
-    assert_eq!(shown, entry.policies(&route, currency, now()));
+    assert_eq!(shown, entry.policies(&route, None, currency, now()));
     assert!(reservation.settle_showing(&route, currency, now()).is_none(), "it counts once");
 }
 

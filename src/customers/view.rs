@@ -1,5 +1,6 @@
 //! What a customer can be told of their own state.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use rust_decimal::Decimal;
@@ -8,7 +9,7 @@ use crate::domain::period::Period;
 use crate::domain::subscription::Outline;
 use crate::domain::tier::{Allowance, Tier};
 use crate::domain::units::MeterId;
-use crate::domain::usage::Now;
+use crate::domain::usage::{MemberId, Now};
 
 use super::Customers;
 use super::entry::Entry;
@@ -41,15 +42,48 @@ pub struct MeterUsage {
     pub overage_amount: Decimal,
 }
 
+/// What one member has used of a period.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberUsage {
+    /// None: those together who have no counts of their own.
+    pub member: Option<MemberId>,
+    pub units: Vec<(MeterId, u64)>,
+}
+
+impl MemberUsage {
+    fn sum(&self) -> u64 {
+        self.units.iter().fold(0, |sum, (_, units)| sum.saturating_add(*units))
+    }
+}
+
 impl Customers {
+    /// Of a customer whose tier caps members those who have used most of the period, on this node.
+    pub fn members(&self, entry: &Entry, most: usize, now: Now) -> Option<Vec<MemberUsage>> {
+        let mut account = entry.account();
+        account.terms().entitlement.tier_at(now.seconds())?.member.as_ref()?;
+        let units: Vec<_> = account.member_units(now).into_iter().collect();
+        drop(account);
+        let of_one = units.chunk_by(|((one, _), _), ((next, _), _)| one == next);
+        let mut members: Vec<_> = of_one
+            .map(|units| MemberUsage {
+                member: units[0].0.0,
+                units: units.iter().map(|((_, meter), units)| (*meter, *units)).collect(),
+            })
+            .collect();
+        members.sort_by_key(|usage| Reverse(usage.sum()));
+        members.truncate(most);
+        Some(members)
+    }
+
     pub fn snapshot(&self, entry: &Entry, now: Now) -> Snapshot {
         let mut account = entry.account();
         let window = account.window(now);
         let terms = account.terms().clone();
         let tier = terms.entitlement.tier_at(now.seconds()).cloned();
-        let usage = self.catalogue.meter_ids().map(|meter| {
+        let catalogue = self.book().catalogue.clone();
+        let usage = catalogue.meter_ids().map(|meter| {
             let unbilled = window.unbilled(meter);
-            let here = window.used[meter.index()] + unbilled.extra + unbilled.credits + unbilled.uncovered;
+            let here = window.used(meter) + unbilled.extra + unbilled.credits + unbilled.uncovered;
             let current = here.saturating_add(account.units_of_others(meter));
             let Some(tier) = tier.as_deref() else { return MeterUsage::without_tier(meter, current) };
             let counted = account.settled(tier, meter);

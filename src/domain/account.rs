@@ -9,12 +9,15 @@
 //!
 //! What its requests are held against is in `terms`, what settling draws in `settle`, what the truth changes of that
 //! later in `correct`, what a request with an idempotency key holds in `keyed`, what the units beyond the included ones
-//! may draw on in `beyond`, what is worth telling in `marks`, what clients are shown of the limits in `policies`.
+//! may draw on in `beyond`, what each member may use in `members` and `by_member`, what is worth telling in `marks`,
+//! what clients are shown of the limits in `policies`.
 
 mod beyond;
+mod by_member;
 mod correct;
 mod keyed;
 mod marks;
+mod members;
 mod notes;
 mod policies;
 mod settle;
@@ -37,7 +40,10 @@ use super::tier::{Tier, TierId};
 use super::units::{Cost, MeterId};
 use super::usage::{Now, Unbilled};
 
+pub use by_member::{By, ByMember};
 pub use marks::Mark;
+use members::Members;
+pub use members::{MOST as MOST_MEMBERS, MemberUnits};
 pub use notes::Notes;
 pub use policies::{Policies, Policy, PolicyName};
 pub use share::Purpose;
@@ -84,6 +90,8 @@ struct Rare {
     /// The start of the window in which the spend cap was last seen to refuse.
     capped_in: Option<i64>,
     notes: Option<Box<Notes>>,
+    /// Where the tier caps members.
+    members: Option<Box<Members>>,
     /// On a node of a fleet.
     share: Option<Box<Share>>,
 }
@@ -94,6 +102,14 @@ pub struct Admitted {
     pub tier: TierId,
     /// The key that the request goes by; to be given again when it settles or is released.
     pub key: Option<Digest>,
+    /// The same of who made it.
+    pub member: Option<ByMember>,
+}
+
+impl Admitted {
+    pub fn by(&self) -> By {
+        By { key: self.key, member: self.member }
+    }
 }
 
 impl Account {
@@ -109,6 +125,7 @@ impl Account {
         if !window.unbilled.is_empty() {
             account.rare().unbilled = window.unbilled;
         }
+        account.put_members(window.members);
         account
     }
 
@@ -123,7 +140,8 @@ impl Account {
 
     /// Reserves the cost of one request under the tier that is answered, or says why not and changes nothing. A
     /// repeat of what has been charged or holds units already needs none.
-    pub fn admit(&mut self, route: &Route, key: Option<Digest>, now: Now) -> Result<Admitted, Refusal> {
+    pub fn admit(&mut self, route: &Route, by: impl Into<By>, now: Now) -> Result<Admitted, Refusal> {
+        let By { key, member } = by.into();
         self.roll(now);
         let tier = self.tier_in_force(now)?;
         if let Some(feature) = tier.features.first_missing(route.requires) {
@@ -135,6 +153,12 @@ impl Account {
         let ask_route = |rate| self.ask_rate(Some(route.id), rate, nanos);
         let by_route = route.rate.map(ask_route).transpose().map_err(limited)?;
         let role = key.map_or(Role::Unkeyed, |key| self.role(key, now));
+        let by_member = match &tier.member {
+            None => None,
+            Some(terms) => {
+                self.ask_member(terms, member, (role != Role::Repeat).then_some(&route.cost), now)?
+            }
+        };
         if role != Role::Repeat {
             self.ask_units(tier, &route.cost, now)?;
         }
@@ -146,18 +170,24 @@ impl Account {
         if let Some(permission) = by_route {
             self.spend_rate(Some(route.id), permission);
         }
+        let member = by_member.map(|asked| self.enter_member(&asked, &route.cost, key, role)).or(member);
         self.hold(&route.cost, key, role);
-        Ok(Admitted { tier, key: key.filter(|_| role != Role::Unkeyed) })
+        Ok(Admitted { tier, key: key.filter(|_| role != Role::Unkeyed), member })
     }
 
     /// Reserves more for an exchange that is open: against quota, credits and cap.
-    pub fn extend(&mut self, cost: &Cost, now: Now) -> Result<Admitted, Refusal> {
+    pub fn extend(&mut self, cost: &Cost, member: Option<ByMember>, now: Now) -> Result<Admitted, Refusal> {
         self.roll(now);
         let tier = self.tier_in_force(now)?;
+        let capped = member.filter(|_| tier.member.is_some());
+        if let Some(terms) = &tier.member {
+            self.ask_member_units(terms, member, cost)?;
+        }
         self.ask_units(tier, cost, now)?;
         let tier = tier.id;
         self.reserve(cost);
-        Ok(Admitted { tier, key: None })
+        let member = capped.map(|member| self.hold_for_member(member.id, cost)).or(member);
+        Ok(Admitted { tier, key: None, member })
     }
 
     #[cold]
@@ -172,11 +202,12 @@ impl Account {
     }
 
     /// Gives reserved units back, unless others of the same key are in flight.
-    pub fn release(&mut self, cost: &Cost, key: Option<Digest>) {
+    pub fn release(&mut self, cost: &Cost, by: impl Into<By>) {
         self.stir();
+        let By { key, member } = by.into();
         match key {
             Some(key) => self.release_keyed(key),
-            None => self.give_back(cost),
+            None => self.give_back(cost, member),
         }
     }
 
@@ -186,16 +217,29 @@ impl Account {
         }
     }
 
-    fn give_back(&mut self, cost: &Cost) {
+    fn give_back(&mut self, cost: &Cost, member: Option<ByMember>) {
+        self.give_back_member(member, cost);
         for (meter, units) in cost.iter() {
             let reserved = &mut self.counts[meter.index()].reserved;
             *reserved = reserved.saturating_sub(units);
         }
     }
 
+    /// Makes room for the meters that there are now.
+    pub fn widen(&mut self, meters: usize) {
+        if self.counts.len() >= meters {
+            return;
+        }
+        self.counts.resize(meters, Count::default());
+        for window in self.rare.iter_mut().flat_map(|rare| &mut rare.others) {
+            window.used.resize(meters, 0);
+        }
+    }
+
     /// Puts other terms in force. `window` is the store's for the period that they name for `now`; it counts where
     /// nothing is known here. A period is known by its start: its end may move, as when a trial is extended.
     pub fn entitle(&mut self, terms: impl Into<Arc<Terms>>, window: Option<Window>, now: Now) {
+        self.widen(window.as_ref().map_or(0, |window| window.used.len()));
         let before = std::mem::replace(&mut self.terms, terms.into());
         self.turn_to(self.terms.entitlement.windows.at(now.seconds()), window, now);
         self.rebase(&before.entitlement, now);
@@ -203,6 +247,7 @@ impl Account {
 
     /// Takes over what the store has found a period to hold, where that is more.
     pub fn raise(&mut self, stored: &Window) {
+        self.widen(stored.used.len());
         for (meter, stored_units) in (0..).map(MeterId).zip(&stored.used) {
             if let Some(used) = self.used_in(stored.period, meter) {
                 let more = stored_units.saturating_sub(*used);
@@ -211,6 +256,7 @@ impl Account {
             }
             self.raise_unbilled(stored.period, meter, stored.unbilled(meter));
         }
+        self.raise_members(stored.period, &stored.members);
     }
 
     pub fn terms(&self) -> &Arc<Terms> {
@@ -228,6 +274,7 @@ impl Account {
             period: self.period,
             used: self.counts.iter().map(|count| count.used).collect(),
             unbilled: self.rare.as_ref().map(|rare| rare.unbilled.clone()).unwrap_or_default(),
+            members: MemberUnits::new(),
         }
     }
 
@@ -236,6 +283,7 @@ impl Account {
         self.counts.iter().all(|count| count.reserved == 0)
             && self.rate.is_full(now.nanos())
             && self.is_share_at_rest(now)
+            && self.are_members_at_rest(now)
             && self.rare.as_ref().is_none_or(|rare| {
                 let mut rates = rare.route_rates.iter();
                 rare.keys.is_at_rest() && rates.all(|(_, bucket)| bucket.is_full(now.nanos()))
@@ -251,11 +299,13 @@ impl Account {
     /// Makes a period current: as it was left, else as the store has it, else empty. What has ended is forgotten.
     fn turn_to(&mut self, period: Period, stored: Option<Window>, now: Now) {
         if self.period.start != period.start {
-            let left = self.window_as_it_stands();
-            let next =
+            let mut left = self.window_as_it_stands();
+            let mut next =
                 self.take_other(period).or(stored.filter(|window| window.period.start == period.start));
+            let used_by = next.as_mut().map(|window| std::mem::take(&mut window.members)).unwrap_or_default();
+            left.members = self.turn_members(used_by, now);
             for (meter, count) in self.counts.iter_mut().enumerate() {
-                count.used = next.as_ref().map_or(0, |window| window.used[meter]);
+                count.used = next.as_ref().and_then(|window| window.used.get(meter)).copied().unwrap_or(0);
             }
             let unbilled = next.map(|window| window.unbilled).unwrap_or_default();
             if self.rare.is_some() || !unbilled.is_empty() {
@@ -297,6 +347,7 @@ impl Account {
             unbilled: SmallVec::new(),
             capped_in: None,
             notes: None,
+            members: None,
             share: None,
         };
         self.rare.get_or_insert_with(|| Box::new(none()))
@@ -339,5 +390,7 @@ mod credits_model;
 mod credits_tests;
 #[cfg(test)]
 mod keyed_tests;
+#[cfg(test)]
+mod members_tests;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -1,5 +1,8 @@
 //! The catalogue: what the configuration sells. Tiers, meters, routes and features, checked and cross-linked.
 
+mod numbered;
+mod succession;
+
 use std::sync::Arc;
 
 use rust_decimal::Decimal;
@@ -8,6 +11,9 @@ use super::money::Currency;
 use super::route::RouteTable;
 use super::tier::{Tier, TierId};
 use super::units::{Meter, MeterId};
+
+pub use numbered::Numbered;
+pub use succession::OutOfNumbers;
 
 /// Which units are reported to Stripe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,11 +38,12 @@ impl Report {
 #[derive(Clone, Debug)]
 pub struct Catalogue {
     pub currency: Currency,
-    pub meters: Vec<Meter>,
-    /// In the order of the file.
-    pub tiers: Vec<Arc<Tier>>,
+    pub meters: Numbered<Meter>,
+    pub tiers: Numbered<Arc<Tier>>,
     /// Who has no subscription.
     pub default_tier: Option<TierId>,
+    /// Who calls anonymously.
+    pub anonymous_tier: Option<TierId>,
     /// Names of the bits in a [`super::tier::FeatureSet`].
     pub features: Vec<String>,
     /// Names of the bits in [`super::route::Extras::scopes`].
@@ -66,12 +73,30 @@ impl Catalogue {
         &self.tiers[id.index()]
     }
 
+    /// Whether any tier caps what members use.
+    pub fn caps_members(&self) -> bool {
+        self.tiers.iter().any(|tier| tier.member.is_some())
+    }
+
     pub fn meter(&self, id: MeterId) -> &Meter {
         &self.meters[id.index()]
     }
 
-    pub fn meter_ids(&self) -> impl Iterator<Item = MeterId> + use<> {
-        (0..u16::try_from(self.meters.len()).unwrap_or(u16::MAX)).map(MeterId)
+    /// In the order of the file.
+    pub fn meter_ids(&self) -> impl Iterator<Item = MeterId> {
+        self.meters.listed().iter().map(|number| MeterId(u16::try_from(*number).unwrap_or(u16::MAX)))
+    }
+
+    /// Whether everybody has by one what they have by the other.
+    pub fn entitles_as(&self, other: &Self) -> bool {
+        let terms =
+            |one: &Self| (one.default_tier, one.anonymous_tier, one.past_due_grace, one.silence_grace);
+        terms(self) == terms(other) && self.tiers.iter().eq(other.tiers.iter())
+    }
+
+    /// Of two tiers the later in the file beats the other.
+    pub fn rank(&self, tier: TierId) -> Option<usize> {
+        self.tiers.place(tier.index())
     }
 
     /// The tier that a Stripe price stands for: by id, or by a lookup key `tollgate_<tier>_monthly`, `_yearly` or

@@ -30,6 +30,26 @@ pub enum AllowedOrigin {
     Below(Origin),
 }
 
+impl Cors {
+    /// Whether pages of whatever origin may call.
+    pub fn allow_any(&self) -> bool {
+        self.origins.contains(&AllowedOrigin::Any)
+    }
+
+    /// Whether pages of this origin, as a browser names it, may call.
+    pub fn allow(&self, origin: &str) -> bool {
+        self.allow_any() || Origin::parse(origin).is_some_and(|origin| self.list(&origin))
+    }
+
+    fn list(&self, origin: &Origin) -> bool {
+        self.origins.iter().any(|allowed| match allowed {
+            AllowedOrigin::Any => true,
+            AllowedOrigin::This(this) => origin == this,
+            AllowedOrigin::Below(parent) => origin.is_label_below(parent),
+        })
+    }
+}
+
 impl AllowedOrigin {
     /// `*`, `https://app.example.com`, or `https://*.example.com`.
     pub fn parse(text: &str) -> Option<Self> {
@@ -48,6 +68,42 @@ impl AllowedOrigin {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn allowing(origins: &[&str]) -> Cors {
+        let parse = |text: &&str| AllowedOrigin::parse(text).expect("an origin");
+        Cors {
+            origins: origins.iter().map(parse).collect(),
+            methods: vec![],
+            headers: vec![],
+            expose: vec![],
+            credentials: false,
+            max_age_seconds: 0,
+        }
+    }
+
+    #[test]
+    fn a_page_is_allowed_by_its_whole_origin() {
+        let some = allowing(&["https://app.example.com", "https://*.pages.example.com:8443"]);
+        for (origin, allowed) in [
+            ("https://app.example.com", true),
+            ("https://APP.example.com:443", true),
+            ("http://app.example.com", false),
+            ("https://app.example.com:8443", false),
+            ("https://app.example.com.evil.example", false),
+            ("https://evil-app.example.com", false),
+            ("https://a.pages.example.com:8443", true),
+            ("https://a.pages.example.com", false),
+            ("https://pages.example.com:8443", false),
+            ("https://a.b.pages.example.com:8443", false),
+            ("https://apages.example.com:8443", false),
+            ("https://.pages.example.com:8443", false),
+            ("null", false),
+            ("", false),
+        ] {
+            assert_eq!(some.allow(origin), allowed, "{origin}");
+        }
+        assert!(allowing(&["https://a.example", "*"]).allow("null"));
+    }
 
     #[test]
     fn origins_are_all_one_or_those_below_a_host() {

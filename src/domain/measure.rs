@@ -125,6 +125,12 @@ impl TrueCost {
         self.iter().find(|(known, _)| *known == meter).map_or(0, |(_, units)| units)
     }
 
+    /// Another part of the same exchange.
+    pub fn add(&mut self, more: &Self) {
+        let sum = |(meter, units): (MeterId, u64)| (meter, units.saturating_add(self.of(meter)));
+        *self = Self::new(&Cost::new(self.iter()), more.iter().map(sum));
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (MeterId, u64)> + '_ {
         self.0.iter().copied()
     }

@@ -34,6 +34,15 @@ impl Origin {
     }
 }
 
+impl Origin {
+    /// Whether this is `parent` with one label before its host.
+    pub fn is_label_below(&self, parent: &Self) -> bool {
+        let label = self.host.strip_suffix(parent.host.as_str()).and_then(|rest| rest.strip_suffix('.'));
+        let one = label.is_some_and(|label| !label.is_empty() && !label.contains('.'));
+        one && (self.scheme, self.port) == (parent.scheme, parent.port)
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}", self.scheme, self.host)?;

@@ -4,7 +4,8 @@
 //! characters are decoded, other escapes are upper-cased, characters that may not stand bare are escaped, `.` and
 //! `..` segments are resolved after decoding. Beyond the RFC: repeated slashes are merged. A trailing slash is
 //! ignored when matching and kept when forwarding. What an upstream might read in two ways (`%2f`, `%5c`, `%00`,
-//! backslashes, fragments, broken escapes) is refused. Case matters, and `;x` belongs to its segment.
+//! backslashes, fragments, broken escapes, dots with parameters as in `..;x`) is refused. Case matters, and `;x`
+//! belongs to its segment.
 
 use std::borrow::Cow;
 
@@ -25,6 +26,8 @@ pub enum PathError {
     ForbiddenEscape,
     #[error("the path holds a backslash, control character or fragment, which is not allowed")]
     ForbiddenCharacter,
+    #[error("the path holds a segment of dots that has parameters, which is not allowed")]
+    DotsWithParameters,
 }
 
 impl<'a> NormalPath<'a> {
@@ -37,6 +40,9 @@ impl<'a> NormalPath<'a> {
             return Ok(Self(Cow::Borrowed(raw)));
         }
         let decoded = decode(raw.as_bytes(), false)?;
+        if decoded.split('/').any(is_dots_with_parameters) {
+            return Err(PathError::DotsWithParameters);
+        }
         Ok(Self(Cow::Owned(resolve(&decoded))))
     }
 
@@ -46,11 +52,12 @@ impl<'a> NormalPath<'a> {
         if !raw.starts_with('/') {
             return Err(PathError::NotAbsolute);
         }
-        let path = resolve(&decode(raw.as_bytes(), true)?);
-        let dots = |piece: &str| {
-            let parameters = [piece.find(';'), piece.find("%3B")].into_iter().flatten().min();
-            matches!(&piece[..parameters.unwrap_or(piece.len())], "." | "..")
-        };
+        let decoded = decode(raw.as_bytes(), true)?;
+        if decoded.split('/').any(is_dots_with_parameters) {
+            return Err(PathError::DotsWithParameters);
+        }
+        let path = resolve(&decoded);
+        let dots = |piece: &str| matches!(piece, "." | "..") || is_dots_with_parameters(piece);
         let climbs = |segment: &str| segment.contains(SLASH) && segment.split(SLASH).any(dots);
         if path.split('/').any(climbs) { Err(PathError::ForbiddenEscape) } else { Ok(Self(Cow::Owned(path))) }
     }
@@ -67,6 +74,32 @@ impl<'a> NormalPath<'a> {
             Some(trimmed) => trimmed,
         }
     }
+
+    /// The path as careless servers read it: without the parameters of segments (`;x`), and up to what would begin a
+    /// query or fragment, were it not encoded. None where that is the path itself.
+    pub fn shortened(&self) -> Option<NormalPath<'static>> {
+        let path: &str = &self.0;
+        memchr::memchr2(b';', b'%', path.as_bytes())?;
+        let end = ["%3F", "%23"].into_iter().filter_map(|mark| path.find(mark)).min();
+        let cut = &path[..end.unwrap_or(path.len())];
+        let parameters = cut.split('/').any(|segment| name_of(segment).is_some());
+        if end.is_none() && !parameters {
+            return None;
+        }
+        let names: Vec<&str> = cut.split('/').map(|segment| name_of(segment).unwrap_or(segment)).collect();
+        Some(NormalPath(Cow::Owned(resolve(&names.join("/")))))
+    }
+}
+
+/// Some servers cut the parameters off, and climb.
+fn is_dots_with_parameters(segment: &str) -> bool {
+    matches!(name_of(segment), Some("." | ".."))
+}
+
+/// What stands before the parameters of a segment; none where it has none.
+fn name_of(segment: &str) -> Option<&str> {
+    let ends = [segment.find(';'), segment.find("%3B")];
+    ends.into_iter().flatten().min().map(|end| &segment[..end])
 }
 
 /// The common case, decided in one pass without writing: only bare characters, no empty or dot segment.
@@ -83,11 +116,11 @@ fn is_normal(path: &[u8]) -> bool {
         }
     }
     // The last segment may be empty: that is a trailing slash.
-    !matches!(&path[segment_start..], b"." | b"..")
+    path[segment_start..].is_empty() || !needs_resolving(&path[segment_start..])
 }
 
 fn needs_resolving(segment: &[u8]) -> bool {
-    matches!(segment, b"" | b"." | b"..")
+    matches!(segment, b"" | b"." | b".." | [b'.', b';', ..] | [b'.', b'.', b';', ..])
 }
 
 /// RFC 3986 `pchar`, without its escapes.
@@ -211,7 +244,14 @@ mod tests {
     #[test]
     fn parameters_and_case_belong_to_the_segment() {
         assert_eq!(forwarded("/Signals;a=1/"), "/Signals;a=1/");
-        assert_eq!(forwarded("/a/..;/b"), "/a/..;/b");
+        assert_eq!(forwarded("/a/...;/b"), "/a/...;/b");
+        let shortened = |raw| {
+            let path = NormalPath::parse(raw).expect("a path");
+            path.shortened().map(|path| path.forwarded().to_owned())
+        };
+        assert_eq!(shortened("/a/b%41/%25"), None);
+        assert_eq!(shortened("/a;b=c/;d/e%3bf/"), Some("/a/e/".into()));
+        assert_eq!(shortened("/a;b/c%3fd;e/f%23"), Some("/a/c".into()));
     }
 
     #[test]
@@ -230,6 +270,10 @@ mod tests {
             ("/a%4", PathError::BrokenEscape),
             ("/a%zz", PathError::BrokenEscape),
             ("/a%+1", PathError::BrokenEscape),
+            ("/a/..;/b", PathError::DotsWithParameters),
+            ("/a/%2e.;x=y/b", PathError::DotsWithParameters),
+            ("/a/.;x", PathError::DotsWithParameters),
+            ("/a/..%3B/b", PathError::DotsWithParameters),
         ] {
             assert_eq!(NormalPath::parse(raw), Err(error), "{raw:?}");
         }
@@ -252,8 +296,9 @@ mod tests {
             "/a%5Cb",
             "/a%2F%00",
         ] {
-            assert_eq!(kept(raw), Err(PathError::ForbiddenEscape), "{raw}");
+            assert!(kept(raw).is_err(), "{raw}");
         }
+        assert_eq!(kept("/a%2Fb/..;x/c"), Err(PathError::DotsWithParameters));
     }
 
     proptest! {

@@ -15,6 +15,10 @@ pub enum Refusal {
     FeatureNotIncluded { feature: usize },
     /// Too many requests at once; nanoseconds until the next may come.
     RateLimited { wait_nanos: u64 },
+    /// Too many requests of this member at once.
+    MemberRateLimited { wait_nanos: u64 },
+    /// The units of the period that each member may use are used or reserved by this one.
+    MemberQuotaExceeded { meter: MeterId },
     /// The included units of the period are used or reserved, and overage is denied.
     QuotaExceeded { meter: MeterId },
     /// The included units are used or reserved, and so are the credits that the tier lives on.

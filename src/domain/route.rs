@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::Method;
 
+use super::catalogue::Numbered;
 use super::measure::Measured;
 use super::path::NormalPath;
 use super::rate::Rate;
@@ -15,7 +16,7 @@ pub use extras::{Authentication, Extras, FreeWhen, Host, OnLimit, Timeouts};
 
 mod extras;
 
-/// The position of a route in the configuration.
+/// The number of a route: its position in the first configuration that had it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RouteId(pub u16);
 
@@ -136,7 +137,7 @@ impl Default for StatusSet {
 /// most specific pattern does not answer is refused, and never falls through to a cheaper pattern.
 #[derive(Clone, Debug, Default)]
 pub struct RouteTable {
-    routes: Vec<Route>,
+    routes: Numbered<Route>,
     by_path: matchit::Router<Vec<RouteId>>,
     fallback: Option<RouteId>,
 }
@@ -147,6 +148,8 @@ pub enum Found<'a> {
     Route(&'a Route),
     /// The pattern exists, the method does not; the value of the `Allow` header.
     MethodNotAllowed(String),
+    /// A careless server would see the path of another route ([`NormalPath::shortened`]).
+    Ambiguous,
     Nothing,
 }
 
@@ -164,35 +167,42 @@ pub enum RouteConflict {
 impl RouteTable {
     /// Builds the table; every conflict is reported with the index of its route. `fallback` serves what no
     /// pattern matches.
-    pub fn build(routes: Vec<Route>, fallback: Option<Route>) -> Result<Self, Vec<(usize, RouteConflict)>> {
-        let (groups, mut conflicts) = group_by_path(&routes);
-        let mut by_path = matchit::Router::new();
-        for (path, ids) in groups {
-            let first = ids[0].index();
-            if let Err(error) = by_path.insert(path, ids) {
-                conflicts.push((first, RouteConflict::Pattern(error.to_string())));
-            }
-        }
-        if !conflicts.is_empty() {
-            return Err(conflicts);
-        }
-        let mut table = Self { routes, by_path, fallback: None };
-        if let Some(route) = fallback {
-            table.fallback = Some(route.id);
-            table.routes.push(route);
-        }
-        Ok(table)
+    pub fn build(
+        mut routes: Vec<Route>,
+        fallback: Option<Route>,
+    ) -> Result<Self, Vec<(usize, RouteConflict)>> {
+        let by_path = router(routes.iter())?;
+        let id = fallback.as_ref().map(|route| route.id);
+        routes.extend(fallback);
+        Ok(Self { routes: routes.into(), by_path, fallback: id })
+    }
+
+    /// The same table for routes that have other numbers, `fallback` among them.
+    pub(super) fn renumbered(routes: Numbered<Route>, fallback: Option<RouteId>) -> Self {
+        let patterns = routes.iter().filter(|route| Some(route.id) != fallback);
+        // Routes that stood in a table do not contradict each other.
+        let by_path = router(patterns).unwrap_or_default();
+        Self { routes, by_path, fallback }
     }
 
     pub fn find(&self, path: &NormalPath<'_>, method: &Method) -> Found<'_> {
-        let Ok(matched) = self.by_path.at(path.matched()) else {
+        let matched = self.at(path);
+        if path.shortened().is_some_and(|shorter| self.at(&shorter) != matched) {
+            return Found::Ambiguous;
+        }
+        let Some(matched) = matched else {
             return self.fallback.map_or(Found::Nothing, |id| Found::Route(self.get(id)));
         };
-        let candidates = || matched.value.iter().map(|id| self.get(*id));
+        let candidates = || matched.iter().map(|id| self.get(*id));
         match candidates().find(|route| route.methods.allow(method)) {
             Some(route) => Found::Route(route),
             None => Found::MethodNotAllowed(allowed_methods(candidates())),
         }
+    }
+
+    /// The routes of the most specific pattern.
+    fn at(&self, path: &NormalPath<'_>) -> Option<&Vec<RouteId>> {
+        self.by_path.at(path.matched()).ok().map(|matched| matched.value)
     }
 
     pub fn get(&self, id: RouteId) -> &Route {
@@ -200,32 +210,57 @@ impl RouteTable {
     }
 
     /// In the order of the configuration; the fallback last.
-    pub fn iter(&self) -> impl Iterator<Item = &Route> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Route> + Clone {
         self.routes.iter()
+    }
+
+    /// By number, those too that no configuration lists any more: they serve nobody.
+    pub fn by_number(&self) -> &[Route] {
+        self.routes.by_number()
+    }
+
+    /// The route of what no pattern matches.
+    pub(super) fn fallback(&self) -> Option<RouteId> {
+        self.fallback
+    }
+
+    pub(super) fn numbered(&self) -> &Numbered<Route> {
+        &self.routes
     }
 }
 
-type Grouped = (Vec<(String, Vec<RouteId>)>, Vec<(usize, RouteConflict)>);
+type Conflicts = Vec<(usize, RouteConflict)>;
+
+fn router<'a>(routes: impl Iterator<Item = &'a Route>) -> Result<matchit::Router<Vec<RouteId>>, Conflicts> {
+    let (groups, mut conflicts) = group_by_path(routes);
+    let mut by_path = matchit::Router::new();
+    for (path, group) in groups {
+        let ids = group.iter().map(|(_, route)| route.id).collect();
+        if let Err(error) = by_path.insert(path, ids) {
+            conflicts.push((group[0].0, RouteConflict::Pattern(error.to_string())));
+        }
+    }
+    if conflicts.is_empty() { Ok(by_path) } else { Err(conflicts) }
+}
+
+/// Routes of one path, each with its place.
+type Group<'a> = (String, Vec<(usize, &'a Route)>);
 
 /// Routes with the same path share one place in the router and differ by method.
-fn group_by_path(routes: &[Route]) -> Grouped {
-    let mut groups: Vec<(String, Vec<RouteId>)> = Vec::new();
+fn group_by_path<'a>(routes: impl Iterator<Item = &'a Route>) -> (Vec<Group<'a>>, Conflicts) {
+    let mut groups: Vec<Group<'_>> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
     let mut conflicts = Vec::new();
-    for (index, route) in routes.iter().enumerate() {
+    for (index, route) in routes.enumerate() {
         let path = unnamed(&route.pattern);
         let place = *places.entry(path.clone()).or_insert_with(|| {
             groups.push((path, Vec::new()));
             groups.len() - 1
         });
         let group = &mut groups[place].1;
-        let twin = group.iter().find(|id| routes[id.index()].methods.overlaps(&route.methods));
-        match twin {
-            Some(twin) => {
-                let pattern = routes[twin.index()].pattern.clone();
-                conflicts.push((index, RouteConflict::Same(pattern)));
-            }
-            None => group.push(route.id),
+        match group.iter().find(|(_, other)| other.methods.overlaps(&route.methods)) {
+            Some((_, twin)) => conflicts.push((index, RouteConflict::Same(twin.pattern.clone()))),
+            None => group.push((index, route)),
         }
     }
     (groups, conflicts)
@@ -305,6 +340,7 @@ mod tests {
         match table.find(&path, &method.parse().expect("a method")) {
             Found::Route(route) => route.pattern.to_string(),
             Found::MethodNotAllowed(allow) => format!("405 {allow}"),
+            Found::Ambiguous => "400".into(),
             Found::Nothing => "404".into(),
         }
     }
@@ -338,6 +374,23 @@ mod tests {
         assert_eq!(found(&table, "HEAD", "/a/b"), "/a/b");
         assert_eq!(found(&table, "DELETE", "/a/b"), "405 GET, HEAD, POST");
         assert_eq!(found(&table, "GET", "/A/b"), "404");
+    }
+
+    #[test]
+    fn a_careless_server_never_sees_another_route() {
+        let table = table(&[("/a/{x}", &[]), ("/a/b", &[]), ("/{*rest}", &[])]).expect("no conflict");
+        for (path, pattern) in [
+            ("/a/c;d", "/a/{x}"),
+            ("/a/b;d", "400"),
+            ("/a/b%3bd", "400"),
+            ("/a/b%3Fd", "400"),
+            ("/a/c%3Fd", "/a/{x}"),
+            ("/a;/b", "400"),
+            ("/;/a/b", "400"),
+            ("/c;d/e", "/{*rest}"),
+        ] {
+            assert_eq!(found(&table, "GET", path), pattern, "{path}");
+        }
     }
 
     #[test]

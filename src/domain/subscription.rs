@@ -4,6 +4,8 @@
 //! [`Subscription::read`] gives them meaning with a [`Catalogue`]; [`Entitlement::of`] says what the best of a
 //! customer's subscriptions admits.
 
+mod renewed;
+
 use std::num::NonZeroI64;
 use std::sync::Arc;
 
@@ -121,6 +123,8 @@ pub struct Subscription {
     pub status: Status,
     /// `None`: no tier names its prices.
     pub tier: Option<TierId>,
+    /// Of that tier.
+    pub rank: Option<usize>,
     pub windows: Windows,
     /// Until when the current price is paid for.
     pub paid_until: Option<i64>,
@@ -134,7 +138,8 @@ pub struct Subscription {
 impl Subscription {
     pub fn read(facts: &Facts, catalogue: &Catalogue) -> Self {
         let tier_of = |item: &ItemFacts| catalogue.tier_of_price(&item.price, item.lookup_key.as_deref());
-        let tier = facts.items.iter().filter_map(tier_of).max();
+        let rank = |tier: TierId| catalogue.rank(tier);
+        let tier = facts.items.iter().filter_map(tier_of).max_by_key(|tier| rank(*tier));
         let tiers_item = facts.items.iter().find(|item| !item.metered && tier_of(item) == tier);
         let has_period = |item: &&ItemFacts| item.period_end > item.period_start;
         let metered =
@@ -147,6 +152,7 @@ impl Subscription {
         Self {
             status: facts.status,
             tier,
+            rank: tier.and_then(rank),
             windows: metered
                 .or(paid)
                 .map_or(Windows::CalendarMonth, |item| Windows::of_item(item, facts.billing_cycle_anchor)),
@@ -165,7 +171,7 @@ impl Subscription {
     #[must_use]
     pub fn at(self, now: i64) -> Self {
         let is_silent = self.silent_from.is_some_and(|from| from <= now);
-        Self { tier: self.tier.filter(|_| !is_silent), ..self }
+        Self { tier: self.tier.filter(|_| !is_silent), rank: self.rank.filter(|_| !is_silent), ..self }
     }
 
     pub fn outline(&self, catalogue: &Catalogue) -> Outline {
@@ -186,7 +192,7 @@ impl Subscription {
     pub fn best<'a>(all: impl IntoIterator<Item = &'a Self>) -> Option<&'a Self> {
         all.into_iter().max_by_key(|s| {
             let ours = s.tier.is_some();
-            (ours && s.status.entitles(), ours && s.status.is_live(), s.status.is_live(), s.tier)
+            (ours && s.status.entitles(), ours && s.status.is_live(), s.status.is_live(), s.rank)
         })
     }
 }

@@ -23,6 +23,12 @@ impl FeatureSet {
         self.0 & required.0 == required.0
     }
 
+    /// The same features where others have other places: `places` says the new one of each.
+    #[must_use]
+    pub fn moved(self, places: &[usize]) -> Self {
+        Self::from_indices(self.indices().filter_map(|index| places.get(index).copied()))
+    }
+
     /// Their places in the list of names.
     pub fn indices(self) -> impl Iterator<Item = usize> {
         let mut rest = self.0;
@@ -92,8 +98,8 @@ pub struct Price {
     pub yearly: Option<Decimal>,
 }
 
-/// The position of a tier in the configuration; a later one beats an earlier one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// The number of a tier: its position in the first configuration that had it. Which beats which, the catalogue says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TierId(pub u16);
 
 impl TierId {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-/// The position of a meter in the configuration; stable while the configuration is loaded.
+/// The number of a meter: its position in the first configuration that had it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MeterId(pub u16);
 

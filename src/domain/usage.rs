@@ -1,5 +1,7 @@
 //! Usage: what a settled request drew, and the record of it.
 
+use std::num::NonZeroU32;
+
 use smallvec::SmallVec;
 
 use super::credits::Lot;
@@ -53,6 +55,21 @@ impl Draw {
     }
 }
 
+/// Who calls for a customer, by the store's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MemberId(NonZeroU32);
+
+impl MemberId {
+    /// None is 0.
+    pub fn new(number: u32) -> Option<Self> {
+        NonZeroU32::new(number).map(Self)
+    }
+
+    pub fn number(self) -> u32 {
+        self.0.get()
+    }
+}
+
 /// Units that Stripe does not hear of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unbilled {
@@ -75,6 +92,8 @@ pub struct Charge {
     pub lots: Vec<Lot>,
     /// The idempotency key that it goes by.
     pub key: Option<Digest>,
+    /// The member for whom it counts, where the tier caps members.
+    pub member: Option<MemberId>,
 }
 
 impl Charge {
@@ -121,6 +140,10 @@ impl Change {
             uncovered: change(before.uncovered, after.uncovered),
             reached: after.reached,
         }
+    }
+
+    pub fn units(&self) -> i64 {
+        self.included + self.extra + self.credits + self.overage + self.uncovered
     }
 
     pub fn is_none(&self) -> bool {

@@ -10,13 +10,13 @@ use pingora::protocols::http::ServerSession;
 use crate::auth::Identity;
 use crate::config::Limits;
 use crate::customers::{Denied, Entry, Reservation};
-use crate::domain::account::Policies;
+use crate::domain::account::{By, ByMember, Policies};
 use crate::domain::anonymous::customer_of;
 use crate::domain::idempotency::Digest;
 use crate::domain::path::{NormalPath, PathError};
 use crate::domain::refusal::Refusal;
 use crate::domain::route::{Authentication, Found, Route};
-use crate::domain::usage::Now;
+use crate::domain::usage::{MemberId, Now};
 use crate::problem::{Code, Problem};
 use crate::store::StoreError;
 
@@ -36,6 +36,8 @@ pub(super) enum Destination {
     Upstream,
     /// To one of the gateway's own endpoints.
     Own,
+    /// Back to the browser that asks whether it may ask.
+    Browser,
 }
 
 /// Why a request goes nowhere.
@@ -64,7 +66,7 @@ impl Parts {
             let route = self.catalogue.routes.get(route);
             let key = self.idempotency_key(session, route, context).await?;
             let reservation = self.reserve(&identity, route, key, context).await?;
-            if route.is_charged() {
+            if route.is_charged() && context.member == 0 {
                 context.member = self.member_number(&identity, reservation.entry().number).await?;
             }
             context.charge = Charge::Held(reservation);
@@ -92,6 +94,9 @@ impl Parts {
             Err(error) => self.route_with_slashes(request.uri.path(), method, error)?,
         };
         context.route = Some(route.id);
+        if self.hears_pages(route.id, &request.headers, context) && preflight.is_some() {
+            return Ok(Destination::Browser);
+        }
         if let Some(path) = route.extras.as_ref().and_then(|extras| extras.rewrite.apply(&path)) {
             context.forwarded_path = Some(with_query(&path, request.uri.query()));
         } else if path.forwarded() != request.uri.path() {
@@ -141,6 +146,11 @@ impl Parts {
                 let detail = format!("this path answers {allow}");
                 Err(Problem { allow: Some(allow), ..Problem::new(Code::MethodNotAllowed, detail) })
             }
+            Found::Ambiguous => {
+                let detail =
+                    "another route has this path for some servers; leave out `;`, `%3B`, `%3F`, `%23`";
+                Err(Problem::new(Code::BadRequest, detail))
+            }
             Found::Nothing => {
                 let detail = "no route has this path; GET the pricing endpoint to see the routes";
                 Err(Problem::new(Code::RouteNotFound, detail))
@@ -169,6 +179,8 @@ impl Parts {
 
     /// Whom the client's certificate names, for a request that shows nothing else.
     pub(super) fn certified(&self, headers: &HeaderMap, context: &Context) -> Option<Arc<Identity>> {
+        // The connection may be older than the configuration.
+        self.settings.client_certificate?;
         let named = context.connection.named.as_ref()?;
         self.authenticator.is_shown_nothing(headers).then(|| named.clone())
     }
@@ -263,16 +275,21 @@ impl Parts {
                     .await
                     .map_err(|error| store_problem(&error))?,
             };
+            let mut by = By::from(key);
+            if self.caps_members {
+                context.member = self.member_number(identity, entry.number).await?;
+                by.member = MemberId::new(context.member).map(ByMember::from);
+            }
             if let (Some(fleet), Some(key)) = (&self.fleet, key) {
                 Box::pin(self.hear_of_key(fleet, &entry, key, now)).await;
             }
-            match entry.admit(claimed, route, key, now) {
+            match entry.admit(claimed, route, by, now) {
                 Ok(reservation) => return Ok(reservation),
                 Err(Denied::Refused(refusal)) => return Err(self.refused(&entry, route, &refusal, context)),
                 Err(Denied::Stale) => {}
                 Err(Denied::Refill) => {
                     // On the heap: where there is no fleet nothing of it is moved about.
-                    let waits = self.customers.admit_with_fleet(&entry, claimed, route, key, now);
+                    let waits = self.customers.admit_with_fleet(&entry, claimed, route, by, now);
                     match Box::pin(waits).await {
                         Ok(reservation) => return Ok(reservation),
                         Err(Denied::Refused(refusal)) => {
@@ -288,7 +305,8 @@ impl Parts {
     }
 
     fn refused(&self, entry: &Entry, route: &Route, refusal: &Refusal, context: &mut Context) -> Problem {
-        let (problem, policies) = self.refusal(entry, route, refusal, context.now);
+        let member = MemberId::new(context.member);
+        let (problem, policies) = self.refusal(entry, (route, member), refusal, context.now);
         if route.is_charged() {
             context.shown_headers = self.limit_headers(&policies);
         }
@@ -299,14 +317,14 @@ impl Parts {
     pub(super) fn refusal(
         &self,
         entry: &Entry,
-        route: &Route,
+        (route, member): (&Route, Option<MemberId>),
         refusal: &Refusal,
         now: Now,
     ) -> (Problem, Policies) {
         if *refusal == Refusal::SpendCapReached {
             self.customers.note_capped(entry, now);
         }
-        let policies = entry.policies(route, self.catalogue.currency, now);
+        let policies = entry.policies(route, member, self.catalogue.currency, now);
         (limits::refusal(self, refusal, &policies, now), policies)
     }
 }

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::clock;
 use crate::domain::period::rfc3339;
+use crate::domain::usage::Now;
 use crate::news;
 use crate::problem::{Code, Problem};
 
@@ -28,13 +29,33 @@ impl Parts {
         cause: Option<&pingora::Error>,
         context: &mut Context,
     ) -> pingora::Result<()> {
-        context.refused = true;
+        context.refused = Some(problem.code);
         self.counters.refused(problem.code);
         self.log_refusal(problem, cause, context);
         self.tell_refusal(problem, context);
         keep_connection(session, problem);
         self.say_if_last(session, context);
-        write_problem(session, problem, context).await
+        self.write_problem(session, problem, context).await
+    }
+
+    /// Pingora's own error answers would close the connection.
+    async fn write_problem(
+        &self,
+        session: &mut ServerSession,
+        problem: &Problem,
+        context: &Context,
+    ) -> pingora::Result<()> {
+        let request_id = context.shown_request_id();
+        let (mut header, body) = if grpc::is_call(session.req_header()) {
+            (grpc::refusal(problem, request_id, session)?, Bytes::new())
+        } else {
+            head_and_body(problem, request_id)?
+        };
+        for (name, value) in &context.shown_headers {
+            header.put(name.clone(), value.clone())?;
+        }
+        self.dress(&mut header, context)?;
+        write(session, header, body).await
     }
 
     /// Answers what is no request, and ends the connection.
@@ -42,16 +63,18 @@ impl Parts {
         if matches!(error.etype, ErrorType::InvalidHTTPHeader) {
             let detail = "the request could not be read; send HTTP/1.1 as RFC 9112 has it";
             let problem = Problem::new(Code::BadRequest, detail);
-            return self.refuse_unread(session, &problem, RequestId::new(clock::now())).await;
+            return self.refuse_unread(session, &problem, clock::now()).await;
         }
         session.shutdown().await;
     }
 
     /// Answers a problem with what was never taken up as a request, and ends the connection.
-    pub(super) async fn refuse_unread(&self, mut session: ServerSession, problem: &Problem, id: RequestId) {
+    pub(super) async fn refuse_unread(&self, mut session: ServerSession, problem: &Problem, now: Now) {
+        let id = RequestId::new(now);
         tracing::info!(code = problem.code.as_str(), request_id = %id, "refused what is no request");
         self.counters.refused(problem.code);
         self.counters.answered(None, problem.status(), Duration::ZERO);
+        self.log_unreadable(problem, id, now);
         let answer = head_and_body(problem, id.header());
         let written = async { answer.map(|(head, body)| session.write_error_response(head, body))?.await };
         if let Err(unwritten) = taken(written).await {
@@ -92,24 +115,6 @@ impl Parts {
     pub(super) fn pattern(&self, context: &Context) -> &str {
         context.route.map_or("none", |id| &*self.catalogue.routes.get(id).pattern)
     }
-}
-
-/// Pingora's own error answers would close the connection.
-async fn write_problem(
-    session: &mut ServerSession,
-    problem: &Problem,
-    context: &Context,
-) -> pingora::Result<()> {
-    let request_id = context.shown_request_id();
-    let (mut header, body) = if grpc::is_call(session.req_header()) {
-        (grpc::refusal(problem, request_id, session)?, Bytes::new())
-    } else {
-        head_and_body(problem, request_id)?
-    };
-    for (name, value) in &context.shown_headers {
-        header.put(name.clone(), value.clone())?;
-    }
-    write(session, header, body).await
 }
 
 fn head_and_body(problem: &Problem, request_id: HeaderValue) -> pingora::Result<(ResponseHeader, Bytes)> {

@@ -10,7 +10,7 @@ use crate::domain::account::Policies;
 use crate::domain::measure::Answer;
 use crate::domain::methods;
 use crate::domain::route::Route;
-use crate::domain::usage::Now;
+use crate::domain::usage::{MemberId, Now};
 use crate::ledger::{Kind, Record};
 use crate::metrics::METRICS;
 use crate::problem::Problem;
@@ -37,6 +37,8 @@ impl Parts {
         read_at: Instant,
         context: &mut Context,
     ) -> pingora::Result<()> {
+        context.answered_at = Some(read_at);
+        self.dress(headers, context)?;
         headers.put(REQUEST_ID, context.shown_request_id())?;
         headers.delete(&USAGE_COST);
         let Some(route) = self.route_of(context) else { return Ok(()) };
@@ -64,13 +66,16 @@ impl Parts {
                 headers.put(USAGE_COST, cost)?;
                 policies
             }
-            None => entry.policies(route, self.catalogue.currency, now),
+            None => entry.policies(route, MemberId::new(context.member), self.catalogue.currency, now),
         };
         for (name, value) in self.limit_headers(&policies) {
             headers.put(name, value)?;
         }
-        let own = context.forwarded_at - context.started + read_at.elapsed();
-        METRICS.gateway_seconds.observe(own.saturating_sub(context.waited));
+        let charged_in = read_at.elapsed();
+        let own = context.forwarded_at - context.started + charged_in;
+        let own = own.saturating_sub(context.waited);
+        METRICS.gateway_seconds.observe(own);
+        (context.own, context.charged_in) = (Some(own), Some(charged_in));
         Ok(())
     }
 
@@ -116,8 +121,7 @@ impl Parts {
         let cost = self.usage_cost(route, &settled.charge, held);
         let recorded = Recorded { reservation, settled, record };
         context.charge = match (open, measured) {
-            (Some(open), Some(measured)) => Slices::begin(self, route, (recorded, open), measured, context)
-                .map_or_else(Charge::Recorded, Charge::Open),
+            (Some(open), Some(measured)) => Slices::begin(self, route, (recorded, open), measured, context),
             _ => Charge::Recorded(recorded),
         };
         if self.ledger.durable(appended).await.is_err() {
@@ -125,10 +129,19 @@ impl Parts {
             return Err(ledger_unavailable());
         }
         context.with_recorded(|Recorded { reservation, settled, .. }| {
-            self.counters.drawn(settled);
+            self.count_drawn(settled);
             self.customers.note_charge(reservation.entry(), &settled.charge);
         });
         Ok(Some((cost, policies)))
+    }
+
+    pub(super) fn count_drawn(&self, settled: &Settled) {
+        if settled.charge.is_repeat() {
+            METRICS.repeats.inc();
+        }
+        if let Some(tier) = settled.tier {
+            self.of_tier(tier, |tier| tier.count(&settled.charge.draws));
+        }
     }
 
     /// Turns what is held into a charge: of what it was reserved for, or of what is known now of a measured exchange and
@@ -190,9 +203,11 @@ impl Parts {
             at_micros: now.micros(),
             request: context.request_id.bytes(),
             customer: reservation.entry().number,
-            member: context.member,
+            // A repeat may be charged by what another member holds.
+            member: settled.charge.member.map_or(context.member, MemberId::number),
+            counts_for_member: settled.charge.member.is_some(),
             route: self.numbers.routes[route.id.index()],
-            tier: settled.tier.map_or(0, |tier| self.numbers.tiers[tier.index()]),
+            tier: settled.tier.map_or(0, |tier| self.of_tier(tier, |tier| tier.number)),
             configuration: self.numbers.configuration,
             period: settled.charge.period,
             kind: Kind::Charge,

@@ -12,13 +12,14 @@ use crate::customers::{Reservation, Settled};
 use crate::domain::route::RouteId;
 use crate::domain::usage::Now;
 use crate::ledger::Record;
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 
 use super::connections::Connection;
 use super::idempotency::PassingBody;
 use super::limits::LimitHeaders;
 use super::measuring::Measuring;
 use super::slices::Slices;
+use super::traces::Trace;
 use super::upload::Upload;
 use super::upstreams::Picked;
 use super::{Flow, RequestId};
@@ -55,6 +56,14 @@ pub struct Context {
     pub(super) started: Instant,
     /// When the decision was made and the upstream's turn began.
     pub(super) forwarded_at: Instant,
+    /// None where nothing is traced.
+    pub(super) trace: Option<Box<Trace>>,
+    /// When the upstream's header had been read.
+    pub(super) answered_at: Option<Instant>,
+    /// The gateway's own time until its answer's header, of what is charged.
+    pub(super) own: Option<Duration>,
+    /// How long that took of it which comes behind the upstream's header.
+    pub(super) charged_in: Option<Duration>,
     pub(super) connection: Arc<Connection>,
     pub(super) route: Option<RouteId>,
     pub(super) identity: Option<Arc<Identity>>,
@@ -81,8 +90,10 @@ pub struct Context {
     pub(super) passing: Option<Box<PassingBody>>,
     /// What a refusal carries: `RateLimit` and `RateLimit-Policy`, once they are known; leave for browsers to read it.
     pub(super) shown_headers: LimitHeaders,
-    /// A problem has been answered.
-    pub(super) refused: bool,
+    /// What an answer tells the page that asked; none where that may not read it, or the route knows of no pages.
+    pub(super) granted: Option<HeaderValue>,
+    /// The problem that has been answered.
+    pub(super) refused: Option<Code>,
     /// What a later phase answers instead of the upstream's response.
     pub(super) problem: Option<Problem>,
     flow: Arc<Flow>,
@@ -99,6 +110,10 @@ impl Context {
             now,
             started,
             forwarded_at: started,
+            trace: None,
+            answered_at: None,
+            own: None,
+            charged_in: None,
             connection,
             route: None,
             identity: None,
@@ -115,7 +130,8 @@ impl Context {
             waited: Duration::ZERO,
             passing: None,
             shown_headers: LimitHeaders::new(),
-            refused: false,
+            granted: None,
+            refused: None,
             problem: None,
             flow,
         }

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use crate::customers::Settled;
 use crate::domain::catalogue::{Catalogue, Report};
 use crate::domain::measure::Truth;
 use crate::domain::route::RouteId;
-use crate::domain::tier::TierId;
 use crate::domain::usage::{Change, Draw};
 use crate::metrics::hot::{HotCounter, HotGauge, HotHistogram};
 use crate::metrics::{MEASURED, METRICS};
@@ -16,8 +14,6 @@ use crate::problem::Code;
 pub(super) struct Counters {
     /// The last one is for requests that match no route.
     routes: Vec<RouteCounters>,
-    /// By tier and meter: included, credits, overage.
-    units: Vec<Vec<[HotCounter; 3]>>,
     /// By code, in the order of [`Code::ALL`].
     refusals: Vec<HotCounter>,
     /// By meter: recorded, and not sealed yet.
@@ -34,16 +30,10 @@ struct RouteCounters {
 
 impl Counters {
     pub fn new(catalogue: &Catalogue) -> Self {
-        let patterns = catalogue.routes.iter().map(|route| &*route.pattern).chain(["none"]);
-        let units = |tier: &str, meter: &str| {
-            ["included", "credits", "overage"]
-                .map(|drawn| METRICS.units.with_label_values(&[meter, tier, drawn]))
-        };
-        let by_meter = |tier: &str| catalogue.meters.iter().map(|meter| units(tier, &meter.name)).collect();
+        let patterns = catalogue.routes.by_number().iter().map(|route| &*route.pattern).chain(["none"]);
         Self {
             routes: patterns.map(RouteCounters::new).collect(),
-            units: catalogue.tiers.iter().map(|tier| by_meter(&tier.name)).collect(),
-            recorded: catalogue.meters.iter().map(|meter| recorded(&meter.name)).collect(),
+            recorded: catalogue.meters.by_number().iter().map(|meter| recorded(&meter.name)).collect(),
             measures: MEASURED.map(|outcome| METRICS.measures.with_label_values(&[outcome])),
             report: catalogue.report,
             refusals: Code::ALL
@@ -75,18 +65,11 @@ impl Counters {
         }
     }
 
-    /// Counts what the truth of an estimate changes: of units charged, those that it adds.
-    pub fn corrected(&self, changes: &[Change], tier: Option<TierId>) {
+    /// Counts what the truth of an estimate changes.
+    pub fn corrected(&self, changes: &[Change]) {
         for change in changes {
             let units = self.report.reportable(change.included, change.overage);
             self.recorded[change.meter.index()].iter().for_each(|gauge| gauge.add(units));
-            let Some(tier) = tier else { continue };
-            let drawn = [change.included + change.extra, change.credits, change.overage];
-            for (counter, units) in self.units[tier.index()][change.meter.index()].iter().zip(drawn) {
-                if let Some(more) = u64::try_from(units).ok().filter(|more| *more > 0) {
-                    counter.inc_by(more);
-                }
-            }
         }
     }
 
@@ -100,24 +83,6 @@ impl Counters {
                 tracing::warn!(units, "an exchange cost more than its measure's `most`: it is charged that");
             }
             Truth::Untold(_) => missing.inc(),
-        }
-    }
-
-    /// Counts the units of a charge.
-    pub fn drawn(&self, settled: &Settled) {
-        if settled.charge.is_repeat() {
-            METRICS.repeats.inc();
-        }
-        let Some(tier) = settled.tier else { return };
-        for draw in &settled.charge.draws {
-            let [included, credits, overage] = &self.units[tier.index()][draw.meter.index()];
-            for (counter, units) in
-                [(included, draw.included + draw.extra), (credits, draw.credits), (overage, draw.overage)]
-            {
-                if units > 0 {
-                    counter.inc_by(units);
-                }
-            }
         }
     }
 }

@@ -64,26 +64,30 @@ impl Context {
     }
 }
 
-/// Puts what meters truly cost in the place of an estimate, which was charged under these terms. Those that are not
-/// named keep what was charged.
+/// Puts what meters truly cost in the place of an estimate, which was charged under these terms, and answers what it
+/// came to. Meters that are not named keep what was charged.
 pub(super) fn settle(
     parts: &Parts,
     recorded: Recorded,
     truth: &[(MeterId, u64)],
     terms: &Arc<Terms>,
     now: Now,
-) {
+) -> TrueCost {
     let Recorded { reservation, settled, record } = recorded;
     let charged = settled.charge.draws.iter().map(|draw| (draw.meter, draw.units()));
     let truth = TrueCost::new(&Cost::new(charged), truth.iter().copied());
     let correction = reservation.correct(&settled, &truth, terms, now);
-    parts.counters.corrected(&correction.draws, settled.tier);
+    parts.counters.corrected(&correction.draws);
+    if let Some(tier) = settled.tier {
+        parts.of_tier(tier, |tier| tier.count_more(&correction.draws));
+    }
     let (draws, lots) = recorded_changes(&correction, &parts.numbers);
     let record = record.correcting(draws, lots, now.micros(), correction.period);
     if let Some(appended) = parts.ledger.correct(record) {
         reservation.entry().recorded(appended.0);
     }
     parts.customers.note_correction(reservation.entry(), &correction);
+    truth
 }
 
 pub(super) fn recorded_draws(charge: &domain::Charge, numbers: &RecordNumbers) -> SmallVec<[RecordDraw; 2]> {

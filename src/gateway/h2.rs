@@ -54,20 +54,22 @@ impl Connections {
         connection: Arc<Connection>,
         shutdown: &ShutdownWatch,
     ) {
-        let parts = self.parts.now();
+        let (flow, settings, limits) = {
+            let parts = self.parts.now();
+            (parts.flow.clone(), parts.settings.h2, parts.settings.limits)
+        };
         let digest = Arc::new(Digest {
             ssl_digest: stream.get_ssl_digest(),
             timing_digest: stream.get_timing_digest(),
             proxy_digest: stream.get_proxy_digest(),
             socket_digest: stream.get_socket_digest(),
         });
-        let _open = Open::begin(&parts.flow);
-        let limits = parts.settings.limits;
-        let shaken = handshake(stream, Some(options(&parts.settings.h2, &limits)));
+        let _open = Open::begin(&flow);
+        let shaken = handshake(stream, Some(options(&settings, &limits)));
         let Ok(Ok(mut h2)) = tokio::time::timeout(limits.header_timeout, shaken).await else { return };
         let mut leaving = Leaving::default();
         let mut must_leave = pin!(self.must_leave(&connection, shutdown.clone()));
-        let mut client = Client { resets: parts.settings.h2.resets, ..Client::default() };
+        let mut client = Client { resets: settings.resets, ..Client::default() };
         loop {
             let next = tokio::select! {
                 biased;

@@ -22,13 +22,17 @@ const MAX_INTEGER: u64 = 999_999_999_999_999;
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const STATE: HeaderName = HeaderName::from_static("ratelimit");
 
+/// How a member's own limits are called.
+const MEMBER: &str = "member-";
+const MEMBER_RATE: &str = "rate-member";
+
 /// `RateLimit-Policy` and `RateLimit`; none where nothing limits the request.
 pub(super) type LimitHeaders = SmallVec<[(HeaderName, HeaderValue); 2]>;
 
 /// The costs of routes as headers show them, made once: by route.
 pub(super) fn usage_costs(catalogue: &Catalogue) -> Vec<HeaderValue> {
     let cost = |route: &Route| lasting(dictionary(catalogue, route.cost.iter(), &[]));
-    catalogue.routes.iter().map(cost).collect()
+    catalogue.routes.by_number().iter().map(cost).collect()
 }
 
 impl Parts {
@@ -87,6 +91,11 @@ fn begin_item(list: &mut String, parts: &Parts, name: PolicyName) {
     list.push_str(if list.is_empty() { "\"" } else { ", \"" });
     match name {
         PolicyName::Rate => list.push_str("rate"),
+        PolicyName::MemberRate => list.push_str(MEMBER_RATE),
+        PolicyName::MemberQuota(meter) => {
+            list.push_str(MEMBER);
+            list.push_str(&parts.catalogue.meter(meter).name);
+        }
         PolicyName::Quota(meter) => {
             list.push_str("quota-");
             list.push_str(&parts.catalogue.meter(meter).name);
@@ -126,7 +135,15 @@ pub(super) fn refusal(
             let detail = format!("this route needs the feature \"{feature}\"; choose a tier that has it");
             Problem::new(Code::FeatureNotIncluded, detail)
         }
-        Refusal::RateLimited { wait_nanos } => rate_limited(*wait_nanos),
+        Refusal::RateLimited { wait_nanos } => rate_limited(*wait_nanos, "rate"),
+        Refusal::MemberRateLimited { wait_nanos } => rate_limited(*wait_nanos, MEMBER_RATE),
+        Refusal::MemberQuotaExceeded { meter } => {
+            let meter = &parts.catalogue.meter(*meter).name;
+            let detail = format!(
+                "the units of {meter} that each member may use of this period are used up; wait for the next one"
+            );
+            violated(Code::QuotaExceeded, detail, format!("{MEMBER}{meter}"))
+        }
         Refusal::QuotaExceeded { meter } => {
             let meter = &parts.catalogue.meter(*meter).name;
             let detail = format!(
@@ -144,7 +161,9 @@ pub(super) fn refusal(
             violated(Code::SpendCapReached, detail, "cap".to_owned())
         }
     };
-    let is_window = |policy: &&Policy| matches!(policy.name, PolicyName::Quota(_) | PolicyName::Cap);
+    let is_window = |policy: &&Policy| {
+        matches!(policy.name, PolicyName::Quota(_) | PolicyName::MemberQuota(_) | PolicyName::Cap)
+    };
     let window = policies.iter().find(is_window);
     if let (Code::QuotaExceeded | Code::SpendCapReached, Some(window)) = (problem.code, window) {
         problem.retry_after = Some(window.resets_in.max(1));
@@ -159,10 +178,10 @@ pub(super) fn refusal(
     problem
 }
 
-fn rate_limited(wait_nanos: u64) -> Problem {
+fn rate_limited(wait_nanos: u64, policy: &str) -> Problem {
     let seconds = wait_nanos.div_ceil(1_000_000_000).max(1);
     let detail = format!("too many requests at once; try again in {seconds} s");
-    let problem = violated(Code::RateLimited, detail, "rate".to_owned());
+    let problem = violated(Code::RateLimited, detail, policy.to_owned());
     Problem { retry_after: Some(seconds), ..problem }
 }
 

@@ -11,32 +11,40 @@
 //! A request's way, file by file:
 //!
 //! 1. `doors`: who is let in where (`crowd`, `tls`, `redirect`). `connections`, with `serving` or `h2`: its requests.
-//! 2. `phases`: what all of them go through.
-//! 3. `admission`: who calls (`client`: from where), for what, and may they. `idempotency`, `fleet_keys`: is it a repeat of
-//!    one that was charged, here or on another node.
-//! 4. To an upstream (`upstreams`, `forwarding`): `exchange` for plain requests and what opens a `websocket`, `proxy`,
-//!    pingora's own way, for all others (`upload`: a body's way by HTTP/2). `measuring`: what passes, where that tells
-//!    the price.
-//! 5. `charging`: at the answer's header. `estimates`: what only the end tells; `slices`: while it is open. `limits`:
-//!    what the client is told of them.
-//! 6. `answer`, `in_process`: what the gateway itself says. `grpc`: what is different for gRPC.
+//! 2. `phases`: what all of them go through. `framing`: what is no plain request is put into one form.
+//! 3. `admission`: who calls (`client`: from where), for what, and may they. `cors`: may a page ask. `idempotency`,
+//!    `fleet_keys`: is it a repeat of one that was charged, here or on another node.
+//! 4. To an upstream (`upstreams`): `exchange` for plain requests and what opens a `websocket`, `proxy`, pingora's own
+//!    way, for all others (`upload`: a body's way by HTTP/2). `forwarding`: what it gets (`spoofed`: and what not,
+//!    `hops`: from where). `measuring`: what passes, where that tells the price.
+//! 5. `charging`: at the answer's header. `estimates`: what only the end tells; `slices`: while it is open. `tiers`: what
+//!    is kept of each. `limits`: what the client is told of them.
+//! 6. `answer`, `in_process`: what the gateway itself says. `grpc`: what is different for gRPC. `edges`: what the
+//!    configuration changes of requests and answers (`header_rules`).
+//! 7. What is left of it: `counters`, `access` (its line), `traces` (its spans).
 
+mod access;
 mod admission;
 mod answer;
 mod charging;
 mod client;
 mod connections;
 mod context;
+mod cors;
 mod counters;
 mod crowd;
 mod doors;
+mod edges;
 mod estimates;
 mod exchange;
 mod fleet_keys;
 mod forwarding;
+mod framing;
 mod grpc;
 mod h2;
+mod header_rules;
 mod headers;
+mod hops;
 mod idempotency;
 mod in_process;
 mod limits;
@@ -47,7 +55,10 @@ mod redirect;
 mod request_id;
 mod serving;
 mod slices;
+mod spoofed;
+mod tiers;
 mod tls;
+mod traces;
 mod upload;
 mod upstreams;
 mod websocket;
@@ -60,7 +71,7 @@ use axum::Router;
 use http::{HeaderName, HeaderValue};
 
 use crate::auth::Authenticator;
-use crate::config::{CertificateName, Cidr, H2, Limits};
+use crate::config::{CertificateName, Cidr, Forwarded, H2, Limits};
 use crate::customers::Customers;
 use crate::domain::anonymous::Networks;
 use crate::domain::catalogue::Catalogue;
@@ -69,16 +80,20 @@ use crate::ledger::Ledger;
 use crate::sharded::Running;
 
 use counters::Counters;
-use forwarding::TierHeaders;
+use edges::{Edge, Edges};
+use tiers::OfTiers;
 
+pub use access::Access;
 pub use connections::Connections;
 pub use doors::{Door, Kind};
 pub use redirect::Redirects;
 pub use request_id::RequestId;
-pub use tls::Tls;
+pub use tiers::Tiers;
+pub use tls::{NextTls, Tls};
+pub use traces::Traces;
 pub use upstreams::{Addresses, MOST_ATTEMPTS, Unresolved, Upstreams, resolve};
 
-/// The store's numbers of what records name, by position in the catalogue.
+/// The store's numbers of what records name, by the catalogue's own numbers.
 #[derive(Clone, Debug, Default)]
 pub struct RecordNumbers {
     pub routes: Vec<u32>,
@@ -117,6 +132,8 @@ pub struct Settings {
     /// What of a client's certificate names the customer; none: nothing does.
     pub client_certificate: Option<CertificateName>,
     pub redirects: Redirects,
+    /// Which headers tell upstreams where a request came from.
+    pub forwarded: Forwarded,
 }
 
 /// What the server and the gateway tell each other.
@@ -153,6 +170,12 @@ pub struct Rooms {
     pub api: Router,
     /// The other gateways; none where this is the only one.
     pub fleet: Option<Arc<Fleet>>,
+    /// The same one for all configurations that follow each other.
+    pub tiers: Arc<Tiers>,
+    /// None where requests leave no line.
+    pub access: Option<Access>,
+    /// None where nothing is traced.
+    pub traces: Option<Traces>,
 }
 
 /// What every phase can reach.
@@ -166,22 +189,23 @@ pub struct Parts {
     upstreams: Arc<Upstreams>,
     api: Router,
     fleet: Option<Arc<Fleet>>,
+    access: Option<Access>,
+    traces: Option<Traces>,
     numbers: RecordNumbers,
     settings: Settings,
     flow: Arc<Flow>,
     usage_costs: Vec<HeaderValue>,
     counters: Counters,
-    tier_headers: Vec<TierHeaders>,
+    own_tiers: OfTiers,
+    tiers: Arc<Tiers>,
+    edges: Edges,
+    /// Some tier does: then it is known of each request who makes it before it is admitted.
+    caps_members: bool,
 }
 
 impl Parts {
     pub fn new(rooms: Rooms, numbers: RecordNumbers, settings: Settings, flow: Arc<Flow>) -> Arc<Self> {
-        let Rooms { catalogue, authenticator, customers, ledger, upstreams, api, fleet } = rooms;
-        Arc::new_cyclic(|me| Self {
-            me: me.clone(),
-            counters: Counters::new(&catalogue),
-            tier_headers: TierHeaders::of(&catalogue),
-            usage_costs: limits::usage_costs(&catalogue),
+        let Rooms {
             catalogue,
             authenticator,
             customers,
@@ -189,6 +213,27 @@ impl Parts {
             upstreams,
             api,
             fleet,
+            tiers,
+            access,
+            traces,
+        } = rooms;
+        Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            counters: Counters::new(&catalogue),
+            own_tiers: tiers.follow(&catalogue, &numbers.tiers),
+            edges: Edge::all(&catalogue),
+            usage_costs: limits::usage_costs(&catalogue),
+            caps_members: catalogue.caps_members(),
+            catalogue,
+            authenticator,
+            customers,
+            ledger,
+            upstreams,
+            api,
+            fleet,
+            tiers,
+            access,
+            traces,
             numbers,
             settings,
             flow,

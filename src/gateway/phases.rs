@@ -24,6 +24,9 @@ const SLOW_START: Duration = Duration::from_secs(30);
 /// What is left of a refused request's body is read for at most this long, to keep the connection.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The name of pingora's error for a body whose chunks it cannot read.
+const INVALID_CHUNK: &str = "InvalidChunk";
+
 impl Parts {
     pub(super) fn route_of(&self, context: &Context) -> Option<&Route> {
         context.route.map(|id| self.catalogue.routes.get(id))
@@ -40,7 +43,11 @@ impl Parts {
         session.set_read_timeout(silence);
         session.set_write_timeout(silence);
         session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
-        if context.connection.client.is_some_and(|client| self.trusts(client)) {
+        let trusted = context.connection.client.is_some_and(|client| self.trusts(client));
+        if let Some(traces) = &self.traces {
+            context.trace = Some(Box::new(traces.trace(&session.req_header().headers, trusted)));
+        }
+        if trusted {
             let sent = session.get_header("x-request-id").and_then(|value| value.to_str().ok());
             let kept = sent.filter(|id| (1..=255).contains(&id.len()));
             context.foreign_request_id = kept.map(Into::into);
@@ -81,6 +88,7 @@ impl Parts {
             }
             // Rarely taken, and large: in boxes.
             Ok(Destination::Own) => Box::pin(self.answer_in_process(session, context)).await?,
+            Ok(Destination::Browser) => Box::pin(self.answer_preflight(session, context)).await?,
             Err(Stopped::Refused(problem)) => {
                 Box::pin(self.refuse(session, &problem, None, context)).await?;
             }
@@ -128,7 +136,7 @@ impl Parts {
             if upstream_died || status.is_none() {
                 self.undo(context);
             }
-            if !context.refused {
+            if context.refused.is_none() {
                 tracing::info!(
                     error = error.etype.as_str(),
                     source = error.esource.as_str(),
@@ -145,6 +153,8 @@ impl Parts {
             context.settle_truth();
         }
         self.counters.answered(context.route, status.unwrap_or(499), took);
+        self.log_access(session, status, error.map(|error| error.etype.as_str()), took, context);
+        self.trace_ended(session, status, took, context);
     }
 }
 
@@ -204,8 +214,11 @@ fn problem_of(error: &Error) -> Option<Problem> {
             "the API could not be reached or broke off; nothing was charged",
         )),
         (ErrorSource::Downstream, ReadTimedout) => Some(body_too_slow()),
-        (ErrorSource::Downstream, ErrorType::HTTPStatus(_)) => {
+        (ErrorSource::Downstream, ErrorType::HTTPStatus(_) | ErrorType::InvalidHTTPHeader) => {
             Some(Problem::new(Code::BadRequest, "the request could not be read"))
+        }
+        (ErrorSource::Downstream, broken) if broken.as_str() == INVALID_CHUNK => {
+            Some(Problem::new(Code::BadRequest, "the body's chunks could not be read"))
         }
         (ErrorSource::Downstream, _) => None,
         _ => Some(Problem::new(Code::Internal, "something went wrong here; nothing was charged")),

@@ -23,7 +23,7 @@ use super::phases::{answered, fail};
 use super::slices::Cut;
 use super::upload::Upload;
 use super::upstreams::Outcome;
-use super::{Parts, exchange};
+use super::{Parts, exchange, framing};
 
 /// The gateway as pingora's proxy calls it.
 pub struct Gateway(pub(super) Arc<Live<Parts>>);
@@ -53,6 +53,10 @@ impl ProxyHttp for Gateway {
         let Request { parts, context } = &mut **here;
         let session = session.as_downstream_mut();
         parts.begin(session, context);
+        let settled = framing::settle(session.req_header_mut());
+        if let Err(problem) = settled {
+            return Err(fail(context, problem).into_down());
+        }
         Ok(parts.decide(session, context).await? == Destination::Own)
     }
 

@@ -70,15 +70,15 @@ impl Parts {
     /// Sends a client on, and ends the connection: it goes on elsewhere.
     pub(super) async fn redirect(&self, mut session: ServerSession) {
         session.set_keepalive(None);
-        let request_id = RequestId::new(clock::now());
+        let now = clock::now();
         let request = session.req_header();
         // Others than these may be repeated with another method (RFC 9110, section 15.4).
         let safe = matches!(request.method, Method::GET | Method::HEAD);
         let Some(location) = self.settings.redirects.location(request) else {
             let problem = Problem::new(Code::BadRequest, "name the host that you ask in one Host header");
-            return self.refuse_unread(session, &problem, request_id).await;
+            return self.refuse_unread(session, &problem, now).await;
         };
-        if let Ok(answer) = moved(if safe { 301 } else { 308 }, location, request_id) {
+        if let Ok(answer) = moved(if safe { 301 } else { 308 }, location, RequestId::new(now)) {
             self.counters.answered(None, answer.status.as_u16(), std::time::Duration::ZERO);
             if let Err(unwritten) = taken(session.write_response_header(Box::new(answer))).await {
                 tracing::debug!(%unwritten, "a redirect could not be written");

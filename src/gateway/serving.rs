@@ -25,7 +25,7 @@ use super::context::Context;
 use super::doors::Kind;
 use super::slices::Leash;
 use super::websocket::{self, Opened};
-use super::{Parts, RequestId, exchange};
+use super::{Parts, exchange};
 
 /// Most headers need no more room than this.
 const HEADER_BYTES: usize = 4 * 1024;
@@ -150,7 +150,7 @@ impl Parts {
 
     async fn refuse_late(&self, stream: Stream) {
         let problem = Problem::new(Code::RequestTimeout, "the request's header did not come in time");
-        self.refuse_unread(ServerSession::new_http1(stream), &problem, RequestId::new(clock::now())).await;
+        self.refuse_unread(ServerSession::new_http1(stream), &problem, clock::now()).await;
     }
 
     /// Whether a request's route leads to servers that may speak HTTP/2, which pingora's way does alone.

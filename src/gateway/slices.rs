@@ -22,15 +22,16 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::customers::{Denied, Entry, Reservation};
-use crate::domain::account::Terms;
+use crate::domain::account::{ByMember, Terms};
 use crate::domain::measure::{Answer, Measure, Size, Slice, TrueCost};
 use crate::domain::route::{OnLimit, Route, RouteId};
+use crate::domain::tier::TierId;
 use crate::domain::units::{Cost, MeterId};
 use crate::domain::usage::Now;
 use crate::ledger::Record;
 use crate::problem::{Code, Problem};
 
-use super::context::{Context, Recorded};
+use super::context::{Charge, Context, Recorded};
 use super::estimates::{Held, recorded_draws, recorded_lots, settle};
 use super::measuring::{Measuring, Passed};
 use super::{Parts, RequestId, grpc};
@@ -47,6 +48,7 @@ pub(super) struct Slices {
     route: RouteId,
     request_id: RequestId,
     on_limit: OnLimit,
+    tier: TierId,
     /// When it began, by both clocks.
     now: Now,
     started: Instant,
@@ -59,6 +61,8 @@ pub(super) struct Slices {
 
 struct State {
     measuring: Box<Measuring>,
+    /// What the slices that are settled came to.
+    settled: TrueCost,
     /// None: it is over.
     open: Option<Open>,
     /// The fleet is asked for more.
@@ -80,15 +84,15 @@ struct Open {
 pub(super) struct Cut;
 
 impl Slices {
-    /// An error where the gateway is being torn down: the estimate stands.
+    /// Where the gateway is being torn down there are none, and the estimate stands.
     pub fn begin(
         parts: &Parts,
         route: &Route,
         (recorded, (terms, held)): (Recorded, Held),
         (measuring, answer): (Box<Measuring>, Answer),
         context: &Context,
-    ) -> Result<Arc<Self>, Recorded> {
-        let Some(parts) = parts.me.upgrade() else { return Err(recorded) };
+    ) -> Charge {
+        let Some(parts) = parts.me.upgrade() else { return Charge::Recorded(recorded) };
         let drawn = recorded.settled.charge.draws.iter().map(|draw| (draw.meter, draw.units()));
         let measured: Vec<MeterId> = measuring.meters().filter(|meter| held.contains(meter)).collect();
         let slice = Slice::first(measured.iter().map(|meter| {
@@ -99,10 +103,12 @@ impl Slices {
             route: route.id,
             request_id: context.request_id,
             on_limit: on_limit(route, &held, answer),
+            tier: recorded.reservation.tier(),
             now: context.now,
             started: context.started,
             state: Mutex::new(State {
                 measuring,
+                settled: TrueCost::default(),
                 open: Some(Open { slice, recorded, terms }),
                 is_asking: false,
                 cut: None,
@@ -111,7 +117,7 @@ impl Slices {
             answered: Notify::new(),
         });
         Leash::hold(&slices);
-        Ok(slices)
+        Charge::Open(slices)
     }
 
     /// A piece of the request's body is about to pass.
@@ -185,7 +191,16 @@ impl Slices {
             counters.measured(*truth);
         });
         let truth = slice.end(state.cut.is_some(), at_end.into_iter());
-        settle(&self.parts, recorded, &truth, &terms, self.wall());
+        state.settled.add(&settle(&self.parts, recorded, &truth, &terms, self.wall()));
+    }
+
+    /// What the exchange came to, by meter, as far as it is settled.
+    pub fn came_to(&self) -> TrueCost {
+        self.lock().settled.clone()
+    }
+
+    pub fn tier(&self) -> TierId {
+        self.tier
     }
 
     /// What is charged and not settled, for whoever takes it back. Nothing more is charged.
@@ -228,7 +243,7 @@ impl Slices {
         let entry = open.recorded.reservation.entry();
         let mut denied = Denied::Refill;
         for size in Size::ALL {
-            match entry.extend(&open.slice.ask(age, size, so_far()), now) {
+            match entry.extend(&open.slice.ask(age, size, so_far()), open.member(), now) {
                 Ok(reservation) => return self.next(state, reservation, None),
                 Err(Denied::Refill) => {
                     state.is_asking = true;
@@ -245,8 +260,8 @@ impl Slices {
     async fn ask_fleet(&self) {
         let mut denied = Denied::Refill;
         for size in Size::ALL {
-            let Some((entry, more)) = self.wanted(size) else { return };
-            match self.parts.customers.extend_with_fleet(&entry, &more, self.wall()).await {
+            let Some((entry, more, member)) = self.wanted(size) else { return };
+            match self.parts.customers.extend_with_fleet(&entry, &more, member, self.wall()).await {
                 Ok(reservation) => {
                     // An error is met again by whoever asks next.
                     let _ = self.next(&mut self.lock(), reservation, None);
@@ -258,11 +273,11 @@ impl Slices {
         let _ = self.run_out(&mut self.lock(), &denied);
     }
 
-    fn wanted(&self, size: Size) -> Option<(Arc<Entry>, Cost)> {
+    fn wanted(&self, size: Size) -> Option<(Arc<Entry>, Cost, Option<ByMember>)> {
         let state = &*self.lock();
         let open = state.open.as_ref()?;
         let ask = open.slice.ask(self.age(open), size, state.measuring.so_far(self.started.elapsed()));
-        Some((open.recorded.reservation.entry().clone(), ask))
+        Some((open.recorded.reservation.entry().clone(), ask, open.member()))
     }
 
     /// Nothing is left to pay for more.
@@ -274,7 +289,7 @@ impl Slices {
         let so_far = state.measuring.so_far(self.started.elapsed());
         let granted = open.slice.ask(self.age(open), Size::Ample, so_far);
         let reservation = open.recorded.reservation.for_nothing();
-        self.next(state, reservation, Some(granted))
+        self.next(state, reservation, Some(&granted))
     }
 
     /// Settles the slice that is open, and charges the next one ahead: of what is reserved, or of what nobody has.
@@ -282,19 +297,21 @@ impl Slices {
         &self,
         state: &mut State,
         mut reservation: Reservation,
-        granted: Option<Cost>,
+        granted: Option<&Cost>,
     ) -> Result<(), Cut> {
         let (parts, now) = (&*self.parts, self.wall());
         let Some(Open { slice, recorded, terms }) = state.open.take() else { return Ok(()) };
-        let granted = granted.as_ref().unwrap_or(reservation.cost());
+        let granted = granted.unwrap_or(reservation.cost());
         let (truth, slice) = slice.renew(granted, state.measuring.so_far(self.started.elapsed()));
         let first = recorded.record.clone();
-        settle(parts, recorded, &truth, &terms, now);
+        state.settled.add(&settle(parts, recorded, &truth, &terms, now));
         let cost = TrueCost::new(&Cost::default(), slice.held());
         let charged = reservation.settle_with(&cost, self.route(), parts.catalogue.currency, now);
         let Some((settled, _, terms)) = charged else { return Ok(()) };
         let (draws, lots) = (recorded_draws(&settled.charge, &parts.numbers), recorded_lots(&settled.charge));
+        let counts_for_member = settled.charge.member.is_some();
         let record = first.slice(draws, lots, now.micros(), settled.charge.period);
+        let record = Record { counts_for_member, ..record };
         let Ok(appended) = parts.ledger.append(&record) else {
             reservation.undo(&settled, now);
             let problem = Problem::new(Code::LedgerUnavailable, "usage cannot be recorded now");
@@ -302,7 +319,7 @@ impl Slices {
         };
         reservation.entry().recorded(appended.0);
         parts.counters.recorded(&settled.charge.draws, 1);
-        parts.counters.drawn(&settled);
+        parts.count_drawn(&settled);
         parts.customers.note_charge(reservation.entry(), &settled.charge);
         let record = Record { number: appended.0, ..record };
         state.open = Some(Open { slice, recorded: Recorded { reservation, settled, record }, terms });
@@ -313,7 +330,8 @@ impl Slices {
         let problem = match (denied, &state.open) {
             (Denied::Refused(refusal), Some(open)) => {
                 let entry = open.recorded.reservation.entry();
-                self.parts.refusal(entry, self.route(), refusal, self.wall()).0
+                let member = open.member().map(|member| member.id);
+                self.parts.refusal(entry, (self.route(), member), refusal, self.wall()).0
             }
             _ => {
                 Problem::new(Code::FleetUnavailable, "the limits that all gateways share cannot be asked now")
@@ -348,6 +366,14 @@ impl Slices {
     /// Every change under the lock is complete when a panic elsewhere could poison it.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Open {
+    /// Whose caps hold.
+    fn member(&self) -> Option<ByMember> {
+        let charged = self.recorded.settled.charge.member.map(ByMember::from);
+        charged.or(self.recorded.reservation.member())
     }
 }
 

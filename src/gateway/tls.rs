@@ -25,16 +25,20 @@ pub struct Tls {
 impl Tls {
     pub fn new(settings: &config::Tls, http2: bool) -> Result<Self, rustls::Error> {
         let tickets = Tickets::new()?;
-        let acceptor = acceptor(settings, http2, &tickets)?;
+        let first = acceptor(settings, http2, &tickets)?;
         show_ends(settings);
-        Ok(Self { acceptor: Live::new(Arc::new(acceptor)), tickets })
+        Ok(Self { acceptor: Live::new(Arc::new(first)), tickets })
     }
 
-    /// Handshakes that begin from now on agree on what these settings say; an error changes nothing.
-    pub fn replace(&self, settings: &config::Tls, http2: bool) -> Result<(), rustls::Error> {
-        self.acceptor.set(Arc::new(acceptor(settings, http2, &self.tickets)?));
-        show_ends(settings);
-        Ok(())
+    /// What [`Self::set`] puts in force.
+    pub fn prepare(&self, settings: &config::Tls, http2: bool) -> Result<NextTls, rustls::Error> {
+        Ok(NextTls { acceptor: acceptor(settings, http2, &self.tickets)?, settings: settings.clone() })
+    }
+
+    /// Handshakes that begin from now on agree on this.
+    pub fn set(&self, prepared: NextTls) {
+        self.acceptor.set(Arc::new(prepared.acceptor));
+        show_ends(&prepared.settings);
     }
 
     /// Shakes hands with a client; none where they do not agree, or not in time.
@@ -53,6 +57,12 @@ impl Tls {
         }
         accepted
     }
+}
+
+/// Settings that hold, and what comes of them.
+pub struct NextTls {
+    acceptor: Acceptor,
+    settings: config::Tls,
 }
 
 /// A connection after its handshake.
@@ -109,6 +119,9 @@ fn show_ends(settings: &config::Tls) {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::net::SocketAddr;
+
     use rustls::pki_types::ServerName;
     use rustls::pki_types::pem::PemObject;
     use rustls::{ClientConfig, HandshakeKind, RootCertStore};
@@ -137,7 +150,7 @@ mod tests {
             tokio::spawn(async move {
                 let stream: Stream = Box::new(Plain::from(stream));
                 let accepted = tls.accept(stream, Duration::from_secs(5), None).await;
-                let mut stream = accepted.expect("a handshake").stream;
+                let Some(Accepted { mut stream, .. }) = accepted else { return };
                 while let Ok(byte) = stream.read_u8().await {
                     stream.write_u8(byte).await.expect("open");
                     stream.flush().await.expect("open");
@@ -148,37 +161,69 @@ mod tests {
 
     type Client = tokio_rustls::client::TlsStream<TcpStream>;
 
-    async fn speak(client: &mut Client) -> u8 {
-        client.write_u8(7).await.expect("open");
-        client.flush().await.expect("open");
-        client.read_u8().await.expect("open")
+    async fn speak(client: &mut Client) -> io::Result<u8> {
+        client.write_u8(7).await?;
+        client.flush().await?;
+        client.read_u8().await
+    }
+
+    /// A port where settings are in force, and a client that trusts these roots and resumes its sessions.
+    async fn serving(settings: &config::Tls, roots: RootCertStore) -> (Arc<Tls>, SocketAddr, TlsConnector) {
+        let tls = Arc::new(Tls::new(settings, true).expect("settings that hold"));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a bound port");
+        // It ends with the test.
+        tokio::spawn(echo(tls.clone(), listener));
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = config.expect("versions").with_root_certificates(roots).with_no_client_auth();
+        (tls, address, TlsConnector::from(Arc::new(config)))
+    }
+
+    async fn connect(
+        address: SocketAddr,
+        connector: &TlsConnector,
+        host: &'static str,
+    ) -> io::Result<Client> {
+        let stream = TcpStream::connect(address).await.expect("the port is open");
+        connector.connect(ServerName::try_from(host).expect("a name"), stream).await
     }
 
     #[tokio::test]
     async fn what_is_replaced_holds_for_new_handshakes_and_sessions_go_on() {
         let mut roots = RootCertStore::empty();
         let [old, new] = ["old.test", "new.test"].map(|host| settings(host, &mut roots));
-        let tls = Arc::new(Tls::new(&old, true).expect("settings that hold"));
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("a bound port");
-        let server = tokio::spawn(echo(tls.clone(), listener));
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let config = config.expect("versions").with_root_certificates(roots).with_no_client_auth();
-        let connector = TlsConnector::from(Arc::new(config));
-        let connect = async |host: &'static str| {
-            let stream = TcpStream::connect(address).await.expect("the port is open");
-            connector.connect(ServerName::try_from(host).expect("a name"), stream).await
-        };
-        let mut before = connect("old.test").await.expect("its certificate");
-        assert_eq!(speak(&mut before).await, 7);
-        assert!(connect("new.test").await.is_err());
-        tls.replace(&new, true).expect("settings that hold");
-        assert_eq!(speak(&mut before).await, 7, "it goes on");
-        assert!(connect("new.test").await.is_ok());
-        let mut again = connect("old.test").await.expect("a session that was begun");
+        let (tls, address, connector) = serving(&old, roots).await;
+        let mut before = connect(address, &connector, "old.test").await.expect("its certificate");
+        assert_eq!(speak(&mut before).await.expect("open"), 7);
+        assert!(connect(address, &connector, "new.test").await.is_err());
+        tls.set(tls.prepare(&new, true).expect("settings that hold"));
+        assert_eq!(speak(&mut before).await.expect("open"), 7, "it goes on");
+        assert!(connect(address, &connector, "new.test").await.is_ok());
+        let mut again = connect(address, &connector, "old.test").await.expect("a session that was begun");
         assert_eq!(again.get_ref().1.handshake_kind(), Some(HandshakeKind::Resumed));
-        assert_eq!(speak(&mut again).await, 7);
-        server.abort();
+        assert_eq!(speak(&mut again).await.expect("open"), 7);
+    }
+
+    #[tokio::test]
+    async fn no_session_stands_in_for_a_certificate_that_is_asked_for_since() {
+        let mut roots = RootCertStore::empty();
+        let open = settings("a.test", &mut roots);
+        let made = rcgen::generate_simple_self_signed(["clients.test".to_owned()]).expect("a certificate");
+        let clients = tls::Roots::read(&made.cert.pem()).expect("a certificate");
+        let asking =
+            config::Tls { clients: Some(tls::Clients { roots: clients, required: true }), ..open.clone() };
+        let (tls, address, connector) = serving(&open, roots).await;
+        for _ in 0..2 {
+            let mut stream = connect(address, &connector, "a.test").await.expect("its certificate");
+            assert_eq!(speak(&mut stream).await.expect("open"), 7);
+        }
+        tls.set(tls.prepare(&asking, true).expect("settings that hold"));
+        // With TLS 1.3 a client hears only then that it was refused.
+        let refused = match connect(address, &connector, "a.test").await {
+            Ok(mut stream) => speak(&mut stream).await.is_err(),
+            Err(_) => true,
+        };
+        assert!(refused, "it has shown nothing");
     }
 }

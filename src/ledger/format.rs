@@ -4,6 +4,7 @@ use std::fmt;
 
 use smallvec::SmallVec;
 
+use super::fields::Fields;
 use crate::domain::period::Period;
 
 pub const HEADER_BYTES: u64 = 128;
@@ -30,6 +31,8 @@ const HAS_EXTRA: u8 = 2;
 const HAS_LOTS: u8 = 4;
 /// The bit that says that uncovered units of each draw lie behind those of an override, before the grants.
 const HAS_UNCOVERED: u8 = 8;
+/// The bit that says that it counts against what its member may use.
+const COUNTS_FOR_MEMBER: u8 = 16;
 
 /// The random identity of a ledger; every Stripe identifier carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,6 +155,8 @@ pub struct Record {
     pub request: [u8; 16],
     pub customer: u32,
     pub member: u32,
+    /// What it draws counts against what the member may use.
+    pub counts_for_member: bool,
     pub route: u32,
     pub tier: u32,
     pub configuration: u32,
@@ -203,6 +208,7 @@ impl Record {
             (has_extra, HAS_EXTRA),
             (!lots.is_empty(), HAS_LOTS),
             (has_uncovered, HAS_UNCOVERED),
+            (self.counts_for_member, COUNTS_FOR_MEMBER),
         ];
         let flags = flags.iter().fold(0, |flags, (has, flag)| if *has { flags | flag } else { flags });
         into.extend_from_slice(&[kind, self.method, count(draws.len()), count(foreign.len()), flags, 0]);
@@ -308,6 +314,7 @@ impl Record {
             request: fields.take()?,
             customer: fields.u32()?,
             member: fields.u32()?,
+            counts_for_member: false,
             route: fields.u32()?,
             tier: fields.u32()?,
             configuration: fields.u32()?,
@@ -324,6 +331,7 @@ impl Record {
         record.status = u16::from_le_bytes(fields.take()?);
         let [kind, method, draws, foreign, flags, _] = fields.take()?;
         record.method = method;
+        record.counts_for_member = flags & COUNTS_FOR_MEMBER != 0;
         record.kind = match kind {
             1 => Kind::Charge,
             2 => Kind::Correction { of: corrects },
@@ -367,29 +375,6 @@ impl Record {
 
 fn count(length: usize) -> u8 {
     u8::try_from(length).unwrap_or(u8::MAX)
-}
-
-/// Reads fixed-size fields off the front of a slice.
-struct Fields<'a>(&'a [u8]);
-
-impl Fields<'_> {
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (head, rest) = self.0.split_first_chunk::<N>()?;
-        self.0 = rest;
-        Some(*head)
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        self.take().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        self.take().map(u64::from_le_bytes)
-    }
-
-    fn i64(&mut self) -> Option<i64> {
-        self.take().map(i64::from_le_bytes)
-    }
 }
 
 #[cfg(test)]

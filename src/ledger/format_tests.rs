@@ -12,6 +12,7 @@ pub(in crate::ledger) fn record(customer: u32, units: i64) -> Record {
         request: [7; 16],
         customer,
         member: 0,
+        counts_for_member: false,
         route: 1,
         tier: 2,
         configuration: 3,
@@ -55,6 +56,7 @@ fn units_of_an_override_uncovered_ones_and_grants_lie_behind_the_key() {
         key: Some([8; 16]),
         foreign_request: Some((*b"abc").into()),
         lots: vec![RecordLot { grant: 7, units: 3 }, RecordLot { grant: 9, units: 1 }],
+        counts_for_member: true,
         ..record(5, 2)
     };
     record.draws[0].extra = 6;
@@ -62,7 +64,7 @@ fn units_of_an_override_uncovered_ones_and_grants_lie_behind_the_key() {
     record.draws[0].uncovered = 5;
     record.encode(11, &mut bytes);
     assert_eq!(bytes[91], 0, "reserved");
-    assert_eq!(bytes[90], HAS_KEY | HAS_EXTRA | HAS_LOTS | HAS_UNCOVERED);
+    assert_eq!(bytes[90], HAS_KEY | HAS_EXTRA | HAS_LOTS | HAS_UNCOVERED | COUNTS_FOR_MEMBER);
     assert_eq!(bytes[136..144], 6i64.to_le_bytes());
     assert_eq!(bytes[144..152], 5i64.to_le_bytes());
     assert_eq!(bytes[152], 2);
@@ -123,14 +125,15 @@ proptest! {
     #[test]
     fn a_record_reads_back_and_no_changed_byte_goes_unseen(
         customer in any::<u32>(), units in any::<i64>(), number in any::<u64>(), key in any::<Option<[u8; 16]>>(),
-        extra in any::<i64>(), uncovered in any::<i64>(), lots in prop::collection::vec((any::<i64>(), any::<i64>()), 0..256),
+        extra in any::<i64>(), uncovered in any::<i64>(), counts_for_member in any::<bool>(),
+        lots in prop::collection::vec((any::<i64>(), any::<i64>()), 0..256),
         at in 0usize..120, bit in 0u8..8,
     ) {
         let mut bytes = Vec::new();
         let lots: Vec<_> = lots.into_iter().map(|(grant, units)| RecordLot { grant, units }).collect();
         let record = |customer, units| {
             let mut record =
-                Record { key, kind: Kind::Estimate, lots: lots.clone(), ..record(customer, units) };
+                Record { key, counts_for_member, kind: Kind::Estimate, lots: lots.clone(), ..record(customer, units) };
             record.draws[0].extra = extra;
             record.draws[0].uncovered = uncovered;
             record

@@ -58,6 +58,7 @@
 
 mod append;
 mod chain;
+mod fields;
 mod format;
 mod keeper;
 mod latest;

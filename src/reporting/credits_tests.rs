@@ -75,6 +75,7 @@ fn record(number: u64, charge: &Charge) -> Record {
         request: [7; 16],
         customer: CUSTOMER,
         member: 0,
+        counts_for_member: false,
         route: 1,
         tier: 1,
         configuration: 1,
@@ -250,14 +251,12 @@ impl World {
     }
 
     /// As an account that is loaded finds them.
-    fn totals(&self) -> Window {
+    fn totals(&self) -> (Period, u64, Unbilled) {
         let totals = self.runtime.block_on(self.store.totals(CUSTOMER, PERIOD.start)).expect("reads");
-        let total = totals.first().copied();
-        let mut window = Window::new(PERIOD, smallvec![total.map_or(0, |total| total.used)]);
-        if let Some(Total { extra, credits, uncovered, .. }) = total {
-            window.add_unbilled(MeterId(0), Unbilled { extra, credits, uncovered });
-        }
-        window
+        totals.first().map_or((PERIOD, 0, Unbilled::default()), |total| {
+            let Total { used, extra, credits, uncovered, .. } = *total;
+            (PERIOD, used, Unbilled { extra, credits, uncovered })
+        })
     }
 
     fn stored(&self) -> Vec<Lot> {
@@ -265,6 +264,7 @@ impl World {
             name: "acme".into(),
             claimed: None,
             keys_after: 0,
+            most_members: 0,
             most_keys: 0,
             with_grants: false,
         };
@@ -298,7 +298,8 @@ proptest! {
         let all = world.waiting.len();
         world.fold(0, all);
         prop_assert_eq!(world.stored(), in_order(world.account.credit_lots()));
-        prop_assert_eq!(world.totals(), world.account.window(at(world.second)));
+        let window = world.account.window(at(world.second));
+        prop_assert_eq!(world.totals(), (window.period, window.used[0], window.unbilled(MeterId(0))));
         let closed = world.store.expire_credits(at(world.second + 1).seconds(), 0, at(world.second).seconds());
         world.runtime.block_on(closed).expect("closes");
         let (sum, balance) = world.history();

@@ -15,8 +15,8 @@ use crate::ledger::{Kind, Ledger, Position, Reader, Record, RecordDraw, Resume, 
 use crate::metrics::METRICS;
 use crate::priority;
 use crate::store::{
-    Batch, CreditKey, CreditUse, Estimate, HourKey, KeyChange, KeyNews, Store, StoreError, TotalKey,
-    TotalUnits,
+    Batch, CreditKey, CreditUse, Estimate, HourKey, KeyChange, KeyNews, MemberKey, Store, StoreError,
+    TotalKey, TotalUnits,
 };
 
 /// Changes in one transaction, give or take those of a piece of the ledger: beside the requests it must not hold up
@@ -232,6 +232,9 @@ fn add(batch: &mut Batch, record: &Record, report: Report) -> SmallVec<[(u32, i6
         reported.push((draw.meter, reportable));
     }
     add_credits(batch, record);
+    if record.counts_for_member {
+        add_member(batch, record);
+    }
     if let Kind::Correction { of } = record.kind {
         batch.corrected.push(of);
     }
@@ -252,6 +255,16 @@ fn add_total(batch: &mut Batch, key: TotalKey, record: &Record, draw: &RecordDra
         // What comes back belongs to the instant of what it corrects; what was missing, to its own.
         total.first_at_micros = total.first_at_micros.min(record.at_micros);
         total.last_at_micros = total.last_at_micros.max(record.at_micros);
+    }
+}
+
+fn add_member(batch: &mut Batch, record: &Record) {
+    let &Record { customer, member, period, .. } = record;
+    for draw in &record.draws {
+        let key = MemberKey { customer, period_start: period.start, member, meter: draw.meter };
+        let total = batch.members.entry(key).or_default();
+        total.period_end = period.end;
+        total.units += draw.units();
     }
 }
 

@@ -19,6 +19,7 @@ fn charge(units: i64) -> Record {
         request: [7; 16],
         customer: 1,
         member: 0,
+        counts_for_member: false,
         route: 1,
         tier: 1,
         configuration: 1,
@@ -81,4 +82,20 @@ fn a_truth_closes_its_estimate_and_counts_at_its_own_instant_what_it_adds() {
         assert_eq!(requests, 1, "a truth is no request");
         assert_eq!(batch.keys.len(), 1, "its key stays charged");
     }
+}
+
+#[test]
+fn what_counts_for_a_member_is_summed_with_its_corrections_and_nothing_else() {
+    let mut batch = Batch::default();
+    let counted = Record { number: 7, member: 3, counts_for_member: true, kind: Kind::Estimate, ..charge(5) };
+    let truth = counted.clone().correcting(charge(-2).draws, Vec::new(), counted.at_micros, PERIOD);
+    let uncovered = RecordDraw { meter: 1, uncovered: 4, ..RecordDraw::default() };
+    let beyond = Record { draws: smallvec![uncovered], ..counted.clone() };
+    let without_caps = Record { member: 3, ..charge(9) };
+    for record in [&counted, &truth, &beyond, &without_caps] {
+        add(&mut batch, record, Report::All);
+    }
+    let key = MemberKey { customer: 1, period_start: PERIOD.start, member: 3, meter: 1 };
+    assert_eq!(batch.members.len(), 1);
+    assert_eq!(batch.members[&key].units, 5 - 2 + 4, "whatever paid for them");
 }

@@ -48,6 +48,7 @@ fn record(customer: u32, at: i64, period: Period) -> Record {
         request: [0; 16],
         customer,
         member: 0,
+        counts_for_member: false,
         route: 1,
         tier: 1,
         configuration: 0,

@@ -17,6 +17,8 @@ struct Part {
     moved: Moved,
     /// The records that move; their corrections move with them.
     records: HashSet<u64>,
+    /// Units that move, by member.
+    members: HashMap<u32, i64>,
 }
 
 /// Splits totals; one that changes meanwhile is left for the next time. Answers whose were split.
@@ -30,8 +32,8 @@ pub(super) async fn split(
     let mut parts: HashMap<TotalKey, Part> = HashMap::new();
     for spanning in spanning {
         if let Some(base) = store.split_base(spanning.total).await? {
-            let part = Part { spanning, base, moved: Moved::default(), records: HashSet::new() };
-            parts.insert(spanning.total, part);
+            let (moved, records, members) = (Moved::default(), HashSet::new(), HashMap::new());
+            parts.insert(spanning.total, Part { spanning, base, moved, records, members });
         }
     }
     let ledger = ledger.clone();
@@ -40,7 +42,8 @@ pub(super) async fn split(
     let parts = parts.map_err(|error| StoreError::Unreadable(format!("the ledger: {error}")))?;
     let mut split = Vec::new();
     for part in parts.into_values() {
-        let moved = store.split(part.spanning, part.base, part.moved, now).await?;
+        let members = part.members.into_iter().collect();
+        let moved = store.split(part.spanning, part.base, part.moved, members, now).await?;
         split.extend(moved.then_some(part.spanning.total.customer));
         tracing::info!(
             customer = part.spanning.total.customer,
@@ -90,6 +93,9 @@ fn add(parts: &mut HashMap<TotalKey, Part>, record: &Record, report: Report) {
         part.moved.overage += draw.overage;
         part.moved.uncovered += draw.uncovered;
         part.moved.reportable += report.reportable(draw.included, draw.overage);
+        if record.counts_for_member {
+            *part.members.entry(record.member).or_default() += draw.units();
+        }
         part.moved.last_at_micros = part.moved.last_at_micros.max(record.at_micros);
     }
 }

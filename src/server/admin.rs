@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::api::{Admin, AdminState, Charges};
 use crate::config::Config;
@@ -14,8 +14,9 @@ use crate::gateway::Flow;
 use super::ServerError;
 use super::build::{Rooms, listen};
 use super::fleet::{self, Member};
+use super::reload::Asked;
 
-/// Serves it until the server stops.
+/// Serves it until the server stops. Answers who asks for a reload there.
 pub(super) fn serve(
     config: &Config,
     rooms: &Rooms,
@@ -24,16 +25,17 @@ pub(super) fn serve(
     started: &Arc<AtomicBool>,
     runtime: &Runtime,
     stopping: &watch::Receiver<bool>,
-) -> Result<(), ServerError> {
+) -> Result<Asked, ServerError> {
     let address = config.server.admin_listen;
     let listener = listen(address)?;
     listener.set_nonblocking(true)?;
     let ledger_folder = config.server.data_dir.join("ledger");
+    let (reloads, asked) = mpsc::channel(1);
     let state = AdminState {
-        catalogue: config.catalogue.clone(),
+        catalogue: rooms.public.catalogue.clone(),
         charges: Arc::new(Charges::new(ledger_folder, rooms.ledger_id)),
         customers: rooms.customers.clone(),
-        keys: super::callers::key_desk(config, rooms.public.store.clone()),
+        keys: rooms.key_desk.clone(),
         ledger: rooms.ledger.clone(),
         store: rooms.public.store.clone(),
         reporter: rooms.reporter.clone(),
@@ -43,10 +45,10 @@ pub(super) fn serve(
         draining: flow.draining.clone(),
         needed: member.filter(|member| !member.degrades).map(|member| member.fleet.clone()),
         others: rooms.public.others.clone(),
-        sealer: rooms.public.webhook.sealer.clone(),
         targets: rooms.notices.targets(),
         arrived: rooms.public.arrived.clone(),
-        token_digest: config.server.admin_token.as_ref().map(|token| Admin::digest(token.expose())),
+        settings: rooms.admin.clone(),
+        reloads,
         started: started.clone(),
         stopping: stopping.clone(),
     };
@@ -64,5 +66,5 @@ pub(super) fn serve(
             tracing::error!(%error, "the admin port failed");
         }
     });
-    Ok(())
+    Ok(asked)
 }

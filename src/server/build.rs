@@ -1,31 +1,28 @@
 //! From the configuration to rooms: each gets the part that it asks for, in its own words.
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, mpsc, watch};
 
-use crate::api::{BillingLimits, BillingSettings, Others, Public, WebhookLimits, WebhookSettings};
-use crate::auth::{self, Authenticator};
-use crate::billing::{self, Billing, ForwardTo, Handling, Notices, Outgoing, ShopSettings};
+use crate::api::{AdminSettings, KeyDesk, Others, Public};
+use crate::auth::Authenticator;
+use crate::auth::keys::KeyTable;
+use crate::billing::{self, Billing, Notices};
 use crate::clock;
 use crate::config::{self, Config};
 use crate::customers::{Customers, Reached};
 use crate::domain::catalogue::Catalogue;
 use crate::gateway::RecordNumbers;
 use crate::ledger::{Disk, Durability, Ledger, LedgerId, Lost, Options, Position, Resume};
-use crate::metrics::METRICS;
-use crate::problem::Code;
+use crate::live::Live;
 use crate::reporting::{Folded, Folder, LostMachines, Reconciler, Reporter, ReporterOptions};
-use crate::seal::Sealer;
-use crate::store::{LostRecords, NameKind, Store};
-use crate::stripe::{Secret, Transport, TransportOptions};
+use crate::store::{LostRecords, Store};
+use crate::stripe::Transport;
 
-use super::ServerError;
-use super::fleet::{Meets, Member};
+use super::fleet::Member;
+use super::{ServerError, settings};
 
 /// A segment is rolled at this size: small enough to hash and read whole.
 const SEGMENT_BYTES: u64 = 64 << 20;
@@ -37,6 +34,7 @@ pub(super) struct State {
     pub ledger_id: LedgerId,
     pub folder: Folder,
     pub numbers: RecordNumbers,
+    pub catalogue: Arc<Live<Catalogue>>,
 }
 
 impl State {
@@ -44,7 +42,7 @@ impl State {
         let data_dir = &config.server.data_dir;
         let store = Arc::new(Store::open(data_dir)?);
         let ledger_id = ledger_id(&store)?;
-        let numbers = number_names(&store, config)?;
+        let numbers = settings::number_names(&store, &config.catalogue, &config.catalogue)?;
         let (segment, offset, next_record) = store.folded()?;
         let resume = Resume { folded: Position { segment, offset }, next_record };
         let disk = Disk::open(data_dir.join("ledger"))?;
@@ -57,7 +55,7 @@ impl State {
             segment_bytes: SEGMENT_BYTES,
         };
         let ledger = open_ledger(disk, ledger_id, resume, &store, options)?;
-        let names = config.catalogue.meters.iter().map(|meter| meter.name.to_string());
+        let names = config.catalogue.meters.by_number().iter().map(|meter| meter.name.to_string());
         let meters = numbers.meters.iter().copied().zip(names).collect();
         let mut folder = Folder::new(ledger.clone(), store.clone(), config.catalogue.report, resume, meters);
         folder.catch_up()?;
@@ -65,7 +63,8 @@ impl State {
         if standing > 0 {
             tracing::warn!(standing, "estimates were open when the last run ended: they stand as charges");
         }
-        Ok(Self { store, ledger, ledger_id, folder, numbers })
+        let catalogue = Arc::new(Live::new(config.catalogue.clone()));
+        Ok(Self { store, ledger, ledger_id, folder, numbers, catalogue })
     }
 }
 
@@ -104,23 +103,6 @@ pub(super) fn ledger_id(store: &Store) -> Result<LedgerId, ServerError> {
     Ok(LedgerId(store.ledger_id(fresh)?))
 }
 
-fn number_names(store: &Store, config: &Config) -> Result<RecordNumbers, ServerError> {
-    let catalogue = &config.catalogue;
-    let names = |list: &mut dyn Iterator<Item = String>| list.collect::<Vec<_>>();
-    let routes = names(&mut catalogue.routes.iter().map(|route| route.pattern.to_string()));
-    let tiers = names(&mut catalogue.tiers.iter().map(|tier| tier.name.to_string()));
-    let meters = names(&mut catalogue.meters.iter().map(|meter| meter.name.to_string()));
-    let digest = Sha256::digest(format!("{catalogue:?}"));
-    let configuration = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
-    store.note_configuration(configuration, clock::now().seconds())?;
-    Ok(RecordNumbers {
-        routes: store.number_names(NameKind::Route, routes)?,
-        tiers: store.number_names(NameKind::Tier, tiers)?,
-        meters: store.number_names(NameKind::Meter, meters)?,
-        configuration,
-    })
-}
-
 /// The runtime of everything that is not a proxied request.
 pub(super) fn runtime() -> Result<Runtime, ServerError> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
@@ -129,12 +111,14 @@ pub(super) fn runtime() -> Result<Runtime, ServerError> {
 
 /// The rooms above the adapters.
 pub(super) struct Rooms {
-    pub authenticator: Arc<Authenticator>,
     pub customers: Arc<Customers>,
     pub transport: Arc<Transport>,
     pub reporter: Arc<Reporter>,
     pub reconciler: Arc<Reconciler>,
     pub public: Public,
+    pub admin: Arc<Live<AdminSettings>>,
+    pub key_desk: Arc<Live<KeyDesk>>,
+    pub keys: Arc<KeyTable>,
     pub ledger: Arc<Ledger>,
     pub ledger_id: LedgerId,
     pub folded: watch::Receiver<Folded>,
@@ -153,15 +137,15 @@ impl Rooms {
         member: Option<&Member>,
         runtime: &Runtime,
     ) -> Result<Self, ServerError> {
-        preset_metrics(&config.catalogue);
-        let catalogue = config.catalogue.clone();
-        let keys = super::callers::accepted(config);
-        let table = keys.as_ref().map(|keys| keys.table.clone());
-        let authenticator = Authenticator::new(&auth_settings(config)?, keys, runtime.handle())?;
-        let transport = Arc::new(Transport::new(transport_options(config))?);
+        settings::preset_metrics(&config.catalogue);
+        let catalogue = state.catalogue.clone();
+        let keys = Arc::<KeyTable>::default();
+        let accepted = super::callers::accepted(config, &keys);
+        let authenticator = Authenticator::new(&settings::auth(config)?, accepted, runtime.handle())?;
+        let transport = Arc::new(Transport::new(settings::transport(config))?);
         let (ask, unknown) = mpsc::unbounded_channel();
         let (tell_reached, reached) = mpsc::unbounded_channel();
-        let customers = super::fleet::customers(config, state, member, table, (ask, tell_reached));
+        let customers = super::fleet::customers(config, state, member, keys.clone(), (ask, tell_reached));
         runtime.block_on(super::callers::load(&customers))?;
         let folded = state.folder.folded();
         let (tell, moved) = mpsc::unbounded_channel();
@@ -169,8 +153,9 @@ impl Rooms {
         let others = super::fleet::others(member);
         let lost = lost_machines.as_ref().map(|lost| (lost, &others));
         let reporter = Arc::new(reporter(config, state, &transport, tell, lost));
-        let (arrived, handling) = (Arc::new(Notify::new()), handling(config, super::fleet::meeting(member))?);
-        let webhook = webhook_settings(config, &handling);
+        let (arrived, handling) =
+            (Arc::new(Notify::new()), settings::handling(config, super::fleet::meeting(member))?);
+        let webhook = settings::webhook(config, handling.outgoing());
         let billing = Billing::new(
             state.store.clone(),
             customers.clone(),
@@ -180,20 +165,14 @@ impl Rooms {
             handling,
         )?;
         let notices = super::notices::build(config, state, customers.clone())?.with_fleet(billing.facts());
-        let reconciler = super::reconcile::build_reconciler(
-            config,
-            state.store.clone(),
-            transport.clone(),
-            state.ledger_id,
-            &others,
-        );
+        let reconciler = super::reconcile::build_reconciler(config, state, &transport, &others);
         let public = Public {
             catalogue,
-            authenticator: authenticator.clone(),
+            authenticator,
             customers: customers.clone(),
             store: state.store.clone(),
-            billing: Arc::new(billing_settings(config)),
-            shop: Arc::new(billing.shop(shop_settings(config))),
+            billing: Arc::new(settings::billing(config)),
+            shop: Arc::new(billing.shop(settings::shop(config))),
             reporter: reporter.clone(),
             transport: transport.clone(),
             work: runtime.handle().clone(),
@@ -202,12 +181,14 @@ impl Rooms {
             others,
         };
         Ok(Self {
-            authenticator,
             customers,
             transport,
             reporter,
             reconciler: Arc::new(reconciler),
             public,
+            admin: Arc::new(Live::new(Arc::new(settings::admin(config)))),
+            key_desk: Arc::new(Live::new(Arc::new(super::callers::key_desk(config, state.store.clone())))),
+            keys,
             ledger: state.ledger.clone(),
             ledger_id: state.ledger_id,
             folded,
@@ -275,89 +256,8 @@ pub(super) fn listen(address: SocketAddr) -> Result<std::net::TcpListener, Serve
     std::net::TcpListener::bind(address).map_err(|error| ServerError::Listen { address, error })
 }
 
-pub(super) fn auth_settings(config: &Config) -> Result<auth::Settings, ServerError> {
-    let jwt = &config.auth;
-    let algorithms = jwt.algorithms.iter().map(|algorithm| auth::parse_algorithm(algorithm.as_str()));
-    let claim =
-        |path: &str| path.parse().map_err(|_| ServerError::Io(std::io::Error::other("an empty claim path")));
-    Ok(auth::Settings {
-        algorithms: algorithms.collect::<Result<_, _>>()?,
-        keys: match &jwt.key {
-            config::KeySource::Secret(secret) => auth::KeySource::Secret(secret.expose().as_bytes().to_vec()),
-            config::KeySource::PublicKey(pem) => auth::KeySource::PublicKeyPem(pem.as_bytes().to_vec()),
-            config::KeySource::Jwks(url) => auth::KeySource::Jwks(url.clone()),
-        },
-        issuer: jwt.issuer.clone(),
-        audience: jwt.audience.clone(),
-        leeway: jwt.leeway,
-        customer_claim: claim(&jwt.customer_claim)?,
-        member_claim: jwt.member_claim.as_deref().map(claim).transpose()?,
-        stripe_customer_claim: jwt.stripe_customer_claim.as_deref().map(claim).transpose()?,
-        scope_claim: config.callers.scope_claim.as_deref().map(claim).transpose()?,
-        failures: Some(config.callers.failures),
-        cache_ttl: jwt.cache_ttl,
-        cache_capacity: jwt.cache_capacity,
-        jwks_cooldown: jwt.jwks_cooldown,
-        jwks_refresh: jwt.jwks_refresh,
-    })
-}
-
-pub(super) fn transport_options(config: &Config) -> TransportOptions {
-    let stripe = &config.stripe;
-    let at_least_one = |rate| NonZeroU32::new(rate).unwrap_or(NonZeroU32::MIN);
-    TransportOptions {
-        max_requests_per_second: at_least_one(stripe.max_requests_per_second),
-        meter_events_per_second: at_least_one(stripe.meter_events_per_second),
-        ..TransportOptions::new(stripe.api_base.clone(), Secret::new(stripe.secret_key.expose()))
-    }
-}
-
-fn billing_settings(config: &Config) -> BillingSettings {
-    let selling = &config.selling;
-    BillingSettings {
-        return_origins: selling.return_origins.clone(),
-        cors_origins: selling.cors_origins.clone(),
-        limits: BillingLimits::new(selling.read_rate, selling.write_rate),
-    }
-}
-
-fn shop_settings(config: &Config) -> ShopSettings {
-    ShopSettings {
-        proration: config.selling.proration.as_str(),
-        allow_promotion_codes: config.selling.allow_promotion_codes,
-    }
-}
-
-fn webhook_settings(config: &Config, handling: &Handling) -> WebhookSettings {
-    let stripe = &config.stripe;
-    WebhookSettings {
-        secrets: stripe.webhook_secrets.iter().map(|secret| Secret::new(secret.expose())).collect(),
-        livemode: stripe.secret_key.expose().contains("_live_"),
-        limits: WebhookLimits::new(config.billing.webhook_rate),
-        sealer: Sealer::new(config.server.encryption_keys.iter().map(config::Secret::expose)).map(Arc::new),
-        outgoing: handling.outgoing(),
-    }
-}
-
-/// Sealed by the key for that or, where there is none, by what the other handler must know anyway.
-fn outgoing(config: &Config) -> Option<Arc<Outgoing>> {
-    let secrets = config.server.encryption_keys.iter().chain(&config.stripe.webhook_secrets);
-    Outgoing::new(secrets.map(config::Secret::expose)).map(Arc::new)
-}
-
-pub(super) fn handling(config: &Config, meeting: Meets) -> Result<Handling, ServerError> {
-    let to = config.selling.forward_webhooks_to.clone();
-    let parts = to.zip(config.stripe.webhook_secrets.first()).zip(outgoing(config));
-    let forward = parts.map(|((url, secret), outgoing)| {
-        let to = ForwardTo::new(url, Secret::new(secret.expose()), outgoing);
-        to.map_err(|error| ServerError::Io(std::io::Error::other(error)))
-    });
-    let shadow = config.selling.webhook_mode == config::WebhookMode::Shadow;
-    Ok(Handling { shadow, forward: forward.transpose()?, meeting })
-}
-
 fn reporter_options(config: &Config, state: &State, moved: mpsc::UnboundedSender<u32>) -> ReporterOptions {
-    let meters = config.catalogue.meters.iter().zip(&state.numbers.meters);
+    let meters = config.catalogue.meters.by_number().iter().zip(&state.numbers.meters);
     ReporterOptions {
         identifier_prefix: format!("tg-{}", state.ledger_id),
         meters: meters
@@ -368,12 +268,4 @@ fn reporter_options(config: &Config, state: &State, moved: mpsc::UnboundedSender
         moved,
         reconcile_settle: config.billing.reconcile_settle,
     }
-}
-
-fn preset_metrics(catalogue: &Catalogue) {
-    let routes: Vec<&str> = catalogue.routes.iter().map(|route| &*route.pattern).collect();
-    let tiers: Vec<&str> = catalogue.tiers.iter().map(|tier| &*tier.name).collect();
-    let meters: Vec<&str> = catalogue.meters.iter().map(|meter| &*meter.name).collect();
-    let codes: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
-    METRICS.preset(&routes, &tiers, &meters, &codes);
 }

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use crate::api::KeyDesk;
 use crate::auth::AcceptedKeys;
+use crate::auth::keys::KeyTable;
 use crate::clock;
 use crate::config::Config;
 use crate::customers::Customers;
@@ -22,8 +23,8 @@ use super::reconcile::{Hold, hold};
 const NOTED_EVERY: Duration = Duration::from_mins(1);
 
 /// `None`: keys are off.
-pub(super) fn accepted(config: &Config) -> Option<AcceptedKeys> {
-    Some(AcceptedKeys { header: header(config)?, table: Arc::default() })
+pub(super) fn accepted(config: &Config, table: &Arc<KeyTable>) -> Option<AcceptedKeys> {
+    Some(AcceptedKeys { header: header(config)?, table: table.clone() })
 }
 
 /// Where a key stands, beside `Authorization: Bearer`.

@@ -17,6 +17,7 @@ use crate::clock;
 use crate::config::{self, Config, OnRedisLoss};
 use crate::customers::fleet::{Leases, Options as LeaseOptions};
 use crate::customers::{Customers, Reached};
+use crate::domain::catalogue::Catalogue;
 use crate::fleet::{Address, Fleet, Generation, JoinError, Layout, LinkState, Options, Words};
 use crate::metrics::METRICS;
 use crate::reporting::{CopierOptions, LostMachines};
@@ -77,7 +78,7 @@ impl Member {
         }
         let degrades = written.on_redis_loss == OnRedisLoss::Degrade;
         let leases = LeaseOptions { lease_wait: written.lease_wait, degrades };
-        let leases = Leases::new(fleet.clone(), Arc::new(words(config)), leases);
+        let leases = Leases::new(fleet.clone(), Arc::new(words(&config.catalogue)), leases);
         Ok(Some(Self {
             fleet,
             leases,
@@ -257,7 +258,7 @@ async fn give_back(fleet: Arc<Fleet>, customers: Arc<Customers>) {
 /// Copies what this node has not sent to Stripe, and takes over what lost nodes have not.
 pub(super) fn lost_machines(config: &Config, state: &State, member: Option<&Member>) -> Option<LostMachines> {
     let member = member?;
-    let meters = config.catalogue.meters.iter().zip(&state.numbers.meters);
+    let meters = config.catalogue.meters.by_number().iter().zip(&state.numbers.meters);
     let options = CopierOptions {
         identifier_prefix: format!("tg-{}", state.ledger_id),
         event_names: meters.map(|(meter, number)| (*number, meter.stripe_event_name.to_string())).collect(),
@@ -278,14 +279,13 @@ pub(super) fn customers(
     config: &Config,
     state: &State,
     member: Option<&Member>,
-    keys: Option<Arc<KeyTable>>,
+    keys: Arc<KeyTable>,
     told: (mpsc::UnboundedSender<String>, mpsc::UnboundedSender<Reached>),
 ) -> Arc<Customers> {
     let (store, meters) = (state.store.clone(), state.numbers.meters.clone());
     let customers =
         Customers::new(config.catalogue.clone(), store, meters, config.billing.idempotency, told.0);
-    let anonymous = config.callers.anonymous.map(|anonymous| anonymous.tier);
-    let customers = customers.with_keys(keys).with_anonymous(anonymous).telling(told.1);
+    let customers = customers.with_keys(keys).telling(told.1);
     Arc::new(match member {
         Some(member) => customers.with_fleet(member.leases.clone()),
         None => customers,
@@ -303,10 +303,9 @@ pub(super) async fn must_stop(stops: Option<&mut mpsc::Receiver<JoinError>>) -> 
     }
 }
 
-fn words(config: &Config) -> Words {
-    let catalogue = &config.catalogue;
-    let meters = catalogue.meters.iter().map(|meter| &*meter.name);
-    Words::new(meters, catalogue.routes.iter().map(|route| (&*route.pattern, &route.methods)))
+pub(super) fn words(catalogue: &Catalogue) -> Words {
+    let meters = catalogue.meters.by_number().iter().map(|meter| &*meter.name);
+    Words::new(meters, catalogue.routes.by_number().iter().map(|route| (&*route.pattern, &route.methods)))
 }
 
 fn address(redis: &config::Redis, authorities: Option<&str>) -> Address {

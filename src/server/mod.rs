@@ -8,12 +8,17 @@ mod admin;
 mod build;
 mod callers;
 mod fleet;
+mod in_force;
 mod lock;
 mod notices;
 mod proxy_service;
 mod reconcile;
+mod reload;
 mod sandbox;
+mod settings;
 mod sync;
+mod telling;
+mod upstreams;
 
 pub use callers::{existing_store, key_desk_here};
 pub use reconcile::{Hold, hold, reconciler};
@@ -37,9 +42,12 @@ use crate::customers::Customers;
 use crate::domain::idempotency::REMEMBERED_SECONDS;
 use crate::gateway::Flow;
 use crate::ledger::Ledger;
+use crate::live::Live;
 use crate::reporting::{Folded, Reporter};
 use crate::sandbox::Sandbox;
 use crate::store::{Cutoffs, Store};
+
+use telling::Told;
 
 /// What requests get to end that are cut off.
 const CUT_OFF_WITHIN: Duration = Duration::from_secs(2);
@@ -85,6 +93,10 @@ pub enum ServerError {
     Redis(String),
     #[error(transparent)]
     Fleet(#[from] crate::fleet::JoinError),
+    #[error("tracing: {0}")]
+    Spans(#[from] crate::telemetry::SpansError),
+    #[error("access_log.path {path} cannot be written: {error}")]
+    AccessLog { path: PathBuf, error: std::io::Error },
     #[error("{0}")]
     Io(#[from] std::io::Error),
 }
@@ -101,6 +113,7 @@ pub struct Server {
     /// Ends the background work.
     stop: watch::Sender<bool>,
     proxy: Option<proxy_service::Proxy>,
+    told: Arc<Live<Told>>,
     sandbox: Option<Sandbox>,
     member: Option<Membership>,
     _lock: lock::Lock,
@@ -123,13 +136,17 @@ impl Server {
         let rooms = build::Rooms::new(config, &state, member.as_ref(), &runtime)?;
         let flow = Arc::new(Flow::default());
         let started = Arc::new(AtomicBool::new(false));
-        admin::serve(config, &rooms, member.as_ref(), &flow, &started, &runtime, &stopping)?;
+        let asked = admin::serve(config, &rooms, member.as_ref(), &flow, &started, &runtime, &stopping)?;
+        let in_force =
+            in_force::InForce::begin(config, &state, &rooms, member.as_ref(), flow.clone(), &runtime)?;
         let member = member.map(|member| {
             let stops = member.spawn(&rooms.customers, rooms.billing.facts(), &runtime);
             member.settle(&runtime);
             (member, stops)
         });
-        let proxy = proxy_service::spawn(config, &state, &rooms, flow.clone(), &runtime)?;
+        let proxy = proxy_service::spawn(config, in_force.parts().clone(), in_force.tls())?;
+        let told = in_force.told().clone();
+        runtime.spawn(reload::Reloader::new(in_force).run(asked, stopping.clone()));
         let reporter = rooms.reporter.clone();
         build::spawn_work(config, &state, rooms, &runtime, &stopping);
         let ledger = state.ledger.clone();
@@ -144,6 +161,7 @@ impl Server {
             flow,
             stop,
             proxy: Some(proxy),
+            told,
             sandbox,
             member,
             _lock: lock,
@@ -165,14 +183,10 @@ impl Server {
         runtime.block_on(async {
             let mut terminate = signal(SignalKind::terminate())?;
             let mut interrupt = signal(SignalKind::interrupt())?;
-            let mut hang_up = signal(SignalKind::hangup())?;
-            loop {
-                tokio::select! {
-                    _ = terminate.recv() => return Ok(()),
-                    _ = interrupt.recv() => return Ok(()),
-                    why = fleet::must_stop(stops.as_deref_mut()) => return Err(why.into()),
-                    _ = hang_up.recv() => tracing::warn!("SIGHUP is ignored: restart to apply a configuration"),
-                }
+            tokio::select! {
+                _ = terminate.recv() => Ok(()),
+                _ = interrupt.recv() => Ok(()),
+                why = fleet::must_stop(stops.as_deref_mut()) => Err(why.into()),
             }
         })
     }
@@ -242,6 +256,7 @@ impl Server {
             }
             // Whoever came too late has been told so until now.
             proxy.runtime.shutdown_background();
+            self.told.now().end(&runtime, WORK_ENDS_WITHIN);
         }
         runtime.shutdown_timeout(WORK_ENDS_WITHIN);
         tracing::info!("stopped");

@@ -15,20 +15,16 @@ use pingora::server::configuration::ServerConf;
 use pingora::server::{Fds, ListenFds};
 use pingora::services::Service as _;
 use pingora::services::listening::Service;
-use pingora::tls::{RootCertStore, load_platform_certs_incl_env_into_store};
 use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use crate::api::{self, PublicPaths};
 use crate::config::{self, Config};
-use crate::gateway::{
-    self, Connections, Door, Flow, Kind, MOST_ATTEMPTS, OwnPaths, Parts, Redirects, Settings, Tls, Upstreams,
-};
+use crate::gateway::{Connections, Door, Kind, MOST_ATTEMPTS, Parts, Tls};
 use crate::live::Live;
 
 use super::ServerError;
-use super::build::{Rooms, State, listen};
+use super::build::listen;
 
 /// Idle connections to upstreams, kept over all threads.
 const UPSTREAM_POOL: usize = 512;
@@ -57,13 +53,6 @@ fn doors(server: &config::Server) -> [(Kind, &[SocketAddr]); 4] {
     ]
 }
 
-/// Pingora's connectors read the certificates that this machine trusts, and panic where they cannot be read.
-fn check_trusted_certificates() -> Result<(), ServerError> {
-    let mut trusted = RootCertStore::empty();
-    load_platform_certs_incl_env_into_store(&mut trusted)
-        .map_err(|error| ServerError::Trusted(error.to_string()))
-}
-
 /// The running proxy.
 pub(super) struct Proxy {
     pub runtime: Runtime,
@@ -74,15 +63,9 @@ pub(super) struct Proxy {
 /// Starts the proxy.
 pub(super) fn spawn(
     config: &Config,
-    state: &State,
-    rooms: &Rooms,
-    flow: Arc<Flow>,
-    work: &Runtime,
+    parts: Arc<Live<Parts>>,
+    tls: Option<Arc<Tls>>,
 ) -> Result<Proxy, ServerError> {
-    check_trusted_certificates()?;
-    let addresses = work.block_on(gateway::resolve(&config.upstreams))?;
-    let upstreams = Arc::new(Upstreams::new(&config.upstreams, addresses, None));
-    upstreams.look_after(work.handle());
     let threads = config.server.threads.or_else(|| thread::available_parallelism().ok());
     let threads = threads.map_or(1, usize::from);
     let conf = ServerConf {
@@ -91,10 +74,7 @@ pub(super) fn spawn(
         max_retries: MOST_ATTEMPTS,
         ..ServerConf::default()
     };
-    let parts = parts(config, state, rooms, upstreams, flow);
-    let tls = config.server.doors.tls.as_ref();
-    let tls = tls.map(|tls| Tls::new(tls, config.server.doors.http2).map(Arc::new)).transpose()?;
-    let connections = Arc::new(Connections::new(Arc::new(Live::new(parts)), &Arc::new(conf), tls));
+    let connections = Arc::new(Connections::new(parts, &Arc::new(conf), tls));
     let runtime = runtime(threads)?;
     let (close, closing) = watch::channel(false);
     for (kind, addresses) in doors(&config.server) {
@@ -138,59 +118,4 @@ fn bind(runtime: &Runtime, address: SocketAddr) -> std::io::Result<std::net::Tcp
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)?.into_std()
-}
-
-fn parts(
-    config: &Config,
-    state: &State,
-    rooms: &Rooms,
-    upstreams: Arc<Upstreams>,
-    flow: Arc<Flow>,
-) -> Arc<Parts> {
-    let paths = &config.billing.paths;
-    let public_paths = PublicPaths {
-        prefix: paths.prefix.clone(),
-        pricing: paths.pricing.clone(),
-        webhook: paths.webhook.clone(),
-    };
-    let settings = Settings {
-        own_paths: OwnPaths {
-            prefix: paths.prefix.clone(),
-            pricing: paths.pricing.clone(),
-            webhook: paths.webhook.clone(),
-        },
-        max_body: config.server.max_body_bytes,
-        forward_token: config.auth.forward_token,
-        key_header: super::callers::header(config),
-        anonymous: config.callers.anonymous.map(|anonymous| anonymous.networks),
-        upgrade_url: config.server.public_url.as_ref().map(|url| format!("{url}{}", paths.pricing)),
-        trusted_proxies: config.server.trusted_proxies.clone(),
-        keepalive_timeout: config.server.keepalive_timeout,
-        limits: config.server.doors.limits,
-        h2: config.server.doors.h2,
-        client_certificate: config.callers.client_certificate,
-        redirects: redirects(&config.server),
-    };
-    let rooms = gateway::Rooms {
-        catalogue: config.catalogue.clone(),
-        authenticator: rooms.authenticator.clone(),
-        customers: rooms.customers.clone(),
-        ledger: rooms.ledger.clone(),
-        upstreams,
-        api: api::public(&public_paths, rooms.public.clone()),
-        fleet: rooms.public.others.fleet().cloned(),
-    };
-    Parts::new(rooms, state.numbers.clone(), settings, flow)
-}
-
-/// Clients are sent to the public URL's port where that speaks TLS, else to our own.
-fn redirects(server: &config::Server) -> Redirects {
-    let public = server.public_url.as_deref().and_then(|url| url.strip_prefix("https://"));
-    let public = public.and_then(|rest| rest.split('/').next()).map(str::to_owned);
-    let own = server.listen.first().map_or(443, SocketAddr::port);
-    let port = public.as_deref().map(|host| {
-        let port = host.rsplit_once(':').filter(|(_, port)| !port.contains(']'));
-        port.and_then(|(_, port)| port.parse().ok()).unwrap_or(443)
-    });
-    Redirects { port: port.unwrap_or(own), public, except: server.doors.redirect_except.clone() }
 }

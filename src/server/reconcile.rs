@@ -10,8 +10,9 @@ use crate::reporting::{ReconcileOptions, Reconciler};
 use crate::store::Store;
 use crate::stripe::Transport;
 
+use super::build::State;
 use super::lock::Lock;
-use super::{ServerError, build};
+use super::{ServerError, build, settings};
 
 /// A reconciler for a command beside the gateway, or without one. `on_silence` is called once when Stripe does not
 /// answer.
@@ -22,19 +23,19 @@ pub fn reconciler(config: &Config, on_silence: fn()) -> Result<Reconciler, Serve
     }
     let store = Arc::new(Store::open(data_dir)?);
     let ledger_id = build::ledger_id(&store)?;
-    let transport = Arc::new(Transport::new(build::transport_options(config))?);
+    let transport = Arc::new(Transport::new(settings::transport(config))?);
     Ok(Reconciler::new(store, transport, options(config, ledger_id, on_silence)))
 }
 
 pub(super) fn build_reconciler(
     config: &Config,
-    store: Arc<Store>,
-    transport: Arc<Transport>,
-    ledger_id: LedgerId,
+    state: &State,
+    transport: &Arc<Transport>,
     others: &Others,
 ) -> Reconciler {
     // In a gateway the transport's circuit breaker tells of a Stripe that does not answer.
-    let reconciler = Reconciler::new(store, transport, options(config, ledger_id, || ()));
+    let reconciler =
+        Reconciler::new(state.store.clone(), transport.clone(), options(config, state.ledger_id, || ()));
     if others.fleet().is_some() { reconciler.with_others(Arc::new(others.clone())) } else { reconciler }
 }
 

@@ -7,11 +7,12 @@ use tokio::sync::{Notify, mpsc};
 use crate::billing::{Billing, Sync};
 use crate::config::Config;
 use crate::customers::Customers;
+use crate::live::Live;
 use crate::store::{NameKind, Store};
 use crate::stripe::Transport;
 
 use super::reconcile::{Hold, hold};
-use super::{ServerError, build};
+use super::{ServerError, settings};
 
 /// None while a gateway runs on the `data_dir`: its versions of what was read are its own, and it must do it itself.
 pub fn syncer(config: &Config) -> Result<Option<(Arc<Sync>, Hold)>, ServerError> {
@@ -21,16 +22,16 @@ pub fn syncer(config: &Config) -> Result<Option<(Arc<Sync>, Hold)>, ServerError>
     }
     let Some(hold) = hold(data_dir)? else { return Ok(None) };
     let store = Arc::new(Store::open(data_dir)?);
-    let transport = Arc::new(Transport::new(build::transport_options(config))?);
-    let meters = config.catalogue.meters.iter().map(|meter| meter.name.to_string());
+    let transport = Arc::new(Transport::new(settings::transport(config))?);
+    let meters = config.catalogue.meters.by_number().iter().map(|meter| meter.name.to_string());
     let meters = store.number_names(NameKind::Meter, meters.collect())?;
-    let (catalogue, keys) = (config.catalogue.clone(), config.billing.idempotency);
+    let (catalogue, keys) = (Arc::new(Live::new(config.catalogue.clone())), config.billing.idempotency);
     // Nobody is waited for here: who is unknown is listed by the next gateway.
     let (ask, _) = mpsc::unbounded_channel();
-    let customers = Customers::new(catalogue.clone(), store.clone(), meters, keys, ask);
+    let customers = Customers::new(config.catalogue.clone(), store.clone(), meters, keys, ask);
     let signals = (Arc::<Notify>::default(), Arc::<Notify>::default());
     // Events that it finds are for the gateway to apply, and to hand on.
-    let handling = build::handling(config, None)?;
+    let handling = settings::handling(config, None)?;
     let billing = Billing::new(store, Arc::new(customers), catalogue, transport, signals, handling)?;
     Ok(Some((billing.sync(), hold)))
 }

@@ -85,6 +85,7 @@ impl Store {
                 revoked_at: None,
                 replaced_by: None,
             };
+            free(db, &id)?;
             put(db, customer, &id, &key, now)?;
             note(db, customer, &id, &key, now)?;
             trail(db, "key_created", actor, customer, (&id, &key), now)?;
@@ -106,6 +107,7 @@ impl Store {
             if !before.is_in_force(now) || before.key.replaced_by.is_some() {
                 return Ok(Replaced::NotInForce(before));
             }
+            free(db, &new.id)?;
             let customer = before.customer_number;
             let ends = before.key.expires_at.map_or(new.until, |at| at.min(new.until));
             let old =
@@ -283,6 +285,14 @@ fn read_key(row: &Row<'_>) -> Result<ApiKey> {
         revoked_at: row.get(6)?,
         replaced_by: row.get(7)?,
     })
+}
+
+/// Ids are random: one that is there already would change somebody's key.
+fn free(db: &Connection, id: &str) -> Result<()> {
+    match by_id(db, id)? {
+        None => Ok(()),
+        Some(_) => Err(StoreError::Unreadable(format!("there is a key of the id {id} already"))),
+    }
 }
 
 fn put(db: &Connection, customer: u32, id: &str, key: &ApiKey, at: i64) -> Result<()> {

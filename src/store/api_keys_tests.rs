@@ -55,6 +55,21 @@ async fn a_key_is_made_replaced_and_revoked_and_each_leaves_a_trail() {
 }
 
 #[tokio::test]
+async fn an_id_that_is_taken_changes_nobodys_key() {
+    let store = Temporary::new();
+    let acme = store.add_api_key(new("aaaaaaaa", "acme"), "operator", NOW).await.expect("adds");
+    let other = store.add_api_key(new("bbbbbbbb", "other"), "operator", NOW).await.expect("adds");
+    let taken = NewApiKey { scopes: None, digest: [9; 32], ..new("aaaaaaaa", "other") };
+    assert!(store.add_api_key(taken, "operator", NOW).await.is_err());
+    let replaced = store.replace_api_key("bbbbbbbb".into(), replacement("aaaaaaaa", NOW), "operator", NOW);
+    assert!(replaced.await.is_err());
+    for row in [acme, other] {
+        assert_eq!(store.api_key(row.id.clone()).await.expect("reads"), Some(row), "as it was");
+    }
+    assert_eq!(trail(&store).await.len(), 2);
+}
+
+#[tokio::test]
 async fn a_replacement_never_lengthens_the_life_of_what_it_replaces() {
     let store = Temporary::new();
     let brief = NewApiKey { expires_at: Some(NOW + 5), ..new("aaaaaaaa", "acme") };

@@ -165,8 +165,14 @@ async fn an_expired_grant_is_closed_behind_the_fold_and_again_when_something_com
 async fn a_load_knows_the_grants_of_those_who_have_any() {
     let store = Temporary::new();
     let number = store.customer("acme".into(), None, NOW).await.expect("a customer").number;
-    let wanted =
-        || Wanted { name: "acme".into(), claimed: None, keys_after: 0, most_keys: 0, with_grants: false };
+    let wanted = || Wanted {
+        name: "acme".into(),
+        claimed: None,
+        keys_after: 0,
+        most_members: 0,
+        most_keys: 0,
+        with_grants: false,
+    };
     let period = crate::domain::period::Period { start: 0, end: 1 };
     let lots = async || store.load(wanted(), NOW, move |_, _| ((), period)).await.expect("loads").lots;
     assert_eq!(lots().await, []);
@@ -214,8 +220,14 @@ async fn the_tables_of_version_3_keep_their_rows_and_have_no_credits() {
     .expect("rows");
     drop(db);
     let store = Store::open(folder.path()).expect("migrates");
-    let wanted =
-        Wanted { name: "acme".into(), claimed: None, keys_after: 0, most_keys: 0, with_grants: false };
+    let wanted = Wanted {
+        name: "acme".into(),
+        claimed: None,
+        keys_after: 0,
+        most_members: 0,
+        most_keys: 0,
+        with_grants: false,
+    };
     let period = crate::domain::period::Period { start: 0, end: 9 };
     let loaded = store.load(wanted, NOW, move |_, _| ((), period)).await.expect("loads");
     assert_eq!((loaded.customer.number, loaded.customer.stripe_customer.as_deref()), (1, Some("cus_1")));

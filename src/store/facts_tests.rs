@@ -91,8 +91,14 @@ async fn a_version_never_falls_and_tells_who_knows_more() {
     assert_eq!(compare(b"00000005").await, (vec![], vec![]));
     assert_eq!(compare(b"00000006").await, (vec![acme()], vec![]));
     assert_eq!(compare(b"00000004").await, (vec![], vec![acme()]));
-    let wanted =
-        |with_grants| Wanted { name: "acme".into(), claimed: None, keys_after: 0, most_keys: 0, with_grants };
+    let wanted = |with_grants| Wanted {
+        name: "acme".into(),
+        claimed: None,
+        keys_after: 0,
+        most_members: 0,
+        most_keys: 0,
+        with_grants,
+    };
     let period = crate::domain::period::Period { start: 0, end: 1 };
     let version = async |with| {
         let loaded = store.load(wanted(with), NOW, move |_, _| ((), period)).await.expect("loads");
@@ -116,8 +122,14 @@ async fn a_grant_of_another_node_is_booked_once_and_its_end_is_agreed_on() {
     }
     let history = store.credit_history(number, None, 9).await.expect("reads");
     assert_eq!((history.len(), history[0].balance, history[0].expires_at), (1, 10, Some(NOW + 100)));
-    let wanted =
-        Wanted { name: "acme".into(), claimed: None, keys_after: 0, most_keys: 0, with_grants: false };
+    let wanted = Wanted {
+        name: "acme".into(),
+        claimed: None,
+        keys_after: 0,
+        most_members: 0,
+        most_keys: 0,
+        with_grants: false,
+    };
     let period = crate::domain::period::Period { start: 0, end: 1 };
     let loaded = store.load(wanted, NOW, move |_, _| ((), period)).await.expect("loads");
     assert_eq!(loaded.lots[0].expires_at, Some(NOW + 900));

@@ -3,8 +3,8 @@
 use rusqlite::{Connection, Row};
 
 use super::{
-    Adjustments, CustomerRow, FactsVersion, Grant, KeyRow, Result, Store, Total, adjustments, credits,
-    customers, facts, idempotency, subscriptions, totals,
+    Adjustments, CustomerRow, FactsVersion, Grant, KeyRow, MemberTotal, Result, Store, Total, adjustments,
+    credits, customers, facts, idempotency, member_totals, subscriptions, totals,
 };
 use crate::domain::credits::Lot;
 use crate::domain::facts::Holder;
@@ -21,6 +21,8 @@ pub struct Wanted {
     pub keys_after: i64,
     /// The latest so many.
     pub most_keys: usize,
+    /// So many members' use of the period, and that of the others together.
+    pub most_members: usize,
     /// What their grants were at first, and the version of what is told of them: this node is one of several.
     pub with_grants: bool,
 }
@@ -35,6 +37,7 @@ pub struct Loaded<U> {
     pub understood: U,
     /// Of the period that goes with it.
     pub totals: Vec<Total>,
+    pub members: Vec<MemberTotal>,
     pub keys: Vec<KeyRow>,
     /// What is left of the customer's grants.
     pub lots: Vec<Lot>,
@@ -124,10 +127,11 @@ fn read<U>(
     let (understood, period) = understand(&known, &adjustments);
     let lots = if marks & HAS_CREDITS != 0 { credits::lots(db, number)? } else { Vec::new() };
     let totals = totals::of(db, number, period.start)?;
+    let members = member_totals::of(db, number, period.start, wanted.most_members)?;
     let keys = idempotency::latest(db, number, wanted.keys_after, wanted.most_keys)?;
     let grants = if wanted.with_grants { credits::grants(db, number, now)? } else { Vec::new() };
     let holder = || Holder::Customer(customer.name.clone());
     let version = if wanted.with_grants { facts::version_of(db, &holder())? } else { None };
     let version = version.unwrap_or(facts::NOTHING_TOLD);
-    Ok(Loaded { customer, is_listed, understood, totals, keys, lots, grants, version })
+    Ok(Loaded { customer, is_listed, understood, totals, members, keys, lots, grants, version })
 }

@@ -12,6 +12,7 @@ fn wanted(name: &str, claimed: Option<&str>) -> Wanted {
         name: name.into(),
         claimed: claimed.map(Into::into),
         keys_after: 0,
+        most_members: 0,
         most_keys: 10,
         with_grants: false,
     }

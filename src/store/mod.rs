@@ -34,6 +34,7 @@ mod loading;
 mod looks;
 mod lost;
 mod marks;
+mod member_totals;
 mod names;
 mod notices;
 mod operations;
@@ -74,6 +75,7 @@ pub use inbox::{EventFacts, InboxOutcome, InboxRow, NewEvent, Stored};
 pub use inbox_view::{EventFilter, EventRow, Replayed};
 pub use loading::{Loaded, Wanted};
 pub use lost::LostRecords;
+pub use member_totals::{MemberKey, MemberTotal, MemberUnits};
 pub use names::NameKind;
 pub use notices::NewNotice;
 pub use operations::{Begun, Sha256Digest};
@@ -140,7 +142,7 @@ pub struct Store {
 }
 
 /// What leads from each version of the tables to the next, the first from none.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
@@ -149,6 +151,7 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("schema/6.sql"),
     include_str!("schema/7.sql"),
     include_str!("schema/8.sql"),
+    include_str!("schema/9.sql"),
 ];
 
 impl Store {

@@ -40,7 +40,7 @@ pub enum StillNeeded {
 }
 
 /// What is exported, and how it is found by a customer's number and Stripe customer.
-const EXPORTED: [(&str, &str); 17] = [
+const EXPORTED: [(&str, &str); 18] = [
     (
         "customer",
         "SELECT number, name, stripe_customer, linked_by, strftime('%FT%TZ', linked_at, 'unixepoch') AS linked_at,
@@ -91,6 +91,13 @@ const EXPORTED: [(&str, &str); 17] = [
          FROM totals t LEFT JOIN names n ON n.number = t.meter WHERE t.customer = ?1 ORDER BY t.period_start, t.meter",
     ),
     (
+        "usage_by_member",
+        "SELECT w.name AS member, n.name AS meter, strftime('%FT%TZ', t.period_start, 'unixepoch') AS period_start,
+                strftime('%FT%TZ', t.period_end, 'unixepoch') AS period_end, t.units
+         FROM member_totals t LEFT JOIN names w ON w.number = t.member LEFT JOIN names n ON n.number = t.meter
+         WHERE t.customer = ?1 ORDER BY t.period_start, t.member, t.meter",
+    ),
+    (
         "usage_by_day",
         "SELECT date(h.hour, 'unixepoch') AS day, r.name AS route, m.name AS meter, sum(h.units) AS units,
                 sum(h.requests) AS requests
@@ -128,8 +135,9 @@ const EXPORTED: [(&str, &str); 17] = [
 ];
 
 /// What goes, or loses what names somebody, with a customer of this number.
-const FORGOTTEN: [&str; 11] = [
+const FORGOTTEN: [&str; 12] = [
     "DELETE FROM api_keys WHERE customer = ?1",
+    "DELETE FROM member_totals WHERE customer = ?1",
     "DELETE FROM idempotency WHERE customer = ?1",
     "DELETE FROM operations WHERE customer = ?1",
     "DELETE FROM checkouts WHERE customer = ?1",

@@ -8,7 +8,7 @@ use super::{Result, Store, signed};
 const SLICE: u32 = 1_000;
 
 /// What is settled, and when it goes. What was taken over of a lost node stays until that is back and has been told.
-const SETTLED: [(&str, Kind); 8] = [
+const SETTLED: [(&str, Kind); 9] = [
     (
         "DELETE FROM outbox WHERE sequence IN
             (SELECT sequence FROM outbox WHERE state = 'delivered' AND settled_at < ?1 AND fence IS NULL LIMIT ?2)",
@@ -45,6 +45,12 @@ const SETTLED: [(&str, Kind); 8] = [
             (SELECT session FROM checkouts WHERE at < ?1 AND state <> 'open' LIMIT ?2)",
         Kind::Logs,
     ),
+    // A period's end may move, as when a trial is extended: what has ended is not gone at once.
+    (
+        "DELETE FROM member_totals WHERE (customer, period_start, member, meter) IN
+            (SELECT customer, period_start, member, meter FROM member_totals WHERE period_end < ?1 LIMIT ?2)",
+        Kind::Logs,
+    ),
 ];
 
 /// What is kept for as long.
@@ -65,7 +71,7 @@ pub struct Cutoffs {
     pub webhooks: i64,
     /// Payments, credits, changes of tier and status, the audit trail.
     pub financial: i64,
-    /// Closed checkouts.
+    /// Closed checkouts, and what members used of periods that have ended.
     pub logs: i64,
 }
 

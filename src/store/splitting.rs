@@ -3,6 +3,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::member_totals::{self, MemberKey};
 use super::totals::TotalKey;
 use super::{Result, Store, unsigned};
 
@@ -55,9 +56,29 @@ impl Store {
     }
 
     /// Moves what lies behind the edge, unless the total has changed since `base`. Answers whether it was moved.
-    pub async fn split(&self, spanning: Spanning, base: SplitBase, moved: Moved, now: i64) -> Result<bool> {
-        self.write(move |db| split(db, spanning, base, moved, now)).await
+    /// `members`: how much of that is whose.
+    pub async fn split(
+        &self,
+        spanning: Spanning,
+        base: SplitBase,
+        moved: Moved,
+        members: Vec<(u32, i64)>,
+        now: i64,
+    ) -> Result<bool> {
+        self.write(move |db| {
+            let is_split = split(db, spanning, base, moved, now)?;
+            if is_split {
+                members.iter().try_for_each(|(member, units)| split_member(db, spanning, *member, *units))?;
+            }
+            Ok(is_split)
+        })
+        .await
     }
+}
+
+fn split_member(db: &Connection, spanning: Spanning, member: u32, units: i64) -> Result<()> {
+    let Spanning { total: TotalKey { customer, meter, period_start }, start, end } = spanning;
+    member_totals::split(db, &MemberKey { customer, period_start, member, meter }, (start, end), units)
 }
 
 /// The first edge inside a total.

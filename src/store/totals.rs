@@ -6,6 +6,7 @@ use rusqlite::{Connection, params};
 use super::credits::{self, CreditKey, CreditUse};
 use super::estimates::{self, Estimate};
 use super::idempotency::{self, KeyNews};
+use super::member_totals::{self, MemberKey, MemberUnits};
 use super::reading::folded;
 use super::{Result, Store, StoreError, signed, unsigned};
 
@@ -49,6 +50,8 @@ pub struct HourUnits {
 pub struct Batch {
     pub totals: HashMap<TotalKey, TotalUnits>,
     pub hours: HashMap<HourKey, HourUnits>,
+    /// Of members whom a tier caps.
+    pub members: HashMap<MemberKey, MemberUnits>,
     /// Charges whose truth is still to come.
     pub estimates: Vec<Estimate>,
     /// Records that have been corrected: estimates among them are settled.
@@ -66,7 +69,7 @@ pub struct Batch {
 impl Batch {
     /// How many rows it changes: what it takes of memory, and of the writer's time.
     pub fn changes(&self) -> usize {
-        let sums = self.totals.len() + self.hours.len();
+        let sums = self.totals.len() + self.hours.len() + self.members.len();
         sums + self.keys.len() + self.credits.len() + self.estimates.len() + self.corrected.len()
     }
 }
@@ -116,6 +119,9 @@ impl Store {
             }
             for (key, units) in in_order(&batch.hours) {
                 add_hour(db, key, units)?;
+            }
+            for (key, units) in in_order(&batch.members) {
+                member_totals::add(db, key, units)?;
             }
             batch.estimates.iter().try_for_each(|estimate| estimates::open(db, estimate))?;
             batch.corrected.iter().try_for_each(|record| estimates::close(db, *record))?;

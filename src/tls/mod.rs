@@ -1,5 +1,5 @@
-//! TLS: certificates and keys out of PEM, what a handshake with a client agrees on and whom its certificate names, and how
-//! servers behind the gateway are known.
+//! TLS: certificates and keys out of PEM, what a handshake with a client agrees on and whom its certificate names, and
+//! how servers behind the gateway are known.
 //!
 //! # What it promises
 //!

@@ -25,7 +25,8 @@ class Calls:
         self.channel = channel
 
     def once(self, request, method="Once", **options):
-        return self.channel.unary_unary(f"/calls.Calls/{method}")(request, metadata=self.metadata, **options)
+        path = method if method.startswith("/") else f"/calls.Calls/{method}"
+        return self.channel.unary_unary(path)(request, metadata=self.metadata, **options)
 
     def down(self, request, method="Down", **options):
         return self.channel.unary_stream(f"/calls.Calls/{method}")(request, metadata=self.metadata, **options)
@@ -129,7 +130,7 @@ def refused(calls, nobody):
     """refusals have the codes of gRPC"""
     for code, word, call in [
         (grpc.StatusCode.UNAUTHENTICATED, "token_invalid", lambda: nobody.once(b"")),
-        (grpc.StatusCode.UNIMPLEMENTED, "route_not_found", lambda: calls.once(b"", "Nothing")),
+        (grpc.StatusCode.UNIMPLEMENTED, "route_not_found", lambda: calls.once(b"", "/nobody.Nobody/Nothing")),
         (grpc.StatusCode.PERMISSION_DENIED, "feature_not_included", lambda: calls.once(b"", "Premium")),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, "quota_exceeded", lambda: calls.once(b"", "Dear")),
         (grpc.StatusCode.UNAVAILABLE, "upstream_failed", lambda: calls.once(b"", "Lost")),

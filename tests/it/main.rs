@@ -14,20 +14,26 @@
 //! - [`http`] routes, tokens, headers, refusals, our own endpoints
 //! - [`admin`] what operators see and correct
 //! - [`billing`] what customers see, buy, change and cancel by themselves
+//! - [`browsers`] pages of other origins
 //! - [`callers`] who calls, beside tokens: API keys and what they may do, addresses, nobody in particular
+//! - [`headers`] header rules, and where a request came from
 //! - [`cli`] commands and exit codes
+//! - [`log`] what is left of requests that are over
 //! - [`notices`] others are told what happens to customers
 //! - [`operator`] the commands that read and mend what a gateway keeps
 //! - [`reconcile`] what Stripe holds, against what it should hold
 //! - [`recovery`] what a start makes of what the last run left
+//! - [`reload`] another configuration while everything runs
 //! - [`slow`] clients that take their time, or more room than they should
 //! - [`streams`] what lasts: streams, WebSockets, gRPC
 //! - [`tls`] certificates, handshakes, certificates of clients, the way there from plain ports
 //! - [`threads`] who gives way to whom
+//! - [`tricks`] smuggled requests, odd paths, spoofed headers: nothing is heard that was not paid for
 //! - [`upstreams`] servers behind the gateway that are not ours
 
 mod admin;
 mod billing;
+mod browsers;
 mod callers;
 mod cli;
 mod costs;
@@ -37,16 +43,20 @@ mod faults;
 mod fleet;
 mod h2;
 mod harness;
+mod headers;
 mod http;
+mod log;
 mod money;
 mod notices;
 mod operator;
 mod reconcile;
 mod recovery;
+mod reload;
 mod slow;
 mod streams;
 mod sync;
 mod threads;
 mod tls;
+mod tricks;
 mod upstreams;
 mod webhooks;

@@ -21,6 +21,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("auth", 2),
     ("stripe", 2),
     ("config", 2),
+    ("telemetry", 2),
     ("domain", 1),
     ("metrics", 1),
     ("problem", 1),

@@ -57,7 +57,7 @@ pub(super) async fn set(
     let now = clock::now();
     let entry = state.customers.load(&customer.name, None, now).await?;
     let billed = state.customers.billed_tier(&entry);
-    let row = checked(wanted, billed.as_deref(), &state.catalogue, now.seconds())?;
+    let row = checked(wanted, billed.as_deref(), &state.catalogue.now(), now.seconds())?;
     state.store.set_override(customer.number, Some(row), OPERATOR, now.seconds()).await?;
     put_into_force(&state, &customer).await?;
     note(&state, customer).await

@@ -1,19 +1,26 @@
 //! `GET /admin/customers/{id}`: what a customer is told, and what only operators see.
 
+use std::collections::HashMap;
+
 use axum::Json;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
 use serde_json::{Map, Value, json};
 
 use crate::clock;
+use crate::customers::{Entry, MemberUsage};
 use crate::domain::period::rfc3339;
 use crate::domain::subscription::Facts;
 use crate::domain::tier::Allowance;
+use crate::domain::usage::MemberId;
 use crate::problem::{Code, Problem};
 use crate::store::{CustomerListing, OverrideRow};
 
 use super::AdminState;
 use crate::api::{Failed, status};
+
+/// Those who have used most are shown.
+const MOST_MEMBERS: usize = 100;
 
 /// The customer that the path names. Nobody is made by being asked for: who is known to another node of the fleet is
 /// taken in here.
@@ -65,12 +72,13 @@ pub(super) async fn shown(state: &AdminState, name: &str) -> Result<Json<Value>,
     let customer = state.store.find_listing(name.to_owned()).await?.ok_or_else(gone)?;
     let entry = state.customers.load(name, None, now).await?;
     state.customers.hear(&entry, now).await;
-    let mut shown = status::shown(&state.catalogue, name, &state.customers.snapshot(&entry, now));
+    let mut shown = status::shown(&state.catalogue.now(), name, &state.customers.snapshot(&entry, now));
     let adjustments = state.store.adjustments(customer.number).await?;
     let subscriptions = match &customer.stripe_customer {
         Some(stripe_customer) => state.store.known_subscriptions(stripe_customer.clone()).await?,
         None => Vec::new(),
     };
+    let members = members(state, &entry).await?;
     let more = json!({
         "stripe_customer": customer.stripe_customer,
         "linked_by": customer.linked_by,
@@ -83,11 +91,27 @@ pub(super) async fn shown(state: &AdminState, name: &str) -> Result<Json<Value>,
         "override": adjustments.overridden.as_ref().map(overridden),
         "blocked": adjustments.blocked.map(|reason| json!({ "reason": reason })),
         "subscriptions": subscriptions.iter().map(subscription).collect::<Vec<_>>(),
+        "members": members,
     });
     if let (Value::Object(shown), Value::Object(more)) = (&mut shown, more) {
         shown.extend(more);
     }
     Ok(Json(shown))
+}
+
+/// What members have used of the period, where the tier caps that; else null.
+async fn members(state: &AdminState, entry: &Entry) -> Result<Option<Vec<Value>>, Failed> {
+    let Some(members) = state.customers.members(entry, MOST_MEMBERS, clock::now()) else { return Ok(None) };
+    let numbers = members.iter().filter_map(|usage| usage.member).map(MemberId::number).collect();
+    let names: HashMap<u32, String> = state.store.member_names(numbers).await?.into_iter().collect();
+    let catalogue = state.catalogue.now();
+    let shown = |usage: &MemberUsage| {
+        let name = usage.member.and_then(|member| names.get(&member.number()));
+        let units = usage.units.iter();
+        let units = units.map(|(meter, units)| (catalogue.meter(*meter).name.to_string(), json!(units)));
+        json!({ "member": name, "usage": units.collect::<Map<_, _>>() })
+    };
+    Ok(Some(members.iter().map(shown).collect()))
 }
 
 fn overridden(row: &OverrideRow) -> Value {

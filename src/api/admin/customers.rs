@@ -34,7 +34,8 @@ pub(super) async fn list(
 ) -> Result<Json<Value>, Failed> {
     let page = Page { limit: which.limit, cursor: which.cursor };
     let limit = page.limit()?;
-    let default = state.catalogue.default_tier.map(|id| state.catalogue.tier(id).name.clone());
+    let catalogue = state.catalogue.now();
+    let default = catalogue.default_tier.map(|id| catalogue.tier(id).name.clone());
     let is_default = |name: &str| default.as_deref() == Some(name);
     let filter = CustomerFilter {
         named: which.q.filter(|q| !q.is_empty()),

@@ -18,6 +18,7 @@ mod notices;
 mod outbox;
 mod people;
 mod reconcile;
+mod reload;
 mod stats;
 mod sync;
 mod usage;
@@ -40,6 +41,7 @@ use crate::customers::Customers;
 use crate::domain::catalogue::Catalogue;
 use crate::fleet::Fleet;
 use crate::ledger::Ledger;
+use crate::live::Live;
 use crate::problem::{Code, Problem};
 use crate::reporting::{Reconciler, Reporter};
 use crate::seal::Sealer;
@@ -52,14 +54,15 @@ pub use answers::answer_others;
 pub use charges::Charges;
 pub use keys::{KeyDesk, MadeKey, WantedKey, WantedRotation, key_json};
 pub use outbox::waiting_event_json;
+pub use reload::{Reloaded, Reloads};
 
 /// What the operator's endpoints reach.
 #[derive(Clone)]
 pub struct AdminState {
-    pub catalogue: Arc<Catalogue>,
+    pub catalogue: Arc<Live<Catalogue>>,
     pub charges: Arc<Charges>,
     pub customers: Arc<Customers>,
-    pub keys: KeyDesk,
+    pub keys: Arc<Live<KeyDesk>>,
     pub ledger: Arc<Ledger>,
     pub store: Arc<Store>,
     pub reporter: Arc<Reporter>,
@@ -70,18 +73,25 @@ pub struct AdminState {
     /// The fleet, where nothing is served without it.
     pub needed: Option<Arc<Fleet>>,
     pub others: Others,
-    /// Opens the payloads of webhooks.
-    pub sealer: Option<Arc<Sealer>>,
     /// The names of those who are told what happens.
     pub targets: Arc<[String]>,
     /// Told when a webhook is to be applied again.
     pub arrived: Arc<Notify>,
-    /// SHA-256 of the admin token; without one `/admin/*` is closed.
-    pub token_digest: Option<[u8; 32]>,
+    pub settings: Arc<Live<AdminSettings>>,
+    /// Reads the configuration again.
+    pub reloads: Reloads,
     /// False until everything serves.
     pub started: Arc<AtomicBool>,
     /// True once the gateway stops: streams end.
     pub stopping: watch::Receiver<bool>,
+}
+
+/// What guards the operator's port.
+pub struct AdminSettings {
+    /// Opens the payloads of webhooks.
+    pub sealer: Option<Arc<Sealer>>,
+    /// SHA-256 of the admin token; without one `/admin/*` is closed.
+    pub token_digest: Option<[u8; 32]>,
 }
 
 /// The router of the admin port.
@@ -106,6 +116,7 @@ impl Admin {
             .route("/outbox/{identifier}/retry", post(outbox::retry).fallback(|| async { only("POST") }))
             .route("/outbox/flush", post(outbox::flush).fallback(|| async { only("POST") }))
             .route("/reconcile", post(reconcile::reconcile).fallback(|| async { only("POST") }))
+            .route("/reload", post(reload::reload).fallback(|| async { only("POST") }))
             .route("/stats", get(stats::stats).fallback(|| async { only("GET, HEAD") }))
             .route(
                 "/sync",
@@ -159,7 +170,7 @@ async fn authorize(State(state): State<AdminState>, request: Request, next: Next
     let token = sent
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    let expected = state.token_digest;
+    let expected = state.settings.now().token_digest;
     match token {
         Some((_, token)) if expected.is_some_and(|digest| digest == Admin::digest(token.trim())) => {
             let is_act = !request.method().is_safe();

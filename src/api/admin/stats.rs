@@ -44,12 +44,12 @@ pub(super) async fn stats(
     let usual = Span { from: to - USUAL_SECONDS, to };
     let span = Span::parse(when.from.as_deref(), when.to.as_deref(), usual)?;
     let (own, told) = tokio::join!(
-        state.store.stats(question(&state.catalogue, span, TOP_OF_EACH)),
+        state.store.stats(question(&state.catalogue.now(), span, TOP_OF_EACH)),
         state.others.ask::<Part>(Asking::Stats { span: (span.from, span.to), top: TOP_OF_EACH }),
     );
     let missing = told.as_ref().map(|told| told.missing.clone());
     let found = merge(own?, told.into_iter().flat_map(Told::into_answers));
-    Ok(Json(with_missing(shown(&found, span, state.catalogue.currency), missing.as_deref())))
+    Ok(Json(with_missing(shown(&found, span, state.catalogue.now().currency), missing.as_deref())))
 }
 
 /// What each node has for itself: payments are booked by whoever was told of them, units by whoever counted them. All
@@ -62,7 +62,7 @@ pub(super) struct Part {
 
 /// This node's.
 pub(super) async fn part(state: &AdminState, (from, to): (i64, i64), top: u32) -> Result<Part, Failed> {
-    let found = state.store.stats(question(&state.catalogue, Span { from, to }, top)).await?;
+    let found = state.store.stats(question(&state.catalogue.now(), Span { from, to }, top)).await?;
     Ok(Part { takings: found.takings, top: found.top })
 }
 

@@ -75,7 +75,8 @@ fn place(cursor: &str) -> Option<(i64, String)> {
 /// `GET /admin/webhooks/{event_id}`, with the payload where it was kept and can be opened.
 async fn one(State(state): State<AdminState>, Path(event_id): Path<String>) -> Result<Json<Value>, Failed> {
     let Some((row, sealed)) = state.store.event(event_id.clone()).await? else { return Err(unknown()) };
-    let opened = state.sealer.as_ref().zip(sealed).and_then(|(sealer, sealed)| {
+    let settings = state.settings.now();
+    let opened = settings.sealer.as_ref().zip(sealed).and_then(|(sealer, sealed)| {
         let opened = sealer.open(&payload_context(&event_id), &sealed)?;
         serde_json::from_slice::<Value>(&opened).ok()
     });

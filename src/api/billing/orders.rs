@@ -45,7 +45,7 @@ pub(super) async fn checkout(
     Body(asked): Body<Checkout>,
 ) -> Result<Json<Value>, Failed> {
     let goods = match (asked.tier, asked.credits) {
-        (Some(tier), None) => Goods::Tier(wanted(&public.catalogue, &tier, asked.cycle.as_deref())?),
+        (Some(tier), None) => Goods::Tier(wanted(&public.catalogue.now(), &tier, asked.cycle.as_deref())?),
         (None, Some(pack)) => Goods::Credits(pack),
         _ => return Err(unprocessable("name a tier or a pack of credits, one of them").into()),
     };
@@ -77,7 +77,7 @@ pub(super) async fn subscribe(
     headers: HeaderMap,
     Body(asked): Body<Subscribe>,
 ) -> Result<Json<Value>, Failed> {
-    let wanted = wanted(&public.catalogue, &asked.tier, asked.cycle.as_deref())?;
+    let wanted = wanted(&public.catalogue.now(), &asked.tier, asked.cycle.as_deref())?;
     let order = Order::Subscribe { wanted, payment_method: asked.payment_method };
     carry_out(public, caller, &headers, order).await
 }
@@ -96,7 +96,7 @@ pub(super) async fn upgrade(
     headers: HeaderMap,
     Body(asked): Body<Upgrade>,
 ) -> Result<Json<Value>, Failed> {
-    let tier = sold(&public.catalogue, &asked.tier)?;
+    let tier = sold(&public.catalogue.now(), &asked.tier)?;
     let cycle = asked.cycle.as_deref().map(cycle).transpose()?;
     carry_out(public, caller, &headers, Order::Change { tier, cycle }).await
 }

@@ -29,6 +29,7 @@ use crate::customers::Customers;
 use crate::domain::catalogue::Catalogue;
 use crate::domain::facts::Holder;
 use crate::fleet::{Away, Claim, FactsKey, Fleet, LinkState, News, Put, Report, Version};
+use crate::live::Live;
 use crate::store::{FactsVersion, Store, StoreError};
 
 /// Between two tries of what has failed.
@@ -121,7 +122,7 @@ pub struct Facts {
     meeting: Arc<dyn Meeting>,
     store: Arc<Store>,
     customers: Arc<Customers>,
-    catalogue: Arc<Catalogue>,
+    catalogue: Arc<Live<Catalogue>>,
     /// The last version that was given to a reading of Stripe's, here or elsewhere.
     version: Arc<AtomicU64>,
 }
@@ -132,7 +133,7 @@ impl Facts {
         meeting: Arc<dyn Meeting>,
         store: Arc<Store>,
         customers: Arc<Customers>,
-        catalogue: Arc<Catalogue>,
+        catalogue: Arc<Live<Catalogue>>,
         version: Arc<AtomicU64>,
     ) -> Self {
         Self { meeting, store, customers, catalogue, version }

@@ -54,7 +54,7 @@ impl Facts {
         version: Version,
         told: Box<[u8]>,
     ) -> Result<Option<Merged>, StoreError> {
-        let (catalogue, now) = (self.catalogue.clone(), clock::now());
+        let (catalogue, now) = (self.catalogue.now(), clock::now());
         let understand = move |facts, version| as_read(facts, version, &catalogue, now.seconds());
         self.store.merge_facts(holder, version.0, told, now.seconds(), understand).await
     }

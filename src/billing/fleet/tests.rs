@@ -20,6 +20,7 @@ use crate::domain::route::RouteTable;
 use crate::domain::subscription::{Facts as Subscribed, ItemFacts, Status};
 use crate::domain::tier::{Allowance, FeatureSet, Overage, Price, Tier, TierId};
 use crate::domain::units::Meter;
+use crate::live::Live;
 use crate::store::{CreditAct, CreditGrant, NewLink, OverrideRow};
 
 fn catalogue() -> Arc<Catalogue> {
@@ -43,9 +44,10 @@ fn catalogue() -> Arc<Catalogue> {
     };
     Arc::new(Catalogue {
         currency: Currency::parse("usd").expect("a currency"),
-        meters: vec![Meter { name: "api_calls".into(), stripe_event_name: "api_calls".into() }],
-        tiers: vec![tier(0, "free"), tier(1, "pro")],
+        meters: vec![Meter { name: "api_calls".into(), stripe_event_name: "api_calls".into() }].into(),
+        tiers: vec![tier(0, "free"), tier(1, "pro")].into(),
         default_tier: Some(TierId(0)),
+        anonymous_tier: None,
         features: Vec::new(),
         scopes: vec![],
         routes: RouteTable::default(),
@@ -54,6 +56,10 @@ fn catalogue() -> Arc<Catalogue> {
         credit_packs: Vec::new(),
         silence_grace: i64::MAX,
     })
+}
+
+fn live() -> Arc<Live<Catalogue>> {
+    Arc::new(Live::new(catalogue()))
 }
 
 struct Node {
@@ -72,9 +78,9 @@ impl Node {
         let store = Arc::new(Store::open(folder.path()).expect("opens"));
         let (ask, _) = mpsc::unbounded_channel();
         let limits = Limits { keys: 1, repeats: 1 };
-        let customers = Arc::new(Customers::new(catalogue(), store.clone(), vec![1], limits, ask));
+        let customers = Arc::new(Customers::new(live().now(), store.clone(), vec![1], limits, ask));
         let visitor = Arc::new(Visitor { redis: redis.clone(), slot });
-        let facts = Facts::new(visitor, store, customers, catalogue(), Arc::default());
+        let facts = Facts::new(visitor, store, customers, live(), Arc::default());
         redis.lock().expect("whole").hints.push(VecDeque::new());
         Self { facts, skew: i64::try_from(slot).expect("small"), _folder: folder }
     }

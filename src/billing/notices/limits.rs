@@ -11,6 +11,7 @@ use crate::domain::catalogue::Catalogue;
 use crate::domain::notice::NoticeKind;
 use crate::domain::period::rfc3339;
 use crate::domain::tier::{Overage, Tier};
+use crate::live::Live;
 use crate::store::{NewNotice, Store};
 
 use super::LOOK;
@@ -19,10 +20,14 @@ use super::LOOK;
 const AT_ONCE: usize = 256;
 
 /// Ends with the sender.
-pub(super) async fn run(store: &Store, catalogue: &Catalogue, mut reached: mpsc::UnboundedReceiver<Reached>) {
+pub(super) async fn run(
+    store: &Store,
+    catalogue: &Live<Catalogue>,
+    mut reached: mpsc::UnboundedReceiver<Reached>,
+) {
     let mut some = Vec::new();
     while reached.recv_many(&mut some, AT_ONCE).await > 0 {
-        let notices: Vec<_> = some.drain(..).map(|reached| notice(&reached, catalogue)).collect();
+        let notices: Vec<_> = some.drain(..).map(|reached| notice(&reached, &catalogue.now())).collect();
         while let Err(error) = store.notify_unknown(notices.clone(), clock::now().seconds()).await {
             tracing::error!(%error, "notices of reached limits could not be written; it is tried again");
             tokio::time::sleep(LOOK).await;

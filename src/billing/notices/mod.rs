@@ -21,6 +21,7 @@ use crate::clock;
 use crate::customers::{Customers, Reached};
 use crate::domain::catalogue::Catalogue;
 use crate::domain::notice::NoticeKind;
+use crate::live::Live;
 use crate::metrics::METRICS;
 use crate::store::{Store, Subscriber};
 use crate::stripe::Secret;
@@ -55,7 +56,7 @@ pub struct NoticesOptions {
 /// Tells others.
 pub struct Notices {
     store: Arc<Store>,
-    catalogue: Arc<Catalogue>,
+    catalogue: Arc<Live<Catalogue>>,
     subscribers: Arc<[Subscriber]>,
     couriers: Vec<Courier>,
     daily: Daily,
@@ -71,7 +72,7 @@ impl Notices {
     pub fn new(
         store: Arc<Store>,
         customers: Arc<Customers>,
-        catalogue: Arc<Catalogue>,
+        catalogue: Arc<Live<Catalogue>>,
         options: NoticesOptions,
     ) -> Result<Self, reqwest::Error> {
         let subscriber =

@@ -53,7 +53,7 @@ impl Shop {
                 make_flexible(&self.transport, id, &flexible_key).await?;
             }
             let changed =
-                update_subscription(&self.transport, id, &orders, self.settings.proration, &key).await;
+                update_subscription(&self.transport, id, &orders, self.settings.now().proration, &key).await;
             changed.inspect_err(|error| self.forget_prices_after(error))
         };
         self.applier.change(&live.object.customer, change).await?;
@@ -111,10 +111,10 @@ impl Shop {
         let Some(customer) = buyer.entry.stripe_customer() else { return Ok(None) };
         let (objects, _) = self.applier.listed(&customer, buyer.now).await?;
         let live = objects.into_iter().filter_map(|object| {
-            let read = Subscription::read(&facts(&object)?, &self.catalogue);
+            let read = Subscription::read(&facts(&object)?, &self.catalogue.now());
             (read.tier.is_some() && read.status.is_live()).then_some(Live { object, read })
         });
-        Ok(live.max_by_key(|live| (live.read.status.entitles(), live.read.tier)))
+        Ok(live.max_by_key(|live| (live.read.status.entitles(), live.read.rank)))
     }
 
     /// How often its tier is paid.
@@ -126,7 +126,7 @@ impl Shop {
 
     /// An item that stands for a tier. What an operator has added beside it stays.
     fn held(&self, item: &SubscriptionItem) -> Option<HeldItem> {
-        self.catalogue.tier_of_price(&item.price_id, item.lookup_key.as_deref())?;
+        self.catalogue.now().tier_of_price(&item.price_id, item.lookup_key.as_deref())?;
         Some(HeldItem { id: item.id.clone(), price: item.price_id.clone(), meter: item.meter.clone() })
     }
 
@@ -142,7 +142,7 @@ impl Shop {
             customer: Some(buyer.entry.number),
             detail: live.object.id.clone(),
             actor: "customer",
-            before: live.read.tier.map(|tier| self.catalogue.tier(tier).name.to_string()),
+            before: live.read.tier.map(|tier| self.catalogue.now().tier(tier).name.to_string()),
             after,
         };
         Ok(self.store.note(act, clock::now().seconds()).await?)

@@ -83,7 +83,8 @@ impl Shop {
         urls: Urls<'_>,
         operation: &Operation,
     ) -> Result<Done, ShopError> {
-        let pack = self.catalogue.credit_packs.iter().find(|pack| *pack.name == *name);
+        let catalogue = self.catalogue.now();
+        let pack = catalogue.credit_packs.iter().find(|pack| *pack.name == *name);
         let pack = pack.ok_or_else(no_such_pack)?;
         let title = format!("{} credits", pack.units);
         let sold = Sold {
@@ -92,7 +93,7 @@ impl Shop {
             units: Some(pack.units),
             sale: Sale::Goods {
                 name: &title,
-                currency: self.catalogue.currency.code(),
+                currency: catalogue.currency.code(),
                 amount: self.in_minor_units(pack)?,
             },
             metadata: vec![
@@ -104,7 +105,7 @@ impl Shop {
     }
 
     fn in_minor_units(&self, pack: &CreditPack) -> Result<i64, ShopError> {
-        self.catalogue.currency.minor(pack.price).ok_or_else(|| {
+        self.catalogue.now().currency.minor(pack.price).ok_or_else(|| {
             tracing::error!(pack = &*pack.name, price = %pack.price, "a price is no whole number of minor units");
             ShopError::Refused(Problem::new(Code::Internal, "this pack has no price that could be paid"))
         })
@@ -135,7 +136,7 @@ impl Shop {
             sale: sold.sale,
             success_url: urls.success,
             cancel_url: urls.cancel,
-            allow_promotion_codes: self.settings.allow_promotion_codes,
+            allow_promotion_codes: self.settings.now().allow_promotion_codes,
             metadata: &metadata,
         };
         let request = digest(&new)?;

@@ -30,6 +30,7 @@ use crate::domain::catalogue::Catalogue;
 use crate::domain::subscription::Outline;
 use crate::domain::tier::Tier;
 use crate::domain::usage::Now;
+use crate::live::Live;
 use crate::problem::{Code, Problem};
 use crate::store::Store;
 use crate::stripe::Transport;
@@ -124,11 +125,11 @@ pub enum Done {
 
 pub struct Shop {
     store: Arc<Store>,
-    catalogue: Arc<Catalogue>,
+    catalogue: Arc<Live<Catalogue>>,
     transport: Arc<Transport>,
     applier: Arc<Applier>,
     prices: PriceBook,
-    settings: ShopSettings,
+    settings: Live<ShopSettings>,
     lanes: Vec<Mutex<()>>,
 }
 
@@ -141,9 +142,15 @@ impl Shop {
             catalogue,
             transport,
             applier,
-            settings,
+            settings: Live::new(Arc::new(settings)),
             lanes: (0..LANES).map(|_| Mutex::new(())).collect(),
         }
+    }
+
+    /// Sells in this way from now on, at what Stripe says now.
+    pub fn set(&self, settings: ShopSettings) {
+        self.settings.set(Arc::new(settings));
+        self.prices.forget();
     }
 
     /// Carries out an order, or answers what was answered to it before. `show` makes the answer.

@@ -8,7 +8,7 @@ use crate::config::values::secret::Secret;
 use crate::config::values::text::Claim;
 use crate::config::written;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Jwt {
     /// At least one, all of one family.
     pub algorithms: Vec<Algorithm>,
@@ -31,7 +31,7 @@ pub struct Jwt {
 }
 
 /// What tokens are verified with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum KeySource {
     /// At least 32 bytes.
     Secret(Secret),

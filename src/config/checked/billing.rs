@@ -7,7 +7,7 @@ use crate::config::written;
 use crate::domain::idempotency::Limits;
 use crate::domain::rate::Rate;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Billing {
     pub flush_interval: Duration,
     pub reconcile_settle: Duration,

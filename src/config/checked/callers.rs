@@ -7,14 +7,14 @@ use crate::domain::anonymous::Networks;
 use crate::domain::rate::Rate;
 use crate::domain::tier::TierId;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Callers {
     /// Failed authentications of one address.
     pub failures: Rate,
     /// `None`: no key is accepted.
     pub keys: Option<ApiKeys>,
     /// `None`: nobody is anonymous.
-    pub anonymous: Option<Anonymous>,
+    pub anonymous: Option<Networks>,
     /// `None`: certificates name nobody.
     pub client_certificate: Option<CertificateName>,
     /// The claim that binds a token to scopes.
@@ -22,18 +22,11 @@ pub struct Callers {
 }
 
 /// `[auth.keys]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ApiKeys {
     /// In lower case.
     pub header: String,
     pub prefix: String,
-}
-
-/// `[auth.anonymous]`.
-#[derive(Clone, Copy, Debug)]
-pub struct Anonymous {
-    pub tier: TierId,
-    pub networks: Networks,
 }
 
 /// No key can stand in one of these: they are read, or removed, for what they are.
@@ -71,7 +64,7 @@ pub(super) fn check(written: &written::Root, auth: &written::Auth, found: &mut F
             header: keys.header.value.0.to_string(),
             prefix: keys.prefix.value.0.clone(),
         }),
-        anonymous: auth.anonymous.get().and_then(|anonymous| check_anonymous(written, anonymous, found)),
+        anonymous: auth.anonymous.get().map(networks),
         client_certificate: auth
             .client_certificate
             .get()
@@ -94,12 +87,14 @@ fn check_keys(keys: &written::ApiKeys, found: &mut Findings) {
     }
 }
 
-fn check_anonymous(
-    written: &written::Root,
-    anonymous: &written::Anonymous,
-    found: &mut Findings,
-) -> Option<Anonymous> {
-    let tier = anonymous.tier.at()?;
+fn networks(anonymous: &written::Anonymous) -> Networks {
+    let bits = |bits: u64| u8::try_from(bits).unwrap_or(u8::MAX);
+    Networks { ipv4: bits(anonymous.ipv4.value.0), ipv6: bits(anonymous.ipv6.value.0) }
+}
+
+/// The tier of `[auth.anonymous]`.
+pub(super) fn anonymous_tier(written: &written::Root, found: &mut Findings) -> Option<TierId> {
+    let tier = written.auth.get()?.anonymous.get()?.tier.at()?;
     let tiers = written.tiers.get().map_or(&[][..], |tiers| &tiers.0);
     let names = Names::new("tier", tiers.iter().map(|tier| tier.name.as_str()));
     let position = names.find(&tier.value.0, &tier.place, found)?;
@@ -110,11 +105,7 @@ fn check_anonymous(
         let help = "name a tier without a price, whose overage is \"deny\"";
         found.error(&tier.place, "nobody can be billed for what this tier costs", help);
     }
-    let bits = |bits: u64| u8::try_from(bits).unwrap_or(u8::MAX);
-    Some(Anonymous {
-        tier: TierId(u16::try_from(position).ok()?),
-        networks: Networks { ipv4: bits(anonymous.ipv4.value.0), ipv6: bits(anonymous.ipv6.value.0) },
-    })
+    Some(TierId(u16::try_from(position).ok()?))
 }
 
 fn check_certificate(

@@ -1,6 +1,6 @@
 //! Meters, features, routes, tiers and the currency, linked to each other.
 
-use super::{Names, check_names, credits, routes, seconds, tiers};
+use super::{Names, callers, check_names, credits, routes, seconds, tiers};
 use crate::config::containers::{ByName, Named};
 use crate::config::findings::{At, Findings};
 use crate::config::written;
@@ -25,12 +25,14 @@ pub(super) fn check(written: &written::Root, found: &mut Findings) -> Option<Cat
     let tiers = written.tiers.at().map(|tiers| tiers::check(tiers, &references, &routes.costed, found));
     let credit_packs = credits::check(&written.credit_packs.value, found);
     let currency = check_currency(written, found);
+    let anonymous_tier = callers::anonymous_tier(written, found);
     let tiers = tiers?;
     Some(Catalogue {
         currency,
-        meters: meters(&written.meters.at()?.value),
+        meters: meters(&written.meters.at()?.value).into(),
         default_tier: tiers::default(&tiers, &written.tiers.at()?.value),
-        tiers,
+        anonymous_tier,
+        tiers: tiers.into(),
         features: references.features.known,
         scopes: routes.scopes,
         routes: routes.table?,

@@ -62,8 +62,9 @@ fn templates(table: &Given<ByName<Template>>, found: &mut Findings) -> Vec<(Arc<
 
 /// Framing, the connection, identity and price are not for rules to decide.
 fn may_change(name: &Header, place: &Place, found: &mut Findings) -> bool {
-    let name = &*name.0;
-    let why = match name {
+    // Servers may read an underscore as a dash.
+    let name = name.0.replace('_', "-");
+    let why = match name.as_str() {
         "connection" | "keep-alive" | "proxy-connection" | "te" | "trailer" | "upgrade"
         | "content-length" | "transfer-encoding" => "it belongs to the connection",
         "host" => "`host` of the route or the upstream decides it",

@@ -18,7 +18,7 @@ pub use crate::config::written::OnRedisLoss;
 const LATEST_TAKE_OVER: Duration = Duration::from_hours(30 * 24);
 
 /// Several gateways that share a Redis.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Fleet {
     pub redis: Redis,
     /// Certificates (PEM) of who signs the servers'; `None`: those that the machine trusts.

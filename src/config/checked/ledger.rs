@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::config::written;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Ledger {
     pub durability: written::Durability,
     /// With [`written::Durability::Process`]: the most that power loss can take.

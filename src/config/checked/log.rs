@@ -2,7 +2,7 @@
 
 use crate::config::written;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Log {
     pub format: written::LogFormat,
     /// Directives of `tracing`'s filter, known to be valid.

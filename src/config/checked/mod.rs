@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::containers;
 use super::diagnostic::Diagnostic;
 use super::findings::{Findings, Place, suggestion};
+use super::seen::Seen;
 use super::written;
 use crate::domain::catalogue::Catalogue;
 
@@ -26,7 +27,6 @@ mod extras;
 pub(crate) mod fleet;
 pub(crate) mod ledger;
 pub(crate) mod log;
-pub(crate) mod not_yet;
 pub(crate) mod outgoing;
 mod rates;
 pub(crate) mod retention;
@@ -63,7 +63,11 @@ pub struct Config {
     pub access_log: Option<watching::AccessLog>,
     /// `None`: requests leave no spans.
     pub tracing: Option<watching::Tracing>,
-    /// The files that this was read from, beside the one that names them.
+    /// The file that this was read from; none of a text that no file has.
+    pub file: Option<PathBuf>,
+    /// That file and those that it names, when they were read.
+    pub seen: Vec<Seen>,
+    /// The files that it names, and that were read with it.
     pub files: Vec<PathBuf>,
     pub warnings: Vec<Diagnostic>,
 }
@@ -98,6 +102,8 @@ pub(crate) fn check(written: &written::Root, found: &mut Findings) -> Option<Con
         fleet,
         access_log: written.access_log.get().and_then(watching::access_log),
         tracing,
+        file: None,
+        seen: Vec::new(),
         files: Vec::new(),
         warnings: Vec::new(),
     })

@@ -8,7 +8,7 @@ use crate::config::written;
 use crate::domain::notice::NoticeKind;
 
 /// One that is told what happens to customers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Target {
     pub name: String,
     pub url: String,

@@ -52,6 +52,7 @@ pub(super) fn check(written: &written::Root, references: &References, found: &mu
         let shape = shape(route, &written.billing.value.paths.value, found);
         let pattern = route.path.get().map(|path| path.0.as_str());
         let terms = Terms { written: &route.terms, references, shared: &shared, pattern }.check(found);
+        check_override(route, found);
         if let (Some((place, pattern, methods)), Ok(id)) = (shape, u16::try_from(routes.len())) {
             places.push(place);
             routes.push(terms.route(RouteId(id), pattern, methods));
@@ -103,6 +104,15 @@ fn costed<'a>(routes: impl Iterator<Item = &'a Route>) -> Vec<MeterId> {
     meters.sort_unstable();
     meters.dedup();
     meters
+}
+
+/// A server that takes one method for another answers what the route does not price, unless it prices all.
+fn check_override(route: &written::Route, found: &mut Findings) {
+    let kept = &route.terms.extras.keep_method_override;
+    if kept.value && !route.methods.is_left_out() {
+        let what = "another method than these could be asked for in such a header";
+        found.error(&kept.place, what, "leave `methods` out, so that all have one price, or leave this out");
+    }
 }
 
 /// Which requests belong to a route.

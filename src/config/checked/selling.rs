@@ -10,7 +10,7 @@ use super::outgoing::check_url;
 
 pub use crate::config::written::{Proration, WebhookMode};
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Selling {
     /// Where customers may be sent back to.
     pub return_origins: Vec<Origin>,

@@ -8,7 +8,7 @@ use crate::config::values::secret::Secret;
 use crate::config::values::url::Url;
 use crate::config::written;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Stripe {
     pub mode: Mode,
     pub secret_key: Secret,

@@ -12,7 +12,7 @@ use crate::config::written::{self, Balance, Http, Resolve};
 use crate::domain::route::{Host, StatusSet};
 use crate::tls::{Authorities, Chain, Own, PrivateKey, is_verifiable};
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Upstream {
     pub name: String,
     /// At least one.
@@ -47,7 +47,7 @@ pub struct UpstreamServer {
 }
 
 /// How long a step may take.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Timeouts {
     pub connect: Duration,
     pub read: Duration,
@@ -61,7 +61,7 @@ pub struct Timeouts {
     pub keepalive: Duration,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct HealthCheck {
     /// `None`: a connection is enough.
     pub path: Option<String>,
@@ -72,7 +72,7 @@ pub struct HealthCheck {
     pub expect: StatusSet,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Eject {
     pub failures: u32,
     pub within: Duration,
@@ -81,7 +81,7 @@ pub struct Eject {
 }
 
 /// How servers with TLS are known. They always are verified.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct UpstreamTls {
     /// `None`: those that this machine trusts.
     pub ca: Option<Authorities>,

@@ -9,7 +9,7 @@ use crate::config::values::secret::Secret;
 use crate::config::written::{self, LogField};
 
 /// A line of JSON for each request.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AccessLog {
     /// `None`: to standard error.
     pub path: Option<PathBuf>,
@@ -20,7 +20,7 @@ pub struct AccessLog {
 }
 
 /// Spans of requests over OTLP.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Tracing {
     pub otlp_endpoint: String,
     /// Of a million traces that begin here.

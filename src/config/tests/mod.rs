@@ -8,7 +8,6 @@ mod deployed;
 mod fleet;
 mod garbage;
 mod mistakes;
-mod not_yet;
 mod proxying;
 mod references;
 mod schema;

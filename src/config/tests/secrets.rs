@@ -27,6 +27,9 @@ fn a_secret_can_stand_in_the_file_in_the_environment_or_in_a_file_of_its_own() {
             _ => None,
         };
         let config = parse(&auth(&written), &folder.path().join("t.toml"), &env).expect("no mistake");
+        let own = folder.path().join("jwt");
+        let from_file = written.contains("file");
+        assert_eq!(config.files, from_file.then_some(own).into_iter().collect::<Vec<_>>(), "{written}");
         let crate::config::KeySource::Secret(secret) = &config.auth.key else { panic!("a secret") };
         assert_eq!(secret.expose(), SECRET, "{written}");
         assert!(!format!("{config:?}").contains("hunter2"));

@@ -5,7 +5,6 @@ use std::path::Path;
 use serde_json::Value as Json;
 
 use super::super::{Mode, parse, schema};
-use crate::config::checked::not_yet::KEYS;
 use crate::config::{Config, DEMO};
 use crate::domain::path::NormalPath;
 use crate::domain::route::Found;
@@ -14,15 +13,18 @@ use crate::domain::units::MeterId;
 
 const REFERENCE: &str = include_str!("../../../config/tollgate.toml");
 
-/// The reference with its last section, and the tables of an upstream, which stand in comments.
+/// The reference with its last sections, and the tables of an upstream, which stand in comments.
 fn reference() -> String {
-    let reference = ["health_check = ", "eject = "]
+    let (before, optional) = REFERENCE.split_once("\n# [cors]").expect("sections in comments");
+    let before = ["health_check = ", "eject = "]
         .iter()
-        .fold(REFERENCE.to_owned(), |text, key| text.replace(&format!("\n# {key}"), &format!("\n{key}")));
-    let (before, fleet) = reference.split_once("\n# [fleet]\n").expect("it ends with [fleet]");
-    let fleet: Vec<_> =
-        fleet.lines().map(|line| line.strip_prefix("# ").expect("all is in comments")).collect();
-    format!("{before}\n[fleet]\n{}\n", fleet.join("\n"))
+        .fold(before.to_owned(), |text, key| text.replace(&format!("\n# {key}"), &format!("\n{key}")));
+    // Beside sections and keys there are sentences.
+    let shown = optional.lines().map(|line| match line.strip_prefix("# ") {
+        Some(shown) if shown.starts_with('[') || shown.contains(" = ") => shown,
+        _ => line,
+    });
+    format!("{before}\n[cors]{}\n", shown.collect::<Vec<_>>().join("\n"))
 }
 
 fn environment(name: &str) -> Option<String> {
@@ -135,13 +137,6 @@ fn each_key(schema: &Json, path: &str, visit: &mut dyn FnMut(&str, &str, Option<
     }
 }
 
-/// Whether a build that knows a key refuses it all the same: the reference shows it in a comment.
-fn is_refused(key: &str) -> bool {
-    let path = key.trim_start_matches('/').replace('/', ".");
-    let inside = |refused: &str| path.strip_prefix(refused).is_some_and(|rest| rest.starts_with('.'));
-    KEYS.iter().any(|refused| path == *refused || inside(refused))
-}
-
 #[test]
 fn the_reference_shows_every_key() {
     each_key(&schema(), "", &mut |key, name, _| {
@@ -155,14 +150,11 @@ fn the_reference_shows_the_defaults_that_hold_when_left_out() {
     let reference: Json = toml::from_str(&reference()).expect("valid TOML");
     let mut checked = 0;
     each_key(&schema(), "", &mut |key, _, default| {
-        if is_refused(key) {
-            return;
-        }
         let key = key.replace("/upstreams/*", "/upstreams/api");
         // Lists of tables are shown by an entry that is commented out.
         let lists = ["/credit_packs", "/webhooks"];
-        // What is shown in comments for it names files that are not there.
-        let optional = ["/routes_default", "/server/tls/"];
+        // They name files or tiers that are not there, or are shown by example.
+        let optional = ["/routes_default", "/server/tls/", "/auth/anonymous/", "/headers/"];
         let of_one = !key.contains('*')
             && !optional.iter().any(|section| key.starts_with(section))
             && !lists.contains(&key.as_str());

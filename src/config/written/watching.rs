@@ -61,7 +61,7 @@ impl Section for Tracing {
                 .required("otlp_endpoint", "Where they are sent, such as \"http://127.0.0.1:4318\"."),
             sample: keys.or(
                 "sample",
-                "The share of traces that begin here; others' decisions are kept.",
+                "The share of traces; what trusted proxies have decided of theirs holds.",
                 0.01,
             ),
             headers: keys.optional("headers", "Headers of the exporter, such as a key; secret."),

@@ -169,7 +169,7 @@ impl Leases {
             customer: job.entry.name.clone(),
             version: job.version,
             call: job.call.clone(),
-            words: self.words.clone(),
+            words: self.words.now(),
             lots: job.lots.clone(),
             others: job.others.clone(),
         }
@@ -177,7 +177,7 @@ impl Leases {
 
     fn finish(&self, job: &Job, answer: Option<&Answered>) {
         let now = later(job.call.sent, job.made.elapsed());
-        let outcome = take_in(job, answer, now);
+        let outcome = take_in(job, answer, self.lender.nodes(), now);
         if let Some(told) = self.told.get()
             && job.entry.account().has_reached()
         {
@@ -237,7 +237,7 @@ impl Job {
 }
 
 /// Puts an answer into force.
-fn take_in(job: &Job, answer: Option<&Answered>, now: Now) -> Outcome {
+fn take_in(job: &Job, answer: Option<&Answered>, nodes: u32, now: Now) -> Outcome {
     let mut account = job.entry.account();
     let Some(answer) = answer else {
         account.call_failed(&job.call);
@@ -246,7 +246,7 @@ fn take_in(job: &Job, answer: Option<&Answered>, now: Now) -> Outcome {
     account.take(&job.call, &answer.settled, now);
     let is_short = answer.settled == Settled::Behind || is_short(&job.call, &answer.settled);
     if let Some(notes) = account.notes_mut() {
-        notes.heard_at = now;
+        (notes.heard_at, notes.nodes) = (now, nodes);
         if job.call.wants_others {
             notes.others.clone_from(&answer.others);
         }

@@ -31,6 +31,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::domain::account::Notes;
 use crate::domain::usage::Now;
 use crate::fleet::{Lender, LinkState, Version, Words, lot_code};
+use crate::live::Live;
 use crate::store::Grant;
 
 use super::Customers;
@@ -63,7 +64,7 @@ pub trait Learner: Send + Sync {
 /// What this node holds of limits that it shares.
 pub struct Leases {
     lender: Arc<dyn Lender>,
-    words: Arc<Words>,
+    words: Live<Words>,
     options: Options,
     desks: [Mutex<Desk>; DESKS],
     jobs: mpsc::UnboundedSender<Job>,
@@ -91,7 +92,7 @@ impl Leases {
         let (jobs, made) = mpsc::unbounded_channel();
         Arc::new(Self {
             lender,
-            words,
+            words: Live::new(words),
             options,
             desks: std::array::from_fn(|_| Mutex::default()),
             jobs,
@@ -100,6 +101,11 @@ impl Leases {
             learner: OnceLock::new(),
             told: OnceLock::new(),
         })
+    }
+
+    /// What meters and routes are called from now on: those that were there as before, and new ones.
+    pub fn set_words(&self, words: Arc<Words>) {
+        self.words.set(words);
     }
 
     /// Who is told of newer and of older facts; the first who is named.
@@ -184,8 +190,8 @@ impl Customers {
 }
 
 /// Of an account that was just loaded.
-pub(super) fn first_notes(grants: &[Grant], version: [u8; 8]) -> Notes {
-    Notes { version, lots: named(grants), ..Notes::default() }
+pub(super) fn first_notes(leases: &Leases, grants: &[Grant], version: [u8; 8]) -> Notes {
+    Notes { version, lots: named(grants), nodes: leases.lender.nodes(), ..Notes::default() }
 }
 
 /// Grants as the fleet calls them.

@@ -11,8 +11,7 @@ use super::{Leases, later};
 use crate::customers::Customers;
 use crate::customers::entry::{Denied, Entry};
 use crate::customers::reservation::Reservation;
-use crate::domain::account::Purpose;
-use crate::domain::idempotency::Digest;
+use crate::domain::account::{By, ByMember, Purpose};
 use crate::domain::route::Route;
 use crate::domain::units::Cost;
 use crate::domain::usage::Now;
@@ -29,10 +28,11 @@ impl Customers {
         entry: &Arc<Entry>,
         claimed: Option<&str>,
         route: &Route,
-        key: Option<Digest>,
+        by: impl Into<By>,
         now: Now,
     ) -> Result<Reservation, Denied> {
-        self.obtain(entry, Purpose::Request(route), now, |at| entry.admit(claimed, route, key, at)).await
+        let by = by.into();
+        self.obtain(entry, Purpose::Request(route), now, |at| entry.admit(claimed, route, by, at)).await
     }
 
     /// [`Entry::extend`] after it has answered [`Denied::Refill`], in the same way.
@@ -40,9 +40,10 @@ impl Customers {
         &self,
         entry: &Arc<Entry>,
         cost: &Cost,
+        member: Option<ByMember>,
         now: Now,
     ) -> Result<Reservation, Denied> {
-        self.obtain(entry, Purpose::More(cost), now, |at| entry.extend(cost, at)).await
+        self.obtain(entry, Purpose::More(cost), now, |at| entry.extend(cost, member, at)).await
     }
 
     /// Tries again what was short of something, each time that the fleet has been asked.

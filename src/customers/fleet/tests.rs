@@ -71,7 +71,7 @@ impl World {
     /// Somebody whose use is in the store alone.
     async fn stored(&self, name: &str, included: i64) {
         let customer = self.store.customer(name.into(), None, NOW).await.expect("a customer").number;
-        let period = self.customers.fallback.entitlement.windows.at(NOW);
+        let period = self.customers.book().fallback.entitlement.windows.at(NOW);
         let key = TotalKey { customer, meter: 1, period_start: period.start };
         let units = TotalUnits { period_end: period.end, included, ..TotalUnits::default() };
         let mut batch = Batch { segment: 1, offset: 100, next_record: 2, ..Batch::default() };

@@ -25,6 +25,7 @@ impl Account {
             self.take_back(period, draw);
         }
         self.give_back_credits(&charge.lots);
+        self.undo_member(charge.member, &charge.draws, period);
         if let Some(key) = charge.key {
             self.undo_keyed(key, charge, now);
         }
@@ -36,11 +37,13 @@ impl Account {
         self.roll(now);
         self.stir();
         let is_same = Arc::ptr_eq(terms, &self.terms) || terms.entitlement == self.terms.entitlement;
-        if is_same && charge.period.start == self.period.start {
+        let correction = if is_same && charge.period.start == self.period.start {
             self.charge_anew(charge, truth, now)
         } else {
             self.change_as_drawn(charge, truth, now)
-        }
+        };
+        self.correct_member(charge.member, &correction);
+        correction
     }
 
     fn charge_anew(&mut self, charge: &Charge, truth: &TrueCost, now: Now) -> Correction {

@@ -226,7 +226,7 @@ fn what_was_drawn_beside_the_billed_units_goes_with_its_window_and_is_raised_wit
 fn policies_show_credits_to_those_who_have_or_need_them_alone() {
     let usd = Currency::parse("usd").expect("a currency");
     let shown = |account: &mut Account| {
-        let policies = account.policies(&route(1), usd, at(1));
+        let policies = account.policies(&route(1), None, usd, at(1));
         let credits = policies.iter().find(|policy| policy.name == PolicyName::Credits);
         credits.map(|policy| (policy.quota, policy.remaining))
     };

@@ -2,7 +2,7 @@
 //!
 //! Units of a key go from reserved to used and back in one step, so that no limit can be overrun between.
 
-use super::Account;
+use super::{Account, ByMember};
 use crate::domain::idempotency::{Charged, Digest, Role};
 use crate::domain::units::Cost;
 use crate::domain::usage::{Charge, Draws, Now};
@@ -26,12 +26,15 @@ impl Account {
 
     /// The key of a request that has been admitted without one, since its body was not known yet. Answers whether it
     /// goes by the key from now on: its own units then belong to the key, or are given back where it is a repeat.
-    pub fn identify(&mut self, cost: &Cost, key: Digest, now: Now) -> bool {
+    pub fn identify(&mut self, cost: &Cost, key: Digest, member: Option<ByMember>, now: Now) -> bool {
         match self.role(key, now) {
-            Role::First => self.rare().keys.begin(key, cost.clone()),
+            Role::First => {
+                self.rare().keys.begin(key, cost.clone());
+                self.key_holds(key, member);
+            }
             Role::Repeat => {
                 self.rare().keys.join(key);
-                self.give_back(cost);
+                self.give_back(cost, member);
             }
             Role::Unkeyed => return false,
         }
@@ -51,7 +54,8 @@ impl Account {
     /// Another node has charged the key at that instant: here are repeats only, which hold nothing.
     pub fn note_charged(&mut self, key: Digest, at: Now) {
         if let Some(reserved) = self.rare().keys.yield_to(key, at) {
-            self.give_back(&reserved);
+            let holder = self.holder_of(key);
+            self.give_back(&reserved, holder);
         }
     }
 
@@ -67,21 +71,25 @@ impl Account {
     pub(super) fn settle_keyed(
         &mut self,
         key: Digest,
+        member: Option<ByMember>,
         now: Now,
-        charge: impl FnOnce(&mut Self, &Cost) -> Charge,
+        charge: impl FnOnce(&mut Self, &Cost, Option<ByMember>) -> Charge,
     ) -> Charge {
         let charge = if let Some(reserved) = self.rare().keys.settle(key, now) {
-            charge(self, &reserved)
+            let holder = self.holder_of(key).or(member);
+            charge(self, &reserved, holder)
         } else {
             self.roll(now);
-            Charge { period: self.period, at: now, draws: Draws::new(), lots: Vec::new(), key: None }
+            let (draws, lots) = (Draws::new(), Vec::new());
+            Charge { period: self.period, at: now, draws, lots, key: None, member: None }
         };
         Charge { key: Some(key), ..charge }
     }
 
     pub(super) fn release_keyed(&mut self, key: Digest) {
         if let Some(reserved) = self.rare().keys.release(key) {
-            self.give_back(&reserved);
+            let holder = self.holder_of(key);
+            self.give_back(&reserved, holder);
         }
     }
 
@@ -98,6 +106,14 @@ impl Account {
             if tier.is_none_or(|tier| self.ask_units(tier, &cost, now).is_err()) {
                 return;
             }
+            let member = charge.member.map(ByMember::from);
+            let terms = self.member_terms(now);
+            if terms.is_some_and(|terms| self.ask_member_units(terms, member, &cost).is_err()) {
+                return;
+            }
+            let holder =
+                member.filter(|_| terms.is_some()).map(|member| self.hold_for_member(member.id, &cost));
+            self.key_holds(key, holder);
             self.reserve(&cost);
         }
         self.rare().keys.undo(key, cost);

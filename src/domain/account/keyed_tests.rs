@@ -99,11 +99,11 @@ fn a_key_that_is_known_late_makes_a_repeat_of_what_holds_units() {
     let mut account = keyed(2 * COST);
     let cost = route(COST).cost;
     assert_eq!(account.admit(&route(COST), None, at(1)).expect("fits").key, None);
-    assert!(account.identify(&cost, key(1), at(1)));
+    assert!(account.identify(&cost, key(1), None, at(1)));
     assert_eq!(account.taken(API), COST, "the first keeps its units");
     assert!(!settle(&mut account, 1, 1).is_repeat());
     account.admit(&route(COST), None, at(1)).expect("fits");
-    assert!(account.identify(&cost, key(1), at(1)));
+    assert!(account.identify(&cost, key(1), None, at(1)));
     assert_eq!(account.taken(API), COST, "the second has given them back");
     assert!(settle(&mut account, 1, 1).is_repeat());
 }
@@ -188,7 +188,7 @@ proptest! {
                         prop_assert_eq!(admitted.is_ok(), fits);
                     }
                     if let Ok(Admitted { key: mut by, .. }) = admitted {
-                        if late && account.identify(&cost, key(number), now) {
+                        if late && account.identify(&cost, key(number), None, now) {
                             by = Some(key(number));
                         }
                         prop_assert!(by.is_some() || !fresh, "the first goes by its key");

@@ -20,6 +20,8 @@ pub struct Notes {
     pub ask_at: Now,
     /// How long nobody was to ask after the last answer that fell short.
     pub patience_millis: u16,
+    /// How many nodes there were when the last call was answered.
+    pub nodes: u32,
     /// Whether the account is looked at from time to time.
     pub is_awake: bool,
 }

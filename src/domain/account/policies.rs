@@ -9,9 +9,9 @@ use super::Account;
 use crate::domain::money::Currency;
 use crate::domain::rate::Rate;
 use crate::domain::route::{Route, RouteId};
-use crate::domain::tier::{Allowance, Overage, Tier};
+use crate::domain::tier::{Allowance, MemberTerms, Overage, Tier};
 use crate::domain::units::MeterId;
-use crate::domain::usage::Now;
+use crate::domain::usage::{MemberId, Now};
 
 /// The tightest first.
 pub type Policies = SmallVec<[Policy; 4]>;
@@ -31,14 +31,22 @@ pub struct Policy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PolicyName {
     Rate,
+    MemberRate,
     Quota(MeterId),
+    MemberQuota(MeterId),
     Cap,
     Credits,
 }
 
 impl Account {
-    /// Every limit that a request on this route is held against, the tightest first.
-    pub fn policies(&mut self, route: &Route, currency: Currency, now: Now) -> Policies {
+    /// Every limit that a request of a member on this route is held against, the tightest first.
+    pub fn policies(
+        &mut self,
+        route: &Route,
+        member: Option<MemberId>,
+        currency: Currency,
+        now: Now,
+    ) -> Policies {
         self.roll(now);
         let mut policies = Policies::new();
         let Some(tier) = self.terms.entitlement.tier_at(now.seconds()) else { return policies };
@@ -46,6 +54,10 @@ impl Account {
         policies.extend(route.meters().filter_map(|meter| self.quota_policy(tier, meter, now)));
         policies.extend(self.cap_policy(tier, currency, now));
         policies.extend(self.credit_policy(tier, now));
+        if let (Some(terms), Some(member)) = (&tier.member, member) {
+            policies.extend(self.member_rate_policy(terms, member, now));
+            policies.extend(route.meters().filter_map(|meter| self.member_policy(terms, member, meter, now)));
+        }
         policies.sort_by(by_share_left);
         policies
     }
@@ -65,6 +77,34 @@ impl Account {
         let by_tier = tier.rate.map(|rate| show(None, rate));
         let by_route = route.rate.map(|rate| show(Some(route.id), rate));
         by_tier.into_iter().chain(by_route).min_by_key(|policy| policy.remaining)
+    }
+
+    fn member_rate_policy(&self, terms: &MemberTerms, member: MemberId, now: Now) -> Option<Policy> {
+        let rate = terms.rate?;
+        let (remaining, next) = self.member_permits_left(terms, member, now.nanos())?;
+        Some(Policy {
+            name: PolicyName::MemberRate,
+            quota: u64::from(rate.burst()),
+            window_seconds: rate.window_seconds(),
+            remaining,
+            resets_in: next.div_ceil(1_000_000_000),
+        })
+    }
+
+    fn member_policy(
+        &self,
+        terms: &MemberTerms,
+        member: MemberId,
+        meter: MeterId,
+        now: Now,
+    ) -> Option<Policy> {
+        Some(Policy {
+            name: PolicyName::MemberQuota(meter),
+            quota: terms.included.get(meter.index())?.units(),
+            window_seconds: self.period.length_seconds(),
+            remaining: self.member_units_left(terms, member, meter)?,
+            resets_in: self.period.seconds_left(now.seconds()),
+        })
     }
 
     fn quota_policy(&self, tier: &Tier, meter: MeterId, now: Now) -> Option<Policy> {

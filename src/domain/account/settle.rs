@@ -4,9 +4,8 @@
 //! reserved is charged in any case. What its exchange turned out to cost beyond that may pass a limit once; where
 //! nothing pays for it, it is *uncovered*: later requests find it counted, and nobody is billed for it.
 
-use super::{Account, of_meter};
+use super::{Account, By, ByMember, of_meter};
 use crate::domain::credits::Lot;
-use crate::domain::idempotency::Digest;
 use crate::domain::measure::TrueCost;
 use crate::domain::tier::Overage;
 use crate::domain::units::{Cost, MeterId};
@@ -14,36 +13,48 @@ use crate::domain::usage::{Charge, Draw, Draws, Now, Unbilled};
 
 impl Account {
     /// Turns reserved units into used ones of the window that holds `now`; nothing for a repeat.
-    pub fn settle(&mut self, cost: &Cost, key: Option<Digest>, now: Now) -> Charge {
+    pub fn settle(&mut self, cost: &Cost, by: impl Into<By>, now: Now) -> Charge {
+        let By { key, member } = by.into();
+        let charge =
+            |account: &mut Self, held: &Cost, member: Option<ByMember>| account.charge(held, member, now);
         match key {
-            Some(key) => self.settle_keyed(key, now, |account, held| account.charge(held, now)),
-            None => self.charge(cost, now),
+            Some(key) => self.settle_keyed(key, member, now, charge),
+            None => charge(self, cost, member),
         }
     }
 
     /// The same where the exchange has told what it cost; `cost` is what was reserved for it.
-    pub fn settle_with(&mut self, cost: &Cost, truth: &TrueCost, key: Option<Digest>, now: Now) -> Charge {
+    pub fn settle_with(&mut self, cost: &Cost, truth: &TrueCost, by: impl Into<By>, now: Now) -> Charge {
+        let By { key, member } = by.into();
+        let charge = |account: &mut Self, held: &Cost, member: Option<ByMember>| {
+            account.charge_truth(held, truth, member, now)
+        };
         match key {
-            Some(key) => self.settle_keyed(key, now, |account, held| account.charge_truth(held, truth, now)),
-            None => self.charge_truth(cost, truth, now),
+            Some(key) => self.settle_keyed(key, member, now, charge),
+            None => charge(self, cost, member),
         }
     }
 
-    fn charge(&mut self, cost: &Cost, now: Now) -> Charge {
-        self.give_back(cost);
+    fn charge(&mut self, cost: &Cost, member: Option<ByMember>, now: Now) -> Charge {
+        self.give_back(cost, member);
         self.roll(now);
         let (mut draws, mut lots) = (Draws::new(), Vec::new());
         for (meter, units) in cost.iter() {
             draws.push(self.draw(meter, units, &mut lots, now));
         }
-        Charge { period: self.period, at: now, draws, lots, key: None }
+        self.charged(draws, lots, member, now)
     }
 
-    fn charge_truth(&mut self, held: &Cost, truth: &TrueCost, now: Now) -> Charge {
-        self.give_back(held);
+    fn charge_truth(&mut self, held: &Cost, truth: &TrueCost, member: Option<ByMember>, now: Now) -> Charge {
+        self.give_back(held, member);
         self.roll(now);
         let (draws, lots) = self.draw_truth(|meter| held.of(meter), truth, now);
-        Charge { period: self.period, at: now, draws, lots, key: None }
+        self.charged(draws, lots, member, now)
+    }
+
+    fn charged(&mut self, draws: Draws, lots: Vec<Lot>, member: Option<ByMember>, now: Now) -> Charge {
+        let member = self.count_member(member, &draws, now);
+        Charge { period: self.period, at: now, draws, lots, key: None, member }
     }
 
     /// First of all meters what was reserved, then what is beyond.

@@ -261,7 +261,7 @@ fn policies_show_what_is_left_the_tightest_first() {
     let mut account = account(tier(10, priced(2, Some(5_000)), Some(rate(10, 20))));
     charge(&mut account, 9, at(1)).expect("fits");
     let usd = Currency::parse("usd").expect("a currency");
-    let shown = account.policies(&route(1), usd, at(1));
+    let shown = account.policies(&route(1), None, usd, at(1));
     let names: Vec<_> = shown.iter().map(|policy| policy.name).collect();
     assert_eq!(names, [PolicyName::Quota(API), PolicyName::Rate, PolicyName::Cap]);
     assert_eq!((shown[0].remaining, shown[0].quota, shown[0].window_seconds), (1, 10, 30 * 86_400));

@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use super::members::MemberUnits;
 use crate::domain::period::Period;
 use crate::domain::units::MeterId;
 use crate::domain::usage::Unbilled;
@@ -17,6 +18,8 @@ pub struct Window {
     pub used: ByMeter,
     /// What was drawn beside them; empty where nothing was.
     pub unbilled: SmallVec<[Unbilled; 1]>,
+    /// What members used of it, under tiers that cap them; of the current window they are counted elsewhere.
+    pub members: MemberUnits,
 }
 
 impl Unbilled {
@@ -49,13 +52,18 @@ pub(super) fn of_meter(units: &mut SmallVec<[Unbilled; 1]>, meter: MeterId) -> &
 impl Window {
     /// Of nothing but what is billed.
     pub fn new(period: Period, used: ByMeter) -> Self {
-        Self { period, used, unbilled: SmallVec::new() }
+        Self { period, used, unbilled: SmallVec::new(), members: MemberUnits::new() }
     }
 
     pub fn add_unbilled(&mut self, meter: MeterId, drawn: Unbilled) {
         if drawn != Unbilled::default() {
             of_meter(&mut self.unbilled, meter).add(drawn);
         }
+    }
+
+    /// Nothing of a meter that came later.
+    pub fn used(&self, meter: MeterId) -> u64 {
+        self.used.get(meter.index()).copied().unwrap_or(0)
     }
 
     pub fn unbilled(&self, meter: MeterId) -> Unbilled {

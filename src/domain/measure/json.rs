@@ -143,9 +143,8 @@ impl Scanner {
                 _ => State::Broken,
             },
             (state, _) if space => state,
-            (State::FirstElement, b']') => self.close(tell),
+            (State::FirstElement, b']') | (State::FirstMember, b'}') => self.close(tell),
             (State::Value | State::FirstElement, _) => self.begin(byte, tell),
-            (State::FirstMember, b'}') => self.close(tell),
             (State::FirstMember | State::Member, b'"') => {
                 self.name.clear();
                 self.name.push(byte);

@@ -111,7 +111,7 @@ fn another_document_begins_where_one_has_ended() {
         numbers.extend(match token {
             Token::Number(told) => told,
             _ => None,
-        })
+        });
     };
     for (document, whole) in [("[1", false), ("[2]", true), ("\"", false), ("3", true)] {
         scanner.read(document.as_bytes(), &mut tell);

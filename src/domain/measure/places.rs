@@ -42,10 +42,10 @@ impl Places {
         let mut places = 0;
         let mut targets = Vec::new();
         for pointer in pointers {
-            let way = |wrapper: &Option<&str>| {
-                wrapper.iter().copied().chain(pointer.tokens()).map(Into::into).collect()
-            };
-            let target = |wrapper| Target { place: places, way: way(wrapper), reached: 0, number: None };
+            let way =
+                |wrapper: Option<&str>| wrapper.into_iter().chain(pointer.tokens()).map(Into::into).collect();
+            let target =
+                |wrapper: &Option<_>| Target { place: places, way: way(*wrapper), reached: 0, number: None };
             targets.extend(wrappers.iter().map(target));
             places += 1;
         }

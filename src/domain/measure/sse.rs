@@ -95,13 +95,15 @@ impl Events {
         self.state = State::Other;
     }
 
+    fn end_event(&mut self, tell: &mut impl FnMut(Part<'_>)) {
+        if std::mem::take(&mut self.begun) {
+            tell(Part::End);
+        }
+    }
+
     fn end_line(&mut self, tell: &mut impl FnMut(Part<'_>)) {
         match self.state {
-            State::Field(0) | State::Mark(0) => {
-                if std::mem::take(&mut self.begun) {
-                    tell(Part::End);
-                }
-            }
+            State::Field(0) | State::Mark(0) => self.end_event(tell),
             // A line of data without any.
             State::Field(found) if found == DATA.len() => self.begin_data(tell),
             State::Colon => self.begin_data(tell),

@@ -62,10 +62,9 @@ impl Frames {
         let [first, second, length @ ..] = self.header;
         self.header_bytes = 0;
         let short = second & !MASKED;
-        let [a, b, c, d, e, f, g, h, ..] = length;
         self.payload = match short {
-            126 => u64::from(u16::from_be_bytes([a, b])),
-            127 => u64::from_be_bytes([a, b, c, d, e, f, g, h]),
+            126 => u64::from(u16::from_be_bytes([length[0], length[1]])),
+            127 => u64::from_be_bytes(length.first_chunk().copied().unwrap_or_default()),
             length => u64::from(length),
         };
         let opcode = first & 0x0F;
@@ -107,13 +106,13 @@ mod tests {
         let mask = if masked { MASKED } else { 0 };
         let mut frame = vec![first];
         match payload {
-            ..126 => frame.push(mask | u8::try_from(payload).expect("short")),
-            ..0x1_0000 => {
-                frame.push(mask | 126);
+            0..126 => frame.push(mask | u8::try_from(payload).expect("short")),
+            126..0x1_0000 => {
+                frame.push(mask | 0x7E);
                 frame.extend(u16::try_from(payload).expect("short").to_be_bytes());
             }
             _ => {
-                frame.push(mask | 127);
+                frame.push(mask | 0x7F);
                 frame.extend((payload as u64).to_be_bytes());
             }
         }

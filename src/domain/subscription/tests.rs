@@ -32,9 +32,11 @@ fn catalogue() -> Catalogue {
     };
     Catalogue {
         currency: Currency::parse("usd").expect("a currency"),
-        meters: vec![Meter { name: "api_calls".into(), stripe_event_name: "api_calls".into() }],
-        tiers: vec![tier(0, "free", &[]), tier(1, "starter", &["price_s"]), tier(2, "pro", &["price_p"])],
+        meters: vec![Meter { name: "api_calls".into(), stripe_event_name: "api_calls".into() }].into(),
+        tiers: vec![tier(0, "free", &[]), tier(1, "starter", &["price_s"]), tier(2, "pro", &["price_p"])]
+            .into(),
         default_tier: Some(TierId(0)),
+        anonymous_tier: None,
         features: Vec::new(),
         scopes: vec![],
         routes: RouteTable::default(),

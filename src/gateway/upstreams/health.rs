@@ -1,6 +1,6 @@
 //! Asks servers whether they are well, as requests would ask them: the same TLS, the same HTTP.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -24,17 +24,15 @@ use super::{Upstream, Upstreams, millis};
 /// What checks call themselves.
 const AGENT: &str = concat!("tollgate/", env!("CARGO_PKG_VERSION"), " (health check)");
 
-/// Checks all servers of an upstream again and again, until there is none.
-pub(super) async fn keep_checking(upstreams: Weak<Upstreams>, at: usize) {
+/// Checks all servers of an upstream again and again.
+pub(super) async fn keep_checking(upstreams: Arc<Upstreams>, at: usize) {
+    let upstream = &upstreams.all[at];
+    let Some(check) = &upstream.plan.health_check else { return };
     loop {
-        let Some(now) = upstreams.upgrade() else { return };
-        let upstream = &now.all[at];
-        let Some(check) = &upstream.plan.health_check else { return };
-        let interval = check.interval;
         let begun = Instant::now();
-        check_all(&now.connector, upstream, check).await;
-        drop(now);
-        tokio::time::sleep(interval.saturating_sub(begun.elapsed()).max(Duration::from_millis(1))).await;
+        check_all(&upstreams.connector, upstream, check).await;
+        tokio::time::sleep(check.interval.saturating_sub(begun.elapsed()).max(Duration::from_millis(1)))
+            .await;
     }
 }
 

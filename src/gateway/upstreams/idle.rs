@@ -4,6 +4,7 @@
 //! closed meanwhile is seen when it is taken.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,7 +25,7 @@ pub struct Link {
 pub(super) struct Idle {
     shards: Box<[Shard]>,
     /// In each shard.
-    most: usize,
+    most: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -33,7 +34,10 @@ struct Shard(Mutex<Vec<(Instant, Link)>>);
 
 impl Idle {
     pub fn new(most: usize) -> Self {
-        Self { shards: std::iter::repeat_with(Shard::default).take(sharded::shards()).collect(), most }
+        Self {
+            shards: std::iter::repeat_with(Shard::default).take(sharded::shards()).collect(),
+            most: most.into(),
+        }
     }
 
     /// One that is still open, if there is any.
@@ -46,9 +50,16 @@ impl Idle {
     /// Keeps one for later, or closes it when there are enough.
     pub fn keep(&self, link: Link, now: Instant) {
         let mut kept = self.shards[sharded::own_shard()].kept();
-        if kept.len() < self.most {
+        if kept.len() < self.most.load(Ordering::Relaxed) {
             kept.push((now, link));
         }
+    }
+
+    /// Closes all, and keeps none from now on.
+    pub fn close_for_good(&self) {
+        // Whoever comes behind this one finds it at the lock.
+        self.most.store(0, Ordering::Relaxed);
+        self.shards.iter().for_each(|shard| shard.kept().clear());
     }
 
     /// Closes those that nobody has needed for `longest`, and those that the server has closed.

@@ -19,6 +19,7 @@ mod peer;
 mod server;
 mod set;
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -28,8 +29,10 @@ use http::{HeaderValue, Method};
 use pingora::connectors::TransportConnector;
 use pingora::{Error, ErrorType};
 use prometheus::IntGauge;
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 
-use crate::config::{self, Balance};
+use crate::config::{self, Balance, HostPort};
 use crate::domain::balance::health::EjectRules;
 use crate::domain::balance::{Pick, key_of};
 use crate::domain::route::{Host, Route, UpstreamId};
@@ -46,7 +49,7 @@ pub(super) use attempts::{Outcome, Pace};
 pub(super) use idle::Link;
 pub(super) use server::{Picked, Server};
 
-use server::Turn;
+use server::{Life, Turn};
 
 /// More attempts than any upstream allows: they are counted here, pingora counts beside.
 pub const MOST_ATTEMPTS: usize = 12;
@@ -75,8 +78,7 @@ impl Upstreams {
     /// connections that it has.
     pub fn new(plans: &[config::Upstream], addresses: Vec<Addresses>, before: Option<&Self>) -> Self {
         let upstream = |(plan, addresses): (&config::Upstream, Addresses)| {
-            let all = before.map_or(&[][..], |before| &before.all);
-            let before = all.iter().find(|upstream| upstream.plan.name == plan.name);
+            let before = before.and_then(|before| before.by_name(&plan.name));
             Upstream::new(plan.clone(), addresses, before.map(|upstream| upstream.set.load_full()).as_deref())
         };
         let all: Vec<Upstream> = plans.iter().zip(addresses).map(upstream).collect();
@@ -121,26 +123,63 @@ impl Upstreams {
         }
     }
 
-    /// Looks after all of them until they are dropped; nothing of it keeps them from that.
-    pub fn look_after(self: &Arc<Self>, runtime: &tokio::runtime::Handle) {
+    /// Looks after all of them for as long as what this returns is kept.
+    #[must_use]
+    pub fn look_after(self: &Arc<Self>, runtime: &Handle) -> JoinSet<()> {
         /// How often idle connections are looked at.
         const EVERY: Duration = Duration::from_secs(5);
-        let weak = Arc::downgrade(self);
-        runtime.spawn(async move {
-            while let Some(upstreams) = weak.upgrade() {
+        let mut care = JoinSet::new();
+        let upstreams = self.clone();
+        let tidy_up = async move {
+            loop {
                 upstreams.tidy_up();
-                drop(upstreams);
                 tokio::time::sleep(EVERY).await;
             }
-        });
+        };
+        care.spawn_on(tidy_up, runtime);
         for (at, upstream) in self.all.iter().enumerate() {
             if upstream.plan.health_check.is_some() {
-                runtime.spawn(health::keep_checking(Arc::downgrade(self), at));
+                care.spawn_on(health::keep_checking(self.clone(), at), runtime);
             }
             if !upstream.plan.servers.iter().all(|server| names::is_fixed(&server.address)) {
-                runtime.spawn(names::keep_resolving(Arc::downgrade(self), at));
+                care.spawn_on(names::keep_resolving(self.clone(), at), runtime);
             }
         }
+        care
+    }
+
+    /// Others have taken their place. Servers that are not among those keep no connection beyond the requests that
+    /// still go through it.
+    pub fn give_way_to(&self, next: &Self) {
+        let next_lives: Vec<_> = next.lives();
+        for life in self.lives() {
+            if !next_lives.iter().any(|kept| Arc::ptr_eq(kept, &life)) {
+                life.idle.close_for_good();
+            }
+        }
+        for gone in self.all.iter().filter(|upstream| next.by_name(&upstream.plan.name).is_none()) {
+            // An error says that nothing was told of it.
+            let _ = METRICS.upstream_up.remove_label_values(&[&gone.plan.name]);
+        }
+    }
+
+    fn lives(&self) -> Vec<Arc<Life>> {
+        let lives = |upstream: &Upstream| {
+            let set = upstream.set.load();
+            set.servers.iter().map(|server| server.life.clone()).collect::<Vec<_>>()
+        };
+        self.all.iter().flat_map(lives).collect()
+    }
+
+    fn by_name(&self, name: &str) -> Option<&Upstream> {
+        self.all.iter().find(|upstream| upstream.plan.name == name)
+    }
+
+    /// The addresses that a server has now.
+    fn addresses_of(&self, upstream: &str, server: &HostPort) -> Option<Vec<SocketAddr>> {
+        let upstream = self.by_name(upstream)?;
+        let at = upstream.plan.servers.iter().position(|known| known.address == *server)?;
+        upstream.set.load().addresses.get(at).filter(|found| !found.is_empty()).cloned()
     }
 }
 

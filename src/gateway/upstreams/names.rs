@@ -5,7 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::{HostPort, Resolve, Upstream};
@@ -29,13 +29,18 @@ pub struct Unresolved {
 }
 
 /// The addresses of all servers of all upstreams. An upstream that may wait for its names has none of those that are
-/// not known yet.
-pub async fn resolve(upstreams: &[Upstream]) -> Result<Vec<Addresses>, Unresolved> {
+/// not known yet. Whoever was there `before`, and cannot be resolved now, has the addresses that it had.
+pub async fn resolve(
+    upstreams: &[Upstream],
+    before: Option<&Upstreams>,
+) -> Result<Vec<Addresses>, Unresolved> {
     let mut all = Vec::new();
     for plan in upstreams {
         let mut addresses = Vec::new();
         for server in &plan.servers {
-            addresses.push(match look_up(&server.address).await {
+            let found = look_up(&server.address).await;
+            let known = || before?.addresses_of(&plan.name, &server.address);
+            addresses.push(match found.or_else(|error| known().ok_or(error)) {
                 Ok(found) => found,
                 Err(error) if plan.resolve == Resolve::Lazy => {
                     tracing::warn!(upstream = plan.name, server = %server.address, %error, "not resolved yet");
@@ -65,17 +70,14 @@ async fn resolve_again(plan: &Upstream, before: &Addresses) -> Addresses {
 }
 
 /// Looks up the names of an upstream's servers again and again, sooner while one has no address yet.
-pub(super) async fn keep_resolving(upstreams: Weak<Upstreams>, at: usize) {
+pub(super) async fn keep_resolving(upstreams: Arc<Upstreams>, at: usize) {
     const SOON: Duration = Duration::from_secs(1);
+    let upstream = &upstreams.all[at];
     loop {
-        let Some(now) = upstreams.upgrade() else { return };
-        let before = now.all[at].set.load_full();
+        let before = upstream.set.load_full();
         let waits = before.addresses.iter().any(Vec::is_empty);
-        let pause = now.all[at].plan.resolve_interval;
-        drop(now);
+        let pause = upstream.plan.resolve_interval;
         tokio::time::sleep(if waits { pause.min(SOON) } else { pause }).await;
-        let Some(now) = upstreams.upgrade() else { return };
-        let upstream = &now.all[at];
         let addresses = resolve_again(&upstream.plan, &before.addresses).await;
         if addresses != before.addresses {
             tracing::info!(upstream = upstream.plan.name, ?addresses, "the servers have other addresses now");

@@ -30,6 +30,8 @@ pub(in crate::gateway) struct Server {
     /// Its own name, as `Host` has it.
     pub host: HeaderValue,
     pub(super) life: Arc<Life>,
+    /// Whether what checks say of it counts.
+    is_checked: bool,
     weight: u32,
     seed: u64,
 }
@@ -66,6 +68,7 @@ impl Server {
             h2: peer::http2(plan, written, &life),
             base: written.base.as_str().into(),
             host: HeaderValue::from_str(usual).unwrap_or_else(|_| HeaderValue::from_static("")),
+            is_checked: plan.health_check.is_some(),
             weight: written.weight,
             seed: key_of(life.address.to_string().as_bytes()),
             life,
@@ -91,13 +94,18 @@ impl Server {
         self.life.idle.keep(link, now);
     }
 
+    pub(super) fn is_well(&self, now_ms: u64) -> bool {
+        let ill = self.is_checked && self.life.ill.load(Ordering::Relaxed);
+        !ill && !self.life.is_out(now_ms)
+    }
+
     pub(super) fn candidate(&self, tried: &[SocketAddr], now_ms: u64) -> Candidate {
         let life = &self.life;
         let back_at = life.back_at.load(Ordering::Relaxed);
         Candidate {
             weight: self.weight,
             busy: life.busy.load(Ordering::Relaxed),
-            well: life.is_well(now_ms),
+            well: self.is_well(now_ms),
             back_for_ms: (back_at > 0).then(|| now_ms.saturating_sub(back_at)),
             seed: self.seed,
             tried: tried.contains(&life.address),
@@ -119,10 +127,6 @@ impl Life {
             fails: AtomicBool::new(false),
             known: Mutex::default(),
         }
-    }
-
-    pub fn is_well(&self, now_ms: u64) -> bool {
-        !self.ill.load(Ordering::Relaxed) && !self.is_out(now_ms)
     }
 
     /// Whether it is left alone for what requests met.

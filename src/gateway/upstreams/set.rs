@@ -65,7 +65,7 @@ impl Set {
 
     /// How many are well.
     pub fn well(&self, now_ms: u64) -> usize {
-        self.servers.iter().filter(|server| server.life.is_well(now_ms)).count()
+        self.servers.iter().filter(|server| server.is_well(now_ms)).count()
     }
 
     /// Whether one more may be left alone for what requests met.

@@ -70,6 +70,9 @@ fn what_checks_have_said_is_forgotten_when_there_are_none_any_more() {
     assert_eq!((well(&before), well(&kept)), (0, 0));
     let unchecked = Upstreams::new(&[plan(r#"servers = ["10.0.0.1:1"]"#)], addresses(), Some(&kept));
     assert_eq!(well(&unchecked), 1);
+    // One that was under way.
+    before.all[0].set.load().servers[0].life.checked(false, rules, 1);
+    assert_eq!(well(&unchecked), 1);
 }
 
 #[test]
@@ -130,4 +133,17 @@ fn a_servers_own_host_has_its_port_unless_that_is_the_usual_one() {
         let set = set(&format!("servers = [\"{server}\"]"), &["10.0.0.1:1"], None);
         assert_eq!(set.servers[0].host, host);
     }
+}
+
+#[tokio::test]
+async fn a_name_that_is_resolved_no_more_keeps_its_addresses() {
+    let named = plan(r#"servers = ["no-such-host.invalid:80", "10.0.0.2:1"]"#);
+    assert!(resolve(std::slice::from_ref(&named), None).await.is_err());
+    let known = at(&["10.0.0.1:80", "10.0.0.2:1"]);
+    let before = Upstreams::new(&[named], vec![known], None);
+    let changed = plan(r#"servers = ["10.0.0.3:1", "no-such-host.invalid:80"]"#);
+    let found = resolve(&[changed], Some(&before)).await.expect("it is known");
+    assert_eq!(found, [at(&["10.0.0.3:1", "10.0.0.1:80"])]);
+    let other = plan(r#"servers = ["no-such-host.invalid:81"]"#);
+    assert!(resolve(&[other], Some(&before)).await.is_err(), "another port is another server");
 }

@@ -357,7 +357,9 @@ fn union(parts: Parts<Vec<String>>) -> BTreeSet<String> {
 
 fn total(parts: &Parts<Holdings>) -> Holdings {
     let mut all = Holdings::default();
-    parts.iter().for_each(|(_, held)| all += *held);
+    for (_, held) in parts {
+        all += *held;
+    }
     all
 }
 

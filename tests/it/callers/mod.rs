@@ -4,6 +4,7 @@ mod anonymous;
 mod command;
 mod failures;
 mod keys;
+mod members;
 mod scopes;
 mod secrets;
 

@@ -141,3 +141,23 @@ async fn a_quota_that_is_reached_closes_a_websocket() {
     customer.until_used(9).await;
     world.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_goes_on_as_it_began_while_another_configuration_comes() {
+    let world = world(2, "").await;
+    let customer = world.customer("talker");
+    let (mut stream, _) = open(&world, &customer, 2).await;
+    pass(&mut stream, 6 << 10).await;
+    customer.until_used(12).await;
+    // Dearer, by another server; and then not at all.
+    let elsewhere = format!("[upstreams.api]\nservers = [\"{}\"]\n", world.upstream.address);
+    world.reconfigure(&format!("{elsewhere}[[routes]]\npath = \"/live\"\ncost = 90")).await;
+    world.reconfigure("[[routes]]\npath = \"/signals\"\ncost = 1\n[tiers.pro]\nrate = \"900/s\"").await;
+    pass(&mut stream, 20 << 10).await;
+    // 26 have passed, and 20 are held for what comes.
+    customer.until_used(46).await;
+    drop(stream);
+    customer.owes("api_calls=26");
+    customer.until_used(26).await;
+    world.finish().await;
+}

@@ -37,6 +37,7 @@ fn record(customer: u32, units: i64) -> Record {
         request: [7; 16],
         customer,
         member: 0,
+        counts_for_member: false,
         route: 1,
         tier: 2,
         configuration: 3,

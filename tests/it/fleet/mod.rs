@@ -12,6 +12,7 @@
 //! Then with three gateways, which [`world`] starts:
 //!
 //! - [`limits`] what they never pass, and use up; [`race`] asks for it
+//! - [`caps`] what each member of a customer may use
 //! - [`costs`] what an exchange cost beyond its hold, all know
 //! - [`flush`] Redis loses what it knows; [`trial`] has races and bills in it
 //! - [`alone`] gateways that do not reach Redis, by a [`proxy`] for one
@@ -21,6 +22,7 @@
 //! - [`reconcile`] what all have sent against what Stripe holds
 
 mod alone;
+mod caps;
 mod copies;
 mod costs;
 mod deploy;

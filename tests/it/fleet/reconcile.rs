@@ -94,7 +94,8 @@ async fn nodes_that_find_one_gap_at_once_repair_it_once() {
     let redis = Redis::start().await;
     let world = world(&redis).await;
     let at = customers(&world, (0..20).map(|n| format!("customer-{n}")).collect()).await;
-    for n in 0..20 {
+    let many = 0..at[0].len();
+    for n in many {
         let (first, second) = (n % 3, (n + 1) % 3);
         let lost = used(&world, first, &at[first][n], 5, minutes_ago(90)).await;
         used(&world, second, &at[second][n], 3, minutes_ago(90)).await;

@@ -29,10 +29,10 @@ async fn who_takes_requests_back_by_the_thousand_is_sent_away() {
     header.push(127);
     let mut rest = token.len() - 127;
     while rest >= 128 {
-        header.push((rest % 128) as u8 | 128);
+        header.push(u8::try_from(rest % 128).expect("seven bits") | 128);
         rest /= 128;
     }
-    header.push(rest as u8);
+    header.push(u8::try_from(rest).expect("seven bits"));
     header.extend(token.as_bytes());
     let mut open = true;
     for request in 0..10_000 {

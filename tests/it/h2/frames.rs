@@ -34,7 +34,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Why a RST_STREAM or a GOAWAY came.
+    /// Why a `RST_STREAM` or a GOAWAY came.
     pub fn code(&self) -> u32 {
         let at = if self.kind == GOAWAY { 4 } else { 0 };
         u32::from_be_bytes(self.payload[at..at + 4].try_into().expect("four bytes"))
@@ -105,8 +105,8 @@ pub fn fields(fields: &[(&str, &str)]) -> Vec<u8> {
     for (name, value) in fields {
         block.push(0);
         for text in [name, value] {
-            assert!(text.len() < 127, "a length of one byte");
-            block.push(text.len() as u8);
+            let length = u8::try_from(text.len()).ok().filter(|length| *length < 127);
+            block.push(length.expect("a length of one byte"));
             block.extend(text.as_bytes());
         }
     }

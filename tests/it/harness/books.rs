@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use rusqlite::{Connection, OpenFlags, Row};
 use tempfile::TempDir;
-use tollgate::ledger::{Disk, Position, Reader, RecordDraw, Storage};
+use tollgate::ledger::{Disk, Position, Reader, Record, RecordDraw, Storage};
+use uuid::Uuid;
 
 use super::stripe::Metered;
 use super::{PATIENCE, lock};
@@ -212,19 +213,30 @@ fn copy(data_dir: &Path) -> TempDir {
 
 /// The sum of all records in the ledger's segments, corrections taken off.
 pub fn in_segments(data_dir: &Path) -> i64 {
+    let mut units = 0;
+    each_record(data_dir, |record| units += units_of(record));
+    units
+}
+
+/// The same for each request, by its id.
+pub fn metered(data_dir: &Path) -> BTreeMap<String, i64> {
+    let mut units = BTreeMap::<String, i64>::new();
+    each_record(data_dir, |record| {
+        *units.entry(Uuid::from_bytes(record.request).to_string()).or_default() += units_of(record);
+    });
+    units
+}
+
+fn units_of(record: &Record) -> i64 {
+    record.draws.iter().map(RecordDraw::units).sum()
+}
+
+fn each_record(data_dir: &Path, mut visit: impl FnMut(&Record)) {
     let disk = Arc::new(Disk::open(data_dir.join("ledger")).expect("a ledger"));
     let last = disk.list().expect("a ledger").last().copied().unwrap_or(0);
     let end = Position { segment: last, offset: u64::MAX };
     let mut reader = Reader::new(disk, Position { segment: 0, offset: 0 }, 0);
-    let mut units = 0;
-    let mut reached = false;
-    while !reached {
-        let outcome = reader.read(end, |record| {
-            units += record.draws.iter().map(RecordDraw::units).sum::<i64>();
-        });
-        reached = outcome.expect("a readable ledger");
-    }
-    units
+    while !reader.read(end, &mut visit).expect("a readable ledger") {}
 }
 
 /// Panics unless every unit is where it belongs: what clients saw is what the ledgers hold; what was sealed

@@ -112,6 +112,12 @@ impl Gateway {
         assert!(sent.is_ok_and(|status| status.success()), "the signal was not sent");
     }
 
+    /// Asks it to read its configuration again, and to open its log again, as a supervisor does.
+    pub fn hang_up(&self) {
+        let sent = Command::new("kill").arg("-HUP").arg(self.id().to_string()).status();
+        assert!(sent.is_ok_and(|status| status.success()), "the signal was not sent");
+    }
+
     /// Asks it to stop, and expects it to end well.
     pub async fn stop(&mut self) {
         self.terminate();

@@ -40,6 +40,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.stream.write_all(bytes.as_bytes()).await.is_ok() && self.stream.flush().await.is_ok()
     }
 
+    pub async fn send_bytes(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.expect("the connection is open");
+    }
+
+    pub async fn try_send_bytes(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).await.is_ok()
+    }
+
     /// Sends a request of a customer: the request line and headers as written, without the last empty line.
     pub async fn ask(&mut self, customer: &Customer, head: &str) -> Reply {
         self.ask_with(customer, head, "").await
@@ -103,6 +111,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Some(reply)
     }
 
+    /// Reads the answer to what a customer asked, and notes what it cost; none when the connection ends instead.
+    pub async fn read_as(&mut self, customer: &Customer, method: &str) -> Option<Reply> {
+        let reply = self.read(method).await?;
+        if let Some(cost) = reply.header("x-usage-cost") {
+            self.seen.charged(&customer.name, cost);
+        }
+        Some(reply)
+    }
+
     async fn read_head(&mut self) -> Option<Reply> {
         let end = self.read_until(|bytes| find(bytes, b"\r\n\r\n")).await? + 4;
         let head: Vec<u8> = self.ahead.drain(..end).collect();
@@ -112,7 +129,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     async fn read_body(&mut self, method: &str, head: &Reply) -> Option<Bytes> {
         let length = match head.header("content-length") {
-            _ if method == "HEAD" || head.status == 204 || head.status == 304 => 0,
+            _ if method == "HEAD" || head.status < 200 || head.status == 204 || head.status == 304 => 0,
             Some(length) => length.parse().expect("a length"),
             None => panic!("an answer without content-length: {head:?}"),
         };

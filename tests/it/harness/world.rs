@@ -1,5 +1,6 @@
 //! The world: gateway, upstream, Stripe and the books.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -247,6 +248,46 @@ impl World {
         .await;
     }
 
+    /// Merges TOML over the gateway's configuration file, which is another file from then on.
+    pub fn configure(&self, over: &str) {
+        self.configure_from(self.configuration(), over);
+    }
+
+    /// The same over another one.
+    pub fn configure_from(&self, mut base: Table, over: &str) {
+        config::merge(&mut base, config::parse(over));
+        self.write_configuration(&base.to_string());
+    }
+
+    /// The gateway's configuration file.
+    pub fn configuration(&self) -> Table {
+        config::parse(&std::fs::read_to_string(&self.gateway.config).expect("a configuration"))
+    }
+
+    /// Replaces the gateway's configuration file.
+    pub fn write_configuration(&self, text: &str) {
+        let beside = self.gateway.config.with_extension("new");
+        std::fs::write(&beside, text).expect("a writable folder");
+        std::fs::rename(&beside, &self.gateway.config).expect("a writable folder");
+    }
+
+    /// Has the gateway read its configuration again.
+    pub async fn reload(&self) -> Reply {
+        self.admin(Method::POST, "/admin/reload", Some(ADMIN_TOKEN)).await
+    }
+
+    /// The same, which must put it in force.
+    pub async fn reloaded(&self) {
+        let reply = self.reload().await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+
+    /// Puts TOML in force over what is configured.
+    pub async fn reconfigure(&self, over: &str) {
+        self.configure(over);
+        self.reloaded().await;
+    }
+
     /// Seals and sends what has been used so far; answers how many rows still wait.
     pub async fn flush(&self) -> u64 {
         let reply = self.admin(Method::POST, "/admin/outbox/flush", Some(ADMIN_TOKEN)).await;
@@ -283,6 +324,16 @@ impl World {
     /// Units that one customer was told they were charged, and units of answers that broke off.
     pub fn seen_of(&self, customer: &str) -> (u64, u64) {
         self.seen.of(customer)
+    }
+
+    /// Units in the ledger, by the request's id.
+    pub fn metered(&self) -> BTreeMap<String, i64> {
+        books::metered(&self.gateway.data_dir)
+    }
+
+    /// Answers that a customer may not have got: so many units may have been charged without their knowing.
+    pub fn in_doubt(&self, customer: &str, units: u64) {
+        self.seen.in_doubt(customer, units);
     }
 
     /// An account as the store has it.

@@ -220,7 +220,7 @@ async fn an_export_is_what_clients_saw_corrections_included() {
     let csv = command(&world, &["ledger", "export", "--format", "csv", "--customer", &other.name]);
     let rows: Vec<&str> = csv.stdout.split_terminator("\r\n").collect();
     assert_eq!(rows.len(), 2, "a header and one row: {}", csv.stdout);
-    assert!(rows[1].contains(r#""other,_""quoted""""#) && rows[1].ends_with(",5,0,0,0,5"), "{}", rows[1]);
+    assert!(rows[1].contains(r#""other,_""quoted""""#) && rows[1].ends_with(",5,0,0,0,0,5"), "{}", rows[1]);
     assert_eq!(command(&world, &["ledger", "export", "--until", "1h"]).stdout, "", "nothing is so old");
     let unknown = command(&world, &["ledger", "export", "--customer", "nobody"]);
     assert_eq!((unknown.code, unknown.stdout.as_str()), (Some(1), ""));

@@ -115,7 +115,7 @@ async fn idle_connections_by_the_thousand_cost_little_each() {
             assert_eq!(&answer, b"HTTP/1.1 200 OK");
         }
         let grown = resident(id).saturating_sub(before);
-        eprintln!("{each} idle connections, {what}: {:.1} KiB each", grown as f64 / each as f64);
+        eprintln!("{each} idle connections, {what}: {} KiB each", grown / each as u64);
         assert!(grown / (each as u64) < 64, "{what}: {grown} KiB for {each}");
     }
     assert_eq!(customer.get("/signals").await.charged(), 1, "others are served");

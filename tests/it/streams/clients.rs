@@ -13,7 +13,7 @@ const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients");
 /// Python with what `requirements.txt` names, installed once; none where `TOLLGATE_SKIP_SDK=1` forbids to reach `PyPI`.
 fn python() -> Option<PathBuf> {
     if std::env::var("TOLLGATE_SKIP_SDK").is_ok_and(|skip| skip == "1") {
-        println!("without clients of others (TOLLGATE_SKIP_SDK=1)");
+        eprintln!("without clients of others (TOLLGATE_SKIP_SDK=1)");
         return None;
     }
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients-venv");
@@ -66,7 +66,7 @@ impl Drop for Servers {
 fn play(python: &Path, arguments: &[&str]) -> u64 {
     let ended = Command::new(python).args(arguments).current_dir(FOLDER).output().expect("python runs");
     let table = String::from_utf8_lossy(&ended.stdout);
-    println!("{table}");
+    eprintln!("{table}");
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
     table.lines().last().and_then(|line| line.parse().ok()).expect("units")
 }
@@ -131,10 +131,11 @@ async fn calls_of_grpc_come_through_whole_and_only_those_that_succeed_cost() {
     let authority = authority.path().display().to_string();
     let mut used = 0;
     for arguments in [
-        &[h2c.to_string().as_str(), &customer.token][..],
-        &[&secure.https.to_string(), &customer.token, &authority],
+        vec![h2c.to_string(), customer.token.clone()],
+        vec![secure.https.to_string(), customer.token.clone(), authority],
     ] {
-        let units = play(&python, &[&["grpc_cases.py"][..], arguments].concat());
+        let arguments = ["grpc_cases.py"].into_iter().chain(arguments.iter().map(String::as_str));
+        let units = play(&python, &arguments.collect::<Vec<_>>());
         customer.owes(&format!("api_calls={units}"));
         used += units;
         customer.until_used(used).await;

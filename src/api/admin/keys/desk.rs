@@ -51,7 +51,6 @@ pub struct MadeKey {
 }
 
 /// Hands out keys.
-#[derive(Clone)]
 pub struct KeyDesk {
     store: Arc<Store>,
     /// Those that routes ask for.

@@ -59,7 +59,7 @@ async fn create(
 ) -> Result<Json<Value>, Failed> {
     let now = clock::now();
     let claimed = wanted.stripe_customer.clone();
-    let made = state.keys.create(wanted, now.seconds()).await?;
+    let made = state.keys.now().create(wanted, now.seconds()).await?;
     state.customers.refresh_keys(&made.row.customer, now).await?;
     if claimed.is_some() {
         state.customers.load(&made.row.customer, claimed.as_deref(), now).await?;
@@ -73,14 +73,14 @@ async fn rotate(
     Body(wanted): Body<WantedRotation>,
 ) -> Result<Json<Value>, Failed> {
     let now = clock::now();
-    let made = state.keys.rotate(&id, wanted, now.seconds()).await?;
+    let made = state.keys.now().rotate(&id, wanted, now.seconds()).await?;
     state.customers.refresh_keys(&made.row.customer, now).await?;
     Ok(Json(made.json(now.seconds())))
 }
 
 async fn revoke(State(state): State<AdminState>, Path(id): Path<String>) -> Result<Json<Value>, Failed> {
     let now = clock::now();
-    let row = state.keys.revoke(&id, now.seconds()).await?;
+    let row = state.keys.now().revoke(&id, now.seconds()).await?;
     state.customers.refresh_keys(&row.customer, now).await?;
     Ok(Json(key_json(&row, now.seconds())))
 }

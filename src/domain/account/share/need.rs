@@ -3,11 +3,11 @@
 
 use smallvec::SmallVec;
 
-use super::super::Account;
+use super::super::{Account, By, ByMember};
 use super::scale::Scale;
 use super::{Claim, Purpose, Share};
 use crate::domain::credits::Lot;
-use crate::domain::idempotency::{Digest, Role};
+use crate::domain::idempotency::Role;
 use crate::domain::lease::{Pool, UNLIMITED};
 use crate::domain::route::Route;
 use crate::domain::tier::{Overage, Tier};
@@ -22,31 +22,38 @@ pub(super) type Needs = SmallVec<[(Pool, u64); 2]>;
 
 impl Account {
     /// Whether a request needs more of the fleet than is held here. Not for one that is refused anyhow.
-    pub fn lacks(&mut self, route: &Route, key: Option<Digest>, now: Now) -> bool {
+    pub fn lacks(&mut self, route: &Route, by: impl Into<By>, now: Now) -> bool {
         if self.share().is_none() {
             return false;
         }
+        let By { key, member } = by.into();
         self.roll(now);
         let Ok(tier) = self.tier_in_force(now) else { return false };
         if tier.features.first_missing(route.requires).is_some() {
+            return false;
+        }
+        let is_repeat = key.is_some_and(|key| self.role(key, now) == Role::Repeat);
+        if let Some(terms) = &tier.member
+            && self.ask_member(terms, member, (!is_repeat).then_some(&route.cost), now).is_err()
+        {
             return false;
         }
         let Some(short) = self.short_rates(route, now) else { return false };
         if !short.is_empty() {
             return true;
         }
-        if key.is_some_and(|key| self.role(key, now) == Role::Repeat) {
-            return false;
-        }
-        !self.needs(&route.cost, now).is_empty()
+        !is_repeat && !self.needs(&route.cost, now).is_empty()
     }
 
     /// The same of an exchange that is open.
-    pub fn lacks_more(&mut self, cost: &Cost, now: Now) -> bool {
-        self.share().is_some() && {
-            self.roll(now);
-            self.tier_in_force(now).is_ok() && !self.needs(cost, now).is_empty()
+    pub fn lacks_more(&mut self, cost: &Cost, member: Option<ByMember>, now: Now) -> bool {
+        if self.share().is_none() {
+            return false;
         }
+        self.roll(now);
+        let Ok(tier) = self.tier_in_force(now) else { return false };
+        let may = tier.member.as_ref().is_none_or(|terms| self.ask_member_units(terms, member, cost).is_ok());
+        may && !self.needs(cost, now).is_empty()
     }
 
     /// It has waited for long enough: for a while the account decides with what it has.

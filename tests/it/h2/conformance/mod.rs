@@ -1,7 +1,7 @@
 //! What a server must do with each frame that should not have come: RFC 9113 and RFC 7541, section by section.
 //!
-//! An error of the connection is told by GOAWAY, or ends it; an error of a stream by RST_STREAM, or by what ends the
-//! connection. A code that is told is the one that the RFC names, or PROTOCOL_ERROR, which stands for any.
+//! An error of the connection is told by GOAWAY, or ends it; an error of a stream by `RST_STREAM`, or by what ends the
+//! connection. A code that is told is the one that the RFC names, or `PROTOCOL_ERROR`, which stands for any.
 
 mod connections;
 mod kinds;

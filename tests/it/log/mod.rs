@@ -1,0 +1,5 @@
+//! What is left of requests that are over.
+
+mod collector;
+mod lines;
+mod spans;
