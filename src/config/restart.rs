@@ -1,7 +1,7 @@
 //! What takes effect with a restart alone.
 //!
-//! A changed key is in force after a reload, or it is named here: none is passed over in silence. Every section is taken
-//! apart whole, so that a new key cannot be forgotten.
+//! A changed key is in force after a reload, or it is named here: none is passed over in silence. Every section is
+//! taken apart whole, so that a new key cannot be forgotten.
 
 use super::Config;
 use super::checked::billing::Billing;

@@ -17,8 +17,8 @@
 //! 4. To an upstream (`upstreams`): `exchange` for plain requests and what opens a `websocket`, `proxy`, pingora's own
 //!    way, for all others (`upload`: a body's way by HTTP/2). `forwarding`: what it gets (`spoofed`: and what not,
 //!    `hops`: from where). `measuring`: what passes, where that tells the price.
-//! 5. `charging`: at the answer's header. `estimates`: what only the end tells; `slices`: while it is open. `tiers`: what
-//!    is kept of each. `limits`: what the client is told of them.
+//! 5. `charging`: at the answer's header. `estimates`: what only the end tells; `slices`: while it is open. `tiers`:
+//!    what is kept of each. `limits`: what the client is told of them.
 //! 6. `answer`, `in_process`: what the gateway itself says. `grpc`: what is different for gRPC. `edges`: what the
 //!    configuration changes of requests and answers (`header_rules`).
 //! 7. What is left of it: `counters`, `access` (its line), `traces` (its spans).

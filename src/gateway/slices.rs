@@ -3,8 +3,8 @@
 //! # What it promises
 //!
 //! - Each slice of it is a record of its own, charged before what it pays for has passed, where a limit is to cut the
-//!   exchange: by a crash nothing is lost that was delivered. Where it is to be finished, slices begin when it has lasted
-//!   for a while, so that hours of usage are sealed while they pass; one that fails early has cost nothing.
+//!   exchange: by a crash nothing is lost that was delivered. Where it is to be finished, slices begin when it has
+//!   lasted for a while, so that hours of usage are sealed while they pass; one that fails early has cost nothing.
 //! - A limit that cuts is noticed before what exceeds it passes; of time, and where a fleet must be asked on pingora's
 //!   way, a moment later. What was cut costs no more than had been granted.
 //! - Whoever ends it settles the slice that is open, once. A slice that was settled stays so, whatever becomes of the

@@ -3,7 +3,8 @@
 //! # What it promises
 //!
 //! - It is charged with its 101; nothing that happens later is charged or taken back, but for what its route measures:
-//!   time, bytes and messages are charged while they pass, and what is no frame does not pass where messages are priced.
+//!   time, bytes and messages are charged while they pass, and what is no frame does not pass where messages are
+//!   priced.
 //! - A limit ends it with a close frame, 1008, where no other frame is under way.
 //! - No size limits what passes, and neither direction waits for the other.
 //! - Silence cuts it when it is that of both sides, for `upstreams.NAME.idle_timeout`.

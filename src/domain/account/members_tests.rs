@@ -283,6 +283,24 @@ fn units(charge: &Charge) -> u64 {
     charge.draws.iter().map(|draw| draw.units()).sum()
 }
 
+/// No member is beyond its cap, what is counted is what was recorded, and what is held is what is in flight.
+fn holds(account: &mut Account, recorded: &Recorded, cap: u64, second: i64) -> Result<(), TestCaseError> {
+    let now = at(second);
+    let period = account.window(now).period;
+    let counted = account.member_units(now);
+    for number in 1..4 {
+        let used = counted.get(&(MemberId::new(number), API)).copied().unwrap_or_default();
+        // What comes back of a period that has closed is taken off the current one, as far as there is any.
+        let sum = recorded.of(period, number);
+        prop_assert!(signed(used) == sum || sum <= signed(used) && second > 30 * 86_400);
+        let held = account.held_for(member(number), API);
+        prop_assert!(used + held <= cap, "{} and {} of {}", used, held, cap);
+    }
+    let held: u64 = (1..4).map(|number| account.held_for(member(number), API)).sum();
+    prop_assert_eq!(held, account.counts[0].reserved, "each unit in flight is one member's");
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
@@ -350,19 +368,7 @@ proptest! {
                 Action::Wait(seconds) => second += seconds,
                 _ => {}
             }
-            let now = at(second);
-            let period = account.window(now).period;
-            let counted = account.member_units(now);
-            for number in 1..4 {
-                let used = counted.get(&(MemberId::new(number), API)).copied().unwrap_or_default();
-                // What comes back of a period that has closed is taken off the current one, as far as there is any.
-                let sum = recorded.of(period, number);
-                prop_assert!(signed(used) == sum || sum <= signed(used) && second > 30 * 86_400);
-                let held = account.held_for(member(number), API);
-                prop_assert!(used + held <= cap, "{} and {} of {}", used, held, cap);
-            }
-            let held: u64 = (1..4).map(|number| account.held_for(member(number), API)).sum();
-            prop_assert_eq!(held, account.counts[0].reserved, "each unit in flight is one member's");
+            holds(&mut account, &recorded, cap, second)?;
         }
         for (held, by) in flying {
             account.release(&route(held).cost, by);

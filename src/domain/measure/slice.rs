@@ -1,7 +1,8 @@
 //! Slices: what is charged ahead of an exchange that stays open, and what of it has come true.
 //!
 //! A slice holds units of each measured meter. What counts up while the exchange goes on uses them up, and what is left
-//! moves on to the next slice; so does, whole, what only the end tells. The sum over all slices is the exchange's truth.
+//! moves on to the next slice; so does, whole, what only the end tells. The sum over all slices is the exchange's
+//! truth.
 
 use std::time::Duration;
 
