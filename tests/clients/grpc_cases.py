@@ -14,11 +14,13 @@ from pathlib import Path
 import grpc
 
 LARGE = b"x" * (4 << 20)
+# Of a call, in seconds.
+PATIENT = {"timeout": 30}
 OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.enable_retries", 0)]
 
 
 class Calls:
-    """The calls of a customer."""
+    """The calls of a customer; one that does not come back fails."""
 
     def __init__(self, channel, token):
         self.metadata = (("authorization", f"Bearer {token}"), ("x-asking", "python"))
@@ -26,16 +28,16 @@ class Calls:
 
     def once(self, request, method="Once", **options):
         path = method if method.startswith("/") else f"/calls.Calls/{method}"
-        return self.channel.unary_unary(path)(request, metadata=self.metadata, **options)
+        return self.channel.unary_unary(path)(request, metadata=self.metadata, **PATIENT | options)
 
     def down(self, request, method="Down", **options):
-        return self.channel.unary_stream(f"/calls.Calls/{method}")(request, metadata=self.metadata, **options)
+        return self.channel.unary_stream(f"/calls.Calls/{method}")(request, metadata=self.metadata, **PATIENT | options)
 
     def up(self, requests):
-        return self.channel.stream_unary("/calls.Calls/Up")(requests, metadata=self.metadata)
+        return self.channel.stream_unary("/calls.Calls/Up")(requests, metadata=self.metadata, **PATIENT)
 
     def both(self, requests):
-        return self.channel.stream_stream("/calls.Calls/Both")(requests, metadata=self.metadata)
+        return self.channel.stream_stream("/calls.Calls/Both")(requests, metadata=self.metadata, **PATIENT)
 
 
 def raised(call):
@@ -55,7 +57,7 @@ def unary(calls, _nobody):
 def metadata(calls, _nobody):
     """metadata passes both ways"""
     request = calls.channel.unary_unary("/calls.Calls/Once")
-    _, call = request.with_call(b"hello", metadata=calls.metadata)
+    _, call = request.with_call(b"hello", metadata=calls.metadata, **PATIENT)
     assert dict(call.trailing_metadata())["x-asked-by"] == "python", call.trailing_metadata()
     assert dict(call.initial_metadata())["x-usage-cost"].startswith("api_calls=1"), call.initial_metadata()
     return 1

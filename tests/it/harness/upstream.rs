@@ -13,7 +13,7 @@ use futures_util::{StreamExt, stream};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -54,6 +54,7 @@ pub struct Upstream {
     pub address: SocketAddr,
     paths: Arc<Paths>,
     server: Option<JoinHandle<()>>,
+    closed: Option<TcpSocket>,
 }
 
 impl Upstream {
@@ -67,7 +68,7 @@ impl Upstream {
         let paths = Arc::new(Paths::default());
         let router = Router::new().fallback(answer).with_state(paths.clone());
         let server = tokio::spawn(async move { axum::serve(listener, router).await.expect("serves") });
-        Self { address, paths, server: Some(server) }
+        Self { address, paths, server: Some(server), closed: None }
     }
 
     /// From now on, requests of `path` meet this.
@@ -102,6 +103,11 @@ impl Upstream {
             server.abort();
             // Cancelled, as it was just asked to be.
             let _ = server.await;
+            // Bound, so that no other test's server comes to be there.
+            let port = TcpSocket::new_v4().expect("a socket");
+            port.set_reuseaddr(true).expect("an option");
+            port.bind(self.address).expect("its own port");
+            self.closed = Some(port);
         }
     }
 }

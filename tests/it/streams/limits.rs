@@ -129,7 +129,7 @@ async fn what_a_stream_tells_is_held_against_its_limit_and_counted_once() {
 async fn a_kill_loses_nothing_of_a_stream_that_was_delivered() {
     let mut api = Api::start().await;
     for (way, name) in WAYS.into_iter().zip(["short", "long"]) {
-        let mut world = api.world(&format!("{ROUTES}\ntiers.free.included = {{ api_calls = 1000 }}")).await;
+        let mut world = api.world(&ROUTES.replace("{ api_calls = 4 }", "{ api_calls = 1000 }")).await;
         let customer = world.customer(name);
         let (mut client, pieces) =
             open(&mut api, &world, &customer, &format!("GET /cut HTTP/1.1{way}")).await;
@@ -169,7 +169,7 @@ async fn hours_of_a_stream_are_charged_while_they_pass() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_an_answer_that_breaks_off_earlier_slices_stand() {
     let mut api = Api::start().await;
-    let world = api.world(&format!("{ROUTES}\ntiers.free.included = {{ api_calls = 1000 }}")).await;
+    let world = api.world(&ROUTES.replace("{ api_calls = 4 }", "{ api_calls = 1000 }")).await;
     let customer = world.customer("acme");
     let (mut client, pieces) = open(&mut api, &world, &customer, "GET /cut HTTP/1.1").await;
     for at in 1..=3 {

@@ -69,7 +69,7 @@ async fn messages_are_priced_in_both_directions_and_control_frames_are_free() {
     while timeout(PATIENCE, server.next()).await.expect("it comes").expect("it is open").expect("a message")
         != Message::text("partpartpart")
     {}
-    assert_eq!(customer.used().await, 5, "what is held");
+    assert!(customer.used().await >= 11, "it is charged before it passes");
     client.close(None).await.expect("it is open");
     while timeout(PATIENCE, server.next()).await.expect("it ends").is_some() {}
     drop((client, server));
