@@ -46,7 +46,7 @@ pub use stripe::{Stripe, signature, unix_now};
 pub use tls::{TlsClient, pem};
 pub use tollgate::domain::period::rfc3339;
 pub use upstream::{Behaviour, Upstream};
-pub use wire::Wire;
+pub use wire::{Wire, Wires};
 pub use world::{World, send};
 
 /// A test that panicked elsewhere has failed already: its data is still good to read.

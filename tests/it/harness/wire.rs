@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::books::Seen;
+use super::http2::Http2;
 use super::{Customer, Reply};
 
 /// One connection.
@@ -32,6 +33,19 @@ impl Wires {
 
     pub async fn connect(&self) -> Wire {
         Wire::connect(self.public, self.seen.clone()).await
+    }
+
+    /// HTTP/1 over any connection to the gateway.
+    pub fn over<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> Wire<S> {
+        Wire::over(stream, self.seen.clone())
+    }
+
+    /// HTTP/2 over any connection to the gateway.
+    pub async fn http2_over<S>(&self, stream: S) -> Http2
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        Http2::over(stream, self.seen.clone()).await
     }
 }
 

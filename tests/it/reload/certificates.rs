@@ -13,14 +13,14 @@ use crate::harness::{Authority, PATIENCE, Pair, TlsClient, Wire, World, pem, unt
 use crate::tls::{HOST, Secure, in_toml};
 
 /// A certificate and its key in files.
-struct Files {
+pub struct Files {
     certificate: PathBuf,
     key: PathBuf,
     _folder: TempDir,
 }
 
 impl Files {
-    fn new(pair: &Pair) -> Self {
+    pub fn new(pair: &Pair) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let [certificate, key] = ["cert.pem", "key.pem"].map(|name| folder.path().join(name));
         let files = Self { certificate, key, _folder: folder };
@@ -28,12 +28,12 @@ impl Files {
         files
     }
 
-    fn put(&self, pair: &Pair) {
+    pub fn put(&self, pair: &Pair) {
         fs::write(&self.certificate, &pair.certificate).expect("a writable folder");
         fs::write(&self.key, &pair.key).expect("a writable folder");
     }
 
-    fn in_toml(&self) -> String {
+    pub fn in_toml(&self) -> String {
         format!("certificate = \"{}\", private_key = \"{}\"", self.certificate.display(), self.key.display())
     }
 }

@@ -11,6 +11,8 @@ mod upstreams;
 
 use crate::harness::World;
 
+pub use certificates::Files;
+
 /// Reloads so far that were put in force.
 async fn applied(world: &World) -> u64 {
     world
@@ -28,7 +30,7 @@ async fn rejected(world: &World) -> u64 {
 }
 
 /// The usual routes, and these behind them.
-fn routes(more: &str) -> String {
+pub fn routes(more: &str) -> String {
     format!(
         r#"routes = [
             {{ path = "/signals", methods = ["GET", "POST"], cost = 1 }},

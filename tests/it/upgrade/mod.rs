@@ -4,6 +4,7 @@ mod failures;
 mod kinds;
 mod load;
 mod money;
+mod rolling;
 mod words;
 
 use crate::harness::{Customer, Reply, World};
