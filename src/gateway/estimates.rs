@@ -93,7 +93,7 @@ impl Parts {
     pub(super) async fn correct(&self, recorded: Recorded, truth: TrueCost, terms: Arc<Terms>, now: Now) {
         match self.flow.books.heir().await {
             Some(heir) => heir.correct(&recorded, truth, now).await,
-            None => self.correct_here(recorded, &truth, &terms, now),
+            None => self.see_to(Matter::Correct(recorded, truth, terms, now)),
         }
     }
 

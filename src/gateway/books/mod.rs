@@ -49,6 +49,8 @@ pub struct Books {
     own_closed: AtomicBool,
     /// Requests that our own endpoints answer now.
     own: Running,
+    /// Charges that are corrected or taken back here now: they must be in the ledger before that goes.
+    settling: Running,
     place: watch::Sender<Place>,
 }
 
@@ -66,6 +68,7 @@ impl Default for Books {
             moving: AtomicBool::new(false),
             own_closed: AtomicBool::new(false),
             own: Running::default(),
+            settling: Running::default(),
             place: watch::Sender::new(Place::Here),
         }
     }
@@ -93,18 +96,14 @@ impl Books {
     pub async fn close_own(&self, within: Duration) -> bool {
         self.place.send_replace(Place::Unsettled);
         self.own_closed.store(true, Ordering::SeqCst);
-        let ended = async {
-            while self.own.count() > 0 {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        tokio::time::timeout(within, ended).await.is_ok()
+        tokio::time::timeout(within, none_of(&self.own)).await.is_ok()
     }
 
     /// Nothing is decided or settled here from now on, until it is known where.
-    pub fn close(&self) {
+    pub async fn close(&self) {
         self.place.send_replace(Place::Unsettled);
         self.moving.store(true, Ordering::SeqCst);
+        none_of(&self.settling).await;
     }
 
     /// Here, as before.
@@ -120,9 +119,9 @@ impl Books {
     }
 
     /// Takes up a request to one of our own endpoints; none where others answer it.
-    pub async fn begin_own(&self) -> Result<Own<'_>, Heir> {
+    pub async fn begin_own(&self) -> Result<UnderWay<'_>, Heir> {
         loop {
-            let own = Own::begin(&self.own);
+            let own = UnderWay::begin(&self.own);
             if !self.own_closed.load(Ordering::SeqCst) {
                 return Ok(own);
             }
@@ -139,17 +138,17 @@ impl Books {
     }
 }
 
-/// A request that one of our own endpoints answers.
-pub struct Own<'a>(&'a Running);
+/// Something that must have ended before the books go.
+pub struct UnderWay<'a>(&'a Running);
 
-impl<'a> Own<'a> {
+impl<'a> UnderWay<'a> {
     fn begin(running: &'a Running) -> Self {
         running.start();
         Self(running)
     }
 }
 
-impl Drop for Own<'_> {
+impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         self.0.end();
     }
@@ -224,12 +223,15 @@ impl Parts {
     /// Sees to it here or there, as soon as it is known where.
     pub(super) fn see_to(&self, matter: Matter) {
         let books = &self.flow.books;
+        let settling = UnderWay::begin(&books.settling);
         if books.are_here() {
             return self.see_to_here(matter);
         }
+        drop(settling);
         match books.settled() {
             Some(Place::There(heir)) => heir.tell(matter),
-            Some(_) => self.see_to_here(matter),
+            // They have just come back.
+            Some(_) => self.see_to(matter),
             None => self.see_to_later(matter),
         }
     }
@@ -239,7 +241,7 @@ impl Parts {
         spawn(async move {
             match parts.flow.books.heir().await {
                 Some(heir) => heir.tell(matter),
-                None => parts.see_to_here(matter),
+                None => parts.see_to(matter),
             }
         });
     }
@@ -249,6 +251,12 @@ impl Parts {
             Matter::Undo(recorded, now) => self.undo_here(recorded, now),
             Matter::Correct(recorded, truth, terms, now) => self.correct_here(recorded, &truth, &terms, now),
         }
+    }
+}
+
+async fn none_of(running: &Running) {
+    while running.count() > 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 

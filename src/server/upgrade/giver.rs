@@ -199,7 +199,7 @@ impl Giver {
         if !self.flow.books.close_own(RESTS_WITHIN).await {
             return Err(Failed::Late("a request to our own endpoints"));
         }
-        self.flow.books.close();
+        self.flow.books.close().await;
         let mut paused = None;
         let begun = Instant::now();
         let given = timeout(HELD_UP, self.give(&mut channel, &mut paused)).await;
