@@ -9,7 +9,7 @@ minutes=${1:-10}
 [ $# -eq 0 ] || shift
 targets=${*:-path token webhook record config}
 # The most files that a target's corpus may have.
-most=200
+most=64
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/fuzz"
 
 cargo +nightly fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz

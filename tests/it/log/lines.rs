@@ -97,6 +97,25 @@ async fn each_way_out_leaves_one_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_measured_request_is_told_with_what_it_came_to() {
+    let cost = "cost = { api_calls = { response_bytes = \"1KiB\", hold = 5 } }";
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("access.log");
+    let config =
+        format!("routes = [{{ path = \"/sized\", {cost} }}]\naccess_log.path = \"{}\"", path.display());
+    let world = World::builder().config(&config).start().await;
+    let customer = world.customer("acme");
+    world.upstream.on("/sized", Behaviour::Large(3 * 1024));
+    let reply = customer.get("/sized").await;
+    assert_eq!((reply.status, reply.header("x-usage-cost")), (200, Some("api_calls=5;held")));
+    customer.owes("api_calls=3");
+    customer.until_used(3).await;
+    let lines = lines(&path, 1).await;
+    assert_eq!((told(&lines[0]).4, &lines[0]["tier"]), (Some(3), &json!("free")));
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_may_say_who_somebody_is_is_told_where_it_is_wanted() {
     let (world, path, _folder) = world("fields = [\"path\", \"client\", \"customer\", \"user_agent\"]").await;
     let customer = world.customer("acme");
