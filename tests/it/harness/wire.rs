@@ -158,6 +158,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     async fn read_body(&mut self, method: &str, head: &Reply) -> Option<Bytes> {
+        if head.header("transfer-encoding") == Some("chunked") {
+            return self.read_chunks().await;
+        }
         let length = match head.header("content-length") {
             _ if method == "HEAD" || head.status < 200 || head.status == 204 || head.status == 304 => 0,
             Some(length) => length.parse().expect("a length"),
@@ -165,6 +168,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         };
         self.read_until(|bytes| (bytes.len() >= length).then_some(length)).await?;
         Some(self.ahead.drain(..length).collect::<Vec<u8>>().into())
+    }
+
+    async fn read_chunks(&mut self) -> Option<Bytes> {
+        let mut body = Vec::new();
+        loop {
+            let line = self.read_until(|bytes| find(bytes, b"\r\n")).await?;
+            let size: Vec<u8> = self.ahead.drain(..line + 2).collect();
+            let size = String::from_utf8_lossy(&size[..line]).into_owned();
+            let size = usize::from_str_radix(&size, 16).expect("a chunk's size");
+            self.read_until(|bytes| (bytes.len() >= size + 2).then_some(size)).await?;
+            body.extend(self.ahead.drain(..size));
+            self.ahead.drain(..2);
+            if size == 0 {
+                return Some(body.into());
+            }
+        }
     }
 
     async fn read_until(&mut self, reached: impl Fn(&[u8]) -> Option<usize>) -> Option<usize> {

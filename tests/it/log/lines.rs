@@ -109,9 +109,9 @@ async fn a_measured_request_is_told_with_what_it_came_to() {
     let reply = customer.get("/sized").await;
     assert_eq!((reply.status, reply.header("x-usage-cost")), (200, Some("api_calls=5;held")));
     customer.owes("api_calls=3");
-    customer.until_used(3).await;
     let lines = lines(&path, 1).await;
     assert_eq!((told(&lines[0]).4, &lines[0]["tier"]), (Some(3), &json!("free")));
+    customer.until_used(3).await;
     world.finish().await;
 }
 
