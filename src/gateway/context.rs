@@ -52,6 +52,8 @@ pub struct Context {
     pub(super) request_id: RequestId,
     /// As sent by a trusted proxy; shown instead of ours, and kept beside it.
     pub(super) foreign_request_id: Option<Box<str>>,
+    /// The connection is that of a trusted proxy.
+    pub(super) by_proxy: bool,
     pub(super) now: Now,
     pub(super) started: Instant,
     /// When the decision was made and the upstream's turn began.
@@ -107,6 +109,7 @@ impl Context {
         Self {
             request_id: RequestId::new(now),
             foreign_request_id: None,
+            by_proxy: false,
             now,
             started,
             forwarded_at: started,

@@ -54,8 +54,8 @@ impl TierHeaders {
 impl Parts {
     /// Runs once per attempt, on a fresh copy of the client's headers: it counts nothing.
     pub(super) fn forward(&self, headers: &mut impl Headers, context: &Context) -> pingora::Result<()> {
-        let sources = context.connection.client.is_some_and(|client| self.trusts(client));
-        spoofed::remove(headers, Believed { sources, methods: self.keeps_methods(context) });
+        let believed = Believed { sources: context.by_proxy, methods: self.keeps_methods(context) };
+        spoofed::remove(headers, believed);
         if !self.settings.forward_token {
             headers.delete(&header::AUTHORIZATION);
             self.settings.key_header.iter().for_each(|name| headers.delete(name));

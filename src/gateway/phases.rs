@@ -43,11 +43,11 @@ impl Parts {
         session.set_read_timeout(silence);
         session.set_write_timeout(silence);
         session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
-        let trusted = context.connection.client.is_some_and(|client| self.trusts(client));
+        context.by_proxy = context.connection.client.is_some_and(|client| self.trusts(client));
         if let Some(traces) = &self.traces {
-            context.trace = Some(Box::new(traces.trace(&session.req_header().headers, trusted)));
+            context.trace = Some(Box::new(traces.trace(&session.req_header().headers, context.by_proxy)));
         }
-        if trusted {
+        if context.by_proxy {
             let sent = session.get_header("x-request-id").and_then(|value| value.to_str().ok());
             let kept = sent.filter(|id| (1..=255).contains(&id.len()));
             context.foreign_request_id = kept.map(Into::into);

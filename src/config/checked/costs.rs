@@ -47,6 +47,12 @@ pub(super) fn can_be_charged(cost: &written::Cost) -> bool {
     }
 }
 
+/// Whether the exchange itself tells some of it.
+pub(super) fn is_measured(cost: &written::Cost) -> bool {
+    let written::Cost::ByMeter(table) = cost else { return false };
+    table.0.iter().any(|named| matches!(named.value, MeterCost::Measured(_)))
+}
+
 fn measured(meter: MeterId, written: &written::Measure, found: &mut Findings) -> Option<Measured> {
     let by = the_one_measure(written, found)?;
     let most = written.most.get().map_or(MOST, |most| most.0);

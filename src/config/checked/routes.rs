@@ -184,6 +184,7 @@ impl Terms<'_> {
         }
         let upstream = self.upstream(found);
         let (cost, measures) = self.cost(found);
+        self.check_on_limit(found);
         let written = &self.written.extras;
         Checked {
             upstream,
@@ -195,6 +196,16 @@ impl Terms<'_> {
             public,
             extras: extras::Checker { written, shared: self.shared, pattern: self.pattern, public }
                 .check(found),
+        }
+    }
+
+    /// What is charged once is over before a limit could meet it.
+    fn check_on_limit(&self, found: &mut Findings) {
+        let Some(on_limit) = self.written.extras.on_limit.at() else { return };
+        if !self.written.cost.get().is_some_and(costs::is_measured) {
+            let what =
+                "nothing that this route costs is told by the exchange, so no limit meets one that is open";
+            found.error(&on_limit.place, what, "leave it out, or measure a cost");
         }
     }
 

@@ -183,6 +183,10 @@ methods = ["POST"]
 cost = 1
 keep_method_override = true
 headers = { request = { set = { x_tollgate_tier = "a" } } }
+[[routes]]
+path = "/fixed"
+cost = 1
+on_limit = "cut"
 "#;
     insta::assert_snapshot!(headlines(&["routes"], text), @r"
     t.toml:4:16: error: routes[0].strip_prefix: the route's path does not begin with it
@@ -204,6 +208,7 @@ headers = { request = { set = { x_tollgate_tier = "a" } } }
     t.toml:31:26: error: routes[5].cors.origins[1]: this is not an origin
     t.toml:36:24: error: routes[6].keep_method_override: another method than these could be asked for in such a header
     t.toml:37:33: error: routes[6].headers.request.set.x_tollgate_tier: this header cannot be changed: Tollgate alone says it
+    t.toml:41:12: error: routes[7].on_limit: nothing that this route costs is told by the exchange, so no limit meets one that is open
     ");
 }
 
