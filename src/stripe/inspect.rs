@@ -27,7 +27,8 @@ pub struct WebhookEndpoint {
 /// # Errors
 /// See [`CallError`]; 403 where the key lacks the permission.
 pub async fn may_read(transport: &Transport, path: &str) -> Result<(), CallError> {
-    let request = RequestBuilder { query: Some("limit=1".to_owned()), ..RequestBuilder::new(StripeMethod::Get, path) };
+    let request =
+        RequestBuilder { query: Some("limit=1".to_owned()), ..RequestBuilder::new(StripeMethod::Get, path) };
     transport.calls("inspect").read(request).await.map(drop)
 }
 

@@ -20,7 +20,8 @@ pub(super) fn check(site: &Site) -> Vec<Check> {
     };
     let now = clock::now().seconds();
     let mut checks: Vec<_> = tls.certificates.iter().map(|listed| judge(&Seen::of(listed), now)).collect();
-    let names: Vec<&str> = tls.certificates.iter().flat_map(|listed| &listed.names).map(String::as_str).collect();
+    let names: Vec<&str> =
+        tls.certificates.iter().flat_map(|listed| &listed.names).map(String::as_str).collect();
     checks.extend(public.and_then(host).and_then(|host| judge_name(host, &names)));
     if checks.iter().any(|check| check.outcome != Outcome::Ok) {
         checks.retain(|check| check.outcome != Outcome::Ok);

@@ -52,9 +52,13 @@ fn without_store(error: &StoreError) -> Check {
     let said = error.to_string();
     match error {
         StoreError::Missing(_) => Check::skipped(STORE, "no gateway has run here yet"),
-        StoreError::Older(_) => Check::warning(STORE, said, "the gateway of this version migrates it at its start"),
+        StoreError::Older(_) => {
+            Check::warning(STORE, said, "the gateway of this version migrates it at its start")
+        }
         StoreError::Newer(_) => Check::failed(STORE, said, "run the version that wrote it, or a newer one"),
-        StoreError::Forbidden { .. } => Check::failed(STORE, said, "run this as the user that runs the gateway"),
+        StoreError::Forbidden { .. } => {
+            Check::failed(STORE, said, "run this as the user that runs the gateway")
+        }
         _ => Check::failed(STORE, said, "restore data_dir from a backup"),
     }
 }
@@ -106,10 +110,13 @@ fn judge_outbox(OutboxCounts { pending, dead, oldest_sealed_at }: OutboxCounts, 
     let said = match (pending, dead) {
         (0, 0) => return Check::ok(OUTBOX, "Stripe has accepted all that was sealed"),
         (pending, 0) => format!("{pending} meter events wait, the oldest for {age} s"),
-        (pending, dead) => format!("{dead} meter events are dead, and {pending} wait, the oldest for {age} s"),
+        (pending, dead) => {
+            format!("{dead} meter events are dead, and {pending} wait, the oldest for {age} s")
+        }
     };
     if dead > 0 {
-        let advice = "see `tollgate outbox list --state dead`, mend what Stripe says, then `tollgate outbox retry`";
+        let advice =
+            "see `tollgate outbox list --state dead`, mend what Stripe says, then `tollgate outbox retry`";
         Check::failed(OUTBOX, said, advice)
     } else if age > OLD_SECONDS {
         Check::warning(OUTBOX, said, "see `tollgate outbox list`: each says why Stripe has not taken it")

@@ -92,7 +92,8 @@ fn judge_kind(kind: &str) -> Option<Check> {
             Check::warning(NAME, said("a container's own file system"), advice)
         }
         "nfs" | "nfs4" | "cifs" | "smb3" | "9p" | "fuse.sshfs" | "fuse.s3fs" | "ceph" | "glusterfs" => {
-            let advice = "use a local disk or a block device: locks and syncs over a network cannot be relied on";
+            let advice =
+                "use a local disk or a block device: locks and syncs over a network cannot be relied on";
             Check::warning(NAME, said("files over a network"), advice)
         }
         _ => return None,

@@ -37,7 +37,9 @@ fn judge(published: Result<Published, FetchError>) -> Check {
             format!("none of its {keys} keys fits auth.jwt.algorithms"),
             "write the algorithms that it signs with; its keys name them as `alg`",
         ),
-        Ok(Published { usable, keys }) => Check::ok(NAME, format!("{usable} of its {keys} keys can verify tokens")),
+        Ok(Published { usable, keys }) => {
+            Check::ok(NAME, format!("{usable} of its {keys} keys can verify tokens"))
+        }
         Err(error) => {
             let advice = match &error {
                 FetchError::Status(StatusCode::NOT_FOUND) | FetchError::Format(_) => {

@@ -28,7 +28,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{LocalBoxFuture, FutureExt as _, join_all};
+use futures_util::future::{FutureExt as _, LocalBoxFuture, join_all};
 
 use crate::config::{Config, Mode};
 use crate::server;

@@ -27,9 +27,9 @@ pub(super) async fn check(site: &Site) -> Vec<Check> {
     }
     let all = addresses(&site.config);
     let found: Vec<_> = all.iter().map(|(key, address)| (*key, *address, look(*address))).collect();
-    checks.extend(found.iter().filter_map(|(key, address, found)| {
-        judge(key, *address, found, site.is_running)
-    }));
+    checks.extend(
+        found.iter().filter_map(|(key, address, found)| judge(key, *address, found, site.is_running)),
+    );
     if checks.is_empty() {
         let listed: Vec<_> = all.iter().map(|(_, address)| address.to_string()).collect();
         checks.push(Check::ok(NAME, format!("free: {}", listed.join(", "))));
@@ -79,16 +79,21 @@ fn judge(key: &str, address: SocketAddr, found: &Found, is_running: bool) -> Opt
         (Found::Used, false) => Check::failed(
             NAME,
             said("another program listens there"),
-            format!("find it with `ss -ltnp 'sport = :{}'` and stop it, or write another port", address.port()),
+            format!(
+                "find it with `ss -ltnp 'sport = :{}'` and stop it, or write another port",
+                address.port()
+            ),
         ),
         (Found::Forbidden, _) => Check::failed(
             NAME,
             said("this user may not listen there"),
             "give the service CAP_NET_BIND_SERVICE (AmbientCapabilities=), or take a port from 1024 on",
         ),
-        (Found::NotHere, _) => {
-            Check::failed(NAME, said("this machine does not have the address"), "write one that it has, or 0.0.0.0")
-        }
+        (Found::NotHere, _) => Check::failed(
+            NAME,
+            said("this machine does not have the address"),
+            "write one that it has, or 0.0.0.0",
+        ),
         (Found::Other(error), _) => Check::failed(NAME, said(error), "write another address"),
     })
 }

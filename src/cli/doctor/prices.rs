@@ -39,7 +39,8 @@ pub(super) async fn check(site: &Site) -> Vec<Check> {
         stream::iter(sold.map(|tier| look(site, catalogue, tier))).buffered(AT_ONCE).collect().await;
     checks.extend(found.iter().flat_map(|found| judge(found, is_live(site))));
     if checks.is_empty() {
-        let said = format!("{} tiers and {} meters are there; {DIFF} for more", found.len(), catalogue.meters.len());
+        let said =
+            format!("{} tiers and {} meters are there; {DIFF} for more", found.len(), catalogue.meters.len());
         checks.push(Check::ok(NAME, said));
     }
     checks
@@ -71,7 +72,8 @@ fn judge(found: &Found, is_live: bool) -> Vec<Check> {
             Ok(None) => checks.push(Check::failed(NAME, said("is not at Stripe"), DIFF)),
             Err(error) if is_of_other_mode(error) => {
                 let other = mode(!is_live);
-                let said = said(&format!("is of {other} mode, and stripe.secret_key of {} mode", mode(is_live)));
+                let said =
+                    said(&format!("is of {other} mode, and stripe.secret_key of {} mode", mode(is_live)));
                 let advice = "use prices and key of one mode: make the prices there, or take the other key";
                 checks.push(Check::failed(NAME, said, advice));
             }
@@ -103,7 +105,8 @@ fn judge_meters(catalogue: &Catalogue, meters: &[Meter]) -> Vec<Check> {
 fn judge_meter(name: &str, event: &str, meters: &[Meter]) -> Option<Check> {
     let of_name: Vec<_> = meters.iter().filter(|meter| meter.event_name == event).collect();
     let Some(meter) = of_name.iter().find(|meter| meter.active) else {
-        let what = if of_name.is_empty() { "has no meter at Stripe" } else { "has only a meter that is inactive" };
+        let what =
+            if of_name.is_empty() { "has no meter at Stripe" } else { "has only a meter that is inactive" };
         let said = format!("meter {name} {what} with the event name {event:?}: its usage is refused");
         return Some(Check::failed(NAME, said, DIFF));
     };
@@ -129,7 +132,8 @@ mod tests {
         assert_eq!(outcomes(price(true)), []);
         assert_eq!(outcomes(price(false))[0].0, Outcome::Warning);
         assert_eq!(outcomes(Ok(None))[0].0, Outcome::Failed);
-        let message = "No such price: 'price_1'; a similar object exists in live mode, but a test mode key was used";
+        let message =
+            "No such price: 'price_1'; a similar object exists in live mode, but a test mode key was used";
         let other = StatusError { status: 404, message: Some(message.into()), ..StatusError::default() };
         let found = outcomes(Err(CallError::Status(Box::new(other))));
         assert!(found[0].1.contains("is of live mode, and stripe.secret_key of test mode"), "{found:?}");

@@ -31,7 +31,9 @@ pub(super) async fn check(site: &Site) -> Vec<Check> {
 
 /// What Redis says of a mistake stands at the beginning, as a word in capitals.
 fn judge_error(server: &str, error: &str) -> Check {
-    let advice = if ["WRONGPASS", "NOAUTH", "Password authentication failed"].iter().any(|word| error.contains(word))
+    let advice = if ["WRONGPASS", "NOAUTH", "Password authentication failed"]
+        .iter()
+        .any(|word| error.contains(word))
     {
         "correct user and password in fleet.redis; a \"/\" in the password is \"%2F\" there"
     } else if error.contains("NOPERM") {
@@ -65,13 +67,15 @@ fn judge(server: &str, seen: &RedisSeen, timeout: Duration) -> Vec<Check> {
         checks.push(Check::warning(NAME, said, "set both clocks: run chrony or systemd-timesyncd"));
     }
     if *latency * 2 > timeout {
-        let said = format!("{server}: answers within {latency:.1?}, and fleet.redis_timeout is {timeout:.0?}");
+        let said =
+            format!("{server}: answers within {latency:.1?}, and fleet.redis_timeout is {timeout:.0?}");
         checks.push(Check::warning(NAME, said, "put Redis nearer, or raise fleet.redis_timeout"));
     }
     if !checks.is_empty() {
         return checks;
     }
-    let kept = if *is_persistent { "" } else { "; it keeps nothing on disk: nodes put back what a restart loses" };
+    let kept =
+        if *is_persistent { "" } else { "; it keeps nothing on disk: nodes put back what a restart loses" };
     vec![Check::ok(NAME, format!("{server}: version {version}, answers within {latency:.1?}{kept}"))]
 }
 

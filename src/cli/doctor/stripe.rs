@@ -32,7 +32,8 @@ pub(super) async fn check(site: &Site) -> Vec<Check> {
     let mut checks = judge(&answers, took, &kind_of(site));
     if site.config.stripe.mode == Mode::Live && is_unknown(site.config.stripe.secret_key.expose()) {
         let said = "the secret key is of no kind that is known: sk_test_, sk_live_, rk_test_, rk_live_";
-        let advice = "copy the secret key, or a restricted one, from Stripe's dashboard; no publishable key (pk_)";
+        let advice =
+            "copy the secret key, or a restricted one, from Stripe's dashboard; no publishable key (pk_)";
         checks.push(Check::warning(NAME, said, advice));
     }
     checks
@@ -52,7 +53,8 @@ fn is_unknown(key: &str) -> bool {
 }
 
 fn kind_of(site: &Site) -> String {
-    let restricted = if site.config.stripe.secret_key.expose().starts_with("rk_") { "restricted " } else { "" };
+    let restricted =
+        if site.config.stripe.secret_key.expose().starts_with("rk_") { "restricted " } else { "" };
     format!("a {restricted}key of {} mode", mode(is_live(site)))
 }
 
@@ -72,7 +74,8 @@ pub(super) fn advice_for(error: &CallError) -> &'static str {
 }
 
 fn judge(answers: &[(&str, Result<(), CallError>)], took: Duration, kind: &str) -> Vec<Check> {
-    let errors: Vec<_> = answers.iter().filter_map(|(what, answer)| Some((what, answer.as_ref().err()?))).collect();
+    let errors: Vec<_> =
+        answers.iter().filter_map(|(what, answer)| Some((what, answer.as_ref().err()?))).collect();
     let is_forbidden = |error: &CallError| matches!(error, CallError::Status(error) if error.status == 403);
     if let Some((_, error)) = errors.iter().find(|(_, error)| !is_forbidden(error)) {
         return vec![Check::failed(NAME, format!("{kind}: {error}"), advice_for(error))];
@@ -114,6 +117,8 @@ mod tests {
 
     #[test]
     fn a_publishable_key_is_no_secret_key() {
-        assert!(is_unknown("pk_live_1") && is_unknown("") && !is_unknown("rk_test_1") && !is_unknown("sk_live_1"));
+        assert!(
+            is_unknown("pk_live_1") && is_unknown("") && !is_unknown("rk_test_1") && !is_unknown("sk_live_1")
+        );
     }
 }

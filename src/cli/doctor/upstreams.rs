@@ -1,6 +1,6 @@
 //! The servers behind the gateway, asked as the gateway itself asks them.
 
-use crate::gateway::{Probed, ProbeFailed, probe};
+use crate::gateway::{ProbeFailed, Probed, probe};
 
 use super::Site;
 use super::check::{Check, Outcome};
@@ -30,7 +30,9 @@ fn judge(Probed { upstream, server, outcome }: &Probed) -> Check {
             "check that its certificate holds and names the host, who signed it (`tls = { ca }`), and that it speaks \
              TLS at all"
         }
-        ProbeFailed::Status(_) => "mend the server, or health_check: the gateway sends it nothing while it answers so",
+        ProbeFailed::Status(_) => {
+            "mend the server, or health_check: the gateway sends it nothing while it answers so"
+        }
         ProbeFailed::Other(_) => "start it, or correct its address in `servers`",
     };
     Check::failed(NAME, said(&error.to_string()), advice)

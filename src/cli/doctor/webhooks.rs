@@ -19,7 +19,8 @@ pub(super) async fn check(site: &Site) -> Vec<Check> {
     let endpoints = match list_webhook_endpoints(&site.stripe).await {
         Ok(endpoints) => endpoints,
         Err(CallError::Status(error)) if error.status == 403 => {
-            let advice = "give it \"Webhook Endpoints: Read\", or compare them in Stripe's dashboard yourself";
+            let advice =
+                "give it \"Webhook Endpoints: Read\", or compare them in Stripe's dashboard yourself";
             return vec![Check::warning(NAME, "the key may not read the endpoints", advice)];
         }
         Err(error) => return vec![Check::failed(NAME, error.to_string(), advice_for(&error))],
@@ -39,7 +40,8 @@ fn judge(url: &str, endpoints: &[WebhookEndpoint], is_live: bool) -> Vec<Check> 
     };
     let mut checks = Vec::new();
     if let Some(livemode) = ours.livemode.filter(|livemode| *livemode != is_live) {
-        let said = format!("{url} is of {} mode, and stripe.secret_key of {} mode", mode(livemode), mode(is_live));
+        let said =
+            format!("{url} is of {} mode, and stripe.secret_key of {} mode", mode(livemode), mode(is_live));
         let advice = "make an endpoint in the key's mode, and write its secret as stripe.webhook_secrets";
         checks.push(Check::failed(NAME, said, advice));
     }
@@ -81,17 +83,22 @@ fn judge_events(url: &str, enabled: &[String]) -> Vec<Check> {
         return vec![Check::warning(NAME, said, format!("choose these alone: {}", events.join(", ")))];
     }
     let mut checks = Vec::new();
-    let missing: Vec<_> = applied_kinds().filter(|kind| enabled.iter().all(|enabled| enabled != kind)).collect();
+    let missing: Vec<_> =
+        applied_kinds().filter(|kind| enabled.iter().all(|enabled| enabled != kind)).collect();
     if !missing.is_empty() {
         let said = format!("{url} does not get {}", missing.join(", "));
         let advice = "add these events to the endpoint, then run `tollgate sync` for what was missed";
         checks.push(Check::failed(NAME, said, advice));
     }
-    let more: Vec<_> =
-        enabled.iter().filter(|enabled| applied_kinds().all(|kind| kind != enabled.as_str())).cloned().collect();
+    let more: Vec<_> = enabled
+        .iter()
+        .filter(|enabled| applied_kinds().all(|kind| kind != enabled.as_str()))
+        .cloned()
+        .collect();
     if !more.is_empty() {
         let holds = more.iter().any(|kind| kind == HOLDS_INVOICES);
-        let why = if holds { ": while it fails, invoices wait up to three days" } else { ", which change nothing" };
+        let why =
+            if holds { ": while it fails, invoices wait up to three days" } else { ", which change nothing" };
         let said = format!("{url} also gets {}{why}", more.join(", "));
         checks.push(Check::warning(NAME, said, "take these events away from the endpoint"));
     }
@@ -135,7 +142,10 @@ mod tests {
         let mut fewer = good();
         fewer.events.retain(|kind| kind != "invoice.paid");
         let found = judged(fewer);
-        assert!(found[0].0 == Outcome::Failed && found[0].1.ends_with("does not get invoice.paid"), "{found:?}");
+        assert!(
+            found[0].0 == Outcome::Failed && found[0].1.ends_with("does not get invoice.paid"),
+            "{found:?}"
+        );
         let mut more = good();
         more.events.push(HOLDS_INVOICES.to_owned());
         let found = judged(more);

@@ -87,7 +87,8 @@ async fn probe_one(upstreams: &Upstreams, upstream: &Upstream, within: Duration)
     let set = upstream.set.load_full();
     let asked = set.servers.iter().map(async |server| {
         let began = Instant::now();
-        let answer = tokio::time::timeout(limit, ask(&upstreams.connector, server, &check, &upstream.plan.host));
+        let answer =
+            tokio::time::timeout(limit, ask(&upstreams.connector, server, &check, &upstream.plan.host));
         let outcome = match answer.await {
             Ok(Ok(())) => Ok(began.elapsed()),
             Ok(Err(error)) => Err(failure(&error.etype)),
