@@ -7,10 +7,13 @@ use serde_json::{Value, json};
 
 use crate::harness::{ADMIN_TOKEN, PATIENCE, World, until};
 
-/// What the log says of requests, line by line.
+/// What the log says of requests of `acme`, line by line.
 fn requests(world: &World) -> Vec<String> {
     let log = world.gateway.log();
-    log.lines().filter(|line| line.contains("gateway::debug: request ")).map(str::to_owned).collect()
+    log.lines()
+        .filter(|line| line.contains("gateway::debug: request ") && line.contains("customer=\"acme\""))
+        .map(str::to_owned)
+        .collect()
 }
 
 async fn delete(world: &World) -> Value {

@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use super::command;
 use crate::fleet::redis::Redis;
-use crate::harness::{Authority, Ended, Room, Sizes, World, config, fill, free_address, pem, tollgate};
+use crate::harness::{
+    Authority, Behaviour, Ended, Room, Sizes, World, config, fill, free_address, pem, tollgate,
+};
 
 /// What depends on the machine that the test runs on.
 const OF_THE_MACHINE: [&str; 3] = ["disk", "disk speed", "open files"];
@@ -168,15 +170,10 @@ async fn an_issuer_and_servers_that_cannot_be_used_have_their_advice() {
         format!("[auth.jwt]\nalgorithms = [\"RS256\"]\njwks_url = \"http://{}/missing\"", free_address());
     let silent = look_at_another(&world, &["[auth.jwt]", &jwks]);
     assert_fails(&silent, "issuer", "its keys cannot be had", "auth.jwt.jwks_url");
-    let missing =
-        format!("[auth.jwt]\nalgorithms = [\"RS256\"]\njwks_url = \"{}/missing\"", world.stripe.url());
-    // The local Stripe asks for a key before it says that there is no such page.
-    assert_fails(
-        &look_at_another(&world, &["[auth.jwt]", &missing]),
-        "issuer",
-        "the issuer answered 4",
-        "issuer",
-    );
+    world.upstream.on("/jwks", Behaviour::Status(404));
+    let at = world.upstream.address;
+    let missing = format!("[auth.jwt]\nalgorithms = [\"RS256\"]\njwks_url = \"http://{at}/jwks\"");
+    assert_fails(&look_at_another(&world, &["[auth.jwt]", &missing]), "issuer", "answered 404", "jwks_uri");
 
     let servers = |server: &str| format!("[upstreams.api]\nservers = [\"{server}\"]");
     let down = look_at_another(&world, &[&servers(&free_address().to_string())]);
