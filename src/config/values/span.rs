@@ -16,7 +16,7 @@ const LONGEST_MILLIS: u64 = 3_650 * 24 * 3_600_000;
 
 impl<const MIN_MILLIS: u64> Read for Span<MIN_MILLIS> {
     fn schema() -> Json {
-        pattern("[0-9]+(ms|s|m|h|d)")
+        pattern("duration", "[0-9]+(ms|s|m|h|d)")
     }
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
