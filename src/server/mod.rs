@@ -26,6 +26,7 @@ mod upstreams;
 
 pub use callers::{existing_store, key_desk_here};
 pub use reconcile::{Hold, hold, reconciler};
+pub use settings::to_stripe;
 pub use sync::syncer;
 
 use std::net::SocketAddr;
