@@ -121,7 +121,8 @@ mod tests {
         let minor: Vec<_> =
             ["usd", "jpy", "kwd"].iter().map(|code| of(code).in_minor(amount).to_string()).collect();
         assert_eq!(minor, ["0.07", "0.0007", "0.7"]);
-        let smallest: Vec<_> = ["usd", "jpy", "kwd", "isk"].iter().map(|code| of(code).smallest_charge()).collect();
+        let smallest: Vec<_> =
+            ["usd", "jpy", "kwd", "isk"].iter().map(|code| of(code).smallest_charge()).collect();
         assert_eq!(smallest, [1, 1, 10, 100]);
     }
 

@@ -43,8 +43,7 @@ pub async fn look(transport: &Transport, offer: &Offer) -> Result<Found, CallErr
         }
     }
     let of_prices = prices.iter().map(|price| price.product.clone());
-    let mut products: Vec<String> =
-        offer.tiers.iter().map(OfferedTier::product).chain(of_prices).collect();
+    let mut products: Vec<String> = offer.tiers.iter().map(OfferedTier::product).chain(of_prices).collect();
     products.sort_unstable();
     products.dedup();
     Ok(Found { meters, products: find_products(transport, &products).await?, prices })

@@ -172,7 +172,8 @@ impl Planner<'_> {
     /// That of the prices that are there; else the one that is made for the tier.
     fn product(&self) -> (String, State) {
         let by_key = self.tier.lookup_keys().filter_map(|key| self.by_key(key));
-        let of_price = self.named().chain(by_key).find(|price| price.active).map(|price| price.product.clone());
+        let of_price =
+            self.named().chain(by_key).find(|price| price.active).map(|price| price.product.clone());
         let id = of_price.unwrap_or_else(|| self.tier.product());
         let known = self.found.products.iter().find(|product| product.id == id);
         let state = match known {

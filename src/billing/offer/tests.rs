@@ -28,7 +28,10 @@ fn offer() -> Offer {
     let pro = OfferedTier {
         name: "pro".into(),
         named: Vec::new(),
-        prices: vec![price("monthly", monthly(9_900), None), price("calls", overage(100, 2), Some("api_calls"))],
+        prices: vec![
+            price("monthly", monthly(9_900), None),
+            price("calls", overage(100, 2), Some("api_calls")),
+        ],
         vacant: vec!["tollgate_pro_yearly".to_owned()],
     };
     let calls = OwnMeter { name: "calls".into(), stripe_event_name: "api_calls".into() };
@@ -126,7 +129,11 @@ fn a_meter_that_counts_otherwise_is_changed_by_hand_and_nothing_is_built_on_it()
         (|meter| meter.event_time_window = Some("hour".to_owned()), "the last event alone"),
     ] {
         let plan = with(change);
-        assert_eq!(marks(&plan), ["! api_calls", "= prod_1", "= price_flat", "! tollgate_pro_calls"], "{word}");
+        assert_eq!(
+            marks(&plan),
+            ["! api_calls", "= prod_1", "= price_flat", "! tollgate_pro_calls"],
+            "{word}"
+        );
         let State::ByHand { why, .. } = &plan.entries[0].state else { panic!("{plan:?}") };
         assert!(why.join("; ").contains(word), "{why:?}");
     }
@@ -142,7 +149,12 @@ fn a_price_that_differs_is_named_with_both_amounts_and_replaced_only_where_that_
     found.prices[0].tax_behavior = Some("exclusive".to_owned());
     let plan = Plan::of(&offer(), &found, false);
     let said = said(&plan);
-    assert!(said.starts_with("it costs 79.00 usd, not 99.00 usd; a price never changes at Stripe: with --replace"), "{said}");
+    assert!(
+        said.starts_with(
+            "it costs 79.00 usd, not 99.00 usd; a price never changes at Stripe: with --replace"
+        ),
+        "{said}"
+    );
     assert_eq!((plan.to_make(), plan.by_hand()), (0, 1));
     let plan = Plan::of(&offer(), &found, true);
     let State::Replaced(old) = &plan.entries[2].state else { panic!("{plan:?}") };

@@ -116,12 +116,18 @@ impl Apply {
             }
         })
         .await;
-        outcome.map_err(|broken| desk.explain(&broken.source).map_or_else(
-            || anyhow!("{broken}: {}", broken.source),
-            |help| anyhow!("{broken}: {}; {help}", broken.source),
-        ))
-        .with_context(|| format!("{} of {all} are made; the same command goes on from there", made.len()))?;
-        let left = desk.plan().await.context("everything was made, but could not be looked at again")?.to_make();
+        outcome
+            .map_err(|broken| {
+                desk.explain(&broken.source).map_or_else(
+                    || anyhow!("{broken}: {}", broken.source),
+                    |help| anyhow!("{broken}: {}; {help}", broken.source),
+                )
+            })
+            .with_context(|| {
+                format!("{} of {all} are made; the same command goes on from there", made.len())
+            })?;
+        let left =
+            desk.plan().await.context("everything was made, but could not be looked at again")?.to_make();
         if left > 0 {
             bail!(
                 "{left} of what was made {} not there: somebody has changed it since, within the day for which Stripe \

@@ -102,7 +102,8 @@ fn offered(tier: &Tier, catalogue: &Catalogue) -> OfferedTier {
     let currency = catalogue.currency;
     let key = |suffix: &str| format!("tollgate_{}_{suffix}", tier.name);
     let (mut prices, mut vacant) = (Vec::new(), Vec::new());
-    let flat = [("monthly", Every::month(), tier.price.monthly), ("yearly", Every::year(), tier.price.yearly)];
+    let flat =
+        [("monthly", Every::month(), tier.price.monthly), ("yearly", Every::year(), tier.price.yearly)];
     for (cycle, every, amount) in flat {
         let Some(amount) = amount else {
             vacant.push(key(cycle));

@@ -180,6 +180,9 @@ mod tests {
         );
         assert_eq!(flat.differences(&wanted).first().map(String::as_str), Some("it is metered"));
         let yen = overage("jpy", 100, "2");
-        assert!(!wanted.differences(&yen).is_empty(), "the same number of another currency is another amount");
+        assert!(
+            !wanted.differences(&yen).is_empty(),
+            "the same number of another currency is another amount"
+        );
     }
 }

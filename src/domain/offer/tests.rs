@@ -9,7 +9,12 @@ fn amount(text: &str) -> Decimal {
 }
 
 /// By meter: what is included, and what a unit beyond it costs.
-fn tier(name: &str, monthly: Option<&str>, yearly: Option<&str>, meters: &[(Allowance, Option<&str>)]) -> Tier {
+fn tier(
+    name: &str,
+    monthly: Option<&str>,
+    yearly: Option<&str>,
+    meters: &[(Allowance, Option<&str>)],
+) -> Tier {
     let unit_amounts = meters.iter().map(|(_, unit)| unit.map_or(Decimal::ZERO, amount)).collect();
     let is_denied = meters.iter().all(|(_, unit)| unit.is_none());
     Tier {
@@ -31,7 +36,8 @@ fn tier(name: &str, monthly: Option<&str>, yearly: Option<&str>, meters: &[(Allo
 }
 
 fn catalogue(code: &str, meters: &[(&str, &str)], tiers: Vec<Tier>) -> Catalogue {
-    let meter = |(name, event): &(&str, &str)| Meter { name: (*name).into(), stripe_event_name: (*event).into() };
+    let meter =
+        |(name, event): &(&str, &str)| Meter { name: (*name).into(), stripe_event_name: (*event).into() };
     Catalogue {
         currency: Currency::parse(code).expect("a currency"),
         meters: meters.iter().map(meter).collect::<Vec<_>>().into(),
@@ -78,7 +84,10 @@ fn a_tier_has_a_price_for_each_cycle_and_for_each_meter_that_is_charged() {
     assert_eq!(told(&catalogue), all);
     let offer = Offer::of(&catalogue).expect("an offer");
     assert_eq!(offer.tiers[0].vacant, ["tollgate_pro_bytes"]);
-    assert_eq!(offer.tiers[1].vacant, ["tollgate_strict_yearly", "tollgate_strict_calls", "tollgate_strict_bytes"]);
+    assert_eq!(
+        offer.tiers[1].vacant,
+        ["tollgate_strict_yearly", "tollgate_strict_calls", "tollgate_strict_bytes"]
+    );
     assert_eq!(offer.meters.len(), 2, "usage of every meter is reported");
     catalogue.report = Report::Overage;
     assert_eq!(told(&catalogue)[2], "tollgate_pro_calls: 0.0007 usd a unit, every month", "no free step");
@@ -92,7 +101,8 @@ fn names_that_mean_two_things_are_refused() {
     };
     assert_eq!(
         of(&[("monthly", "a"), ("calls", "b")]),
-        Err("the lookup key `tollgate_pro_monthly` would stand for two prices: rename a tier or a meter".to_owned())
+        Err("the lookup key `tollgate_pro_monthly` would stand for two prices: rename a tier or a meter"
+            .to_owned())
     );
     let twice = of(&[("calls", "a"), ("bytes", "a")]).expect_err("one meter at Stripe");
     assert!(twice.starts_with("the meters `calls` and `bytes` both report to `a`"), "{twice}");
