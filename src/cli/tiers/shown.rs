@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::billing::offer::{Entry, Plan, State, Subject};
+use crate::domain::offer::Terms;
 
 /// One line for each that there is or should be; below it what is to be done by hand.
 pub(super) fn text(plan: &Plan) -> String {
@@ -37,7 +38,7 @@ pub(super) fn json(plan: &Plan, mode: &str) -> Value {
         let (tier, terms) = match &entry.subject {
             Subject::Meter { .. } => (None, None),
             Subject::Product { tier, .. } => (Some(tier), None),
-            Subject::Price { tier, terms, .. } => (Some(tier), terms.as_ref().map(|terms| terms.told())),
+            Subject::Price { tier, terms, .. } => (Some(tier), terms.as_ref().map(Terms::told)),
         };
         json!({
             "kind": entry.subject.kind(),
@@ -79,7 +80,7 @@ fn about(subject: &Subject) -> String {
         Subject::Meter { name, .. } => format!("sums up the meter {name}"),
         Subject::Product { tier, .. } => format!("the tier {tier}"),
         Subject::Price { terms, .. } => {
-            terms.as_ref().map_or_else(|| "not configured".to_owned(), |terms| terms.told())
+            terms.as_ref().map_or_else(|| "not configured".to_owned(), Terms::told)
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Meters, products and prices that are made; each answers its id.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 use stripe_billing::billing_meter::{
     CreateBillingMeter, CreateBillingMeterDefaultAggregation, CreateBillingMeterDefaultAggregationFormula,
@@ -88,9 +90,8 @@ async fn make(
 fn key(request: &RequestBuilder, replaced: &str) -> Result<IdempotencyKey, CallError> {
     let body = request.body.as_deref().unwrap_or_default();
     let digest = Sha256::digest(format!("{}\n{replaced}\n{body}", request.path));
-    let digest = digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let unsendable = |_| CallError::Unsendable { reason: "its idempotency key is too long".to_owned() };
-    IdempotencyKey::new(format!("tollgate-offer-{digest}")).map_err(unsendable)
+    IdempotencyKey::new(format!("tollgate-offer-{}", URL_SAFE_NO_PAD.encode(digest))).map_err(unsendable)
 }
 
 fn form(new: &NewPrice<'_>) -> Form {

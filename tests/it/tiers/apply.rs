@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use super::{SOLD, Shop, TO_MAKE, counts, done, price};
+use super::{Shop, TO_MAKE, counts, done, price};
 use crate::harness::{Stripe, config};
 
 fn read(text: &str) -> Value {
@@ -37,9 +37,7 @@ async fn what_is_missing_is_shown_then_made_and_the_second_time_there_is_nothing
     assert_eq!(counts(&stripe).await, before, "nothing was made");
 
     let applied = shop.tiers(&["apply", "--yes"]);
-    assert!(
-        done(&applied).contains(&format!("made {TO_MAKE}/{TO_MAKE}: price tollgate_strict_monthly price_"))
-    );
+    assert!(done(&applied).contains(&format!("made {TO_MAKE}/{TO_MAKE}: price tollgate_")));
     let after = counts(&stripe).await;
     assert_eq!(after, [before[0] + 2, before[1] + 3, before[2] + 9]);
     let metered = price(&stripe, "tollgate_team_bytes").await;
@@ -69,9 +67,7 @@ async fn a_run_that_broke_off_is_gone_on_with_and_nothing_is_made_twice() {
     stripe.hook("faults", lost).await;
     let broken = shop.tiers(&["apply", "--yes"]);
     assert_eq!(broken.code, Some(1), "{}", broken.stdout);
-    let said = format!(
-        "3 of {TO_MAKE} are made; the same command goes on from there: price tollgate_team_monthly could"
-    );
+    let said = format!("3 of {TO_MAKE} are made; the same command goes on from there: price tollgate_");
     assert!(broken.stderr.contains(&said), "{}", broken.stderr);
     let rest = read(done(&shop.tiers(&["apply", "--yes", "--json"])));
     assert_eq!(rest["made"].as_array().map(Vec::len), Some(TO_MAKE - 4), "one was made unheard");
@@ -191,7 +187,6 @@ async fn names_that_stripe_could_not_tell_apart_are_a_mistake_in_the_file() {
     let ended = shop.tiers(&["diff"]);
     assert_eq!(ended.code, Some(64), "{}", ended.stderr);
     assert!(ended.stderr.contains("both report to `tokens_used`"), "{}", ended.stderr);
-    assert!(SOLD.contains("tokens_used"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,8 +21,8 @@ const SELLING: &str = r#"
     return_origins = ["https://app.example"]
 "#;
 
-async fn post(customer: &Customer, path: &str, body: Value) -> Value {
-    let reply = customer.ask(Method::POST, path, |request| request.json(&body)).await;
+async fn post(customer: &Customer, path: &str, body: &Value) -> Value {
+    let reply = customer.ask(Method::POST, path, |request| request.json(body)).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     reply.json()
 }
@@ -44,7 +44,7 @@ async fn without_a_price_id_in_the_file_a_tier_is_bought_used_billed_upgraded_an
     );
     done(&tiers(&world.gateway.config, &["apply", "--yes"]));
 
-    let session = post(&customer, "/billing/checkout", order).await;
+    let session = post(&customer, "/billing/checkout", &order).await;
     CheckoutPage::open(session["url"].as_str().expect("a page")).await.pay().await;
     customer.until_status("tier", "team").await;
     let bought = subscription(&world).await;
@@ -78,7 +78,7 @@ async fn without_a_price_id_in_the_file_a_tier_is_bought_used_billed_upgraded_an
     assert_eq!(synced.status, 200, "{}", synced.text());
     assert_eq!(customer.status().await["tier"], "team", "the old price goes on standing for the tier");
 
-    post(&customer, "/billing/upgrade", json!({ "tier": "max", "cycle": "yearly" })).await;
+    post(&customer, "/billing/upgrade", &json!({ "tier": "max", "cycle": "yearly" })).await;
     customer.until_status("tier", "max").await;
     let upgraded = subscription(&world).await;
     let items = upgraded["items"]["data"].as_array().expect("items");
