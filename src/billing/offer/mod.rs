@@ -28,12 +28,12 @@ pub struct Found {
     pub prices: Vec<SoldPrice>,
 }
 
-/// Asks Stripe for all that the offer could be made of; nothing is changed.
+/// Asks Stripe for all that the offer could be made of; nothing is changed. What is made last is asked for first: so
+/// while another run makes it all, nothing is seen without what it is built on.
 ///
 /// # Errors
 /// See [`CallError`].
 pub async fn look(transport: &Transport, offer: &Offer) -> Result<Found, CallError> {
-    let meters = list_meters(transport).await?;
     let keys: Vec<String> =
         offer.tiers.iter().flat_map(OfferedTier::lookup_keys).map(str::to_owned).collect();
     let mut prices = find_sold_prices(transport, &keys).await?;
@@ -46,5 +46,6 @@ pub async fn look(transport: &Transport, offer: &Offer) -> Result<Found, CallErr
     let mut products: Vec<String> = offer.tiers.iter().map(OfferedTier::product).chain(of_prices).collect();
     products.sort_unstable();
     products.dedup();
-    Ok(Found { meters, products: find_products(transport, &products).await?, prices })
+    let products = find_products(transport, &products).await?;
+    Ok(Found { meters: list_meters(transport).await?, products, prices })
 }

@@ -62,15 +62,15 @@ async fn a_run_that_broke_off_is_gone_on_with_and_nothing_is_made_twice() {
     let stripe = Stripe::alone().await;
     let shop = Shop::of(&stripe.url(), "");
     let before = counts(&stripe).await;
-    // It takes effect, and no attempt of the run hears of it.
-    let lost = json!({ "operation": "prices.create", "when": "after", "drop": true, "times": 3 });
-    stripe.hook("faults", lost).await;
+    // One takes effect and is not heard of, which another attempt cures; one meets nobody, however often it is tried.
+    stripe.hook("faults", json!({ "operation": "meters.create", "when": "after", "drop": true })).await;
+    stripe.hook("faults", json!({ "operation": "prices.create", "drop": true, "times": 3 })).await;
     let broken = shop.tiers(&["apply", "--yes"]);
     assert_eq!(broken.code, Some(1), "{}", broken.stdout);
     let said = format!("3 of {TO_MAKE} are made; the same command goes on from there: price tollgate_");
     assert!(broken.stderr.contains(&said), "{}", broken.stderr);
     let rest = read(done(&shop.tiers(&["apply", "--yes", "--json"])));
-    assert_eq!(rest["made"].as_array().map(Vec::len), Some(TO_MAKE - 4), "one was made unheard");
+    assert_eq!(rest["made"].as_array().map(Vec::len), Some(TO_MAKE - 3));
     assert_eq!(counts(&stripe).await, [before[0] + 2, before[1] + 3, before[2] + 9]);
 }
 

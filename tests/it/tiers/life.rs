@@ -15,6 +15,7 @@ const SELLING: &str = r#"
     overage = { unit_amount = { api_calls = "0.03" } }
     [tiers.max]
     price = { monthly = "99", yearly = "990" }
+    features = ["premium"]
     included = { api_calls = 10000 }
     overage = { unit_amount = { api_calls = "0.0007" } }
     [billing]
