@@ -27,6 +27,7 @@ mod grouping;
 mod kinds;
 mod listing;
 mod notices;
+pub mod offer;
 mod overrides;
 mod payments;
 mod prices;

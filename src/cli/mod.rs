@@ -22,6 +22,7 @@ mod sandbox;
 mod schema;
 mod sync;
 mod table;
+mod tiers;
 mod token;
 
 use std::path::{Path, PathBuf};
@@ -69,6 +70,9 @@ enum Command {
     Reconcile(reconcile::Reconcile),
     /// Read subscriptions back from Stripe, and events that no webhook has brought
     Sync(sync::SyncArguments),
+    /// Meters, products and prices at Stripe: compare them with the configuration, make what is missing
+    #[command(subcommand)]
+    Tiers(tiers::TiersCommand),
     /// Run the local Stripe alone
     Sandbox(sandbox::SandboxArguments),
 }
@@ -118,6 +122,7 @@ pub fn main() -> ExitCode {
         Command::Outbox(outbox) => outbox.run(),
         Command::Reconcile(reconcile) => reconcile.run(),
         Command::Sync(sync) => sync.run(),
+        Command::Tiers(tiers) => tiers.run(),
         Command::Sandbox(sandbox) => sandbox.run(),
     };
     match outcome {

@@ -19,7 +19,7 @@ use crate::metrics::METRICS;
 use crate::problem::Code;
 use crate::seal::Sealer;
 use crate::store::{NameKind, Store, StoreError};
-use crate::stripe::{Secret, TransportOptions};
+use crate::stripe::{Secret, Transport, TransportOptions};
 
 use super::ServerError;
 use super::fleet::Meets;
@@ -49,6 +49,11 @@ pub(super) fn auth(config: &Config) -> Result<auth::Settings, ServerError> {
         jwks_cooldown: jwt.jwks_cooldown,
         jwks_refresh: jwt.jwks_refresh,
     })
+}
+
+/// The way to Stripe, for commands that need nothing else.
+pub fn to_stripe(config: &Config) -> Result<Transport, ServerError> {
+    Ok(Transport::new(transport(config))?)
 }
 
 /// How Stripe is spoken to.

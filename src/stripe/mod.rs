@@ -30,6 +30,7 @@ mod payment_intent;
 mod prepared;
 mod retrieve;
 mod secret;
+mod selling;
 mod session;
 mod subscription;
 mod subscription_pages;
@@ -62,6 +63,10 @@ pub use meters::{Meter, list_meters, summed_units};
 pub use options::{TransportError, TransportOptions, api_version};
 pub use payment_intent::{PaymentIntent, PaymentState, retrieve_payment_intent};
 pub use secret::Secret;
+pub use selling::{
+    NewPrice, PriceInPlace, SoldPrice, SoldProduct, create_meter, create_price, create_product,
+    find_products, find_sold_price, find_sold_prices, note_lookup_key,
+};
 pub use session::{CheckoutSession, retrieve_session};
 pub use stripe_client_core::IdempotencyKey;
 pub use subscription::{SubscriptionItem, SubscriptionObject};

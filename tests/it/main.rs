@@ -26,6 +26,7 @@
 //! - [`reload`] another configuration while everything runs
 //! - [`slow`] clients that take their time, or more room than they should
 //! - [`streams`] what lasts: streams, WebSockets, gRPC
+//! - [`tiers`] what the configuration sells is made at Stripe, once, and costs there what it costs here
 //! - [`tls`] certificates, handshakes, certificates of clients, the way there from plain ports
 //! - [`threads`] who gives way to whom
 //! - [`tricks`] smuggled requests, odd paths, spoofed headers: nothing is heard that was not paid for
@@ -57,6 +58,7 @@ mod slow;
 mod streams;
 mod sync;
 mod threads;
+mod tiers;
 mod tls;
 mod tricks;
 mod upgrade;
