@@ -114,8 +114,12 @@ class Fleet:
         return answer
 
     def tell_of_subscription(self, at):
-        """An event of Stripe's that is answered by reading the subscription again."""
-        self.stripe.hook(f"subscriptions/{self.sold[at]['subscription']}/status", {"status": "active"})
+        """An event that is answered by reading the subscription again."""
+        sold = self.sold[at]
+        about = {"id": sold["subscription"], "object": "subscription", "customer": sold["customer"], "status": "active"}
+        status = self.gateways[0].deliver("customer.subscription.updated", at, about=about)
+        if status != 200:
+            raise Failed(f"the webhook answers {status}")
 
 
 class Run:
