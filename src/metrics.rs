@@ -66,6 +66,16 @@ const OPERATIONS: [&str; 26] = [
     "payment_intent_retrieve",
 ];
 
+/// A metric as it is declared.
+pub struct Described {
+    pub name: &'static str,
+    /// The function that makes it: it ends in the metric's type.
+    pub kind: &'static str,
+    pub about: &'static str,
+    /// Labels and buckets, as they are written.
+    pub shape: &'static str,
+}
+
 /// Declares the struct, and registers each metric under its documented name; its comment is its help text.
 macro_rules! metrics {
     ($( #[doc = $doc:literal] $field:ident: $kind:ty = $make:ident($name:literal $(, $arg:expr)*); )*) => {
@@ -80,6 +90,16 @@ macro_rules! metrics {
                 $( let $field = $make(Opts::new($name, $doc.trim()) $(, $arg)*)?;
                    registry.register(Box::new($field.clone()))?; )*
                 Ok(Self { registry, $( $field, )* })
+            }
+
+            /// What each metric is, for the reference.
+            pub fn described() -> &'static [Described] {
+                &[$( Described {
+                    name: concat!("tollgate_", $name),
+                    kind: stringify!($make),
+                    about: $doc,
+                    shape: stringify!($($arg),*),
+                }, )*]
             }
         }
     };

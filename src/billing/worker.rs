@@ -264,8 +264,10 @@ impl Billing {
             // An invoice is being drawn up.
             self.usage_due.notify_one();
         }
+        tracing::debug!(event = event.event_id, kind = event.kind, tries = event.tries, "applying an event");
         match self.applier.event(event, read, clock::now()).await {
             Ok(effects) => {
+                tracing::debug!(event = event.event_id, ?effects, "an event is applied");
                 self.note_applied(event, &effects);
                 InboxOutcome::Done { effects }
             }
