@@ -86,6 +86,19 @@ fn every_alert_says_how_bad_it_is_and_what_to_do() {
     }
 }
 
+#[test]
+fn the_page_of_monitoring_has_every_alert() {
+    let page = read("docs/monitoring.md");
+    for alert in alerts() {
+        let runbook = alert.value("runbook").and_then(|path| path.rsplit('/').next()).expect("a runbook");
+        let severity = alert.value("labels").unwrap_or_default().trim_matches(['{', '}', ' ']).to_owned();
+        let begins = format!("| `{}` | {} |", alert.name, severity.replace("severity: ", ""));
+        let ends = format!("| `{}` |", runbook.trim_end_matches(".md"));
+        let row = page.lines().find(|line| line.starts_with(&begins));
+        assert!(row.is_some_and(|row| row.ends_with(&ends)), "no row {begins} … {ends}");
+    }
+}
+
 /// The labels that a template may name, from what the expression leaves of them.
 pub fn lacking_labels(alert: &Alert, shown: &Shown) -> Vec<String> {
     let expression = alert.expression();
