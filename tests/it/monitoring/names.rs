@@ -97,7 +97,9 @@ pub const OF_PROMETHEUS: [&str; 2] = ["job", "instance"];
 
 #[test]
 fn a_query_is_taken_apart() {
-    let found = named(r#"sum by (job, le) (rate(tollgate_a_bucket{x=~"one|t}o",y!="3"}[5m])) > job:tollgate_b:max / tollgate_c"#);
+    let found = named(
+        r#"sum by (job, le) (rate(tollgate_a_bucket{x=~"one|t}o",y!="3"}[5m])) > job:tollgate_b:max / tollgate_c"#,
+    );
     let matcher = |label: &str, operator: &str, value: &str| (label.into(), operator.into(), value.into());
     assert_eq!(
         found,

@@ -76,7 +76,8 @@ fn every_alert_says_how_bad_it_is_and_what_to_do() {
         let name = &alert.name;
         assert!(name.starts_with("Tollgate"), "{name}: alerts of others have other names");
         assert!(
-            ["{ severity: critical }", "{ severity: warning }"].contains(&alert.value("labels").unwrap_or("")),
+            ["{ severity: critical }", "{ severity: warning }"]
+                .contains(&alert.value("labels").unwrap_or("")),
             "{name}: is it critical, or a warning?"
         );
         assert!(alert.value("summary").is_some_and(|summary| !summary.is_empty()), "{name}: no summary");
