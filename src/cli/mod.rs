@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 usage, 64 bad configuration. Results go to stdout, diagnostics to stderr.
 
+mod backup;
 mod books;
 mod check;
 mod continuity;
@@ -15,6 +16,7 @@ mod logging;
 mod outbox;
 mod output;
 mod reconcile;
+mod restore;
 mod run;
 mod sample_api;
 mod sandbox;
@@ -64,6 +66,10 @@ enum Command {
     Outbox(outbox::OutboxCommand),
     /// Compare the ledger with what Stripe's meters hold, customer by customer
     Reconcile(reconcile::Reconcile),
+    /// Copy ledger and store into a folder, whether a gateway runs or not
+    Backup(backup::BackUp),
+    /// Make a data_dir of a backup
+    Restore(restore::Restore),
     /// Read subscriptions back from Stripe, and events that no webhook has brought
     Sync(sync::SyncArguments),
     /// Run the local Stripe alone
@@ -108,6 +114,8 @@ pub fn main() -> ExitCode {
         Command::Keys(keys) => keys.run(),
         Command::Outbox(outbox) => outbox.run(),
         Command::Reconcile(reconcile) => reconcile.run(),
+        Command::Backup(backup) => backup.run(),
+        Command::Restore(restore) => restore.run(),
         Command::Sync(sync) => sync.run(),
         Command::Sandbox(sandbox) => sandbox.run(),
     };

@@ -17,6 +17,7 @@ mod ports;
 mod proxy_service;
 mod reconcile;
 mod reload;
+mod restore;
 mod sandbox;
 mod settings;
 mod sync;
@@ -26,6 +27,7 @@ mod upstreams;
 
 pub use callers::{existing_store, key_desk_here};
 pub use reconcile::{Hold, hold, reconciler};
+pub use restore::{RestoreError, restore};
 pub use sync::syncer;
 
 use std::net::SocketAddr;
