@@ -28,7 +28,7 @@ mod token;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::auth;
 use crate::config::{self, Config, KeySource};
@@ -100,6 +100,11 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 }
 
 const BAD_CONFIGURATION: u8 = 64;
+
+/// The command line as it is parsed, for the reference.
+pub fn command_line() -> clap::Command {
+    Arguments::command()
+}
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
