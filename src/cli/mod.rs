@@ -9,6 +9,7 @@ mod continuity;
 mod demo;
 mod explain;
 mod gateway;
+mod health;
 mod instants;
 mod keys;
 mod ledger;
@@ -70,6 +71,10 @@ enum Command {
     Backup(backup::BackUp),
     /// Make a data_dir of a backup
     Restore(restore::Restore),
+    /// Ask whether the gateway on this machine is ready
+    Health(health::Health),
+    /// Run the demo's sample API alone
+    SampleApi(sample_api::SampleApi),
     /// Read subscriptions back from Stripe, and events that no webhook has brought
     Sync(sync::SyncArguments),
     /// Run the local Stripe alone
@@ -121,6 +126,8 @@ pub fn main() -> ExitCode {
         Command::Reconcile(reconcile) => reconcile.run(),
         Command::Backup(backup) => backup.run(),
         Command::Restore(restore) => restore.run(),
+        Command::Health(health) => health.run(),
+        Command::SampleApi(api) => api.run(),
         Command::Sync(sync) => sync.run(),
         Command::Sandbox(sandbox) => sandbox.run(),
     };

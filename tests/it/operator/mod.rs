@@ -4,6 +4,7 @@ mod backup;
 mod explain;
 mod ledger;
 mod outbox;
+mod supervised;
 
 use serde_json::Value;
 
