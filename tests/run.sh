@@ -59,6 +59,8 @@ say "cargo test"
 cargo test --locked
 say "the tests that take their time"
 cargo test --locked --test it -- --ignored slow::
+say "what deployments start with"
+./tests/deploy/run.sh "$target/debug/tollgate"
 say "alerts and dashboards"
 tests/prometheus/run.sh "$target/debug/tollgate"
 if [ "${TOLLGATE_SKIP_SDK:-}" = 1 ]; then

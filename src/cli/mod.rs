@@ -2,12 +2,14 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 usage, 64 bad configuration. Results go to stdout, diagnostics to stderr.
 
+mod backup;
 mod books;
 mod check;
 mod continuity;
 mod demo;
 mod explain;
 mod gateway;
+mod health;
 mod instants;
 mod keys;
 mod ledger;
@@ -15,6 +17,7 @@ mod logging;
 mod outbox;
 mod output;
 mod reconcile;
+mod restore;
 mod run;
 mod sample_api;
 mod sandbox;
@@ -64,6 +67,14 @@ enum Command {
     Outbox(outbox::OutboxCommand),
     /// Compare the ledger with what Stripe's meters hold, customer by customer
     Reconcile(reconcile::Reconcile),
+    /// Copy ledger and store into a folder, whether a gateway runs or not
+    Backup(backup::BackUp),
+    /// Make a data_dir of a backup
+    Restore(restore::Restore),
+    /// Ask whether the gateway on this machine is ready
+    Health(health::Health),
+    /// Run the demo's sample API alone
+    SampleApi(sample_api::SampleApi),
     /// Read subscriptions back from Stripe, and events that no webhook has brought
     Sync(sync::SyncArguments),
     /// Run the local Stripe alone
@@ -113,6 +124,10 @@ pub fn main() -> ExitCode {
         Command::Keys(keys) => keys.run(),
         Command::Outbox(outbox) => outbox.run(),
         Command::Reconcile(reconcile) => reconcile.run(),
+        Command::Backup(backup) => backup.run(),
+        Command::Restore(restore) => restore.run(),
+        Command::Health(health) => health.run(),
+        Command::SampleApi(api) => api.run(),
         Command::Sync(sync) => sync.run(),
         Command::Sandbox(sandbox) => sandbox.run(),
     };

@@ -94,7 +94,7 @@ fn the_page_of_monitoring_has_every_alert() {
         let runbook = alert.value("runbook").and_then(|path| path.rsplit('/').next()).expect("a runbook");
         let severity = alert.value("labels").unwrap_or_default().trim_matches(['{', '}', ' ']).to_owned();
         let begins = format!("| `{}` | {} |", alert.name, severity.replace("severity: ", ""));
-        let ends = format!("| `{}` |", runbook.trim_end_matches(".md"));
+        let ends = format!("](runbooks/{runbook}) |");
         let row = page.lines().find(|line| line.starts_with(&begins));
         assert!(row.is_some_and(|row| row.ends_with(&ends)), "no row {begins} … {ends}");
     }

@@ -1,8 +1,10 @@
 //! The commands that read and mend what a gateway keeps, while it runs and while it does not.
 
+mod backup;
 mod explain;
 mod ledger;
 mod outbox;
+mod supervised;
 
 use serde_json::Value;
 
