@@ -109,3 +109,15 @@ need_prometheus() {
     $as_root rm "$policy"
     [ "$installed" = yes ] || exit 1
 }
+
+# What checks the files that deployments start with.
+need_deploy_tools() {
+    missing=""
+    has git || missing="git"
+    has shellcheck || missing="$missing shellcheck"
+    has systemd-analyze || missing="$missing systemd"
+    docker compose version >/dev/null 2>&1 || has docker-compose || missing="$missing docker-compose"
+    has openssl || missing="$missing openssl"
+    # shellcheck disable=SC2086 # a list of names
+    [ -z "$missing" ] || install_packages $missing
+}

@@ -10,6 +10,7 @@
 # that can happen to a fleet; 2 to 20 else.
 # TOLLGATE_TEST_EVENTS=10000 delivers so many events in any order; 2,000 else.
 # TOLLGATE_TEST_TRICKS=20000 sends so many random mixtures of tricks on parsers; 500 else.
+# TOLLGATE_TEST_ALERTS=1 makes every alert ring by its cause, in ten minutes; promtool alone tries them else.
 # TOLLGATE_TEST_SEED=N repeats a random test with the seed that it printed.
 set -eu
 cd "$(dirname "$0")/.."
@@ -52,10 +53,16 @@ say "looking for redis-server"
 need_redis
 say "looking for curl, nginx and nghttp"
 need_others
+say "looking for prometheus and promtool"
+need_prometheus
 say "cargo test"
 cargo test --locked
 say "the tests that take their time"
 cargo test --locked --test it -- --ignored slow::
+say "what deployments start with"
+./tests/deploy/run.sh "$target/debug/tollgate"
+say "alerts and dashboards"
+tests/prometheus/run.sh "$target/debug/tollgate"
 if [ "${TOLLGATE_SKIP_SDK:-}" = 1 ]; then
     say "all tests passed, without Stripe's SDK (TOLLGATE_SKIP_SDK=1)"
     exit 0

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 usage, 64 bad configuration. Results go to stdout, diagnostics to stderr.
 
+mod backup;
 mod books;
 mod check;
 mod continuity;
@@ -9,6 +10,7 @@ mod demo;
 mod doctor;
 mod explain;
 mod gateway;
+mod health;
 mod instants;
 mod keys;
 mod ledger;
@@ -16,6 +18,7 @@ mod logging;
 mod outbox;
 mod output;
 mod reconcile;
+mod restore;
 mod run;
 mod sample_api;
 mod sandbox;
@@ -68,6 +71,14 @@ enum Command {
     Outbox(outbox::OutboxCommand),
     /// Compare the ledger with what Stripe's meters hold, customer by customer
     Reconcile(reconcile::Reconcile),
+    /// Copy ledger and store into a folder, whether a gateway runs or not
+    Backup(backup::BackUp),
+    /// Make a data_dir of a backup
+    Restore(restore::Restore),
+    /// Ask whether the gateway on this machine is ready
+    Health(health::Health),
+    /// Run the demo's sample API alone
+    SampleApi(sample_api::SampleApi),
     /// Read subscriptions back from Stripe, and events that no webhook has brought
     Sync(sync::SyncArguments),
     /// Meters, products and prices at Stripe: compare them with the configuration, make what is missing
@@ -121,6 +132,10 @@ pub fn main() -> ExitCode {
         Command::Keys(keys) => keys.run(),
         Command::Outbox(outbox) => outbox.run(),
         Command::Reconcile(reconcile) => reconcile.run(),
+        Command::Backup(backup) => backup.run(),
+        Command::Restore(restore) => restore.run(),
+        Command::Health(health) => health.run(),
+        Command::SampleApi(api) => api.run(),
         Command::Sync(sync) => sync.run(),
         Command::Tiers(tiers) => tiers.run(),
         Command::Sandbox(sandbox) => sandbox.run(),

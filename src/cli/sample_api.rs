@@ -1,16 +1,45 @@
-//! The sample API of the demo: what a team might sell.
+//! The sample API of the demo: what a team might sell. `tollgate sample-api` is that alone.
 
 use std::net::SocketAddr;
 
+use anyhow::Context as _;
 use axum::extract::Path;
 use axum::http::{HeaderMap, header};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 
-/// Serves on the current runtime until it ends.
-pub(super) async fn start(listen: SocketAddr) -> std::io::Result<()> {
+use super::{Failure, print};
+
+#[derive(clap::Args)]
+pub(super) struct SampleApi {
+    /// Where to listen; port 0 takes any free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9000")]
+    listen: SocketAddr,
+}
+
+impl SampleApi {
+    pub fn run(self) -> Result<(), Failure> {
+        let runtime = tokio::runtime::Runtime::new()?;
+        runtime.block_on(async {
+            let address = start(self.listen).await.with_context(|| {
+                format!("cannot listen on {}; stop what uses the port, or name another with --listen", self.listen)
+            })?;
+            print(&format!("sample API: http://{address}\n"))?;
+            let mut terminate = signal(SignalKind::terminate())?;
+            tokio::select! {
+                _ = terminate.recv() => {}
+                interrupted = tokio::signal::ctrl_c() => interrupted?,
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Serves on the current runtime until it ends. Answers where.
+pub(super) async fn start(listen: SocketAddr) -> std::io::Result<SocketAddr> {
     let router = Router::new()
         .route("/signals", get(signals))
         .route("/signals/history/{symbol}", get(history))
@@ -18,8 +47,9 @@ pub(super) async fn start(listen: SocketAddr) -> std::io::Result<()> {
         .route("/export/pdf", get(pdf))
         .route("/health", get(|| async { "ok\n" }));
     let listener = TcpListener::bind(listen).await?;
+    let address = listener.local_addr()?;
     tokio::spawn(async move { axum::serve(listener, router).await });
-    Ok(())
+    Ok(address)
 }
 
 /// Shows what the gateway tells an API of its caller.

@@ -1,8 +1,10 @@
 //! `tollgate sandbox`: the local Stripe alone, for development and tests.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::sandbox::{Options, Sandbox, WebhookEndpoint};
 
@@ -14,11 +16,14 @@ pub(super) struct SandboxArguments {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:12111")]
     listen: SocketAddr,
     /// An endpoint that gets every event
-    #[arg(long, value_name = "URL", requires = "webhook_secret")]
+    #[arg(long, value_name = "URL", requires = "signed")]
     webhook: Option<String>,
     /// What events are signed with
-    #[arg(long, value_name = "SECRET", requires = "webhook")]
+    #[arg(long, value_name = "SECRET", requires = "webhook", group = "signed")]
     webhook_secret: Option<String>,
+    /// A file that holds it
+    #[arg(long, value_name = "FILE", requires = "webhook", group = "signed")]
+    webhook_secret_file: Option<PathBuf>,
     /// Answer 429 beyond so many requests per second
     #[arg(long, value_name = "N")]
     requests_per_second: Option<u32>,
@@ -26,8 +31,15 @@ pub(super) struct SandboxArguments {
 
 impl SandboxArguments {
     pub fn run(self) -> Result<(), Failure> {
+        let secret = match self.webhook_secret_file {
+            Some(file) => {
+                let read = std::fs::read_to_string(&file);
+                Some(read.with_context(|| format!("{} cannot be read", file.display()))?.trim().to_owned())
+            }
+            None => self.webhook_secret,
+        };
         let webhooks =
-            self.webhook.zip(self.webhook_secret).map(|(url, secret)| WebhookEndpoint { url, secret });
+            self.webhook.zip(secret).map(|(url, secret)| WebhookEndpoint { url, secret });
         let options = Options {
             listen: self.listen,
             webhooks: webhooks.into_iter().collect(),
@@ -43,7 +55,11 @@ impl SandboxArguments {
                 )
             })?;
             print(&format!("sandbox: {}\n", sandbox.base_url()))?;
-            tokio::signal::ctrl_c().await?;
+            let mut terminate = signal(SignalKind::terminate())?;
+            tokio::select! {
+                _ = terminate.recv() => {}
+                interrupted = tokio::signal::ctrl_c() => interrupted?,
+            }
             sandbox.stop().await;
             Ok(())
         })

@@ -12,6 +12,8 @@ const MAGIC: &[u8; 8] = b"TOLLGATE";
 const VERSION: u32 = 1;
 const STATIC_BYTES: usize = 60;
 const LINK: std::ops::Range<usize> = 64..96;
+/// The hash of the segment before, with its checksum.
+pub const LINK_BYTES: std::ops::Range<usize> = 64..100;
 
 /// Length and checksum before each body.
 pub const FRAME_BYTES: usize = 8;

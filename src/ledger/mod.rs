@@ -58,6 +58,7 @@
 
 mod append;
 mod chain;
+mod copy;
 mod fields;
 mod format;
 mod keeper;
@@ -70,6 +71,7 @@ mod verify;
 mod waiters;
 
 pub use append::{Appended, Durability, Ledger, LedgerError, Options, Synced};
+pub use copy::{CopyError, copy, copy_as, forget_before};
 pub use format::{Header, Kind, LedgerId, Position, Record, RecordDraw, RecordLot};
 pub use latest::{Charged, Latest};
 pub use recovery::{Lost, OpenError, Resume};

@@ -70,8 +70,13 @@ impl Survey {
 
     /// The bytes of a segment as it was surveyed; none when it has been pruned since.
     pub fn read(&self, segment: &Segment) -> io::Result<Option<Vec<u8>>> {
+        self.part(segment, 0, segment.length)
+    }
+
+    /// The same from one offset to another.
+    pub fn part(&self, segment: &Segment, from: u64, to: u64) -> io::Result<Option<Vec<u8>>> {
         match self.storage.open(segment.number) {
-            Ok(file) => read_range(&*file, 0, segment.length).map(Some),
+            Ok(file) => read_range(&*file, from, to.min(segment.length)).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let pruned = self.storage.list()?.first().is_none_or(|first| *first > segment.number);
                 if pruned { Ok(None) } else { Err(error) }

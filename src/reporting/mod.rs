@@ -27,6 +27,7 @@ pub mod reconcile;
 pub mod repair;
 mod report;
 pub mod reporter;
+mod restored;
 mod send;
 mod span;
 mod split;

@@ -261,7 +261,7 @@ fn label(outcome: &Outcome) -> &'static str {
         Outcome::Delivered { answer } if answer == ARRIVED_BEFORE => "duplicate",
         Outcome::Delivered { .. } => "delivered",
         Outcome::Dead { .. } => "dead",
-        Outcome::Retry { .. } | Outcome::Resend { .. } => "retried",
+        Outcome::Retry { .. } | Outcome::Resend { .. } | Outcome::PartArrived { .. } => "retried",
         Outcome::Compared { .. } => "compared",
         Outcome::Reseal { .. } => "resealed",
     }

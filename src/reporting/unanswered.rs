@@ -5,16 +5,16 @@
 //! all that is unanswered there arrived, or that nothing did; anything else is for a person. The sum is believed
 //! once Stripe has had `reconcile_settle` to add up whatever may have arrived, and has said the same twice.
 
-use crate::store::{Account, Holdings, OutboxRow, Outcome, RESEND_WITHIN_SECONDS, Reading, Unanswered};
+use crate::store::{Account, FOUND_IN_SUM, Holdings, OutboxRow, Outcome, RESEND_WITHIN_SECONDS, Reading, Unanswered};
 
 use super::books::{Books, Told};
 use super::span::minute_of;
 use super::stripe_sums::StripeSums;
 
 /// Between two readings of one sum.
-const BETWEEN_READINGS_SECONDS: i64 = 60;
+pub(super) const BETWEEN_READINGS_SECONDS: i64 = 60;
 /// Until Stripe, our store or a younger row may be further.
-const LATER_SECONDS: i64 = 30;
+pub(super) const LATER_SECONDS: i64 = 30;
 /// In a fleet that is not whole: until it is a person's, and between two looks.
 const GIVE_UP_SECONDS: i64 = 3 * 86_400;
 const BETWEEN_LOOKS_SECONDS: i64 = 3_600;
@@ -29,7 +29,11 @@ pub(super) struct Comparer {
 impl Comparer {
     /// What is to be done with a row that must not be sent again unseen.
     pub async fn look(&self, row: &OutboxRow, now: i64) -> Outcome {
-        match self.try_to_look(row, now).await {
+        let outcome = match row.restored {
+            Some(period) => self.look_for_restored(row, period, now).await,
+            None => self.try_to_look(row, now).await,
+        };
+        match outcome {
             Ok(outcome) => outcome,
             Err(reason) => {
                 tracing::warn!(
@@ -64,7 +68,7 @@ impl Comparer {
 
 /// Stripe's sum holds other nodes' usage too, and not all of them have told theirs; or some of it was taken over of a
 /// lost node: the answer may still come from there.
-fn left_to_a_person(row: &OutboxRow, now: i64) -> Outcome {
+pub(super) fn left_to_a_person(row: &OutboxRow, now: i64) -> Outcome {
     let reason = "unanswered for over 23 h, and not all nodes have told what Stripe's sum holds of theirs";
     if row.first_tried_at.is_some_and(|first| first < now - GIVE_UP_SECONDS) {
         return Outcome::Dead { refused: false, reason: reason.into() };
@@ -72,7 +76,7 @@ fn left_to_a_person(row: &OutboxRow, now: i64) -> Outcome {
     wait(now + BETWEEN_LOOKS_SECONDS, reason.into())
 }
 
-fn wait(at: i64, reason: String) -> Outcome {
+pub(super) fn wait(at: i64, reason: String) -> Outcome {
     Outcome::Retry { at, answered: false, never_arrived: None, reason }
 }
 
@@ -108,7 +112,7 @@ fn decide(row: &OutboxRow, held: &Holdings, waiting: &Unanswered, reading: Readi
     }
     // What Stripe refused may yet be what makes the difference.
     if stripe == known + old && held.dead == 0 {
-        return Outcome::Delivered { answer: "found in Stripe's sum".into() };
+        return Outcome::Delivered { answer: FOUND_IN_SUM.into() };
     }
     let dead = if held.dead > 0 { format!(", {} are dead", held.dead) } else { String::new() };
     Outcome::Dead {

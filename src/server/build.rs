@@ -41,6 +41,17 @@ pub(super) struct State {
 impl State {
     /// `takes_over`: another process runs, rests, and may go on.
     pub fn open(config: &Config, takes_over: bool) -> Result<Self, ServerError> {
+        let state = Self::caught_up(config, takes_over)?;
+        // Their truth may still be told.
+        let standing = if takes_over { 0 } else { state.store.let_estimates_stand()? };
+        if standing > 0 {
+            tracing::warn!(standing, "estimates were open when the last run ended: they stand as charges");
+        }
+        Ok(state)
+    }
+
+    /// The same with what was open when the last run ended left open.
+    pub fn caught_up(config: &Config, takes_over: bool) -> Result<Self, ServerError> {
         let data_dir = &config.server.data_dir;
         let store = Arc::new(Store::open(data_dir)?);
         let ledger_id = ledger_id(&store)?;
@@ -62,11 +73,6 @@ impl State {
         let meters = numbers.meters.iter().copied().zip(names).collect();
         let mut folder = Folder::new(ledger.clone(), store.clone(), config.catalogue.report, resume, meters);
         folder.catch_up()?;
-        // Their truth may still be told.
-        let standing = if takes_over { 0 } else { store.let_estimates_stand()? };
-        if standing > 0 {
-            tracing::warn!(standing, "estimates were open when the last run ended: they stand as charges");
-        }
         let catalogue = Arc::new(Live::new(config.catalogue.clone()));
         Ok(Self { store, ledger, ledger_id, folder, numbers, catalogue })
     }
@@ -106,9 +112,14 @@ fn open_ledger(
 
 /// The ledger's id, made with the first start.
 pub(super) fn ledger_id(store: &Store) -> Result<LedgerId, ServerError> {
+    Ok(LedgerId(store.ledger_id(fresh_ledger_id()?.0)?))
+}
+
+/// One that no ledger has.
+pub(super) fn fresh_ledger_id() -> Result<LedgerId, ServerError> {
     let mut fresh = [0; 16];
     getrandom::fill(&mut fresh).map_err(|error| std::io::Error::other(error.to_string()))?;
-    Ok(LedgerId(store.ledger_id(fresh)?))
+    Ok(LedgerId(fresh))
 }
 
 /// The runtime of everything that is not a proxied request.

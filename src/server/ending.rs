@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::gateway::Heir;
 
-use super::{Ended, Server, ServerError, fleet};
+use super::{Ended, Server, ServerError, fleet, supervisor};
 
 /// What requests get to end that are cut off.
 const CUT_OFF_WITHIN: Duration = Duration::from_secs(2);
@@ -44,6 +44,7 @@ impl Server {
     fn shut_down(&mut self) {
         let Some(runtime) = self.runtime.take() else { return };
         tracing::info!("draining");
+        supervisor::stopping();
         self.flow.draining.store(true, Ordering::Relaxed);
         let hurry = Hurry::at_signal(&runtime);
         hurry.wait(self.drain_delay, || false);
@@ -94,6 +95,7 @@ impl Server {
     pub fn leave(mut self, heir: &Heir) {
         let (Some(runtime), Some(proxy)) = (self.runtime.take(), self.proxy.take()) else { return };
         tracing::info!("another process has taken over: this one ends with its last connection");
+        supervisor::stopping();
         self.flow.draining.store(true, Ordering::Relaxed);
         let hurry = Hurry::at_signal(&runtime);
         proxy.close.send_replace(true);

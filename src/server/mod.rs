@@ -18,8 +18,10 @@ mod ports;
 mod proxy_service;
 mod reconcile;
 mod reload;
+mod restore;
 mod sandbox;
 mod settings;
+mod supervisor;
 mod sync;
 mod telling;
 mod upgrade;
@@ -28,6 +30,7 @@ mod upstreams;
 pub use callers::{existing_store, key_desk_here};
 pub use fleet::redis_address;
 pub use reconcile::{Hold, hold, reconciler};
+pub use restore::{RestoreError, restore};
 pub use settings::{to_stripe, transport as stripe_options};
 pub use sync::syncer;
 
@@ -199,6 +202,8 @@ impl Server {
         let giver = upgrade::Giver::new(config, &state, &rooms, &flow, (ports, lock), stop.clone());
         let giver = Arc::new(giver);
         runtime.spawn(giver.clone().run());
+        let serving = proxy.runtime.handle().clone();
+        runtime.spawn(supervisor::keep_watchdog_quiet(serving, stop.subscribe()));
         let told = in_force.told().clone();
         runtime.spawn(reload::Reloader::new(in_force).run(asked, stopping.clone()));
         let reporter = rooms.reporter.clone();
@@ -221,6 +226,7 @@ impl Server {
             giver,
         };
         started.store(true, Ordering::Relaxed);
+        supervisor::ready();
         tracing::info!(listen = ?config.server.listen, admin = %config.server.admin_listen, "tollgate is serving");
         Ok(server)
     }

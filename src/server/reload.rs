@@ -21,6 +21,7 @@ use crate::config::{self, Config, Seen};
 use crate::metrics::METRICS;
 
 use super::in_force::{InForce, Rejected};
+use super::supervisor;
 
 /// Whoever wants to know what came of it.
 pub(super) type Asked = mpsc::Receiver<oneshot::Sender<Reloaded>>;
@@ -56,7 +57,9 @@ impl Reloader {
                 // Also for those who move its log away.
                 self.lock().told().now().reopen();
             }
+            supervisor::reloading();
             let outcome = self.reload().await;
+            supervisor::ready();
             if let Why::Asked(tell) = why {
                 // Whoever asked may be gone.
                 let _ = tell.send(outcome);

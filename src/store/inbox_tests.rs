@@ -51,9 +51,13 @@ async fn a_failed_event_is_told_once_and_can_be_applied_again() {
         store.read(count).await.expect("reads")
     };
     fail().await;
-    assert_eq!((told().await, store.count_events().await.expect("counts")), (1_i64, (0, 1)));
+    let counts = async || store.count_events().await.expect("counts");
+    let failed = EventCounts { failed: 1, ..EventCounts::default() };
+    assert_eq!((told().await, counts().await), (1_i64, failed));
     let replay = async |id: &str| store.replay_event(id.into(), NOW + 5).await.expect("replays");
     assert_eq!(replay("evt_1").await, Replayed::Yes);
+    let waits = EventCounts { pending: 1, failed: 0, oldest_at: Some(NOW + 5) };
+    assert_eq!(counts().await, waits, "it waits since its replay");
     assert_eq!(store.due_events(NOW, 9).await.expect("reads")[0].tries, 0, "with all of its tries");
     assert_eq!(replay("evt_1").await, Replayed::Waits);
     assert_eq!((replay("evt_2").await, replay("evt_3").await), (Replayed::MeansNothing, Replayed::Unknown));

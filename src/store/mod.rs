@@ -18,6 +18,7 @@ mod alerts;
 mod anonymous;
 mod api_keys;
 mod audit;
+mod backup;
 mod checkouts;
 mod closed_checkouts;
 mod credits;
@@ -43,6 +44,7 @@ mod payments;
 mod people;
 mod reading;
 mod receipts;
+mod restored;
 mod retention;
 mod splitting;
 mod states;
@@ -59,6 +61,7 @@ pub use adjustments::{Adjustments, OverrideRow};
 pub use anonymous::AtRest;
 pub use api_keys::{ApiKeyRow, NewApiKey, Replaced, Replacement};
 pub use audit::{Act, AuditRow};
+pub use backup::{Backup, adopt, back_up};
 pub use checkouts::{CheckoutKind, CheckoutRow, OpenCheckout};
 pub use closed_checkouts::{BegunCheckout, CheckoutEnd};
 pub use credits::{CreditAct, CreditGrant, CreditKey, CreditRow, CreditUse, Grant};
@@ -80,7 +83,7 @@ pub use names::NameKind;
 pub use notices::NewNotice;
 pub use operations::{Begun, Sha256Digest};
 pub use outbox::{
-    ARRIVED_BEFORE, Account, Due, FenceRow, FencedRow, Holdings, MinuteHoldings, Naming, NeverArrived,
+    ARRIVED_BEFORE, Account, Due, FOUND_IN_SUM, FenceRow, FencedRow, Holdings, MinuteHoldings, Naming, NeverArrived,
     NewFence, OutboxCounts, OutboxFilter, OutboxRow, Outcome, RESEND_WITHIN_SECONDS, Reading, Rejection,
     Repair, RepairRow, RepairState, Retried, RetryOutcome, SealCursor, SealPlan, SealScope, Sealed,
     TakenAnswer, TakenEvent, TakenRow, Unanswered, Unsent, UnsentRow, UnsentTotal, WaitingEvent,
@@ -90,6 +93,7 @@ pub use payments::{PaymentKind, PaymentRow};
 pub use people::{Erased, EventsOf, StillNeeded};
 pub use reading::StoreReader;
 pub use receipts::{MeterEventReceipt, TotalReceipt};
+pub use restored::Restored;
 pub use retention::Cutoffs;
 pub use splitting::{Moved, Spanning, SplitBase};
 pub use states::{State, StateChange};
@@ -129,6 +133,10 @@ pub enum StoreError {
     Missing(PathBuf),
     #[error("the store {path} cannot be read: {error}; run this as the user that runs the gateway")]
     Forbidden { path: PathBuf, error: std::io::Error },
+    #[error("{0} is a backup: `tollgate restore` makes a data_dir of it, and nothing is run on it")]
+    IsABackup(PathBuf),
+    #[error("{0} holds no backup: it is no folder that `tollgate backup` has filled, or one that it did not finish")]
+    IsNoBackup(PathBuf),
     #[error("the store holds something unreadable: {0}")]
     Unreadable(String),
 }
@@ -143,7 +151,7 @@ pub struct Store {
 }
 
 /// What leads from each version of the tables to the next, the first from none.
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
@@ -153,6 +161,7 @@ const MIGRATIONS: [&str; 9] = [
     include_str!("schema/7.sql"),
     include_str!("schema/8.sql"),
     include_str!("schema/9.sql"),
+    include_str!("schema/10.sql"),
 ];
 
 /// The version of the tables.
@@ -164,6 +173,9 @@ impl Store {
         let path = data_dir.join("tollgate.db");
         let writer = connect(&path)?;
         migrate(&writer)?;
+        if backup::mark(&writer)?.is_some() {
+            return Err(StoreError::IsABackup(data_dir.to_owned()));
+        }
         Ok(Self {
             writer: Worker::spawn("store", writer, Begin::Write, Haste::GivesWay)?,
             reader: Worker::spawn("store-read", connect(&path)?, Begin::Read, Haste::Prompt)?,

@@ -19,6 +19,7 @@
 //! - [`headers`] header rules, and where a request came from
 //! - [`cli`] commands and exit codes
 //! - [`log`] what is left of requests that are over
+//! - [`monitoring`] alerts and dashboards speak of what there is
 //! - [`notices`] others are told what happens to customers
 //! - [`operator`] the commands that read and mend what a gateway keeps
 //! - [`reconcile`] what Stripe holds, against what it should hold
@@ -49,6 +50,7 @@ mod headers;
 mod http;
 mod log;
 mod money;
+mod monitoring;
 mod notices;
 mod operator;
 mod reconcile;

@@ -9,7 +9,7 @@ use clap::Subcommand;
 
 use super::Failure;
 use export::Export;
-use verify::verify;
+pub(super) use verify::verify;
 
 #[derive(Subcommand)]
 pub(super) enum LedgerCommand {

@@ -17,7 +17,7 @@ use crate::cli::{Failure, print};
 /// Periods that begin so soon after the oldest segment may have records in those that have been pruned: clocks step.
 const SLACK_SECONDS: i64 = 3_600;
 
-pub(super) fn verify(config: &Path, as_json: bool) -> Result<(), Failure> {
+pub(in crate::cli) fn verify(config: &Path, as_json: bool) -> Result<(), Failure> {
     let books = Books::open(config)?;
     // What has been counted is looked up first: all of it must be in the survey.
     let check = books.store.check_totals()?;

@@ -137,6 +137,17 @@ impl Books {
         }))
     }
 
+    /// Whether other rows of an account are decided before a restored one: all that wait for an answer but restored ones
+    /// behind it. Of this node alone: no other one has any of its totals.
+    pub async fn waits_before(
+        &self,
+        account: Account,
+        span: Period,
+        sequence: i64,
+    ) -> Result<bool, StoreError> {
+        self.store.waits_before(account, span, sequence).await
+    }
+
     /// The holdings of one account.
     pub async fn holdings(&self, account: &Account, span: Period) -> Result<Told<Holdings>, StoreError> {
         Ok(self.holdings_by_node(account, span).await?.map(|parts| total(&parts)))

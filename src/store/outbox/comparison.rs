@@ -182,6 +182,19 @@ impl Store {
         .await
     }
 
+    /// Whether a row of an account waits for an answer, but for those that were restored behind `sequence`.
+    pub async fn waits_before(&self, account: Account, span: Period, sequence: i64) -> Result<bool> {
+        self.read(move |db| {
+            let Account { stripe_customer, event_name } = &account;
+            let mut query = db.prepare_cached(&format!(
+                "SELECT 1 FROM outbox WHERE {WITHIN} AND state = 'pending' AND sequence <> ?5
+                                        AND NOT (restored AND sequence > ?5)"
+            ))?;
+            Ok(query.exists(params![stripe_customer, event_name, span.start, span.end, sequence])?)
+        })
+        .await
+    }
+
     /// The names of our customers whom a Stripe customer stands for, or whose usage was sent for it.
     pub async fn names_of(&self, stripe_customer: String) -> Result<Vec<String>> {
         self.read(move |db| {

@@ -10,7 +10,7 @@
 use hashbrown::HashMap;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::rows::{Due, KNOWN_THERE, mark_tried, next_sequence, read_row};
+use super::rows::{COLUMNS, Due, KNOWN_THERE, mark_tried, next_sequence, read_row};
 use crate::store::totals::TotalKey;
 use crate::store::{Result, Store, audit, unsigned};
 
@@ -109,11 +109,9 @@ impl Store {
     /// Of these rows those that are due still, marked as tried, durably, before they are sent.
     pub async fn claim_these(&self, sequences: Vec<i64>, now: i64) -> Result<Due> {
         self.write(move |db| {
-            let mut query = db.prepare_cached(
-                "SELECT sequence, identifier, stripe_customer, event_name, value, timestamp, tries, answers,
-                        first_tried_at, last_tried_at, rejected_at, compared_units, compared_at
-                 FROM outbox WHERE sequence = ?1 AND state = 'pending' AND next_try_at <= ?2",
-            )?;
+            let mut query = db.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM outbox WHERE sequence = ?1 AND state = 'pending' AND next_try_at <= ?2"
+            ))?;
             let mut due = Due::new();
             for sequence in sequences {
                 due.extend(query.query_row(params![sequence, now], read_row).optional()?);

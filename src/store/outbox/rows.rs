@@ -4,7 +4,8 @@
 
 use rusqlite::{Connection, Row, params};
 
-use crate::store::{Result, Store, StoreReader, unsigned};
+use crate::domain::period::Period;
+use crate::store::{Result, Store, StoreReader, signed, unsigned};
 
 /// Stripe remembers identifiers for at least 24 hours. A row whose first try is older than this and has no answer
 /// may have arrived: sending it again could bill it twice.
@@ -13,8 +14,19 @@ pub const RESEND_WITHIN_SECONDS: i64 = 23 * 3600;
 /// The answer to a row whose identifier Stripe knew.
 pub const ARRIVED_BEFORE: &str = "known to Stripe: an earlier try arrived";
 
+/// The answer to a row that was looked for in Stripe's sum.
+pub const FOUND_IN_SUM: &str = "found in Stripe's sum";
+
 /// The answer to a row that was taken over, where another node found it known.
 pub const KNOWN_THERE: &str = "known to Stripe when another node tried";
+
+/// What [`read_row`] reads.
+pub(super) const COLUMNS: &str = "
+    sequence, identifier, stripe_customer, event_name, value, timestamp, tries, answers, first_tried_at, last_tried_at,
+    rejected_at, compared_units, compared_at,
+    iif(restored, period_start, NULL),
+    iif(restored, (SELECT period_end FROM totals t WHERE t.customer = outbox.customer AND t.meter = outbox.meter
+                   AND t.period_start = outbox.period_start), NULL)";
 
 /// A row to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,12 +47,14 @@ pub struct OutboxRow {
     pub rejected_at: Option<i64>,
     /// What Stripe's sum held when the row was first compared with it.
     pub compared: Option<Reading>,
+    /// The gateway before a restore may have sent its units, in this period and under names that are not known here.
+    pub restored: Option<Period>,
 }
 
 impl OutboxRow {
-    /// Without an answer for so long that it must not be sent again unseen.
+    /// Without an answer for so long that it must not be sent again unseen; or never to be sent unseen.
     pub fn is_unanswered(&self, now: i64) -> bool {
-        self.first_tried_at.is_some_and(|first| first < now - RESEND_WITHIN_SECONDS)
+        self.restored.is_some() || self.first_tried_at.is_some_and(|first| first < now - RESEND_WITHIN_SECONDS)
     }
 }
 
@@ -68,6 +82,8 @@ pub enum Outcome {
     Retry { at: i64, answered: bool, never_arrived: Option<NeverArrived>, reason: String },
     /// Compared with Stripe's sum, and to be compared again at `at`.
     Compared { reading: Reading, at: i64, reason: String },
+    /// So many of its units have arrived under another name: the rest is sent.
+    PartArrived { units: u64, reason: String },
     /// It has certainly not arrived: sent again, and the 23 hours begin anew.
     Resend { reason: String },
     /// Its identifier was taken by somebody else: sealed anew under another one.
@@ -148,9 +164,7 @@ pub(super) fn next_sequence(db: &Connection) -> Result<i64> {
 /// Takes up due rows, those due longest first, and notes their tries; `only` narrows which.
 pub(super) fn claim(db: &Connection, only: &str, now: i64, limit: u32) -> Result<Due> {
     let mut query = db.prepare_cached(&format!(
-        "SELECT sequence, identifier, stripe_customer, event_name, value, timestamp, tries, answers,
-                first_tried_at, last_tried_at, rejected_at, compared_units, compared_at
-         FROM outbox WHERE state = 'pending' AND next_try_at <= ?1 {only}
+        "SELECT {COLUMNS} FROM outbox WHERE state = 'pending' AND next_try_at <= ?1 {only}
          ORDER BY next_try_at LIMIT ?2"
     ))?;
     let due: Due = query.query_map(params![now, limit], read_row)?.collect::<rusqlite::Result<_>>()?;
@@ -198,10 +212,11 @@ fn settle(db: &Connection, row: i64, outcome: &Outcome, now: i64) -> Result<()> 
         Outcome::Resend { reason } => db
             .prepare_cached(
                 "UPDATE outbox SET compared_units = NULL, compared_at = NULL, first_tried_at = ?2,
-                        answers = answers + 1, next_try_at = ?2, reason = ?3
+                        answers = answers + 1, next_try_at = ?2, reason = ?3, restored = 0
                  WHERE sequence = ?1",
             )?
             .execute(params![row, now, reason])?,
+        Outcome::PartArrived { units, reason } => part_arrived(db, row, *units, reason, now)?,
         Outcome::Retry { at, answered, never_arrived, reason } => db
             .prepare_cached(
                 "UPDATE outbox SET next_try_at = ?2, answers = answers + ?3, reason = ?4,
@@ -226,8 +241,28 @@ fn settle(db: &Connection, row: i64, outcome: &Outcome, now: i64) -> Result<()> 
     Ok(())
 }
 
+/// Two rows in the place of one that was never sent under its name: what has arrived, and what is to be sent.
+fn part_arrived(db: &Connection, row: i64, units: u64, reason: &str, now: i64) -> Result<usize> {
+    db.prepare_cached(
+        "INSERT INTO outbox (sequence, identifier, customer, meter, period_start, stripe_customer, event_name, value,
+                             timestamp, next_record, sealed_at, next_try_at, state, settled_at, answer)
+         SELECT ?2, identifier || '-found', customer, meter, period_start, stripe_customer, event_name, ?3, timestamp,
+                next_record, sealed_at, ?4, 'delivered', ?4, ?5
+         FROM outbox WHERE sequence = ?1",
+    )?
+    .execute(params![row, next_sequence(db)?, signed(units), now, FOUND_IN_SUM])?;
+    Ok(db
+        .prepare_cached(
+            "UPDATE outbox SET value = value - ?2, compared_units = NULL, compared_at = NULL, first_tried_at = ?3,
+                    next_try_at = ?3, reason = ?4, restored = 0
+             WHERE sequence = ?1",
+        )?
+        .execute(params![row, signed(units), now, reason])?)
+}
+
 pub(super) fn read_row(row: &Row<'_>) -> rusqlite::Result<OutboxRow> {
     let compared: (Option<i64>, Option<i64>) = (row.get(11)?, row.get(12)?);
+    let restored: (Option<i64>, Option<i64>) = (row.get(13)?, row.get(14)?);
     Ok(OutboxRow {
         sequence: row.get(0)?,
         identifier: row.get(1)?,
@@ -241,5 +276,6 @@ pub(super) fn read_row(row: &Row<'_>) -> rusqlite::Result<OutboxRow> {
         last_tried_at: row.get(9)?,
         rejected_at: row.get(10)?,
         compared: compared.0.zip(compared.1).map(|(units, at)| Reading { units, at }),
+        restored: restored.0.zip(restored.1).map(|(start, end)| Period { start, end }),
     })
 }

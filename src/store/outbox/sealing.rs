@@ -98,6 +98,8 @@ struct Unsealed {
     waits: bool,
     /// Another period begins inside of it.
     spans: bool,
+    /// Of its units those that the gateway before a restore may have sent: they have a row of their own.
+    restored: i64,
 }
 
 fn seal(db: &Connection, plan: &SealPlan) -> Result<Sealed> {
@@ -108,13 +110,18 @@ fn seal(db: &Connection, plan: &SealPlan) -> Result<Sealed> {
     let next_record: i64 =
         db.prepare_cached("SELECT next_record FROM fold")?.query_row([], |row| row.get(0))?;
     for mut unsealed in slice {
-        if unsealed.spans {
+        // What may have been sent before a period's edge was known is looked for where it would have been sent.
+        if unsealed.spans && unsealed.restored == 0 {
             let SealCursor { customer, meter, period_start, .. } = unsealed.total;
             sealed.spanning.push(spanning(db, TotalKey { customer, meter, period_start })?);
             continue;
         }
         let name = plan.event_names.iter().find(|(meter, _)| *meter == unsealed.total.meter);
         let Some((_, event_name)) = name.filter(|_| !unsealed.waits && unsealed.value > 0) else { continue };
+        if unsealed.restored > 0 {
+            unsealed.value = unsealed.value.min(unsealed.restored);
+            no_longer_restored(db, &unsealed.total)?;
+        }
         move_sealed(db, &unsealed.total, unsealed.total.period_start, unsealed.value)?;
         unsealed.value -= use_credit(db, &unsealed)?;
         if unsealed.value > 0 {
@@ -153,6 +160,12 @@ fn move_sealed(db: &Connection, total: &SealCursor, period_start: i64, units: i6
     Ok(())
 }
 
+fn no_longer_restored(db: &Connection, total: &SealCursor) -> Result<()> {
+    db.prepare_cached("UPDATE totals SET restored = 0 WHERE customer = ?1 AND meter = ?2 AND period_start = ?3")?
+        .execute(params![total.customer, total.meter, total.period_start])?;
+    Ok(())
+}
+
 /// The next totals with something to seal, in an order that goes on behind a cursor. A total that has to wait is
 /// looked at all the same: so a slice is bounded, however many wait.
 fn unsealed(db: &Connection, plan: &SealPlan) -> Result<Vec<Unsealed>> {
@@ -186,7 +199,7 @@ fn question(plan: &SealPlan) -> String {
                 t.reportable - t.sealed - t.open, t.last_at_micros,
                 EXISTS (SELECT 1 FROM outbox o WHERE o.state = 'pending' AND o.kind = 'usage' AND o.fence IS NULL
                         AND o.customer = t.customer AND o.meter = t.meter AND o.period_start = t.period_start),
-                EXISTS (SELECT 1 FROM subscriptions s WHERE {EDGE})
+                EXISTS (SELECT 1 FROM subscriptions s WHERE {EDGE}), t.restored
          FROM totals t JOIN customers c ON c.number = t.customer
          WHERE t.sealable AND t.reportable > t.sealed {within} ORDER BY {order} LIMIT ?"
     )
@@ -225,6 +238,7 @@ fn read_unsealed(row: &Row<'_>) -> rusqlite::Result<Unsealed> {
         last_at_micros: row.get(6)?,
         waits: row.get(7)?,
         spans: row.get(8)?,
+        restored: row.get(9)?,
     })
 }
 
@@ -243,8 +257,11 @@ fn insert(
     let timestamp = last_at.min(total.period_end - 1).max(total.period_start);
     db.prepare_cached(
         "INSERT INTO outbox (sequence, identifier, customer, meter, period_start, stripe_customer, event_name,
-                             value, timestamp, next_record, sealed_at, next_try_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11)",
+                             value, timestamp, next_record, sealed_at, next_try_at, restored, first_tried_at,
+                             last_tried_at)
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11, ?12, tried.at, tried.at
+         FROM (SELECT iif(?12, (SELECT CAST(CAST(value AS TEXT) AS INTEGER) FROM meta WHERE key = 'restored_at'), NULL)
+               AS at) tried",
     )?
     .execute(params![
         sequence,
@@ -258,6 +275,7 @@ fn insert(
         timestamp,
         next_record,
         plan.now,
+        unsealed.restored > 0,
     ])?;
     Ok(())
 }

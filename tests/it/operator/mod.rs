@@ -1,9 +1,11 @@
 //! The commands that read and mend what a gateway keeps, while it runs and while it does not.
 
+mod backup;
 mod doctor;
 mod explain;
 mod ledger;
 mod outbox;
+mod supervised;
 
 use serde_json::Value;
 

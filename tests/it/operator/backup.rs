@@ -1,0 +1,219 @@
+//! Backups, made while everything runs, and what is made of them elsewhere: nothing is billed twice, and nothing is lost
+//! up to the backup.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+use toml::Table;
+
+use super::command;
+use crate::harness::{Ended, Load, PATIENCE, World, tollgate, until};
+
+/// Some time is passed over by hand: the gateway waits a minute between two readings of Stripe's sum.
+const NO_SETTLING: &str = "[billing]\nreconcile_settle = \"0s\"";
+
+fn beside(world: &World, name: &str) -> PathBuf {
+    world.gateway.config.with_file_name(name)
+}
+
+fn back_up(world: &World, to: &Path) -> Ended {
+    command(world, &["backup", "--to", &to.display().to_string()])
+}
+
+/// Ends the gateway as a machine that is lost, and lets the world go on with what a backup restores elsewhere.
+async fn restore_elsewhere(world: &mut World, from: &Path) -> Ended {
+    if world.gateway.is_running() {
+        world.gateway.kill9();
+    }
+    let mut configuration: Table = world.configuration();
+    let elsewhere = beside(world, "elsewhere");
+    let server = configuration["server"].as_table_mut().expect("a file of the test");
+    server.insert("data_dir".to_owned(), elsewhere.display().to_string().into());
+    world.write_configuration(&configuration.to_string());
+    let ended = command(world, &["restore", "--from", &from.display().to_string()]);
+    if ended.code == Some(0) {
+        world.gateway.data_dir = elsewhere;
+    }
+    ended
+}
+
+/// Lets the pauses between two readings of Stripe's sum pass, until no restored row waits.
+async fn looked_for(world: &World) {
+    until("restored usage has been looked for", 3 * PATIENCE, async || {
+        world.flush().await;
+        let store = world.store();
+        // As if all of it had been a few minutes ago.
+        store
+            .execute(
+                "UPDATE outbox SET compared_at = compared_at - 61, next_try_at = 0,
+                        last_tried_at = min(last_tried_at, unixepoch() - 120)
+                 WHERE state = 'pending' AND restored",
+                [],
+            )
+            .expect("rows");
+        store
+            .execute("UPDATE outbox SET settled_at = min(settled_at, unixepoch() - 120) WHERE state = 'delivered'", [])
+            .expect("rows");
+        let waiting: i64 = store
+            .query_row(
+                "SELECT (SELECT count(*) FROM outbox WHERE state = 'pending')
+                      + (SELECT count(*) FROM totals WHERE sealable AND restored > 0)",
+                [],
+                |row| row.get(0),
+            )
+            .expect("a number");
+        (waiting == 0).then_some(())
+    })
+    .await;
+}
+
+/// Units of the records of a data_dir's store.
+fn counted(data_dir: &Path) -> i64 {
+    let store = Connection::open(data_dir.join("tollgate.db")).expect("a store");
+    let query = "SELECT coalesce(sum(included + overage + credits + extra), 0) FROM totals";
+    store.query_row(query, [], |row| row.get(0)).expect("a number")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_after_a_backup_under_load_is_not_billed_again_and_nothing_before_it_is_lost() {
+    let mut world = World::builder().config(NO_SETTLING).start().await;
+    let (acme, subscribed) = world.subscriber("acme", "pro").await;
+    let load = Load::start(std::slice::from_ref(&acme), 4);
+    load.answers(200).await;
+    let to = beside(&world, "backup");
+    let made = back_up(&world, &to);
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    load.answers(200).await;
+    // Once more into the same folder: only what is new is copied.
+    assert_eq!(back_up(&world, &to).code, Some(0));
+    load.answers(200).await;
+    load.end().await;
+    world.flush_all().await;
+    let used = world.seen_of("acme").0;
+    let at_stripe = || world.stripe.units_of(&subscribed.customer);
+    assert_eq!(at_stripe().await, used);
+
+    let restored = restore_elsewhere(&mut world, &to).await;
+    assert_eq!(restored.code, Some(0), "{}", restored.stderr);
+    assert!(restored.stdout.contains("the ledger is whole"), "{}", restored.stdout);
+    let kept = counted(&world.gateway.data_dir);
+    assert!(kept >= 400 && kept < i64::try_from(used).expect("some units"), "{kept} of {used}");
+    world.gateway.restart().await;
+    world.until_synced().await;
+    looked_for(&world).await;
+    let at_stripe = || world.stripe.units_of(&subscribed.customer);
+    assert_eq!(at_stripe().await, used, "nothing was billed twice");
+
+    // It goes on from there: what is used now is billed.
+    let before = acme.used().await;
+    assert_eq!(acme.get("/export/pdf").await.charged(), 5);
+    assert_eq!(acme.used().await, before + 5);
+    world.flush_all().await;
+    assert_eq!(at_stripe().await, used + 5);
+    let compared = command(&world, &["reconcile"]);
+    assert!(!compared.stdout.contains("run with --repair"), "{}", compared.stdout);
+    world.gateway.stop().await;
+    world.abandon();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_not_sent_before_the_machine_was_lost_is_sent_by_the_restored_one() {
+    let unsent = format!("{NO_SETTLING}\nflush_interval = \"1h\"");
+    let mut world = World::builder().config(&unsent).start().await;
+    let (acme, subscribed) = world.subscriber("acme", "pro").await;
+    assert_eq!(acme.get("/export/pdf").await.charged(), 5);
+    world.flush_all().await;
+    for _ in 0..7 {
+        assert_eq!(acme.get("/export/csv").await.charged(), 3);
+    }
+    let to = beside(&world, "backup");
+    assert_eq!(back_up(&world, &to).code, Some(0));
+    assert_eq!(world.stripe.units_of(&subscribed.customer).await, 5);
+    assert_eq!(restore_elsewhere(&mut world, &to).await.code, Some(0));
+    world.gateway.restart().await;
+    world.until_synced().await;
+    world.flush().await;
+    assert_eq!(world.stripe.units_of(&subscribed.customer).await, 5, "not before it has been looked for");
+    looked_for(&world).await;
+    assert_eq!(world.stripe.units_of(&subscribed.customer).await, 26);
+    assert_eq!(acme.used().await, 26);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_the_lost_machine_sent_after_the_backup_counts_once_under_its_name() {
+    let unsent = format!("{NO_SETTLING}\nflush_interval = \"1h\"");
+    let mut world = World::builder().config(&unsent).by_road().start().await;
+    let (acme, subscribed) = world.subscriber("acme", "pro").await;
+    world.road().close().await;
+    assert_eq!(acme.get("/export/pdf").await.charged(), 5);
+    assert_eq!(world.flush().await, 1, "sealed, and not sent");
+    let to = beside(&world, "backup");
+    assert_eq!(back_up(&world, &to).code, Some(0));
+    world.road().reopen().await;
+    world.drain().await;
+    assert_eq!(world.stripe.units_of(&subscribed.customer).await, 5);
+    assert_eq!(restore_elsewhere(&mut world, &to).await.code, Some(0));
+    world.gateway.restart().await;
+    world.until_synced().await;
+    world.drain().await;
+    assert_eq!(world.stripe.units_of(&subscribed.customer).await, 5);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_linked_after_the_backup_is_not_billed_again_for_what_was_used_before() {
+    let mut world = World::builder().config(NO_SETTLING).start().await;
+    let acme = world.customer("acme");
+    assert_eq!(acme.get("/export/pdf").await.charged(), 5);
+    let to = beside(&world, "backup");
+    assert_eq!(back_up(&world, &to).code, Some(0));
+    let subscribed = world.stripe.subscribe("pro", Some("acme"));
+    let linked = world.claiming("acme", Some(&subscribed.customer));
+    linked.until_status("tier", "pro").await;
+    world.flush_all().await;
+    let billed = world.stripe.units_of(&subscribed.customer).await;
+    assert_eq!(restore_elsewhere(&mut world, &to).await.code, Some(0));
+    world.gateway.restart().await;
+    world.until_synced().await;
+    linked.until_status("tier", "pro").await;
+    looked_for(&world).await;
+    assert_eq!(world.stripe.units_of(&subscribed.customer).await, billed);
+    world.gateway.stop().await;
+    world.abandon();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_overwritten_and_no_gateway_runs_on_a_backup() {
+    let mut world = World::start().await;
+    let acme = world.customer("acme");
+    assert_eq!(acme.get("/signals").await.charged(), 1);
+    let to = beside(&world, "backup");
+    let named = to.display().to_string();
+    let nothing = command(&world, &["restore", "--from", &named]);
+    assert_eq!(nothing.code, Some(1));
+    assert!(nothing.stderr.contains("holds no backup"), "{}", nothing.stderr);
+    assert_eq!(back_up(&world, &to).code, Some(0));
+
+    let running = command(&world, &["restore", "--from", &named]);
+    assert_eq!(running.code, Some(1));
+    assert!(running.stderr.contains("in use by another tollgate"), "{}", running.stderr);
+    world.gateway.stop().await;
+    let there = command(&world, &["restore", "--from", &named]);
+    assert_eq!(there.code, Some(1));
+    assert!(there.stderr.contains("move them away"), "{}", there.stderr);
+    let into_itself = back_up(&world, &world.gateway.data_dir.clone());
+    assert_eq!(into_itself.code, Some(1));
+    assert!(into_itself.stderr.contains("holds no backup"), "{}", into_itself.stderr);
+
+    let mut configuration = world.configuration();
+    let server = configuration["server"].as_table_mut().expect("a file of the test");
+    server.insert("data_dir".to_owned(), named.into());
+    let wrong = beside(&world, "wrong.toml");
+    std::fs::write(&wrong, configuration.to_string()).expect("a file of the test");
+    let wrong = wrong.display().to_string();
+    let run = tollgate(&to, &["run", "--config", &wrong], &[]);
+    assert_eq!(run.code, Some(1));
+    assert!(run.stderr.contains("is a backup"), "{}", run.stderr);
+    world.finish().await;
+}
