@@ -31,7 +31,8 @@ fn describe(page: &mut String, parent: &str, command: &Command) {
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
     let shown: Vec<&Arg> = command.get_arguments().filter(|arg| !arg.is_hide_set() && is_ours(arg)).collect();
     let usage: Vec<String> = shown.iter().map(|arg| usage(arg)).collect();
-    page.push_str(&format!("\n## {name}\n\n{about}.\n\n```sh\n{name} {}\n```\n", usage.join(" ")));
+    let line = format!("{name} {}", usage.join(" "));
+    page.push_str(&format!("\n## {name}\n\n{about}.\n\n```sh\n{}\n```\n", line.trim_end()));
     if !shown.is_empty() {
         page.push_str("\n| | |\n|---|---|\n");
     }

@@ -57,7 +57,7 @@ fn section(page: &mut String, path: &str, schema: &Value, level: &str) {
     for (name, key) in keys {
         let default = match &key["default"] {
             _ if required.contains(&name.as_str()) => "required".to_owned(),
-            Value::Null if table_in(key).is_some() => "its keys'".to_owned(),
+            Value::Null if table_in(key).is_some() && !is_secret(key) => "its keys'".to_owned(),
             Value::Null => "none".to_owned(),
             value => format!("`{value}`"),
         };
@@ -68,8 +68,10 @@ fn section(page: &mut String, path: &str, schema: &Value, level: &str) {
     }
 }
 
+/// Without the section's name, which the heading has.
 fn about(schema: &Value) -> &str {
-    schema["description"].as_str().unwrap_or_default()
+    let about = schema["description"].as_str().unwrap_or_default();
+    about.strip_prefix('[').and_then(|rest| rest.split_once("]: ")).map_or(about, |(_, about)| about)
 }
 
 /// `[server]`, `[tiers.NAME]`, `[[routes]]`.

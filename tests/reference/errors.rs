@@ -19,7 +19,7 @@ as `grpc-message`.
 #[test]
 fn the_page_of_errors_is_what_the_code_answers() {
     let mut page = heading("Errors", "src/problem.rs", ABOUT);
-    page.push_str("| code | status | when | what to do | gRPC |\n|---|---|---|---|---|\n");
+    page.push_str("\n| code | status | when | what to do | gRPC |\n|---|---|---|---|---|\n");
     let mut codes = Code::ALL.to_vec();
     codes.sort_by_key(|code| code.status());
     for code in codes {

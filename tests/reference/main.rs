@@ -60,7 +60,8 @@ fn assert_page(path: &str, expected: &str) {
 fn heading(title: &str, made_from: &str, text: &str) -> String {
     format!(
         "<!-- Made from {made_from} by tests/reference: change it there, then {RENEW}=1 cargo test --test reference. \
-         -->\n\n# {title}\n\n{text}\n"
+         -->\n\n# {title}\n\n{}\n",
+        text.trim_end()
     )
 }
 

@@ -15,7 +15,7 @@ zero; no label holds a customer, a path or anything else without a bound. `route
 #[test]
 fn the_page_of_metrics_is_what_the_code_declares() {
     let mut page = heading("Metrics", "src/metrics.rs", ABOUT);
-    page.push_str("| name | type | labels | meaning |\n|---|---|---|---|\n");
+    page.push_str("\n| name | type | labels | meaning |\n|---|---|---|---|\n");
     for metric in Metrics::described() {
         let (kind, labels, about) = (kind(metric), labels(metric), cell(metric.about));
         page.push_str(&format!("| `{}` | {kind} | {labels} | {about} |\n", metric.name));
