@@ -166,7 +166,7 @@ metrics! {
     stripe_circuit_open: IntGauge = gauge("stripe_circuit_open");
     /// Meter events, by what Stripe answered.
     meter_events: IntCounterVec = counters("meter_events_total", &["outcome"]);
-    /// Webhooks received, by event type (`other` for those that change nothing) and outcome.
+    /// Webhooks received, by event type (`other` for those that change nothing here, or were not taken) and outcome.
     webhooks: IntCounterVec = counters("webhooks_total", &["type", "outcome"]);
     /// Webhooks received again with an event id already stored.
     webhook_duplicates: IntCounter = counter("webhook_duplicates_total");
@@ -200,8 +200,12 @@ metrics! {
     upstream_attempts: HotCounterVec = hot_counters("upstream_attempts_total", &["upstream", "outcome"]);
     /// Webhooks stored and not applied yet.
     inbox_pending: IntGauge = gauge("inbox_pending");
+    /// Age of the oldest webhook that is stored and not applied yet, from its arrival or its replay.
+    inbox_oldest_seconds: IntGauge = gauge("inbox_oldest_seconds");
     /// Webhooks that could not be applied.
     inbox_failed: IntGauge = gauge("inbox_failed");
+    /// 1 on a gateway of a fleet; else what is named `fleet` says nothing.
+    fleet_member: IntGauge = gauge("fleet_member");
     /// 1 while Redis answers.
     fleet_redis_up: IntGauge = gauge("fleet_redis_up");
     /// Leases asked of Redis.
@@ -214,6 +218,8 @@ metrics! {
     reconcile_difference_units: IntGaugeVec = gauges("reconcile_difference_units", &["meter"]);
     /// Reloads of the configuration.
     config_reload: IntCounterVec = counters("config_reload_total", &["outcome"]);
+    /// 1 while the newest configuration is refused, and the one before it in force.
+    config_rejected: IntGauge = gauge("config_rejected");
     /// Always 1; the version is a label.
     build_info: IntGaugeVec = gauges("build_info", &["version"]);
 }
@@ -298,7 +304,7 @@ impl Metrics {
             }
             self.stripe_request_seconds.with_label_values(&[operation]);
         }
-        for outcome in ["stored", "duplicate", "invalid"] {
+        for outcome in ["stored", "duplicate", "invalid", "slowed", "failed"] {
             self.webhooks.with_label_values(&["other", outcome]);
         }
     }

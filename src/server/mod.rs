@@ -12,6 +12,7 @@ mod fleet;
 mod house;
 mod in_force;
 mod lock;
+mod log_level;
 mod notices;
 mod ports;
 mod proxy_service;
@@ -160,6 +161,7 @@ impl Server {
         let ports = Arc::new(ports.unwrap_or_default());
         proxy_service::check_ports(config, &ports)?;
         refuse_to_die_of_a_large_file(&runtime)?;
+        log_level::follow(&runtime)?;
         let found = upstreams::find(config, None, runtime.handle())?;
         let rested = before.map(|before| before.let_it_rest(config, &runtime)).transpose()?;
         let (lock, estate) = rested.unzip();

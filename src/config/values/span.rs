@@ -37,6 +37,11 @@ impl<const MIN_MILLIS: u64> Read for Span<MIN_MILLIS> {
 /// Units and their milliseconds, the longest first.
 const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
+/// A duration as the configuration has it.
+pub fn duration(text: &str) -> Option<Duration> {
+    millis(text).map(Duration::from_millis)
+}
+
 fn millis(text: &str) -> Option<u64> {
     let (number, unit) = digits_and_rest(text)?;
     let (_, millis) = UNITS.iter().find(|(name, _)| *name == unit)?;
