@@ -5,8 +5,9 @@ use clap::{Arg, Command};
 use crate::{assert_page, cell, heading};
 
 const ABOUT: &str = "\
-One binary, `tollgate`. Results go to standard output, all else to standard error. Exit codes: 0 done, 1 failed, 2 usage,
-64 bad configuration. Commands that read what a gateway keeps work while it runs, and need the same configuration file.
+One binary, `tollgate`. Results go to standard output, all else to standard error. Exit codes: 0 done, 1
+failed, 2 usage, 64 bad configuration. Commands that read what a gateway keeps work while it runs, and need
+the same configuration file.
 ";
 
 #[test]

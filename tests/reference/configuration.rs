@@ -5,9 +5,9 @@ use serde_json::Value;
 use crate::{assert_page, cell, heading};
 
 const ABOUT: &str = "\
-One file in TOML; an unknown key is refused. `tollgate check --config FILE` shows every mistake at once, `tollgate schema`
-prints the JSON Schema for editors, and [`config/tollgate.toml`](../../config/tollgate.toml) is a file with every key and
-remarks. Which keys a reload can change: [operation](../operation.md#reload).
+One file in TOML; an unknown key is refused. `tollgate check --config FILE` shows every mistake at once,
+`tollgate schema` prints the JSON Schema for editors, and [`config/tollgate.toml`](../../config/tollgate.toml)
+is a file with every key and remarks. Which keys a reload can change: [operation](../operation.md#reload).
 
 \"${NAME}\" takes an environment variable, in any string; \"$${\" is a plain \"${\". The types:
 
@@ -22,8 +22,8 @@ remarks. Which keys a reload can change: [operation](../operation.md#reload).
 | secret, text or file | a string, best `\"${NAME}\"`; or `{ file = \"path\" }`, relative to this file's folder; never shown |
 | size | `\"1MiB\"` `\"512KiB\"` `\"10MB\"`, or a number of bytes |
 
-A list of one may be written without brackets where the type says \"X or list of X\". In the tables a key that is required
-says so; \"none\" means that it may be left out, and what then holds is told with the meaning.
+A list of one may be written without brackets where the type says \"X or list of X\". In the tables a key that
+is required says so; \"none\" means that it may be left out, and what then holds is told with the meaning.
 ";
 
 /// Sections in the order in which a file is read; others follow by name.

@@ -5,11 +5,11 @@ use tollgate::metrics::{Described, Metrics};
 use crate::{assert_page, cell, heading};
 
 const ABOUT: &str = "\
-`GET /metrics` on the admin port, in Prometheus' text format, without a token. Every metric is there from the start, at
-zero; no label holds a customer, a path or anything else without a bound. `route` is a route's pattern, or `none`; `tier`,
-`meter` and `upstream` are names of the configuration; `code` is one of [the errors](errors.md). The process's own
-(`process_cpu_seconds_total`, `process_resident_memory_bytes`, …) are there as well. A histogram has `_bucket`, `_sum` and
-`_count`, in seconds.
+`GET /metrics` on the admin port, in Prometheus' text format, without a token. Every metric is there from the
+start, at zero; no label holds a customer, a path or anything else without a bound. `route` is a route's
+pattern, or `none`; `tier`, `meter` and `upstream` are names of the configuration; `code` is one of [the
+errors](errors.md). The process's own (`process_cpu_seconds_total`, `process_resident_memory_bytes`, …) are
+there as well. A histogram has `_bucket`, `_sum` and `_count`, in seconds.
 ";
 
 #[test]
