@@ -73,7 +73,10 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Named<T
     type Rejection = Failed;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failed> {
-        Path::from_request_parts(parts, state).await.map(|Path(named)| Self(named)).map_err(|_| super::not_found())
+        Path::from_request_parts(parts, state)
+            .await
+            .map(|Path(named)| Self(named))
+            .map_err(|_| super::not_found())
     }
 }
 

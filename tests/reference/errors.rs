@@ -2,7 +2,7 @@
 
 use tollgate::problem::{Code, Problem};
 
-use crate::{assert_page, cell, heading};
+use crate::{Written as _, assert_page, cell, heading};
 
 const ABOUT: &str = "\
 Every error is `application/problem+json` (RFC 9457): `type`, `title`, `status`, `detail` (a sentence that
@@ -26,7 +26,7 @@ fn the_page_of_errors_is_what_the_code_answers() {
     for code in codes {
         let grpc = Problem::new(code, "").grpc_status();
         let (when, advice) = (cell(code.when()), cell(code.advice()));
-        page.push_str(&format!("| `{}` | {} | {when} | {advice} | {grpc} |\n", code.as_str(), code.status()));
+        page.add(&format!("| `{}` | {} | {when} | {advice} | {grpc} |\n", code.as_str(), code.status()));
     }
     assert_page("docs/reference/errors.md", &page);
 }

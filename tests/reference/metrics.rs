@@ -2,7 +2,7 @@
 
 use tollgate::metrics::{Described, Metrics};
 
-use crate::{assert_page, cell, heading};
+use crate::{Written as _, assert_page, cell, heading};
 
 const ABOUT: &str = "\
 `GET /metrics` on the admin port, in Prometheus' text format, without a token. Every metric is there from the
@@ -18,7 +18,7 @@ fn the_page_of_metrics_is_what_the_code_declares() {
     page.push_str("\n| name | type | labels | meaning |\n|---|---|---|---|\n");
     for metric in Metrics::described() {
         let (kind, labels, about) = (kind(metric), labels(metric), cell(metric.about));
-        page.push_str(&format!("| `{}` | {kind} | {labels} | {about} |\n", metric.name));
+        page.add(&format!("| `{}` | {kind} | {labels} | {about} |\n", metric.name));
     }
     assert_page("docs/reference/metrics.md", &page);
 }

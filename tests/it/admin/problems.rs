@@ -34,7 +34,8 @@ async fn a_body_that_is_too_large_or_no_json_is_a_problem_everywhere() {
     let world = World::start().await;
     let client = reqwest::Client::new();
     for path in ["reconcile", "keys", "notices/retry"] {
-        let post = || client.post(format!("http://{}/admin/{path}", world.gateway.admin)).bearer_auth(ADMIN_TOKEN);
+        let post =
+            || client.post(format!("http://{}/admin/{path}", world.gateway.admin)).bearer_auth(ADMIN_TOKEN);
         let json = post().header("content-type", "application/json");
         let too_large = json.body("x".repeat(TOO_MUCH)).send().await.expect("an answer");
         assert_eq!(too_large.status(), 413, "{path}");
