@@ -140,10 +140,8 @@ fn joined(prefix: &str, path: &str) -> String {
 
 /// `get(`, `.post(` as words.
 fn is_called(code: &str, method: &str) -> bool {
-    let calls = code.match_indices(&format!("{method}("));
-    calls
-        .into_iter()
-        .any(|(at, _)| !code[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_'))
+    let is_word = |before: char| before.is_alphanumeric() || before == '_';
+    code.match_indices(&format!("{method}(")).any(|(at, _)| !code[..at].ends_with(is_word))
 }
 
 /// The file and the name of a chain: `protected`, `customers()`, `keys::routes()`.
