@@ -1,6 +1,7 @@
 #!/bin/sh
 # All tests: Rust's, then Stripe's own Python SDK against the sandbox and the webhook. Installs what is missing.
-# TOLLGATE_SKIP_SDK=1 leaves the SDK out, for machines that reach no PyPI.
+# TOLLGATE_SKIP_SDK=1 leaves out the SDK, and schemathesis at our own endpoints, for machines that reach no PyPI.
+# TOLLGATE_TEST_EXAMPLES=500 asks so many random requests of each of those endpoints; 20 else.
 # TOLLGATE_TEST_REQUESTS=2000000 makes the load test longer; it sends 20,000 requests else.
 # TOLLGATE_TEST_KILLS=200 kills the gateway as often under load; 20 times else, and 12 with a failing Stripe.
 # TOLLGATE_TEST_OUTAGE_SECONDS=600 keeps Stripe away for ten minutes; 4 seconds else.
@@ -73,4 +74,6 @@ start_sandbox
 "$venv/bin/python" tests/sdk/sandbox_sdk.py "$base"
 say "events signed by Stripe's Python SDK against the webhook"
 "$venv/bin/python" tests/sdk/signed_events.py "$target/debug/tollgate" "$base"
+say "schemathesis at our own endpoints"
+tests/openapi/run.sh "$target/debug/tollgate"
 say "all tests passed"
