@@ -19,6 +19,7 @@ pub mod notice;
 pub mod origin;
 pub mod path;
 pub mod period;
+pub mod projection;
 pub mod rate;
 pub mod refusal;
 pub mod revenue;

@@ -18,6 +18,7 @@ mod reports;
 mod scripts;
 mod servers;
 mod signals;
+mod tickets;
 mod values;
 mod wire;
 mod words;

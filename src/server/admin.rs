@@ -41,6 +41,7 @@ pub(super) fn serve(
         customers: rooms.customers.clone(),
         keys: rooms.key_desk.clone(),
         ledger: rooms.ledger.clone(),
+        links: rooms.public.links.clone(),
         store: rooms.public.store.clone(),
         reporter: rooms.reporter.clone(),
         reconciler: rooms.reconciler.clone(),

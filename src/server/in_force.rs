@@ -199,6 +199,7 @@ impl InForce {
         self.admin.set(Arc::new(settings::admin(&config)));
         self.key_desk.set(Arc::new(callers::key_desk(&config, public.store.clone())));
         self.public.shop.set(settings::shop(&config));
+        self.public.links.set(settings::links(&config));
         (self.public, self.config) = (public, config);
     }
 

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use sha2::{Digest, Sha256};
 
@@ -10,7 +10,7 @@ use crate::api::{
     Admin, AdminSettings, BillingLimits, BillingSettings, PublicPaths, WebhookLimits, WebhookSettings,
 };
 use crate::auth;
-use crate::billing::{ForwardTo, Handling, Outgoing, ShopSettings};
+use crate::billing::{ForwardTo, Handling, LinkSettings, Outgoing, ShopSettings};
 use crate::clock;
 use crate::config::{self, Config, Paths};
 use crate::domain::catalogue::Catalogue;
@@ -77,6 +77,25 @@ pub(super) fn shop(config: &Config) -> ShopSettings {
     }
 }
 
+/// Every node of a fleet has the webhooks' secrets, since Stripe's events come to any of them; Stripe makes them at
+/// random, and they are rolled as lists. Those of the sandbox are known to everybody: it goes by a secret of its own.
+fn shared_secrets(config: &Config) -> Vec<&[u8]> {
+    static OWN: LazyLock<[u8; 16]> = LazyLock::new(|| *uuid::Uuid::new_v4().as_bytes());
+    let secrets = config.stripe.webhook_secrets.iter().map(config::Secret::expose);
+    let secrets = secrets.map(|secret| match secret {
+        config::SANDBOX_WEBHOOK_SECRET => &OWN[..],
+        secret => secret.as_bytes(),
+    });
+    secrets.collect()
+}
+
+/// Links to the usage page.
+pub(super) fn links(config: &Config) -> LinkSettings {
+    let prefix = &config.billing.paths.prefix;
+    let to = config.server.public_url.as_ref().map(|url| format!("{url}{prefix}/open?link="));
+    LinkSettings::new(shared_secrets(config), to)
+}
+
 pub(super) fn webhook(config: &Config, outgoing: Option<Arc<Outgoing>>) -> WebhookSettings {
     let stripe = &config.stripe;
     WebhookSettings {
@@ -115,6 +134,7 @@ pub(super) fn admin(config: &Config) -> AdminSettings {
     AdminSettings {
         sealer: sealer(config),
         token_digest: config.server.admin_token.as_ref().map(|token| Admin::digest(token.expose())),
+        return_origins: config.selling.return_origins.clone(),
     }
 }
 

@@ -14,6 +14,7 @@ mod customers;
 mod events;
 mod health;
 mod keys;
+mod link;
 mod notices;
 mod outbox;
 mod people;
@@ -36,9 +37,10 @@ use axum::routing::{get, post, put};
 use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, watch};
 
-use crate::billing::Sync;
+use crate::billing::{Links, Sync};
 use crate::customers::Customers;
 use crate::domain::catalogue::Catalogue;
+use crate::domain::origin::Origin;
 use crate::fleet::Fleet;
 use crate::ledger::Ledger;
 use crate::live::Live;
@@ -64,6 +66,8 @@ pub struct AdminState {
     pub customers: Arc<Customers>,
     pub keys: Arc<Live<KeyDesk>>,
     pub ledger: Arc<Ledger>,
+    /// To the usage page.
+    pub links: Arc<Links>,
     pub store: Arc<Store>,
     pub reporter: Arc<Reporter>,
     pub reconciler: Arc<Reconciler>,
@@ -92,6 +96,8 @@ pub struct AdminSettings {
     pub sealer: Option<Arc<Sealer>>,
     /// SHA-256 of the admin token; without one `/admin/*` is closed.
     pub token_digest: Option<[u8; 32]>,
+    /// Where customers may be sent back to.
+    pub return_origins: Vec<Origin>,
 }
 
 /// The router of the admin port.
@@ -152,6 +158,7 @@ fn customers() -> Router<AdminState> {
             get(credits::history).post(credits::change).fallback(|| async { only("GET, HEAD, POST") }),
         )
         .route("/export", get(people::export).fallback(|| async { only("GET, HEAD") }))
+        .route("/link", post(link::link).fallback(|| async { only("POST") }))
         .route(
             "/override",
             put(adjust::set).delete(adjust::take_back).fallback(|| async { only("PUT, DELETE") }),

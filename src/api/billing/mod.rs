@@ -10,9 +10,9 @@
 
 mod browsers;
 mod limits;
+mod link;
 mod lists;
 mod orders;
-mod return_url;
 mod usage;
 
 use axum::Router;
@@ -40,6 +40,7 @@ pub(super) fn routes(public: &Public) -> Router<Public> {
         .route("/cancel", posts(post(orders::cancel)))
         .route("/checkout", posts(post(orders::checkout)))
         .route("/credits", gets(get(lists::credits)))
+        .route("/link", posts(post(link::link)))
         .route("/invoices", gets(get(lists::invoices)))
         .route("/payment-methods", gets(get(lists::payment_methods)))
         .route(
