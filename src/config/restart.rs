@@ -140,6 +140,7 @@ impl Changed {
             credits_low: _,
             webhook_mode,
             forward_webhooks_to,
+            page: _,
         } = running;
         self.note("billing.sync_at", sync_at != &new.sync_at);
         self.note("billing.webhook_mode", webhook_mode != &new.webhook_mode);

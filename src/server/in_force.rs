@@ -24,6 +24,7 @@ use crate::domain::catalogue::{Catalogue, OutOfNumbers};
 use crate::gateway::{self, Flow, Parts, RecordNumbers, Tiers, Tls, Upstreams};
 use crate::ledger::Ledger;
 use crate::live::Live;
+use crate::pages;
 
 use super::build::{Rooms, State};
 use super::fleet::{self, Member};
@@ -258,13 +259,14 @@ impl Lasting {
         Reached { public, upstreams, told }: Reached<'_>,
     ) -> Arc<Parts> {
         let (public_paths, own_paths) = settings::paths(config);
+        let api = api::public(&public_paths, public.clone());
         let rooms = gateway::Rooms {
             catalogue,
             authenticator: public.authenticator.clone(),
             customers: self.customers.clone(),
             ledger: self.ledger.clone(),
             upstreams: upstreams.clone(),
-            api: api::public(&public_paths, public.clone()),
+            api: pages::usage::around(&api, settings::usage_page(config, &public.links)),
             fleet: public.others.fleet().cloned(),
             tiers: self.tiers.clone(),
             access: told.access(config),

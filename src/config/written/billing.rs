@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::selling::{Proration, WebhookMode};
+use super::selling::{Page, Proration, WebhookMode};
 use crate::config::findings::At;
 use crate::config::read::{Given, Keys, Read, Reader, Section};
 use crate::config::tree::Node;
@@ -39,6 +39,7 @@ pub(crate) struct Billing {
     pub credits_low: At<Number<0, 1_000_000_000_000>>,
     pub webhook_mode: At<WebhookMode>,
     pub forward_webhooks_to: Given<Url>,
+    pub page: At<Page>,
 }
 
 impl Section for Billing {
@@ -75,6 +76,7 @@ impl Section for Billing {
             webhook_mode: keys.or("webhook_mode", WEBHOOK_MODE, "primary"),
             forward_webhooks_to: keys
                 .optional("forward_webhooks_to", "Another handler that gets each event as it came."),
+            page: keys.section("page"),
         }
     }
 }
