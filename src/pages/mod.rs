@@ -1,6 +1,7 @@
 //! What people see in a browser, made on the server.
 //!
 //! - [`dashboard`] the operator's, on the admin port
+//! - [`usage`] the customers', at `/billing`
 //! - [`parts`] what pages share: the shell, headers, sessions, forms, charts
 //!
 //! A page is a client of our own endpoints: `server` hands it their router as a value, so that it shows and does
@@ -9,3 +10,4 @@
 
 pub mod dashboard;
 pub mod parts;
+pub mod usage;

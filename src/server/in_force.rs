@@ -237,7 +237,7 @@ impl InForce {
     /// What has not changed goes on counting where it is.
     fn with_settings(&self, mut public: Public, config: &Config) -> Public {
         let before = &self.config;
-        if before.selling != config.selling {
+        if before.selling != config.selling || before.server.public_url != config.server.public_url {
             public.billing = Arc::new(settings::billing(config));
         }
         let is_heard_alike = before.stripe.webhook_secrets == config.stripe.webhook_secrets

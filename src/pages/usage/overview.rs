@@ -45,8 +45,7 @@ pub(super) async fn show(
     let done = Done::parse(&asked.done);
     if done == Some(Done::Paid) {
         // They may be back before the news of what they paid. What fails here comes with the news.
-        let synced = usage.client.post::<Value>(&visit.visitor.customer, "/sync", None, &json!({}));
-        drop(synced.await);
+        drop(usage.client.post::<Value>(&visit.visitor.customer, "/sync", None, &json!({})).await);
     }
     let said = done.map(|done| note("good", done.sentence()));
     usage.overview(&visit, said).await
