@@ -25,7 +25,8 @@ pub(super) async fn made(
     asked: Asked,
     origins: &[Origin],
 ) -> Result<Json<Value>, Failed> {
-    let return_url = asked.return_url.map(|url| return_url::checked("return_url", &url, origins)).transpose()?;
+    let return_url =
+        asked.return_url.map(|url| return_url::checked("return_url", &url, origins)).transpose()?;
     let link = links.make(entry, return_url).await.map_err(LinkError::problem)?;
     Ok(Json(json!({ "url": link.url, "expires_at": rfc3339(link.expires_at) })))
 }

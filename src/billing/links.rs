@@ -214,7 +214,8 @@ mod tests {
     #[tokio::test]
     async fn a_link_lets_one_customer_in_once() {
         let (_folder, links) = links(&["a secret"]).await;
-        let (one, other) = (settings(&["a secret"]).seal(&ticket("1")), settings(&["a secret"]).seal(&ticket("2")));
+        let (one, other) =
+            (settings(&["a secret"]).seal(&ticket("1")), settings(&["a secret"]).seal(&ticket("2")));
         let (one, other) = (one.expect("seals"), other.expect("seals"));
         assert!(!one.contains("acme"));
         let visitor = links.open(&one, NOW).await.expect("it is new");

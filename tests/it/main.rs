@@ -4,6 +4,7 @@
 //! - [`money`] what is charged is what is billed, whatever fails
 //! - [`events`] a whole life of events, at random
 //! - [`sync`] news that was missed
+//! - [`usage_page`] what customers see and do in a browser
 //! - [`webhooks`] a tier ends equal to Stripe's truth, whatever the news' order
 //! - [`costs`] what the exchange itself tells of its cost
 //! - [`credits`] prepaid units: spent once, in order, never below nothing
@@ -61,4 +62,5 @@ mod tls;
 mod tricks;
 mod upgrade;
 mod upstreams;
+mod usage_page;
 mod webhooks;

@@ -157,7 +157,13 @@ fn joined(mut one: Value, other: Value) -> Value {
 }
 
 /// A form with one button: whoever presses it twice orders once.
-pub(super) fn form(visit: &Visit<'_>, base: &str, act: &str, fields: &[(&str, &str)], button: &Markup) -> Markup {
+pub(super) fn form(
+    visit: &Visit<'_>,
+    base: &str,
+    act: &str,
+    fields: &[(&str, &str)],
+    button: &Markup,
+) -> Markup {
     html! {
         form method="post" action={ (base) "/page/" (act) } {
             (forms::token(visit.key, &visit.session))

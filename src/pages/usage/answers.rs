@@ -45,7 +45,7 @@ pub(super) struct MeterUsage {
 #[serde(untagged)]
 pub(super) enum Bound {
     Units(u64),
-    Unlimited(String),
+    Unlimited(#[expect(dead_code, reason = "the word says nothing more")] String),
 }
 
 #[derive(Debug, Deserialize)]
@@ -126,7 +126,7 @@ pub(super) struct Price {
 #[serde(untagged)]
 pub(super) enum Beyond {
     Priced { unit_amount: BTreeMap<String, String>, cap: Option<String> },
-    Denied(String),
+    Denied(#[expect(dead_code, reason = "the word says nothing more")] String),
 }
 
 #[derive(Debug, Deserialize)]

@@ -70,7 +70,11 @@ fn days(start: &str, end: &str, now: i64) -> Vec<String> {
     let seconds = |instant| parse_instant(instant).map(|micros| micros.div_euclid(1_000_000));
     let (Some(start), Some(end)) = (seconds(start), seconds(end)) else { return Vec::new() };
     let first = start - start.rem_euclid(86_400);
-    (first..end.min(now + 1)).step_by(DAY_SECONDS).take(MOST_DAYS).map(|at| rfc3339(at)[..10].to_owned()).collect()
+    (first..end.min(now + 1))
+        .step_by(DAY_SECONDS)
+        .take(MOST_DAYS)
+        .map(|at| rfc3339(at)[..10].to_owned())
+        .collect()
 }
 
 fn by_route(list: &List<Row>) -> Markup {

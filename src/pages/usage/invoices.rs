@@ -48,7 +48,8 @@ fn table(list: &List<Invoice>) -> Markup {
 
 fn row(invoice: &Invoice) -> Markup {
     let name = invoice.number.as_deref().unwrap_or(&invoice.id);
-    let total = invoice.total.as_deref().map_or_else(|| "–".to_owned(), |total| money(total, &invoice.currency));
+    let total =
+        invoice.total.as_deref().map_or_else(|| "–".to_owned(), |total| money(total, &invoice.currency));
     html! {
         tr {
             th scope="row" { (name) }

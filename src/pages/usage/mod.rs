@@ -117,9 +117,9 @@ impl Doors {
 
 fn takes_html(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
-    accepted.flat_map(|line| line.split(',')).any(|kind| {
-        kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/html"))
-    })
+    accepted
+        .flat_map(|line| line.split(','))
+        .any(|kind| kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/html")))
 }
 
 impl Usage {
@@ -166,7 +166,9 @@ mod tests {
         let takes = |accept: &'static str| {
             takes_html(&HeaderMap::from_iter([(header::ACCEPT, header::HeaderValue::from_static(accept))]))
         };
-        assert!(takes("text/html,application/xhtml+xml,*/*;q=0.8") && takes("application/json, Text/HTML;q=0.9"));
+        assert!(
+            takes("text/html,application/xhtml+xml,*/*;q=0.8") && takes("application/json, Text/HTML;q=0.9")
+        );
         assert!(!takes("*/*") && !takes("application/json") && !takes("text/htmlx"));
     }
 }

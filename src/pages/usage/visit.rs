@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
 use super::Usage;
-use crate::billing::{LinkError, Visitor};
+use crate::billing::Visitor;
 use crate::clock;
 use crate::pages::parts::session::{Session, SessionKey};
 use crate::problem::{Code, Problem};
@@ -37,16 +37,11 @@ pub(super) async fn open(State(usage): State<Arc<Usage>>, Query(asked): Query<As
     let now = clock::now().seconds();
     let visitor = match usage.settings.links.open(&asked.link, now).await {
         Ok(visitor) => visitor,
-        Err(error) => return usage.problem("This link does not open the page", &error_for_people(error)),
+        Err(error) => return usage.problem("This link does not open the page", &error.problem()),
     };
     let Some(key) = usage.settings.keys.first() else { return usage.stranger() };
     let (_, value) = key.make(PURPOSE, &written(&visitor), now + SESSION_SECONDS);
     with_cookie(usage.back(""), usage.cookie().set(&value, SESSION_SECONDS))
-}
-
-/// A link that has been used and one that is old are the same to whoever holds it: another is needed.
-fn error_for_people(error: LinkError) -> Problem {
-    error.problem()
 }
 
 /// Who a session is of: the customer and, behind a line's end, where their app is. A name has no line's end in it.
