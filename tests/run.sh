@@ -1,6 +1,7 @@
 #!/bin/sh
-# All tests: Rust's, then Stripe's own Python SDK against the sandbox and the webhook. Installs what is missing.
+# All tests: Rust's, the pages in a browser, then Stripe's own Python SDK against the sandbox and the webhook. Installs what is missing.
 # TOLLGATE_SKIP_SDK=1 leaves the SDK out, for machines that reach no PyPI.
+# TOLLGATE_SKIP_BROWSER=1 leaves the pages in a browser out, for machines without Chromium or npm.
 # TOLLGATE_TEST_REQUESTS=2000000 makes the load test longer; it sends 20,000 requests else.
 # TOLLGATE_TEST_KILLS=200 kills the gateway as often under load; 20 times else, and 12 with a failing Stripe.
 # TOLLGATE_TEST_OUTAGE_SECONDS=600 keeps Stripe away for ten minutes; 4 seconds else.
@@ -56,6 +57,9 @@ say "cargo test"
 cargo test --locked
 say "the tests that take their time"
 cargo test --locked --test it -- --ignored slow::
+if [ "${TOLLGATE_SKIP_BROWSER:-}" != 1 ]; then
+    tests/browser/run.sh "$target/debug/tollgate"
+fi
 if [ "${TOLLGATE_SKIP_SDK:-}" = 1 ]; then
     say "all tests passed, without Stripe's SDK (TOLLGATE_SKIP_SDK=1)"
     exit 0

@@ -73,6 +73,7 @@ impl Changed {
         let Server {
             listen,
             admin_listen,
+            admin_hosts: _,
             admin_token: _,
             encryption_keys: _,
             threads,

@@ -159,6 +159,7 @@ fn sealer(config: &Config) -> Option<Arc<Sealer>> {
 /// What guards the operator's port.
 pub(super) fn admin(config: &Config) -> AdminSettings {
     AdminSettings {
+        hosts: config.server.admin_hosts.clone(),
         sealer: sealer(config),
         token_digest: config.server.admin_token.as_ref().map(|token| Admin::digest(token.expose())),
         return_origins: return_origins(config),

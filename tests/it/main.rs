@@ -17,6 +17,7 @@
 //! - [`billing`] what customers see, buy, change and cancel by themselves
 //! - [`browsers`] pages of other origins
 //! - [`callers`] who calls, beside tokens: API keys and what they may do, addresses, nobody in particular
+//! - [`dashboard`] the operator's pages, and who may see them
 //! - [`headers`] header rules, and where a request came from
 //! - [`cli`] commands and exit codes
 //! - [`log`] what is left of requests that are over
@@ -40,6 +41,7 @@ mod callers;
 mod cli;
 mod costs;
 mod credits;
+mod dashboard;
 mod events;
 mod faults;
 mod fleet;

@@ -11,7 +11,7 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 /// A key that makes and opens sessions.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SessionKey([u8; 32]);
 
 /// Whoever has been let in.
