@@ -119,8 +119,9 @@ async function byKeyboard(world, eyes) {
 }
 
 async function leaves(world, eyes) {
-  await eyes.expecting(401, () => eyes.leads(() => eyes.click("button", "Sign out")));
-  await eyes.reads("Open this page from your app");
+  await eyes.leads(() => eyes.click("button", "Sign out"));
+  await eyes.reads("Signed out");
+  await eyes.expecting(401, () => eyes.open(`${world.url}/billing`));
 }
 
 await run("usage", CONFIG, async (world, eyes) => {

@@ -88,8 +88,7 @@ const SILENCE_GRACE: &str =
 const RECONCILE_SETTLE: &str =
     "How long Stripe gets to add up what it has accepted, before its sums are believed.";
 const IDEMPOTENCY_KEYS: &str = "How many charged Idempotency-Keys are remembered per customer, for 24 hours.";
-const RETURN_ORIGINS: &str =
-    "Where customers may be sent back to after paying; left out: public_url's origin.";
+const RETURN_ORIGINS: &str = "Where customers may be sent back to after paying, beside public_url's origin.";
 const PRORATION: &str = "What a change of tier in mid-period does: \"create_prorations\", \"always_invoice\"; \
      or \"none\": then Stripe bills nothing, not even what was used before.";
 const WEBHOOK_MODE: &str =

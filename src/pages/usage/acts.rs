@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Form;
-use axum::extract::rejection::FormRejection;
+use axum::extract::rejection::{FormRejection, PathRejection};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
@@ -78,11 +78,12 @@ impl Done {
 /// `POST /page/{act}`.
 pub(super) async fn act(
     State(usage): State<Arc<Usage>>,
-    Path(act): Path<String>,
+    act: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     sent: Result<Form<Sent>, FormRejection>,
 ) -> Response {
     let Some(visit) = usage.visit(&headers, clock::now().seconds()) else { return usage.stranger() };
+    let act = act.map_or_else(|_| String::new(), |Path(act)| act);
     let sent = sent.map_or_else(|_| Sent::default(), |Form(sent)| sent);
     let checked = forms::check(visit.key, &visit.session, &headers, sent.csrf.as_deref());
     if checked.is_ok() && act == "leave" {

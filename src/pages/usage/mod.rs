@@ -34,7 +34,7 @@ use super::parts::layout::{self, Shell};
 use super::parts::session::{Cookie, SessionKey};
 use super::parts::{assets, headers};
 use crate::billing::Links;
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 
 use client::Client;
 
@@ -75,6 +75,9 @@ pub fn around(api: &Router, settings: Settings) -> Router {
         .route("/page/{act}", post(acts::act))
         .with_state(usage.clone())
         .merge(assets::routes())
+        .fallback(|| async {
+            layout::bare_problem(&Problem::new(Code::NotFound, "there is nothing under this path"))
+        })
         .layer(middleware::from_fn(headers::secure));
     let doors = Doors { prefix: prefix.clone().into(), pages: Router::new().nest(&prefix, pages) };
     api.clone().layer(middleware::from_fn_with_state(doors, serve))

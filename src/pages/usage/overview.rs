@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -20,7 +21,7 @@ use crate::problem::Problem;
 
 const TITLE: &str = "Usage and billing";
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(super) struct Asked {
     #[serde(default)]
     done: String,
@@ -39,9 +40,10 @@ pub(super) struct Shown {
 pub(super) async fn show(
     State(usage): State<Arc<Usage>>,
     headers: HeaderMap,
-    Query(asked): Query<Asked>,
+    asked: Result<Query<Asked>, QueryRejection>,
 ) -> Response {
     let Some(visit) = usage.visit(&headers, clock::now().seconds()) else { return usage.stranger() };
+    let Query(asked) = asked.unwrap_or_default();
     let done = Done::parse(&asked.done);
     if done == Some(Done::Paid) {
         // They may be back before the news of what they paid. What fails here comes with the news.

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Redirect, Response};
+use maud::html;
 use serde::Deserialize;
 
 use super::Usage;
@@ -26,15 +28,19 @@ pub(super) struct Visit<'a> {
     pub visitor: Visitor,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(super) struct Asked {
     #[serde(default)]
     link: String,
 }
 
 /// `GET /open?link=…`: uses the link up, and leads to the page by an address without it.
-pub(super) async fn open(State(usage): State<Arc<Usage>>, Query(asked): Query<Asked>) -> Response {
+pub(super) async fn open(
+    State(usage): State<Arc<Usage>>,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Response {
     let now = clock::now().seconds();
+    let Query(asked) = asked.unwrap_or_default();
     let visitor = match usage.settings.links.open(&asked.link, now).await {
         Ok(visitor) => visitor,
         Err(error) => return usage.problem("This link does not open the page", &error.problem()),
@@ -76,10 +82,15 @@ impl Usage {
         Redirect::to(&format!("{}{query}", self.base)).into_response()
     }
 
-    /// Ends the session here, and leads to the app if it is known.
+    /// Ends the session in this browser. The way to the app is a link: a redirect would be held against the policy of
+    /// the page that the form is on.
     pub(super) fn leave(&self, visitor: &Visitor) -> Response {
-        let to = self.app_of(visitor).map_or_else(|| self.back(""), |app| Redirect::to(app).into_response());
-        with_cookie(to, self.cookie().clear())
+        let content = html! {
+            h1 { "Signed out" }
+            p { "To come back, open this page from your app." }
+            @if let Some(app) = self.app_of(visitor) { p { a.button.main href=(app) { "Back to the app" } } }
+        };
+        with_cookie(self.plain("Signed out", &content), self.cookie().clear())
     }
 
     pub(super) fn app_of<'a>(&'a self, visitor: &'a Visitor) -> Option<&'a str> {
