@@ -4,11 +4,11 @@ use crate::domain::period::rfc3339;
 use crate::ledger::RecordDraw;
 use crate::store::MeterEventReceipt;
 
-use super::receipt::{MeterCharge, NoEvent, Receipt, ReceiptKind};
 use crate::cli::output::{facts, instant, segment_file};
+use crate::reporting::{MeterCharge, NoEvent, Receipt, ReceiptKind};
 
 pub(super) fn render(receipt: &Receipt) -> String {
-    let word = |name: &Option<std::rc::Rc<str>>| name.as_deref().unwrap_or("-").to_owned();
+    let word = |name: &Option<String>| name.as_deref().unwrap_or("-").to_owned();
     let mut rows = vec![("request", receipt.request.to_string())];
     if let Some(foreign) = &receipt.foreign_request {
         rows.push(("sent as", foreign.clone()));

@@ -1,15 +1,15 @@
 //! A receipt for programs.
 
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::domain::period::rfc3339;
 use crate::ledger::RecordDraw;
 use crate::store::MeterEventReceipt;
 
-use super::receipt::{MeterCharge, Receipt, ReceiptKind};
-use crate::cli::output::{instant, segment_file};
+use super::receipt::{MeterCharge, Receipt, ReceiptKind, segment_file};
 
-pub(super) fn render(receipt: &Receipt) -> Value {
+pub fn receipt_json(receipt: &Receipt) -> Value {
     let first_event = receipt.charges.iter().find_map(|charge| charge.event.as_ref().ok());
     let reason = receipt.charges.first().and_then(|charge| charge.event.as_ref().err());
     json!({
@@ -84,4 +84,10 @@ fn event(event: &MeterEventReceipt) -> Value {
         "tries": event.tries,
         "settled_at": event.settled_at.map(rfc3339),
     })
+}
+
+/// To the microsecond, as the ledger has it.
+fn instant(micros: i64) -> String {
+    let at = Timestamp::from_microsecond(micros).unwrap_or(Timestamp::UNIX_EPOCH);
+    at.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
 }
