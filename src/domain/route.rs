@@ -11,7 +11,7 @@ use super::catalogue::Numbered;
 use super::measure::Measured;
 use super::path::NormalPath;
 use super::rate::Rate;
-use super::tier::FeatureSet;
+use super::tier::{FeatureSet, Mode};
 use super::units::{Cost, MeterId};
 
 pub use extras::{Authentication, Extras, FreeWhen, Host, OnLimit, Timeouts};
@@ -61,6 +61,11 @@ impl Route {
         let unreserved = |meter: &MeterId| self.cost.of(*meter) == 0;
         let measured = self.measures.iter().map(|measured| measured.meter).filter(unreserved);
         self.cost.iter().map(|(meter, _)| meter).chain(measured)
+    }
+
+    /// What this route says of requests that a limit refuses; the tier may say so too.
+    pub fn mode(&self) -> Mode {
+        self.extras.as_ref().map_or(Mode::Enforce, |extras| extras.mode)
     }
 
     /// Whether a request can cost anything.

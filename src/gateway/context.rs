@@ -96,6 +96,8 @@ pub struct Context {
     pub(super) granted: Option<HeaderValue>,
     /// The problem that has been answered.
     pub(super) refused: Option<Code>,
+    /// What a limit had refused it for, where it is served all the same.
+    pub(super) in_shadow: Option<Code>,
     /// What a later phase answers instead of the upstream's response.
     pub(super) problem: Option<Problem>,
     flow: Arc<Flow>,
@@ -135,6 +137,7 @@ impl Context {
             shown_headers: LimitHeaders::new(),
             granted: None,
             refused: None,
+            in_shadow: None,
             problem: None,
             flow,
         }
