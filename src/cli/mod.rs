@@ -22,6 +22,7 @@ mod schema;
 mod sync;
 mod table;
 mod token;
+mod whatif;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -68,6 +69,8 @@ enum Command {
     Sync(sync::SyncArguments),
     /// Run the local Stripe alone
     Sandbox(sandbox::SandboxArguments),
+    /// Replay recorded usage through another configuration: what it would refuse, and what it would earn
+    Whatif(whatif::Whatif),
 }
 
 #[derive(clap::Args)]
@@ -110,6 +113,7 @@ pub fn main() -> ExitCode {
         Command::Reconcile(reconcile) => reconcile.run(),
         Command::Sync(sync) => sync.run(),
         Command::Sandbox(sandbox) => sandbox.run(),
+        Command::Whatif(whatif) => whatif.run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

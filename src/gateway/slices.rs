@@ -24,7 +24,7 @@ use tokio::time::timeout;
 
 use crate::customers::{Denied, Entry, Reservation};
 use crate::domain::account::{ByMember, Terms};
-use crate::domain::measure::{Answer, Measure, Size, Slice, TrueCost};
+use crate::domain::measure::{Answer, Size, Slice, TrueCost};
 use crate::domain::route::{OnLimit, Route, RouteId};
 use crate::domain::tier::TierId;
 use crate::domain::units::{Cost, MeterId};
@@ -114,7 +114,7 @@ impl Slices {
             parts,
             route: route.id,
             request_id: context.request_id,
-            on_limit: on_limit(route, &held, answer),
+            on_limit: route.on_limit(&held, answer == Answer::Upgrade),
             tier: recorded.reservation.tier(),
             now: context.now,
             started: context.started,
@@ -386,14 +386,4 @@ impl Cut {
     pub fn error(self) -> Box<Error> {
         Error::explain(ErrorType::Custom("a limit was reached"), "the exchange is cut").into_down()
     }
-}
-
-/// What a route says; else time, messages and what follows a switch of protocols end where their limit does.
-fn on_limit(route: &Route, held: &[MeterId], answer: Answer) -> OnLimit {
-    let goes_on =
-        |by: &Measure| matches!(by, Measure::Duration(_) | Measure::Messages(_)) || answer == Answer::Upgrade;
-    let mut measures = route.measures.iter().filter(|measured| held.contains(&measured.meter));
-    let written = route.extras.as_ref().and_then(|extras| extras.on_limit);
-    let cuts = measures.any(|measured| goes_on(&measured.by));
-    written.unwrap_or(if cuts { OnLimit::Cut } else { OnLimit::Finish })
 }
