@@ -3,6 +3,8 @@
 mod explain;
 mod ledger;
 mod outbox;
+mod shadow;
+mod whatif;
 
 use serde_json::Value;
 
