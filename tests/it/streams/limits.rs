@@ -198,8 +198,15 @@ async fn in_shadow_a_stream_goes_on_beyond_its_limit_and_is_charged_up_to_that()
         assert!(client.end().await, "it was not cut");
         customer.owes("api_calls=4");
         customer.until_used(4).await;
-        let (mut client, pieces) = open(&mut api, &world, &customer, &head).await;
-        pass(&mut client, &pieces, 1).await;
+        let mut wire = world.wire().await;
+        wire.send_head(&customer, &head).await;
+        let pieces = api.asked().await.begin(EVENTS);
+        let reply = wire.answer(&customer).await;
+        assert_eq!((reply.status, reply.header("x-usage-cost")), (200, Some("api_calls=0")));
+        let mut client = Open::of(wire);
+        for at in 1..=9 {
+            pass(&mut client, &pieces, at).await;
+        }
         drop(pieces);
         assert!(client.end().await, "nor one that began beyond it");
         assert_eq!(customer.used().await, 4);
