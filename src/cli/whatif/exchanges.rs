@@ -176,3 +176,89 @@ fn came(request: &[u8; 16]) -> Now {
     let [a, b, c, d, e, f, ..] = *request;
     Now(u64::from_be_bytes([0, 0, a, b, c, d, e, f]).saturating_mul(1_000_000))
 }
+
+#[cfg(test)]
+mod tests {
+    use smallvec::smallvec;
+
+    use super::*;
+    use crate::gateway::RequestId;
+    use crate::ledger::RecordDraw;
+
+    const SECOND: i64 = 1_000_000;
+
+    /// Of a request that came `took` before it was charged.
+    fn record(number: u64, at: i64, took: i64) -> Record {
+        Record {
+            number,
+            at_micros: at,
+            request: RequestId::new(Now::from_micros(at - took)).bytes(),
+            customer: 1,
+            member: 0,
+            counts_for_member: false,
+            in_shadow: false,
+            route: 2,
+            tier: 3,
+            configuration: 0,
+            period: Period { start: 0, end: 1 },
+            kind: Kind::Estimate,
+            status: 200,
+            method: 1,
+            draws: smallvec![RecordDraw { meter: 5, included: 4, ..RecordDraw::default() }],
+            lots: Vec::new(),
+            key: None,
+            foreign_request: None,
+        }
+    }
+
+    fn correction(of: &Record, number: u64, at: i64, units: i64) -> Record {
+        let draws = smallvec![RecordDraw { meter: 5, included: units, ..RecordDraw::default() }];
+        Record { number, ..of.clone().correcting(draws, Vec::new(), at, of.period) }
+    }
+
+    /// Numbers and units of what was told; of what was told late, what it changes.
+    fn told(records: &[Record]) -> Vec<(u64, i64, bool)> {
+        let (mut exchanges, mut all) = (Exchanges::default(), Vec::new());
+        let mut tell = |told: Told<'_>| match told {
+            Told::Exchange(exchange) => {
+                all.push((exchange.number, exchange.units[0].1, exchange.taken_back));
+            }
+            Told::Late(late) => all.push((late.of, late.units[0].1, true)),
+        };
+        for record in records {
+            exchanges.take(record, &mut tell);
+        }
+        exchanges.finish(&mut tell);
+        all
+    }
+
+    #[test]
+    fn requests_are_told_in_the_order_in_which_they_came() {
+        let records = [(1, 100, 2), (2, 101, 50), (3, 102, 1), (5, 103, 7)];
+        let records = records.map(|(number, at, took)| record(number, at * SECOND, took * SECOND));
+        let numbers: Vec<_> = told(&records).into_iter().map(|told| told.0).collect();
+        assert_eq!(numbers, [2, 5, 1, 3]);
+    }
+
+    #[test]
+    fn a_request_is_told_with_its_truth_and_what_comes_after_a_minute_is_told_late() {
+        let at = 1_000 * SECOND;
+        let [first, second] = [1, 2].map(|number| record(number, at, 0));
+        let soon = correction(&first, 3, at + SECOND, -3);
+        let back = correction(&second, 4, at + SECOND, -4);
+        let next = record(5, at + 100 * SECOND, 0);
+        let late = correction(&first, 6, at + 101 * SECOND, 9);
+        assert_eq!(
+            told(&[first, second, soon, back, next, late]),
+            [(1, 1, false), (2, 0, true), (1, 9, true), (5, 4, false)]
+        );
+    }
+
+    #[test]
+    fn what_is_missing_keeps_nothing_waiting() {
+        let at = 1_000 * SECOND;
+        let far = 10 * MOST_HELD as u64;
+        let records = [record(1, at, 0), record(far, at, 0), record(far + 1, at, SECOND)];
+        assert_eq!(told(&records), [(1, 4, false), (far + 1, 4, false), (far, 4, false)]);
+    }
+}
