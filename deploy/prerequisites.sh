@@ -92,3 +92,20 @@ need_others() {
     # shellcheck disable=SC2086 # a list of names
     [ -z "$missing" ] || install_packages $missing
 }
+
+# promtool tries the alert rules, and Prometheus itself scrapes the gateways of a test. Installing starts no service of it.
+need_prometheus() {
+    has prometheus && has promtool && return 0
+    # Asked before a package starts its services; 101 says no. One that is there has its own say.
+    policy=/usr/sbin/policy-rc.d
+    if [ -e "$policy" ] || ! has apt-get || ! as_root=$(root_prefix); then
+        install_packages prometheus
+        return
+    fi
+    printf '#!/bin/sh\nexit 101\n' | $as_root tee "$policy" >/dev/null
+    $as_root chmod +x "$policy"
+    installed=yes
+    (install_packages prometheus) || installed=no
+    $as_root rm "$policy"
+    [ "$installed" = yes ] || exit 1
+}

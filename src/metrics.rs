@@ -66,6 +66,16 @@ const OPERATIONS: [&str; 26] = [
     "payment_intent_retrieve",
 ];
 
+/// A metric as it is declared.
+pub struct Described {
+    pub name: &'static str,
+    /// The function that makes it: it ends in the metric's type.
+    pub kind: &'static str,
+    pub about: &'static str,
+    /// Labels and buckets, as they are written.
+    pub shape: &'static str,
+}
+
 /// Declares the struct, and registers each metric under its documented name; its comment is its help text.
 macro_rules! metrics {
     ($( #[doc = $doc:literal] $field:ident: $kind:ty = $make:ident($name:literal $(, $arg:expr)*); )*) => {
@@ -80,6 +90,16 @@ macro_rules! metrics {
                 $( let $field = $make(Opts::new($name, $doc.trim()) $(, $arg)*)?;
                    registry.register(Box::new($field.clone()))?; )*
                 Ok(Self { registry, $( $field, )* })
+            }
+
+            /// What each metric is, for the reference.
+            pub fn described() -> &'static [Described] {
+                &[$( Described {
+                    name: concat!("tollgate_", $name),
+                    kind: stringify!($make),
+                    about: $doc,
+                    shape: stringify!($($arg),*),
+                }, )*]
             }
         }
     };
@@ -148,7 +168,7 @@ metrics! {
     stripe_circuit_open: IntGauge = gauge("stripe_circuit_open");
     /// Meter events, by what Stripe answered.
     meter_events: IntCounterVec = counters("meter_events_total", &["outcome"]);
-    /// Webhooks received, by event type (`other` for those that change nothing) and outcome.
+    /// Webhooks received, by event type (`other` for those that change nothing here, or were not taken) and outcome.
     webhooks: IntCounterVec = counters("webhooks_total", &["type", "outcome"]);
     /// Webhooks received again with an event id already stored.
     webhook_duplicates: IntCounter = counter("webhook_duplicates_total");
@@ -182,8 +202,12 @@ metrics! {
     upstream_attempts: HotCounterVec = hot_counters("upstream_attempts_total", &["upstream", "outcome"]);
     /// Webhooks stored and not applied yet.
     inbox_pending: IntGauge = gauge("inbox_pending");
+    /// Age of the oldest webhook that is stored and not applied yet, from its arrival or its replay.
+    inbox_oldest_seconds: IntGauge = gauge("inbox_oldest_seconds");
     /// Webhooks that could not be applied.
     inbox_failed: IntGauge = gauge("inbox_failed");
+    /// 1 on a gateway of a fleet; else what is named `fleet` says nothing.
+    fleet_member: IntGauge = gauge("fleet_member");
     /// 1 while Redis answers.
     fleet_redis_up: IntGauge = gauge("fleet_redis_up");
     /// Leases asked of Redis.
@@ -196,6 +220,8 @@ metrics! {
     reconcile_difference_units: IntGaugeVec = gauges("reconcile_difference_units", &["meter"]);
     /// Reloads of the configuration.
     config_reload: IntCounterVec = counters("config_reload_total", &["outcome"]);
+    /// 1 while the newest configuration is refused, and the one before it in force.
+    config_rejected: IntGauge = gauge("config_rejected");
     /// Always 1; the version is a label.
     build_info: IntGaugeVec = gauges("build_info", &["version"]);
 }
@@ -280,7 +306,7 @@ impl Metrics {
             }
             self.stripe_request_seconds.with_label_values(&[operation]);
         }
-        for outcome in ["stored", "duplicate", "invalid"] {
+        for outcome in ["stored", "duplicate", "invalid", "slowed", "failed"] {
             self.webhooks.with_label_values(&["other", outcome]);
         }
     }

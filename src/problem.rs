@@ -9,12 +9,12 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-/// Declares the codes with their status and title.
+/// Declares the codes: when each is answered, what is to be done then, its word, its status, its title.
 macro_rules! codes {
-    ($($code:ident $word:literal $status:literal $title:literal,)*) => {
+    ($(#[doc = $when:literal] #[doc = $advice:literal] $code:ident $word:literal $status:literal $title:literal,)*) => {
         /// What went wrong, in one stable word.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-        pub enum Code { $($code,)* }
+        pub enum Code { $(#[doc = $when] #[doc = $advice] $code,)* }
 
         impl Code {
             pub const ALL: &'static [Self] = &[$(Self::$code,)*];
@@ -32,45 +32,119 @@ macro_rules! codes {
                 match self { $(Self::$code => $status,)* }
             }
 
-            fn title(self) -> &'static str {
+            pub fn title(self) -> &'static str {
                 match self { $(Self::$code => $title,)* }
+            }
+
+            /// When it is answered, for the reference.
+            pub fn when(self) -> &'static str {
+                match self { $(Self::$code => $when,)* }.trim()
+            }
+
+            /// What whoever gets it can do, for the reference.
+            pub fn advice(self) -> &'static str {
+                match self { $(Self::$code => $advice,)* }.trim_start_matches(" → ")
             }
         }
     };
 }
 
 codes! {
+    /// Path, query, header or body cannot be read, or mean more than one thing; the detail says which.
+    /// → Mend the request; the same one is refused again.
     BadRequest "bad_request" 400 "The request is not valid",
+    /// The route or endpoint wants a token or a key, and none was sent.
+    /// → Send `Authorization: Bearer TOKEN`, or the API key.
     TokenMissing "token_missing" 401 "A token is required",
+    /// Signature, issuer, audience, a claim or the key is not right; or the admin token is another one.
+    /// → Get a new token from the issuer; a revoked key must be replaced.
     TokenInvalid "token_invalid" 401 "The token is not valid",
+    /// The token's `exp` has passed, `auth.jwt.leeway` included.
+    /// → Get a new token.
     TokenExpired "token_expired" 401 "The token has expired",
+    /// The subscription is unpaid, or late beyond `billing.past_due_grace`.
+    /// → Pay the open invoice: `/billing/portal` leads there.
     PaymentRequired "payment_required" 402 "Payment is required",
+    /// The tier lives on credits, and they are used up.
+    /// → Buy or grant credits; nothing was charged.
     CreditsExhausted "credits_exhausted" 402 "The credits are used up",
+    /// The tier's `overage.cap` would be passed.
+    /// → Wait for `reset_at`, or change to a tier with more.
     SpendCapReached "spend_cap_reached" 402 "The spend cap is reached",
+    /// The route `requires` a feature that the tier has not.
+    /// → Change the tier: see `/pricing`.
     FeatureNotIncluded "feature_not_included" 403 "The tier does not include this feature",
+    /// The subscription is paused at Stripe.
+    /// → Resume it.
     SubscriptionPaused "subscription_paused" 403 "The subscription is paused",
+    /// An operator has blocked the customer.
+    /// → Ask the operator; `POST /admin/customers/{id}/unblock` ends it.
     CustomerBlocked "customer_blocked" 403 "The customer is blocked",
+    /// The route asks for a scope that the key or token has not; or a key with scopes was sent to `/billing`.
+    /// → Use a key or token with the scope.
     ScopeMissing "scope_missing" 403 "The key or token may not do this",
+    /// No route matches the path, and there is no `[routes_default]`.
+    /// → Check the path; `/pricing` lists all routes.
     RouteNotFound "route_not_found" 404 "There is no such route",
+    /// One of Tollgate's own endpoints, or what it should show, is not there.
+    /// → Check path and id.
     NotFound "not_found" 404 "There is no such resource",
+    /// The route or endpoint does not take the method.
+    /// → Use one that `Allow` names.
     MethodNotAllowed "method_not_allowed" 405 "The method is not allowed here",
+    /// Header or body did not come within `server.header_timeout`, `body_timeout` or at `min_body_rate`.
+    /// → Send it again, faster.
     RequestTimeout "request_timeout" 408 "The request did not come in time",
+    /// A subscription is live, so another one cannot be bought.
+    /// → Change it with `/billing/upgrade`.
     AlreadySubscribed "already_subscribed" 409 "There is a subscription already",
+    /// What is asked for does not fit what is so now; the detail says what.
+    /// → Look at the state, then ask for something else.
     Conflict "conflict" 409 "The request does not fit the current state",
+    /// The body is larger than `server.max_body`, or the route's.
+    /// → Send less.
     BodyTooLarge "body_too_large" 413 "The body is too large",
+    /// A body of one of Tollgate's own endpoints is not JSON.
+    /// → Send `Content-Type: application/json`.
     UnsupportedMediaType "unsupported_media_type" 415 "The media type is not supported",
+    /// The body can be read, but a value in it cannot be used; the detail names it.
+    /// → Mend that value.
     Unprocessable "unprocessable" 422 "The request cannot be carried out",
+    /// Path and query are longer than `server.max_uri`.
+    /// → Send less in the query.
     UriTooLong "uri_too_long" 414 "The URI is too long",
+    /// A rate is passed: the tier's, a route's, a member's, an endpoint's, or of failed authentications.
+    /// → Wait for `Retry-After`.
     RateLimited "rate_limited" 429 "Too many requests",
+    /// The included units of the period are used up, and overage is denied.
+    /// → Wait for `reset_at`, or change the tier: `upgrade_url`.
     QuotaExceeded "quota_exceeded" 429 "The quota is used up",
+    /// More headers than `server.max_headers`, or longer ones than `max_header_bytes`.
+    /// → Send less.
     HeadersTooLarge "headers_too_large" 431 "The headers are too large",
+    /// Something in Tollgate failed; its log has the request id.
+    /// → Try again; tell the operator.
     Internal "internal" 500 "Something went wrong here",
+    /// The API could not be reached, or broke off before it answered; or Stripe refused an order.
+    /// → Try again if the request may be repeated; nothing was charged.
     UpstreamFailed "upstream_failed" 502 "The upstream failed",
+    /// Stripe cannot be reached, and what was asked needs it.
+    /// → Try again under the same `Idempotency-Key`.
     StripeUnavailable "stripe_unavailable" 503 "The payment provider cannot be reached now",
+    /// The issuer's keys cannot be fetched, so no token can be checked.
+    /// → Try again; the operator looks at `auth.jwt.jwks_url`.
     AuthUnavailable "auth_unavailable" 503 "Tokens cannot be checked now",
+    /// Redis is away, and what this gateway may admit alone is used up.
+    /// → Try again after `Retry-After`.
     FleetUnavailable "fleet_unavailable" 503 "The fleet cannot decide now",
+    /// Usage cannot be written down, so nothing that is charged is served.
+    /// → Try again; the operator looks at the disk.
     LedgerUnavailable "ledger_unavailable" 503 "Usage cannot be recorded now",
+    /// The gateway is shutting down, or another process has taken its place.
+    /// → Connect again.
     Draining "draining" 503 "The gateway is shutting down",
+    /// The API did not answer within the upstream's or the route's timeouts.
+    /// → Try again if the request may be repeated; nothing was charged.
     UpstreamTimeout "upstream_timeout" 504 "The upstream did not answer in time",
 }
 

@@ -30,8 +30,9 @@ const DOCUMENTED_METRICS: &str = "
     subscriptions tier_changes_total payments_total checkouts_total credits_total
     access_log_dropped_total spans_dropped_total
     notices_total notices_pending
-    fleet_redis_up fleet_lease_calls_total fleet_lag_seconds fleet_uncopied
-    reconcile_difference_units config_reload_total build_info
+    fleet_member fleet_redis_up fleet_lease_calls_total fleet_lag_seconds fleet_uncopied
+    inbox_pending inbox_oldest_seconds inbox_failed
+    reconcile_difference_units config_reload_total config_rejected build_info
 ";
 
 fn assert_none(found: &[String], why: &str) {

@@ -80,10 +80,13 @@ pub(super) async fn receive(
     let event = verified(&public.webhook, address, &headers, &body)?;
     // Only signed events spend it: nobody else can crowd them out.
     if public.webhook.limits.signed.check().is_err() {
+        not_taken("slowed");
         return Err(slow_down("too many webhooks at once; they are delivered again"));
     }
     let signature = signature(&headers);
-    let stored = store(&public, &event, signature, &body).await?;
+    let stored = store(&public, &event, signature, &body).await;
+    METRICS.webhook_seconds.observe(started.elapsed().as_secs_f64());
+    let stored = stored.inspect_err(|_| not_taken("failed"))?;
     let outcome = match stored {
         Stored::New => "stored",
         Stored::Duplicate => {
@@ -92,10 +95,14 @@ pub(super) async fn receive(
         }
     };
     METRICS.webhooks.with_label_values(&[label(&event.kind), outcome]).inc();
-    METRICS.webhook_seconds.observe(started.elapsed().as_secs_f64());
     tracing::info!(event = event.id, kind = event.kind, outcome, "stripe_webhook_verified");
     public.arrived.notify_one();
     Ok(Json(json!({ "received": true })))
+}
+
+/// Stripe will send it again.
+fn not_taken(outcome: &str) {
+    METRICS.webhooks.with_label_values(&["other", outcome]).inc();
 }
 
 fn slow_down(detail: &'static str) -> Failed {
@@ -110,7 +117,7 @@ fn verified(
     body: &[u8],
 ) -> Result<Event, Failed> {
     let refuse = |detail: String| {
-        METRICS.webhooks.with_label_values(&["other", "invalid"]).inc();
+        not_taken("invalid");
         Failed(Problem::new(Code::BadRequest, detail))
     };
     let signed =
@@ -118,7 +125,10 @@ fn verified(
     signed.map_err(|error| {
         tracing::warn!(%error, "stripe_webhook_invalid_signature");
         match address {
-            Some(address) if settings.limits.is_abuse(address) => slow_down("too many bad signatures"),
+            Some(address) if settings.limits.is_abuse(address) => {
+                not_taken("invalid");
+                slow_down("too many bad signatures")
+            }
             _ => refuse(error.to_string()),
         }
     })?;

@@ -1,5 +1,6 @@
 //! The types of events that mean something here, and what is kept of one.
 
+use crate::metrics::METRICS;
 use crate::store::{EventFacts, NewEvent};
 use crate::stripe::Event;
 
@@ -62,9 +63,18 @@ fn may_name_a_customer(kind: &str) -> bool {
     }
 }
 
-/// Those that Stripe lists: thin events are not among them.
-pub(super) fn listed() -> impl Iterator<Item = &'static str> {
+/// Those that Stripe lists, and sends to a webhook endpoint: thin events are not among them.
+pub fn applied_kinds() -> impl Iterator<Item = &'static str> {
     APPLIED.iter().map(|(kind, _)| *kind).filter(|kind| !kind.starts_with("v1."))
+}
+
+/// A counter is there before anything happened.
+pub(super) fn preset_metrics() {
+    for (kind, _) in APPLIED {
+        for outcome in ["stored", "duplicate", "backfilled"] {
+            METRICS.webhooks.with_label_values(&[kind, outcome]);
+        }
+    }
 }
 
 /// Whether events of this type change anything here. Others are stored and answered all the same.

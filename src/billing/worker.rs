@@ -24,7 +24,7 @@ use super::forward::{ForwardTo, Forwarder, Outgoing};
 use super::grouping::{Group, groups};
 use super::shop::{Shop, ShopSettings};
 use super::sync::Sync;
-use super::{listing, silence};
+use super::{kinds, listing, silence};
 
 /// Groups of events applied, and subscriptions read again, at once.
 const CONCURRENCY: usize = 8;
@@ -74,6 +74,7 @@ impl Billing {
         (arrived, usage_due): (Arc<Notify>, Arc<Notify>),
         handling: Handling,
     ) -> Result<Self, StoreError> {
+        kinds::preset_metrics();
         let outgoing = handling.outgoing();
         let forwarder = handling.forward.map(|to| Forwarder::new(to, store.clone()));
         let applier = Arc::new(Applier::new(
@@ -216,9 +217,11 @@ impl Billing {
     }
 
     async fn count_events(&self) -> Result<(), StoreError> {
-        let (pending, failed) = self.applier.store.count_events().await?;
-        METRICS.inbox_pending.set(pending);
-        METRICS.inbox_failed.set(failed);
+        let counts = self.applier.store.count_events().await?;
+        METRICS.inbox_pending.set(counts.pending);
+        METRICS.inbox_failed.set(counts.failed);
+        let age = counts.oldest_at.map_or(0, |at| (clock::now().seconds() - at).max(0));
+        METRICS.inbox_oldest_seconds.set(age);
         Ok(())
     }
 
@@ -261,8 +264,10 @@ impl Billing {
             // An invoice is being drawn up.
             self.usage_due.notify_one();
         }
+        tracing::debug!(event = event.event_id, kind = event.kind, tries = event.tries, "applying an event");
         match self.applier.event(event, read, clock::now()).await {
             Ok(effects) => {
+                tracing::debug!(event = event.event_id, ?effects, "an event is applied");
                 self.note_applied(event, &effects);
                 InboxOutcome::Done { effects }
             }

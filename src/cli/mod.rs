@@ -6,6 +6,7 @@ mod books;
 mod check;
 mod continuity;
 mod demo;
+mod doctor;
 mod explain;
 mod gateway;
 mod instants;
@@ -27,7 +28,7 @@ mod whatif;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::auth;
 use crate::config::{self, Config, KeySource};
@@ -48,6 +49,8 @@ enum Command {
     Run(run::Run),
     /// Check the configuration and show every mistake at once
     Check(ConfigFile),
+    /// Look at everything that a gateway stands on, and say what to do about what is not well
+    Doctor(doctor::Doctor),
     /// Print the configuration's JSON Schema
     Schema,
     /// Sign a development token with the configuration's secret
@@ -98,12 +101,18 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 
 const BAD_CONFIGURATION: u8 = 64;
 
+/// The command line as it is parsed, for the reference.
+pub fn command_line() -> clap::Command {
+    Arguments::command()
+}
+
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo(demo) => demo.run(),
         Command::Run(run) => run.run(),
         Command::Check(file) => check::check(&file.config),
+        Command::Doctor(doctor) => doctor.run(),
         Command::Schema => schema::schema(),
         Command::Token(token) => token.run(),
         Command::Explain(explain) => explain.run(),

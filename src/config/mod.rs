@@ -43,6 +43,7 @@ pub use values::cidr::Cidr;
 pub use values::pem::Pem;
 pub use values::redis::{Layout, Redis};
 pub use values::secret::Secret;
+pub use values::span::duration;
 pub use written::{
     Balance, CertificateName, ClientAuth, Durability, Forwarded, Http, LogField, LogFormat, Resolve,
     TlsVersion,

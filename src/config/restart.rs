@@ -5,6 +5,7 @@
 
 use super::Config;
 use super::checked::billing::Billing;
+use super::checked::log::Log;
 use super::checked::selling::Selling;
 use super::checked::server::Server;
 use super::checked::stripe::Stripe;
@@ -35,7 +36,8 @@ pub fn needs_restart(running: &Config, new: &Config) -> Vec<&'static str> {
         warnings: _,
     } = running;
     changed.server(server, &new.server);
-    changed.note("log", log != &new.log);
+    let Log { format, level: _ } = log;
+    changed.note("log.format", format != &new.log.format);
     changed.ledger(ledger, &new.ledger);
     let meters = |config: &Config| config.catalogue.meters.iter().cloned().collect::<Vec<_>>();
     changed.note("meters", !same(meters(running), meters(new)));

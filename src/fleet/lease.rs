@@ -111,12 +111,17 @@ impl Fleet {
         live: &str,
     ) -> Result<Vec<Result<Answered, Unsettled>>, Away> {
         METRICS.fleet_lease_calls.inc();
-        let answer = self.ask_bucket(batch, live).await?;
+        let answer = self.ask_bucket(batch, live).await.inspect_err(|Away| {
+            tracing::debug!(bucket = batch.bucket, calls = batch.calls.len(), "a lease has no answer");
+        })?;
         let read = |(_, named, line): &(usize, &Named, Line), answer| {
-            wire::answered(named, line, answer).map_err(|why| {
+            let answered = wire::answered(named, line, answer).map_err(|why| {
                 self.link.say("redis_answers_strangely", why);
                 Unsettled::Unreadable
-            })
+            });
+            let settled = answered.as_ref().map(|answered| &answered.settled);
+            tracing::debug!(customer = %named.customer, asks = ?named.call.asks, ?settled, "a lease is settled");
+            answered
         };
         match self.read_header(batch.bucket, &answer, false) {
             Some(answers) if answers.len() == batch.calls.len() => {

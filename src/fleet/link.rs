@@ -75,6 +75,7 @@ pub(super) struct Link {
 impl Link {
     /// Nothing is connected yet.
     pub(super) fn new(redis: &Address, deadline: Duration) -> RedisResult<Self> {
+        METRICS.fleet_member.set(1);
         METRICS.fleet_redis_up.set(0);
         Ok(Self {
             servers: Mutex::new(Servers::new(redis, deadline)?),

@@ -161,7 +161,7 @@ impl Parts {
         });
     }
 
-    fn charged_units(&self, context: &Context) -> Map<String, Value> {
+    pub(super) fn charged_units(&self, context: &Context) -> Map<String, Value> {
         let cost = match &context.charge {
             Charge::Recorded(recorded) => {
                 let draws = recorded.settled.charge.draws.iter();
@@ -175,7 +175,7 @@ impl Parts {
             .collect()
     }
 
-    fn tier_of(&self, context: &Context) -> Option<Arc<str>> {
+    pub(super) fn tier_of(&self, context: &Context) -> Option<Arc<str>> {
         let tier = match &context.charge {
             Charge::Held(reservation) => reservation.tier(),
             Charge::Recorded(recorded) => recorded.reservation.tier(),
@@ -216,11 +216,11 @@ fn at(now: Now) -> String {
     format!("{}.{millis:03}Z", seconds.trim_end_matches('Z'))
 }
 
-fn millis(span: Duration) -> f64 {
+pub(super) fn millis(span: Duration) -> f64 {
     f64::from(u32::try_from(span.as_micros()).unwrap_or(u32::MAX)) / 1_000.0
 }
 
-fn protocol(version: http::Version) -> &'static str {
+pub(super) fn protocol(version: http::Version) -> &'static str {
     match version {
         http::Version::HTTP_10 => "HTTP/1.0",
         http::Version::HTTP_2 => "HTTP/2",
@@ -228,6 +228,6 @@ fn protocol(version: http::Version) -> &'static str {
     }
 }
 
-fn cut(text: &str) -> &str {
+pub(super) fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(MOST_OF_A_CLIENTS)]
 }

@@ -18,7 +18,7 @@ use crate::problem::{Code, Problem};
 use super::context::Context;
 use super::headers::{Headers, REQUEST_ID};
 use super::phases::taken;
-use super::{Parts, RequestId, grpc};
+use super::{Parts, RequestId, debug, grpc};
 
 impl Parts {
     /// Answers a problem, counts it and says so in one line of the log, which names no token, path or body.
@@ -30,6 +30,7 @@ impl Parts {
         context: &mut Context,
     ) -> pingora::Result<()> {
         context.refused = Some(problem.code);
+        context.why = debug::is_on().then(|| problem.detail.clone());
         self.counters.refused(problem.code);
         self.log_refusal(problem, cause, context);
         self.tell_refusal(problem, context);

@@ -1,5 +1,6 @@
 //! What the phases of one request hand to each other.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -76,6 +77,8 @@ pub struct Context {
     pub(super) forwarded_path: Option<String>,
     /// Attempts at an upstream.
     pub(super) attempts: usize,
+    /// The server of the last attempt.
+    pub(super) asked: Option<SocketAddr>,
     /// Servers that are not to be asked again where there are others.
     pub(super) tried: Vec<SocketAddr>,
     /// The server of the attempt, on pingora's way.
@@ -96,6 +99,8 @@ pub struct Context {
     pub(super) granted: Option<HeaderValue>,
     /// The problem that has been answered.
     pub(super) refused: Option<Code>,
+    /// What that said, where somebody debugs.
+    pub(super) why: Option<Cow<'static, str>>,
     /// What a limit had refused it for, where it is served all the same.
     pub(super) in_shadow: Option<Code>,
     /// What a later phase answers instead of the upstream's response.
@@ -126,6 +131,7 @@ impl Context {
             charge: Charge::None,
             forwarded_path: None,
             attempts: 0,
+            asked: None,
             tried: Vec::new(),
             server: None,
             body_bytes: 0,
@@ -137,6 +143,7 @@ impl Context {
             shown_headers: LimitHeaders::new(),
             granted: None,
             refused: None,
+            why: None,
             in_shadow: None,
             problem: None,
             flow,

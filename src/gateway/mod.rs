@@ -22,7 +22,8 @@
 //!    `books`: where charges are settled when another process takes this one's place.
 //! 6. `answer`, `in_process`: what the gateway itself says. `grpc`: what is different for gRPC. `edges`: what the
 //!    configuration changes of requests and answers (`header_rules`).
-//! 7. What is left of it: `counters`, `access` (its line), `traces` (its spans).
+//! 7. What is left of it: `counters`, `access` (its line), `traces` (its spans), `debug` (what was
+//!    decided and why, for the log).
 
 mod access;
 mod admission;
@@ -35,6 +36,7 @@ mod context;
 mod cors;
 mod counters;
 mod crowd;
+mod debug;
 mod doors;
 mod edges;
 mod estimates;
@@ -97,7 +99,7 @@ pub use request_id::RequestId;
 pub use tiers::Tiers;
 pub use tls::{NextTls, Tls};
 pub use traces::Traces;
-pub use upstreams::{Addresses, MOST_ATTEMPTS, Unresolved, Upstreams, resolve};
+pub use upstreams::{Addresses, MOST_ATTEMPTS, ProbeFailed, Probed, Unresolved, Upstreams, probe, resolve};
 
 /// The store's numbers of what records name, by the catalogue's own numbers.
 #[derive(Clone, Debug, Default)]

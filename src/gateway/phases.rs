@@ -15,7 +15,7 @@ use crate::problem::{Code, Problem};
 use super::admission::{Destination, Stopped};
 use super::context::Context;
 use super::measuring::Measuring;
-use super::{Parts, grpc};
+use super::{Parts, debug, grpc};
 
 /// A client that does not take a header for this long is gone; for bodies `server.body_timeout` holds.
 const CLIENT_TIMEOUT: Duration = Duration::from_mins(1);
@@ -155,6 +155,9 @@ impl Parts {
         self.counters.answered(context.route, status.unwrap_or(499), took);
         self.log_access(session, status, error.map(|error| error.etype.as_str()), took, context);
         self.trace_ended(session, status, took, context);
+        if debug::is_on() {
+            self.debug_ended(session, status, error, took, context);
+        }
     }
 }
 

@@ -24,6 +24,7 @@ use crate::domain::catalogue::{Catalogue, OutOfNumbers};
 use crate::gateway::{self, Flow, Parts, RecordNumbers, Tiers, Tls, Upstreams};
 use crate::ledger::Ledger;
 use crate::live::Live;
+use crate::telemetry::LOG;
 
 use super::build::{Rooms, State};
 use super::fleet::{self, Member};
@@ -196,6 +197,7 @@ impl InForce {
             tls.set(prepared);
         }
         self.told.set(Arc::new(told));
+        LOG.configure(&config.log.level);
         self.admin.set(Arc::new(settings::admin(&config)));
         self.key_desk.set(Arc::new(callers::key_desk(&config, public.store.clone())));
         self.public.shop.set(settings::shop(&config));

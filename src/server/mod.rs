@@ -12,6 +12,7 @@ mod fleet;
 mod house;
 mod in_force;
 mod lock;
+mod log_level;
 mod notices;
 mod ports;
 mod proxy_service;
@@ -25,7 +26,9 @@ mod upgrade;
 mod upstreams;
 
 pub use callers::{existing_store, key_desk_here};
+pub use fleet::redis_address;
 pub use reconcile::{Hold, hold, reconciler};
+pub use settings::transport as stripe_options;
 pub use sync::syncer;
 
 use std::net::SocketAddr;
@@ -160,6 +163,7 @@ impl Server {
         let ports = Arc::new(ports.unwrap_or_default());
         proxy_service::check_ports(config, &ports)?;
         refuse_to_die_of_a_large_file(&runtime)?;
+        log_level::follow(&runtime)?;
         let found = upstreams::find(config, None, runtime.handle())?;
         let rested = before.map(|before| before.let_it_rest(config, &runtime)).transpose()?;
         let (lock, estate) = rested.unzip();

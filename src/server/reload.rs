@@ -114,11 +114,13 @@ impl Reloader {
                     self.read_customers_again().await;
                 }
                 METRICS.config_reload.with_label_values(&["applied"]).inc();
+                METRICS.config_rejected.set(0);
                 tracing::info!("the configuration was read again, and is in force");
                 Ok(())
             }
             Err(rejected) => {
                 METRICS.config_reload.with_label_values(&["rejected"]).inc();
+                METRICS.config_rejected.set(1);
                 let mistakes = rejected.mistakes();
                 for mistake in &mistakes {
                     tracing::error!(%mistake, "the configuration was read again, and nothing has changed");

@@ -54,6 +54,15 @@ pub struct InboxRow {
     pub is_replayed: bool,
 }
 
+/// What is left to do, and what cannot be done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EventCounts {
+    pub pending: i64,
+    pub failed: i64,
+    /// When the oldest of those pending came, or was to be applied again.
+    pub oldest_at: Option<i64>,
+}
+
 /// What became of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InboxOutcome {
@@ -136,14 +145,19 @@ impl Store {
         .await
     }
 
-    /// How many events wait, and how many have failed.
-    pub async fn count_events(&self) -> Result<(i64, i64)> {
+    /// How many events wait, since when, and how many have failed.
+    pub async fn count_events(&self) -> Result<EventCounts> {
         self.scan(|db| {
             let count = |state: &str| -> Result<i64> {
                 let query = format!("SELECT count(*) FROM inbox WHERE state = '{state}'");
                 Ok(db.prepare_cached(&query)?.query_row([], |row| row.get(0))?)
             };
-            Ok((count("pending")?, count("failed")?))
+            let oldest = "SELECT min(max(received_at, coalesce(replayed_at, 0))) FROM inbox WHERE state = 'pending'";
+            Ok(EventCounts {
+                pending: count("pending")?,
+                failed: count("failed")?,
+                oldest_at: db.prepare_cached(oldest)?.query_row([], |row| row.get(0))?,
+            })
         })
         .await
     }

@@ -73,7 +73,7 @@ pub use estimates::Estimate;
 pub use facts::{FactsToPut, FactsVersion, Merged};
 pub use forwards::Forward;
 pub use idempotency::{KeyChange, KeyNews, KeyRow};
-pub use inbox::{EventFacts, InboxOutcome, InboxRow, NewEvent, Stored};
+pub use inbox::{EventCounts, EventFacts, InboxOutcome, InboxRow, NewEvent, Stored};
 pub use inbox_view::{EventFilter, EventRow, Replayed};
 pub use loading::{Loaded, Wanted};
 pub use lost::LostRecords;

@@ -77,7 +77,7 @@ impl<'a> Calls<'a> {
             match result {
                 Err(error) if attempts < most && error.deserves_retry() => {
                     let pause = self.transport.backoff.pause(attempts, backoff::random());
-                    tracing::debug!(operation = self.operation, %error, ?pause, "trying again");
+                    tracing::debug!(operation = self.operation, %error, attempts, ?pause, "trying again");
                     tokio::time::sleep(pause).await;
                 }
                 result => return result,

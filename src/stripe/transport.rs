@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use stripe_client_core::{IdempotencyKey, RequestBuilder};
 
@@ -108,6 +108,7 @@ impl Transport {
             .with_label_values(&[operation])
             .observe(started.elapsed().as_secs_f64());
         METRICS.stripe_requests.with_label_values(&[operation, outcome(&result)]).inc();
+        tell(operation, &result, started.elapsed());
         self.report(health(&result));
         result
     }
@@ -142,6 +143,17 @@ impl Transport {
 impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transport").field("base", &self.base).finish_non_exhaustive()
+    }
+}
+
+/// For who debugs; nothing of what was sent or came but its outcome.
+fn tell(operation: &'static str, result: &Result<Answer, CallError>, took: Duration) {
+    let ms = took.as_millis();
+    match result {
+        Ok(Answer { status, request_id, replayed, .. }) => {
+            tracing::debug!(operation, status, request_id, replayed, ms, "stripe answered");
+        }
+        Err(error) => tracing::debug!(operation, %error, ms, "a call to stripe failed"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is told of requests that are over, to files and collectors.
+//! What is told: by the log, and of requests that are over to files and collectors.
 //!
 //! # What it promises
 //!
@@ -7,8 +7,10 @@
 //! - It knows nothing of requests: whoever tells decides what is told.
 
 mod lines;
+mod log;
 mod otlp;
 mod spans;
 
+pub use self::log::{Form, LOG, Told};
 pub use lines::Lines;
 pub use spans::{Kind, Span, Spans, SpansError, Value};

@@ -14,6 +14,7 @@ mod customers;
 mod events;
 mod health;
 mod keys;
+mod log;
 mod notices;
 mod outbox;
 mod people;
@@ -109,6 +110,13 @@ impl Admin {
             .merge(customers())
             .merge(keys::routes())
             .route("/events", get(events::events).fallback(|| async { only("GET, HEAD") }))
+            .route(
+                "/log",
+                get(log::show)
+                    .put(log::set)
+                    .delete(log::reset)
+                    .fallback(|| async { only("GET, HEAD, PUT, DELETE") }),
+            )
             .route("/notices", get(notices::log).fallback(|| async { only("GET, HEAD") }))
             .route("/notices/retry", post(notices::retry_all).fallback(|| async { only("POST") }))
             .route("/notices/{id}/{target}/retry", post(notices::retry).fallback(|| async { only("POST") }))

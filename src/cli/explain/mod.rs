@@ -147,6 +147,7 @@ fn totals(survey: &Survey, charge: &Record) -> anyhow::Result<Totals> {
     let segments = survey.since(from);
     read(survey, segments, |_, record| {
         let counts = record.number < charge.number
+            && !record.in_shadow
             && record.customer == charge.customer
             && record.period.start == period_start;
         for (sum, of) in before.iter_mut().zip(&charge.draws).filter(|_| counts) {

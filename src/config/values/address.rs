@@ -10,7 +10,7 @@ use crate::config::tree::Node;
 
 impl Read for SocketAddr {
     fn schema() -> Json {
-        json!({ "type": "string" })
+        json!({ "type": "string", "title": "address with port" })
     }
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {

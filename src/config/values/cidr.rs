@@ -33,7 +33,7 @@ impl Cidr {
 
 impl Read for Cidr {
     fn schema() -> Json {
-        json!({ "type": "string" })
+        json!({ "type": "string", "title": "address range" })
     }
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {

@@ -12,7 +12,7 @@ pub(crate) struct Daytime(pub u32);
 
 impl Read for Daytime {
     fn schema() -> Json {
-        pattern("([01][0-9]|2[0-3]):[0-5][0-9]")
+        pattern("time of day", "([01][0-9]|2[0-3]):[0-5][0-9]")
     }
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {

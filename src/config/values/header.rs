@@ -17,7 +17,7 @@ const HELP: &str = r#"write the name of a header, such as "x-cache""#;
 
 impl Read for Header {
     fn schema() -> Json {
-        pattern("[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+        pattern("header name", "[!#$%&'*+.^_`|~0-9A-Za-z-]+")
     }
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {

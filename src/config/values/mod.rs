@@ -28,9 +28,15 @@ pub(crate) mod status;
 pub(crate) mod text;
 pub(crate) mod url;
 
-/// The schema of a string with a syntax; a reference to a variable may stand in its place.
-pub(crate) fn pattern(syntax: &str) -> Json {
-    json!({ "type": "string", "pattern": format!(r"^({syntax})$|\$\{{") })
+/// The schema of a string with a syntax and a name for it; a reference to a variable may stand in its place.
+pub(crate) fn pattern(title: &str, syntax: &str) -> Json {
+    json!({ "type": "string", "title": title, "pattern": format!(r"^({syntax})$|\$\{{") })
+}
+
+/// The same schema under another name.
+pub(crate) fn titled(title: &str, mut schema: Json) -> Json {
+    schema["title"] = title.into();
+    schema
 }
 
 /// The schema of one word of several.

@@ -17,7 +17,7 @@ const MOST_WHOLE_DIGITS: usize = 9;
 
 impl Read for Money {
     fn schema() -> Json {
-        pattern(r"[0-9]{1,9}(\.[0-9]{1,12})?")
+        pattern("amount of money", r"[0-9]{1,9}(\.[0-9]{1,12})?")
     }
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {

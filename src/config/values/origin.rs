@@ -9,7 +9,7 @@ use crate::domain::origin::Origin;
 
 impl Read for Origin {
     fn schema() -> Json {
-        pattern("https?://[^/?#]+")
+        pattern("origin", "https?://[^/?#]+")
     }
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {

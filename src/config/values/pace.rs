@@ -35,7 +35,7 @@ impl Pace {
 
 impl Read for Pace {
     fn schema() -> Json {
-        pattern("[0-9]+/[smhd]")
+        pattern("rate", "[0-9]+/[smhd]")
     }
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {

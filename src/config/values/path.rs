@@ -15,7 +15,7 @@ const HELP: &str = "write a path such as \"/signals\", \"/signals/{symbol}\" or 
 
 impl Read for Pattern {
     fn schema() -> Json {
-        pattern("/.*")
+        pattern("path pattern", "/.*")
     }
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
@@ -35,7 +35,7 @@ pub(crate) struct FixedPath(pub String);
 
 impl Read for FixedPath {
     fn schema() -> Json {
-        pattern("/.+")
+        pattern("path", "/.+")
     }
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {

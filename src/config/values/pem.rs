@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::Value as Json;
 
 use super::secret::{Content, content_of};
+use super::titled;
 use crate::config::read::{Read, Reader};
 use crate::config::tree::{Node, Value};
 
@@ -30,7 +31,7 @@ impl fmt::Debug for Pem {
 
 impl Read for Pem {
     fn schema() -> Json {
-        Content::schema()
+        titled("PEM file", Content::schema())
     }
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {

@@ -9,7 +9,7 @@ use crate::domain::measure::Pointer;
 
 impl Read for Pointer {
     fn schema() -> Json {
-        pattern("(/([^/~]|~[01])*)+")
+        pattern("JSON Pointer", "(/([^/~]|~[01])*)+")
     }
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {

@@ -43,7 +43,7 @@ const HELP: &str = "write \"rediss://USER:PASSWORD@HOST:PORT\", \"rediss+cluster
 
 impl Read for Redis {
     fn schema() -> Json {
-        pattern(r"rediss?(\+cluster|\+sentinel)?://.+")
+        pattern("Redis URL", r"rediss?(\+cluster|\+sentinel)?://.+")
     }
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {

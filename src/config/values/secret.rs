@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde_json::{Value as Json, json};
 
+use super::titled;
 use crate::config::read::{Read, Reader};
 use crate::config::tree::{Entry, Node, Value};
 
@@ -33,7 +34,7 @@ impl fmt::Debug for Secret {
 
 impl Read for Secret {
     fn schema() -> Json {
-        Content::schema()
+        titled("secret", Content::schema())
     }
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
@@ -58,7 +59,7 @@ impl Read for Content {
             "required": ["file"],
             "additionalProperties": false,
         });
-        json!({ "anyOf": [{ "type": "string", "minLength": 1 }, file] })
+        json!({ "title": "text or file", "anyOf": [{ "type": "string", "minLength": 1 }, file] })
     }
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {

@@ -18,7 +18,7 @@ pub(crate) struct ServerUrl {
 
 impl Read for ServerUrl {
     fn schema() -> Json {
-        json!({ "type": "string" })
+        json!({ "type": "string", "title": "host:port or URL" })
     }
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {

@@ -16,7 +16,7 @@ const LONGEST_MILLIS: u64 = 3_650 * 24 * 3_600_000;
 
 impl<const MIN_MILLIS: u64> Read for Span<MIN_MILLIS> {
     fn schema() -> Json {
-        pattern("[0-9]+(ms|s|m|h|d)")
+        pattern("duration", "[0-9]+(ms|s|m|h|d)")
     }
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
@@ -36,6 +36,11 @@ impl<const MIN_MILLIS: u64> Read for Span<MIN_MILLIS> {
 
 /// Units and their milliseconds, the longest first.
 const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+
+/// A duration as the configuration has it.
+pub fn duration(text: &str) -> Option<Duration> {
+    millis(text).map(Duration::from_millis)
+}
 
 fn millis(text: &str) -> Option<u64> {
     let (number, unit) = digits_and_rest(text)?;

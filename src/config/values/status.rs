@@ -18,7 +18,7 @@ pub(crate) enum Statuses {
 impl Read for Statuses {
     fn schema() -> Json {
         let exact = json!({ "type": "integer", "minimum": 200, "maximum": 599 });
-        json!({ "anyOf": [exact, pattern("[2-5](xx|[0-9]{2})|grpc:1?[0-9]")] })
+        json!({ "anyOf": [exact, pattern("status class", "[2-5](xx|[0-9]{2})|grpc:1?[0-9]")] })
     }
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {

@@ -12,7 +12,7 @@ use crate::domain::money::Currency;
 
 impl Read for Method {
     fn schema() -> Json {
-        pattern("[A-Z-]+")
+        pattern("method", "[A-Z-]+")
     }
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
@@ -26,7 +26,7 @@ impl Read for Method {
 
 impl Read for Currency {
     fn schema() -> Json {
-        pattern("[A-Za-z]{3}")
+        pattern("currency", "[A-Za-z]{3}")
     }
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
@@ -41,7 +41,7 @@ pub(crate) struct Name(pub String);
 
 impl Read for Name {
     fn schema() -> Json {
-        pattern("[A-Za-z0-9_.-]{1,64}")
+        pattern("name", "[A-Za-z0-9_.-]{1,64}")
     }
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
@@ -55,7 +55,7 @@ pub(crate) struct Text(pub String);
 
 impl Read for Text {
     fn schema() -> Json {
-        pattern(".+")
+        pattern("text", ".+")
     }
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
@@ -71,7 +71,7 @@ pub(crate) struct Claim(pub String);
 
 impl Read for Claim {
     fn schema() -> Json {
-        pattern(r"[^.]+(\.[^.]+)*")
+        pattern("claim", r"[^.]+(\.[^.]+)*")
     }
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
@@ -91,7 +91,7 @@ pub(crate) struct LogFilter(pub String);
 
 impl Read for LogFilter {
     fn schema() -> Json {
-        pattern(".+")
+        pattern("log filter", ".+")
     }
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {

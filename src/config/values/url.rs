@@ -32,7 +32,7 @@ impl Url {
 
 impl Read for Url {
     fn schema() -> Json {
-        pattern("https?://.*")
+        pattern("URL", "https?://.*")
     }
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {

@@ -66,7 +66,7 @@ impl Read for RouteCors {
 
 impl Read for AllowedOrigin {
     fn schema() -> Json {
-        pattern("\\*|https?://.+")
+        pattern("origin, or *", "\\*|https?://.+")
     }
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {

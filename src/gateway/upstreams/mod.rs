@@ -16,6 +16,7 @@ mod health;
 mod idle;
 mod names;
 mod peer;
+mod probe;
 mod server;
 mod set;
 
@@ -44,6 +45,7 @@ use attempts::Counted;
 use set::Set;
 
 pub use names::{Addresses, Unresolved, resolve};
+pub use probe::{ProbeFailed, Probed, probe};
 
 pub(super) use attempts::{Outcome, Pace};
 pub(super) use idle::Link;
@@ -206,8 +208,18 @@ impl Upstream {
         upstream
     }
 
+    pub fn name(&self) -> &str {
+        &self.plan.name
+    }
+
     /// The server for the next attempt; an error where there is none.
-    pub fn turn(&self, context: &Context) -> pingora::Result<Turn<'_>> {
+    pub fn turn(&self, context: &mut Context) -> pingora::Result<Turn<'_>> {
+        let turn = self.next_turn(context)?;
+        context.asked = Some(turn.life.address);
+        Ok(turn)
+    }
+
+    fn next_turn(&self, context: &Context) -> pingora::Result<Turn<'_>> {
         if let Some(only) = &self.only {
             return Ok(Turn::Only(only));
         }
