@@ -22,6 +22,9 @@ pub(super) fn render(receipt: &Receipt) -> String {
         ("cost", cost(receipt)),
     ]);
     rows.extend(receipt.charges.iter().map(|charge| ("drew on", drawn(&charge.meter, &charge.drawn))));
+    if receipt.in_shadow {
+        rows.push(("in shadow", "a limit would have refused it: nothing of it is billed".to_owned()));
+    }
     if !receipt.lots.is_empty() {
         rows.push(("credits of", grants(receipt)));
     }
@@ -79,7 +82,7 @@ fn corrected(receipt: &Receipt) -> String {
 }
 
 fn used(receipt: &Receipt, charge: &MeterCharge) -> String {
-    let (before, after) = (charge.used_before, charge.used_before + charge.units());
+    let (before, after) = (charge.used_before, charge.used_before + receipt.counted(charge));
     let pruned = if receipt.totals_complete { "" } else { " (without the period's first records: pruned)" };
     format!("{}: {before} before, {after} after{pruned}", charge.meter)
 }

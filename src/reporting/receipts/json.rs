@@ -32,11 +32,12 @@ pub fn receipt_json(receipt: &Receipt) -> Value {
         "grants": receipt.lots.iter().map(|lot| json!({ "grant": lot.grant, "units": lot.units })).collect::<Vec<_>>(),
         "period": { "start": rfc3339(receipt.period.start), "end": rfc3339(receipt.period.end) },
         "totals": by_meter(receipt, |charge| {
-            let after = charge.used_before + charge.units();
+            let after = charge.used_before + receipt.counted(charge);
             json!({ "before": charge.used_before, "after": after, "complete": receipt.totals_complete })
         }),
         "corrected": corrected(receipt),
         "idempotency_key": receipt.has_key,
+        "in_shadow": receipt.in_shadow,
         "configuration": {
             "fingerprint": format!("{:08x}", receipt.configuration),
             "since": receipt.configuration_since.map(rfc3339),

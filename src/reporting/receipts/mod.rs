@@ -170,6 +170,7 @@ fn totals(books: &Books<'_>, charge: &Record) -> std::io::Result<Totals> {
     let segments = books.latest(all, charge.at_micros);
     books.read(segments, |_, record| {
         let counts = record.number < charge.number
+            && !record.in_shadow
             && record.customer == charge.customer
             && record.period.start == period_start;
         for (sum, of) in before.iter_mut().zip(&charge.draws).filter(|_| counts) {

@@ -53,6 +53,8 @@ pub struct Receipt {
     pub status: u16,
     pub period: Period,
     pub has_key: bool,
+    /// A limit had refused it: no total holds it.
+    pub in_shadow: bool,
     pub configuration: u32,
     pub configuration_since: Option<i64>,
     pub charges: Vec<MeterCharge>,
@@ -134,6 +136,7 @@ impl Receipt {
             status: record.status,
             period: record.period,
             has_key: record.key.is_some(),
+            in_shadow: record.in_shadow,
             lots: record.lots,
             configuration: record.configuration,
             configuration_since: books.store.configuration_since(record.configuration)?,
@@ -141,6 +144,11 @@ impl Receipt {
             totals_complete: totals.complete,
             others,
         })
+    }
+
+    /// Units of a charge that the period's total holds.
+    pub fn counted(&self, charge: &MeterCharge) -> i64 {
+        if self.in_shadow { 0 } else { charge.units() }
     }
 }
 

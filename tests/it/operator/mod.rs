@@ -5,7 +5,9 @@ mod doctor;
 mod explain;
 mod ledger;
 mod outbox;
+mod shadow;
 mod supervised;
+mod whatif;
 
 use serde_json::Value;
 
