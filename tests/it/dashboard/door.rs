@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use super::{Browser, asking, csrf, location};
+use super::{Browser, asking, csrf, form, location};
 use crate::harness::{ADMIN_TOKEN, World};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -138,12 +138,12 @@ async fn a_form_without_its_sessions_token_or_from_another_site_does_nothing() {
     let token = csrf(&browser.page(page).await);
     let cookie = browser.cookie.clone().expect("a cookie");
     for (name, value) in [("sec-fetch-site", "cross-site"), ("origin", "http://evil.example")] {
-        let form = [("name", "acme"), ("csrf", token.as_str())];
-        let request = browser.http.post(format!("{}{block}", browser.base)).form(&form);
+        let fields = [("name", "acme"), ("csrf", token.as_str())];
+        let request = form(browser.http.post(format!("{}{block}", browser.base)), &fields);
         let request = request.header("cookie", &cookie).header(name, value);
         assert_eq!(crate::harness::send(request).await.status, 400, "{name}");
         let request = browser.http.post(format!("{}/dashboard/sign-in", browser.base));
-        let request = request.form(&[("token", ADMIN_TOKEN)]).header(name, value);
+        let request = form(request, &[("token", ADMIN_TOKEN)]).header(name, value);
         assert_eq!(crate::harness::send(request).await.status, 400, "{name}");
     }
     let shown = world.shown("/admin/customers/acme").await;

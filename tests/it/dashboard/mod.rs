@@ -5,6 +5,7 @@ mod door;
 mod pages;
 
 use http::{HeaderMap, HeaderName, Method};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::RequestBuilder;
 use reqwest::redirect::Policy;
 
@@ -49,7 +50,7 @@ impl Browser {
     }
 
     async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Reply {
-        self.send(self.http.post(format!("{}{path}", self.base)).form(fields)).await
+        self.send(form(self.http.post(format!("{}{path}", self.base)), fields)).await
     }
 
     /// Sends a form of a page with its token.
@@ -63,6 +64,14 @@ impl Browser {
         let cookie = self.cookie.iter().cloned();
         crate::harness::send(cookie.fold(request, |request, cookie| request.header("cookie", cookie))).await
     }
+}
+
+/// A form as browsers send it.
+fn form(request: RequestBuilder, fields: &[(&str, &str)]) -> RequestBuilder {
+    let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let pairs: Vec<_> =
+        fields.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
+    request.header("content-type", "application/x-www-form-urlencoded").body(pairs.join("&"))
 }
 
 /// The token of a page's forms.
