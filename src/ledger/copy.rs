@@ -18,11 +18,15 @@ use super::survey::{Segment, Survey};
 pub enum CopyError {
     #[error("the ledger's copy cannot be read or written: {0}")]
     Io(#[from] io::Error),
-    #[error("segment {segment:016}.seg there is another one: name a folder that is empty, or holds a backup of this ledger")]
+    #[error(
+        "segment {segment:016}.seg there is another one: name a folder that is empty, or holds a backup of this ledger"
+    )]
     Foreign { segment: u64 },
     #[error("segment {segment:016}.seg was removed while it was copied: run it again")]
     Gone { segment: u64 },
-    #[error("segment {segment:016}.seg has been changed since the next one was linked to it: this backup is damaged")]
+    #[error(
+        "segment {segment:016}.seg has been changed since the next one was linked to it: this backup is damaged"
+    )]
     Changed { segment: u64 },
 }
 
@@ -40,7 +44,12 @@ pub fn copy(survey: &Survey, to: &dyn Storage, mut copied: impl FnMut(u64)) -> R
     Ok(to.sync_folder()?)
 }
 
-fn copy_segment(survey: &Survey, segment: &Segment, to: &dyn Storage, is_there: bool) -> Result<(), CopyError> {
+fn copy_segment(
+    survey: &Survey,
+    segment: &Segment,
+    to: &dyn Storage,
+    is_there: bool,
+) -> Result<(), CopyError> {
     let number = segment.number;
     // Pruned meanwhile: nobody needs it.
     let Some(head) = survey.part(segment, 0, HEADER_BYTES)? else { return Ok(()) };
@@ -80,7 +89,8 @@ pub fn copy_as(
     let mut before: Option<Hashes> = None;
     for segment in survey.segments() {
         let number = segment.number;
-        let mut bytes = survey.part(segment, 0, segment.length)?.ok_or(CopyError::Gone { segment: number })?;
+        let mut bytes =
+            survey.part(segment, 0, segment.length)?.ok_or(CopyError::Gone { segment: number })?;
         let was = Sha256::digest(&bytes).into();
         if let Some(header) = segment.header {
             relabel(&mut bytes, Header { ledger, ..header }, before.as_ref())?;

@@ -152,7 +152,8 @@ impl Store {
                 let query = format!("SELECT count(*) FROM inbox WHERE state = '{state}'");
                 Ok(db.prepare_cached(&query)?.query_row([], |row| row.get(0))?)
             };
-            let oldest = "SELECT min(max(received_at, coalesce(replayed_at, 0))) FROM inbox WHERE state = 'pending'";
+            let oldest =
+                "SELECT min(max(received_at, coalesce(replayed_at, 0))) FROM inbox WHERE state = 'pending'";
             Ok(EventCounts {
                 pending: count("pending")?,
                 failed: count("failed")?,

@@ -50,3 +50,7 @@ impl Store {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "restored_tests.rs"]
+mod tests;

@@ -28,8 +28,18 @@ says so; \"none\" means that it may be left out, and what then holds is told wit
 
 /// Sections in the order in which a file is read; others follow by name.
 const ORDER: [&str; 12] = [
-    "server", "log", "ledger", "auth", "upstreams", "meters", "routes", "routes_default", "tiers", "credit_packs",
-    "billing", "stripe",
+    "server",
+    "log",
+    "ledger",
+    "auth",
+    "upstreams",
+    "meters",
+    "routes",
+    "routes_default",
+    "tiers",
+    "credit_packs",
+    "billing",
+    "stripe",
 ];
 
 #[test]
@@ -52,7 +62,8 @@ fn section(page: &mut String, path: &str, schema: &Value, level: &str) {
     };
     page.push_str(&format!("{level} {}\n\n{}\n", spelled(path, schema), about(schema)));
     page.push_str("\n| key | type | default | meaning |\n|---|---|---|---|\n");
-    let required: Vec<&str> = table["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let required: Vec<&str> =
+        table["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let keys = table["properties"].as_object().expect("keys");
     for (name, key) in keys {
         let default = match &key["default"] {
@@ -104,7 +115,8 @@ fn kind(schema: &Value) -> String {
     if let Some(alternatives) = schema["anyOf"].as_array() {
         let mut kinds: Vec<String> = Vec::new();
         // What takes a variable's value, beside the words.
-        let shown = alternatives.iter().filter(|one| one.get("pattern").is_none_or(|_| one.get("title").is_some()));
+        let shown =
+            alternatives.iter().filter(|one| one.get("pattern").is_none_or(|_| one.get("title").is_some()));
         for kind in shown.map(kind).filter(|kind| !kind.is_empty()) {
             if !kinds.contains(&kind) {
                 kinds.push(kind);

@@ -12,8 +12,16 @@ const ROOMS: [&str; 4] = ["src/gateway", "src/api", "src/auth", "src/billing/not
 /// How a header's name stands in the code.
 const NAMES: [&str; 3] = ["HeaderName::from_static(\"", "headers.get(\"", "const SIGNATURE: &str = \""];
 /// The kinds that are ours to document among what such code names.
-const KINDS: [&str; 8] =
-    ["x-", "ratelimit", "idempotency-key", "stripe-signature", "tollgate-", "grpc-", "trace", "access-control-"];
+const KINDS: [&str; 8] = [
+    "x-",
+    "ratelimit",
+    "idempotency-key",
+    "stripe-signature",
+    "tollgate-",
+    "grpc-",
+    "trace",
+    "access-control-",
+];
 
 #[test]
 fn every_header_that_the_code_names_is_on_the_page() {

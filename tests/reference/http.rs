@@ -94,7 +94,8 @@ fn object(page: &mut String, name: &str, schema: &Value) {
         page.push_str(&format!("{}.\n", kind(schema)));
         return;
     };
-    let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let required: Vec<&str> =
+        schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     page.push_str("| member | type | |\n|---|---|---|\n");
     for (member, schema) in members {
         let optional = if required.contains(&member.as_str()) { "" } else { "?" };
@@ -112,7 +113,11 @@ fn kind(schema: &Value) -> String {
         return alternatives.iter().map(kind).collect::<Vec<_>>().join(" or ");
     }
     if let Some(words) = schema["enum"].as_array() {
-        return words.iter().map(|word| format!("`{}`", word.as_str().unwrap_or("null"))).collect::<Vec<_>>().join(" ");
+        return words
+            .iter()
+            .map(|word| format!("`{}`", word.as_str().unwrap_or("null")))
+            .collect::<Vec<_>>()
+            .join(" ");
     }
     if let Some(word) = schema.get("const") {
         return format!("`{}`", word.as_str().map_or_else(|| word.to_string(), str::to_owned));

@@ -13,13 +13,17 @@ fn every_link_leads_somewhere() {
     let mut broken = Vec::new();
     for page in pages() {
         let text = read(&page);
-        for target in targets(&text).filter(|target| !target.contains("://") && !target.starts_with("mailto:")) {
+        for target in
+            targets(&text).filter(|target| !target.contains("://") && !target.starts_with("mailto:"))
+        {
             let (file, heading) = target.split_once('#').unwrap_or((target, ""));
             let folder = Path::new(&page).parent().unwrap_or(Path::new(""));
             let file = if file.is_empty() { PathBuf::from(&page) } else { folder.join(file) };
             let is_page = file.extension().is_some_and(|kind| kind == "md");
             let leads = file.exists()
-                && (heading.is_empty() || !is_page || headings(&read(&file.to_string_lossy())).any(|h| h == heading));
+                && (heading.is_empty()
+                    || !is_page
+                    || headings(&read(&file.to_string_lossy())).any(|h| h == heading));
             if !leads {
                 broken.push(format!("{page}: {target}"));
             }
@@ -31,7 +35,8 @@ fn every_link_leads_somewhere() {
 #[test]
 fn the_map_has_every_page() {
     let map = read(MAP);
-    let linked: Vec<&str> = targets(&map).map(|target| target.split('#').next().unwrap_or_default()).collect();
+    let linked: Vec<&str> =
+        targets(&map).map(|target| target.split('#').next().unwrap_or_default()).collect();
     let lost: Vec<String> = pages()
         .into_iter()
         .filter_map(|page| page.strip_prefix("docs/").map(str::to_owned))
