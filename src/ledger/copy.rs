@@ -1,7 +1,7 @@
 //! Copies: into a backup, while somebody writes, and out of one, as another ledger.
 //!
-//! - A copy holds what a [`Survey`] has found: every segment that had a successor whole, and the newest as far as it went
-//!   then. So it is a ledger as a kill at that moment would have left it.
+//! - A copy holds what a [`Survey`] has found: every segment that had a successor whole, and the newest as far as it
+//!   went then. So it is a ledger as a kill at that moment would have left it.
 //! - What a copy has already is not copied again: a segment only grows.
 //! - As another ledger every segment has that one's id, and so other hashes. What the old hashes say is checked first.
 
@@ -30,8 +30,8 @@ pub enum CopyError {
     Changed { segment: u64 },
 }
 
-/// Brings a copy up to date with a survey. `copied` hears of bytes that are done with. What the source has pruned stays:
-/// see [`forget_before`].
+/// Brings a copy up to date with a survey. `copied` hears of bytes that are done with. What the source has pruned
+/// stays: see [`forget_before`].
 pub fn copy(survey: &Survey, to: &dyn Storage, mut copied: impl FnMut(u64)) -> Result<(), CopyError> {
     let there = to.list()?;
     // The newest may just be being made: then the one before it may have grown since.

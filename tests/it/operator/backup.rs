@@ -1,5 +1,5 @@
-//! Backups, made while everything runs, and what is made of them elsewhere: nothing is billed twice, and nothing is lost
-//! up to the backup.
+//! Backups, made while everything runs, and what is made of them elsewhere: nothing is billed twice, and nothing is
+//! lost up to the backup.
 
 use std::path::{Path, PathBuf};
 
