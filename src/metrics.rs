@@ -37,9 +37,10 @@ const SYNC_MICROS: &[u64] = &[100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000
 pub const MEASURED: [&str; 3] = ["told", "capped", "missing"];
 
 /// The calls to Stripe.
-const OPERATIONS: [&str; 26] = [
+const OPERATIONS: [&str; 31] = [
     "meter_event",
     "meter_list",
+    "meter_create",
     "meter_summary",
     "event_retrieve",
     "event_list",
@@ -57,6 +58,10 @@ const OPERATIONS: [&str; 26] = [
     "portal_create",
     "price_list",
     "price_retrieve",
+    "price_create",
+    "price_update",
+    "product_list",
+    "product_create",
     "invoice_list",
     "invoice_retrieve",
     "payment_method_list",

@@ -1,6 +1,7 @@
 #!/bin/sh
 # All tests: Rust's, then Stripe's own Python SDK against the sandbox and the webhook. Installs what is missing.
-# TOLLGATE_SKIP_SDK=1 leaves the SDK out, for machines that reach no PyPI.
+# TOLLGATE_SKIP_SDK=1 leaves out the SDK, and schemathesis at our own endpoints, for machines that reach no PyPI.
+# TOLLGATE_TEST_EXAMPLES=500 asks so many random requests of each of those endpoints; 20 else.
 # TOLLGATE_TEST_REQUESTS=2000000 makes the load test longer; it sends 20,000 requests else.
 # TOLLGATE_TEST_KILLS=200 kills the gateway as often under load; 20 times else, and 12 with a failing Stripe.
 # TOLLGATE_TEST_OUTAGE_SECONDS=600 keeps Stripe away for ten minutes; 4 seconds else.
@@ -10,6 +11,7 @@
 # that can happen to a fleet; 2 to 20 else.
 # TOLLGATE_TEST_EVENTS=10000 delivers so many events in any order; 2,000 else.
 # TOLLGATE_TEST_TRICKS=20000 sends so many random mixtures of tricks on parsers; 500 else.
+# TOLLGATE_TEST_ALERTS=1 makes every alert ring by its cause, in ten minutes; promtool alone tries them else.
 # TOLLGATE_TEST_SEED=N repeats a random test with the seed that it printed.
 set -eu
 cd "$(dirname "$0")/.."
@@ -52,12 +54,16 @@ say "looking for redis-server"
 need_redis
 say "looking for curl, nginx and nghttp"
 need_others
+say "looking for prometheus and promtool"
+need_prometheus
 say "cargo test"
 cargo test --locked
 say "the tests that take their time"
 cargo test --locked --test it -- --ignored slow::
 say "what deployments start with"
 ./tests/deploy/run.sh "$target/debug/tollgate"
+say "alerts and dashboards"
+tests/prometheus/run.sh "$target/debug/tollgate"
 if [ "${TOLLGATE_SKIP_SDK:-}" = 1 ]; then
     say "all tests passed, without Stripe's SDK (TOLLGATE_SKIP_SDK=1)"
     exit 0
@@ -68,4 +74,6 @@ start_sandbox
 "$venv/bin/python" tests/sdk/sandbox_sdk.py "$base"
 say "events signed by Stripe's Python SDK against the webhook"
 "$venv/bin/python" tests/sdk/signed_events.py "$target/debug/tollgate" "$base"
+say "schemathesis at our own endpoints"
+tests/openapi/run.sh "$target/debug/tollgate"
 say "all tests passed"

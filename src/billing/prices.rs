@@ -35,7 +35,10 @@ impl PriceBook {
             return Ok(prices.clone());
         }
         let prices = Arc::new(self.sort(tier, &self.ask(tier).await?));
-        self.known().insert(tier.id, (Instant::now(), prices.clone()));
+        // What Stripe lacks may be made at any moment: who comes then must not wait.
+        if prices.monthly.is_some() || prices.yearly.is_some() {
+            self.known().insert(tier.id, (Instant::now(), prices.clone()));
+        }
         Ok(prices)
     }
 

@@ -7,6 +7,7 @@ mod books;
 mod check;
 mod continuity;
 mod demo;
+mod doctor;
 mod explain;
 mod gateway;
 mod health;
@@ -24,6 +25,7 @@ mod sandbox;
 mod schema;
 mod sync;
 mod table;
+mod tiers;
 mod token;
 
 use std::path::{Path, PathBuf};
@@ -50,6 +52,8 @@ enum Command {
     Run(run::Run),
     /// Check the configuration and show every mistake at once
     Check(ConfigFile),
+    /// Look at everything that a gateway stands on, and say what to do about what is not well
+    Doctor(doctor::Doctor),
     /// Print the configuration's JSON Schema
     Schema,
     /// Sign a development token with the configuration's secret
@@ -77,6 +81,9 @@ enum Command {
     SampleApi(sample_api::SampleApi),
     /// Read subscriptions back from Stripe, and events that no webhook has brought
     Sync(sync::SyncArguments),
+    /// Meters, products and prices at Stripe: compare them with the configuration, make what is missing
+    #[command(subcommand)]
+    Tiers(tiers::TiersCommand),
     /// Run the local Stripe alone
     Sandbox(sandbox::SandboxArguments),
 }
@@ -117,6 +124,7 @@ pub fn main() -> ExitCode {
         Command::Demo(demo) => demo.run(),
         Command::Run(run) => run.run(),
         Command::Check(file) => check::check(&file.config),
+        Command::Doctor(doctor) => doctor.run(),
         Command::Schema => schema::schema(),
         Command::Token(token) => token.run(),
         Command::Explain(explain) => explain.run(),
@@ -129,6 +137,7 @@ pub fn main() -> ExitCode {
         Command::Health(health) => health.run(),
         Command::SampleApi(api) => api.run(),
         Command::Sync(sync) => sync.run(),
+        Command::Tiers(tiers) => tiers.run(),
         Command::Sandbox(sandbox) => sandbox.run(),
     };
     match outcome {

@@ -16,6 +16,7 @@ pub mod measure;
 pub mod methods;
 pub mod money;
 pub mod notice;
+pub mod offer;
 pub mod origin;
 pub mod path;
 pub mod period;

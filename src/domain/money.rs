@@ -57,6 +57,21 @@ impl Currency {
         Decimal::new(minor, self.decimals())
     }
 
+    /// From major to minor units, fractions of one included.
+    pub fn in_minor(self, amount: Decimal) -> Decimal {
+        (amount * Decimal::from(10_u32.pow(self.decimals()))).normalize()
+    }
+
+    /// Of minor units that can be charged: Stripe wants the last digit of three-decimal amounts to be 0, and no
+    /// fractions of a króna (<https://docs.stripe.com/currencies#special-cases>).
+    pub fn smallest_charge(self) -> i64 {
+        match (self.code(), self.decimals) {
+            ("isk", _) => 100,
+            (_, 3) => 10,
+            _ => 1,
+        }
+    }
+
     /// From major to minor units; `None` for a fraction of one.
     pub fn minor(self, amount: Decimal) -> Option<i64> {
         let minor = amount.checked_mul(Decimal::from(10_u32.pow(self.decimals())))?;
@@ -97,6 +112,18 @@ mod tests {
             (kwd.minor(Decimal::ONE), kwd.major(1_500).to_string()),
             (Some(1_000), "1.500".to_owned())
         );
+    }
+
+    #[test]
+    fn minor_units_may_have_decimals_and_not_all_can_be_charged() {
+        let of = |code: &str| Currency::parse(code).expect("a currency");
+        let amount = Decimal::new(7, 4);
+        let minor: Vec<_> =
+            ["usd", "jpy", "kwd"].iter().map(|code| of(code).in_minor(amount).to_string()).collect();
+        assert_eq!(minor, ["0.07", "0.0007", "0.7"]);
+        let smallest: Vec<_> =
+            ["usd", "jpy", "kwd", "isk"].iter().map(|code| of(code).smallest_charge()).collect();
+        assert_eq!(smallest, [1, 1, 10, 100]);
     }
 
     #[test]

@@ -211,8 +211,10 @@ pub fn retrieve(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
     Ok(state.prices.find(call.id)?.json())
 }
 
+/// What a price costs never changes.
 pub fn update(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
     let params = call.params;
+    params.only(&["active", "lookup_key", "metadata", "nickname", "transfer_lookup_key", "expand"])?;
     let active = params.boolean("active")?;
     state.prices.find(call.id)?;
     claim_lookup_key(state, params.filled("lookup_key"), params, Some(call.id))?;

@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 use tokio::runtime::Runtime;
 
 use crate::config::{Config, Mode};
-use crate::domain::catalogue::Catalogue;
+use crate::domain::catalogue::{Catalogue, Report};
 use crate::domain::tier::Tier;
 use crate::domain::units::MeterId;
 use crate::sandbox::{self, Options, Sandbox, SeedTier, WebhookEndpoint};
@@ -64,7 +64,10 @@ fn seed_tier(catalogue: &Catalogue, tier: &Tier, meter: MeterId) -> SeedTier {
         name: tier.name.to_string(),
         monthly_cents: flat(tier.price.monthly),
         yearly_cents: flat(tier.price.yearly),
-        included: tier.included(meter).units(),
+        included: match catalogue.report {
+            Report::All => tier.included(meter).units(),
+            Report::Overage => 0,
+        },
         overage_cents: tier.charges(meter).map(|amount| (amount * minor).normalize().to_string()),
     }
 }
@@ -106,6 +109,15 @@ mod tests {
         [stripe]
         mode = "sandbox"
     "#;
+
+    #[test]
+    fn included_units_that_are_not_reported_are_not_free_at_stripe_once_more() {
+        let overage = SOLD.replace("[billing]", "[billing]\nreport = \"overage\"");
+        let config = config::parse(&overage, Path::new("sold.toml"), &|_| None).expect("a configuration");
+        let calls = config.catalogue.meter_ids().next().expect("a meter");
+        let seed = catalogue(&config.catalogue, calls);
+        assert!(seed.tiers.iter().all(|tier| tier.included == 0), "{seed:?}");
+    }
 
     #[test]
     fn every_cycle_and_meter_of_a_tier_has_its_price() {

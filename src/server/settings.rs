@@ -19,7 +19,7 @@ use crate::metrics::METRICS;
 use crate::problem::Code;
 use crate::seal::Sealer;
 use crate::store::{NameKind, Store, StoreError};
-use crate::stripe::{Secret, TransportOptions};
+use crate::stripe::{Secret, Transport, TransportOptions};
 
 use super::ServerError;
 use super::fleet::Meets;
@@ -51,7 +51,13 @@ pub(super) fn auth(config: &Config) -> Result<auth::Settings, ServerError> {
     })
 }
 
-pub(super) fn transport(config: &Config) -> TransportOptions {
+/// The way to Stripe, for commands that need nothing else.
+pub fn to_stripe(config: &Config) -> Result<Transport, ServerError> {
+    Ok(Transport::new(transport(config))?)
+}
+
+/// How Stripe is spoken to.
+pub fn transport(config: &Config) -> TransportOptions {
     let stripe = &config.stripe;
     let at_least_one = |rate| NonZeroU32::new(rate).unwrap_or(NonZeroU32::MIN);
     TransportOptions {

@@ -7,7 +7,7 @@ use stripe_client_core::{RequestBuilder, StripeMethod};
 
 use super::error::CallError;
 use super::limiter::Lane;
-use super::loose::{boolean, elements, id, integer, text};
+use super::loose::{boolean, elements, id, integer, lookup_key, text};
 use super::retrieve::{not_a, retrieve};
 use super::transport::Transport;
 
@@ -63,13 +63,13 @@ pub async fn retrieve_invoice(transport: &Transport, invoice: &str) -> Result<Op
     Ok(Some(read))
 }
 
-/// The lookup key of a price; none where it has none, or Stripe does not have it.
+/// The lookup key of a price, or the one it was made under; none where it has none, or Stripe does not have it.
 ///
 /// # Errors
 /// See [`CallError`].
 pub async fn retrieve_lookup_key(transport: &Transport, price: &str) -> Result<Option<String>, CallError> {
     let object = retrieve(transport, "price_retrieve", &format!("/prices/{price}")).await?;
-    Ok(object.and_then(|object| text(&object, "/lookup_key")))
+    Ok(object.as_ref().and_then(lookup_key))
 }
 
 impl Invoice {

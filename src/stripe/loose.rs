@@ -23,6 +23,11 @@ pub(super) fn id(value: &Value, pointer: &str) -> Option<String> {
     text(value, pointer).or_else(|| text(value.pointer(pointer)?, "/id"))
 }
 
+/// What a price stands for: its lookup key or, where that has gone over to another price, the one it was made under.
+pub(super) fn lookup_key(price: &Value) -> Option<String> {
+    text(price, "/lookup_key").or_else(|| text(price, "/metadata/tollgate_lookup_key"))
+}
+
 /// The elements of the array at a JSON pointer.
 pub(super) fn elements<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
     value.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)

@@ -21,6 +21,10 @@ const PAGE: i64 = 100;
 /// More is a mistake of the answer's.
 const MOST_PAGES: usize = 50;
 
+/// What our events call the customer, and the units: Stripe's own defaults.
+const CUSTOMER_KEY: &str = "stripe_customer_id";
+const VALUE_KEY: &str = "value";
+
 /// What counts the events of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Meter {
@@ -28,6 +32,14 @@ pub struct Meter {
     pub event_name: String,
     /// `default_aggregation.formula`: `sum`, `count` or `last`.
     pub formula: String,
+    /// It takes events.
+    pub active: bool,
+    /// The key of an event's payload that names the customer.
+    pub customer_key: String,
+    /// The key of an event's payload that holds the units.
+    pub value_key: String,
+    /// Events are added up before they are stored, and of a window the last one counts: `day` or `hour`.
+    pub event_time_window: Option<String>,
 }
 
 /// All meters, those that are no longer active too: they keep what they counted.
@@ -53,11 +65,38 @@ pub async fn list_meters(transport: &Transport) -> Result<Vec<Meter>, CallError>
     Err(too_many("meters"))
 }
 
+impl Meter {
+    /// Why it does not count what our events say.
+    pub fn flaws(&self) -> Vec<String> {
+        let Self { formula, customer_key, value_key, event_time_window, .. } = self;
+        let mut flaws = Vec::new();
+        if formula != "sum" {
+            flaws.push(format!("its aggregation is `{formula}`, not `sum`"));
+        }
+        if customer_key != CUSTOMER_KEY {
+            flaws.push(format!("it looks for the customer in `{customer_key}`, not `{CUSTOMER_KEY}`"));
+        }
+        if value_key != VALUE_KEY {
+            flaws.push(format!("it looks for the units in `{value_key}`, not `{VALUE_KEY}`"));
+        }
+        if let Some(window) = event_time_window {
+            flaws.push(format!("of each {window} it counts the last event alone"));
+        }
+        flaws
+    }
+}
+
 fn read_meter(object: &Value) -> Option<Meter> {
     Some(Meter {
         id: loose::text(object, "/id")?,
         event_name: loose::text(object, "/event_name")?,
         formula: loose::text(object, "/default_aggregation/formula")?,
+        active: loose::text(object, "/status").is_none_or(|status| status == "active"),
+        customer_key: loose::text(object, "/customer_mapping/event_payload_key")
+            .unwrap_or_else(|| CUSTOMER_KEY.to_owned()),
+        value_key: loose::text(object, "/value_settings/event_payload_key")
+            .unwrap_or_else(|| VALUE_KEY.to_owned()),
+        event_time_window: loose::text(object, "/event_time_window"),
     })
 }
 

@@ -17,6 +17,7 @@ mod calls;
 mod error;
 mod event;
 mod events;
+mod inspect;
 mod invoice;
 mod limiter;
 mod loose;
@@ -29,6 +30,7 @@ mod payment_intent;
 mod prepared;
 mod retrieve;
 mod secret;
+mod selling;
 mod session;
 mod subscription;
 mod subscription_pages;
@@ -51,6 +53,7 @@ pub use calls::Calls;
 pub use error::{CallError, StatusError};
 pub use event::{Event, EventError};
 pub use events::{EVENTS_KEPT_SECONDS, EventPage, ListedEvent, MOST_KINDS, event_page};
+pub use inspect::{WebhookEndpoint, list_webhook_endpoints, may_read};
 pub use invoice::{Invoice, InvoiceLine, retrieve_invoice, retrieve_lookup_key};
 pub use limiter::Lane;
 pub use marks::Marks;
@@ -60,6 +63,10 @@ pub use meters::{Meter, list_meters, summed_units};
 pub use options::{TransportError, TransportOptions, api_version};
 pub use payment_intent::{PaymentIntent, PaymentState, retrieve_payment_intent};
 pub use secret::Secret;
+pub use selling::{
+    NewPrice, PriceInPlace, SoldPrice, SoldProduct, create_meter, create_price, create_product,
+    find_products, find_sold_price, find_sold_prices, note_lookup_key,
+};
 pub use session::{CheckoutSession, retrieve_session};
 pub use stripe_client_core::IdempotencyKey;
 pub use subscription::{SubscriptionItem, SubscriptionObject};

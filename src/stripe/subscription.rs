@@ -6,7 +6,7 @@
 
 use serde_json::Value;
 
-use super::loose::{boolean, elements, id, integer, text};
+use super::loose::{boolean, elements, id, integer, lookup_key, text};
 
 /// The parts of a subscription that Tollgate uses; instants are seconds since the Unix epoch.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -40,6 +40,7 @@ pub struct SubscriptionObject {
 pub struct SubscriptionItem {
     pub id: String,
     pub price_id: String,
+    /// Or, where that has gone over to a price that replaces it, the one it was made under.
     pub lookup_key: Option<String>,
     pub product: Option<String>,
     /// Billed by a meter, not by a quantity.
@@ -101,7 +102,7 @@ impl SubscriptionItem {
         Self {
             id: text(item, "/id").unwrap_or_default(),
             price_id: id(item, "/price").or_else(|| id(item, "/plan")).unwrap_or_default(),
-            lookup_key: text(item, "/price/lookup_key"),
+            lookup_key: item.get("price").and_then(lookup_key),
             product: id(item, "/price/product").or_else(|| id(item, "/plan/product")),
             metered: usage_type.as_deref() == Some("metered"),
             meter: text(item, "/price/recurring/meter").or_else(|| text(item, "/plan/meter")),

@@ -19,6 +19,7 @@
 //! - [`headers`] header rules, and where a request came from
 //! - [`cli`] commands and exit codes
 //! - [`log`] what is left of requests that are over
+//! - [`monitoring`] alerts and dashboards speak of what there is
 //! - [`notices`] others are told what happens to customers
 //! - [`operator`] the commands that read and mend what a gateway keeps
 //! - [`reconcile`] what Stripe holds, against what it should hold
@@ -26,6 +27,7 @@
 //! - [`reload`] another configuration while everything runs
 //! - [`slow`] clients that take their time, or more room than they should
 //! - [`streams`] what lasts: streams, WebSockets, gRPC
+//! - [`tiers`] what the configuration sells is made at Stripe, once, and costs there what it costs here
 //! - [`tls`] certificates, handshakes, certificates of clients, the way there from plain ports
 //! - [`threads`] who gives way to whom
 //! - [`tricks`] smuggled requests, odd paths, spoofed headers: nothing is heard that was not paid for
@@ -48,6 +50,7 @@ mod headers;
 mod http;
 mod log;
 mod money;
+mod monitoring;
 mod notices;
 mod operator;
 mod reconcile;
@@ -57,6 +60,7 @@ mod slow;
 mod streams;
 mod sync;
 mod threads;
+mod tiers;
 mod tls;
 mod tricks;
 mod upgrade;

@@ -146,7 +146,8 @@ def main():
         finally:
             gateway.stop()
         if not (good and lives):
-            sys.exit("the gateway's log ends:\n" + "\n".join(pathlib.Path(folder, "log").read_text().splitlines()[-20:]))
+            last = pathlib.Path(folder, "log").read_text().splitlines()[-20:]
+            sys.exit("the gateway's log ends:\n" + "\n".join(last))
 
 
 if __name__ == "__main__":

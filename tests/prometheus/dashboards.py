@@ -84,7 +84,7 @@ def as_promql(query, values):
 def expressions(dashboard, values):
     """Every query of every panel, and of the annotations, with values in the place of variables."""
     asked = [query for panel in dashboard["panels"] for query in queries(panel)]
-    asked += [each["expr"] for each in dashboard["annotations"]["list"] if "expr" in each]
+    asked += [each["target"]["expr"] for each in dashboard["annotations"]["list"] if "target" in each]
     return [as_promql(query, values) for query in asked]
 
 

@@ -22,6 +22,8 @@ from world import Failed, Gateway, Load, Prometheus, Redis, Server, Stripe, fold
 
 FACTOR = 240
 LASTS = 600
+# An alert that is silent for so many seconds has ended.
+PAUSE = 2
 # Longer than the longest span that a start leaves traces in: two hours of the scaled clock.
 CALM = 7_200 // FACTOR + 6
 RULES = pathlib.Path(__file__).parents[2] / "deploy/prometheus/alerts.yml"
@@ -114,8 +116,12 @@ class Fleet:
         return answer
 
     def tell_of_subscription(self, at):
-        """An event of Stripe's that is answered by reading the subscription again."""
-        self.stripe.hook(f"subscriptions/{self.sold[at]['subscription']}/status", {"status": "active"})
+        """An event that is answered by reading the subscription again."""
+        sold = self.sold[at]
+        about = {"id": sold["subscription"], "object": "subscription", "customer": sold["customer"], "status": "active"}
+        status = self.gateways[0].deliver("customer.subscription.updated", at, about=about)
+        if status != 200:
+            raise Failed(f"the webhook answers {status}")
 
 
 class Run:
@@ -164,18 +170,21 @@ class Run:
         self.wait_and_mend(fault)
 
     def history(self, alert, rules, since):
-        """The first and last instants at which it rang."""
-        query = {"query": self.selector(alert, rules), "start": since, "end": time.time(), "step": "250ms"}
+        """When it began to ring, when it ended, and how often it rang again later."""
+        query = {"query": f"count({self.selector(alert, rules)})", "start": since, "end": time.time(), "step": "250ms"}
         series = self.fleet.prometheus.ask("query_range", **query)["result"]
-        instants = sorted(float(at) for each in series for at, _ in each["values"])
-        return (instants[0], instants[-1]) if instants else (None, None)
+        instants = [float(at) for each in series for at, _ in each["values"]]
+        if not instants:
+            return None, None, 0
+        pauses = [at for at, (one, next_one) in enumerate(zip(instants, instants[1:])) if next_one - one > PAUSE]
+        return instants[0], instants[pauses[0] if pauses else -1], len(pauses)
 
     def table(self):
         print(f"\nspans of the scaled rules are divided by {FACTOR}; shipped: the rules as they are\n")
-        print(f"{'alert':<32}{'rules':<9}{'caused':>8}{'fired':>9}{'resolved':>10}  by")
+        print(f"{'alert':<32}{'rules':<9}{'caused':>8}{'fired':>9}{'resolved':>10}{'again':>7}  by")
         for alert, fault in self.rows:
-            fired, last = self.history(alert, fault.rules, fault.since)
-            times = f"{self.at(fault.since):>8}{self.at(fired):>9}{self.at(last):>10}"
+            fired, ended, again = self.history(alert, fault.rules, fault.since)
+            times = f"{self.at(fault.since):>8}{self.at(fired):>9}{self.at(ended):>10}{again or '-':>7}"
             print(f"{alert:<32}{fault.rules:<9}{times}  {fault.__doc__}")
 
 

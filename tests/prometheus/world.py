@@ -306,12 +306,12 @@ class Gateway(Process):
         found = [each.split(" ")[-1] for each in text.splitlines() if each.startswith(line + " ")]
         return float(found[0]) if found else None
 
-    def deliver(self, kind, number, secret=WEBHOOK_SECRET):
+    def deliver(self, kind, number, secret=WEBHOOK_SECRET, about=None):
         """An event, signed as Stripe signs; the status of the answer."""
         now = int(time.time())
         body = json.dumps({
             "id": f"evt_{kind.replace('.', '_')}_{number}", "object": "event", "type": kind, "created": now,
-            "livemode": False, "data": {"object": {}},
+            "livemode": False, "data": {"object": about or {}},
         }).encode()
         signed = hmac.new(secret.encode(), f"{now}.".encode() + body, hashlib.sha256).hexdigest()
         headers = {"Stripe-Signature": f"t={now},v1={signed}", "Content-Type": "application/json"}

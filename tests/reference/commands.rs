@@ -2,11 +2,12 @@
 
 use clap::{Arg, Command};
 
-use crate::{assert_page, cell, heading};
+use crate::{Written as _, assert_page, cell, heading};
 
 const ABOUT: &str = "\
-One binary, `tollgate`. Results go to standard output, all else to standard error. Exit codes: 0 done, 1 failed, 2 usage,
-64 bad configuration. Commands that read what a gateway keeps work while it runs, and need the same configuration file.
+One binary, `tollgate`. Results go to standard output, all else to standard error. Exit codes: 0 done, 1
+failed, 2 usage, 64 bad configuration. Commands that read what a gateway keeps work while it runs, and need
+the same configuration file.
 ";
 
 #[test]
@@ -31,12 +32,13 @@ fn describe(page: &mut String, parent: &str, command: &Command) {
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
     let shown: Vec<&Arg> = command.get_arguments().filter(|arg| !arg.is_hide_set() && is_ours(arg)).collect();
     let usage: Vec<String> = shown.iter().map(|arg| usage(arg)).collect();
-    page.push_str(&format!("\n## {name}\n\n{about}.\n\n```sh\n{name} {}\n```\n", usage.join(" ")));
+    let line = format!("{name} {}", usage.join(" "));
+    page.add(&format!("\n## {name}\n\n{about}.\n\n```sh\n{}\n```\n", line.trim_end()));
     if !shown.is_empty() {
         page.push_str("\n| | |\n|---|---|\n");
     }
     for arg in shown {
-        page.push_str(&format!("| `{}` | {} |\n", cell(&spelled(arg)), cell(&meaning(arg))));
+        page.add(&format!("| `{}` | {} |\n", cell(&spelled(arg)), cell(&meaning(arg))));
     }
 }
 
@@ -65,12 +67,12 @@ fn meaning(arg: &Arg) -> String {
     let defaults: Vec<String> =
         arg.get_default_values().iter().map(|value| value.to_string_lossy().into_owned()).collect();
     if !defaults.is_empty() && arg.get_action().takes_values() {
-        meaning.push_str(&format!(" Default: `{}`.", defaults.join(" ")));
+        meaning.add(&format!(" Default: `{}`.", defaults.join(" ")));
     }
     let words = arg.get_possible_values();
     if !words.is_empty() && arg.get_action().takes_values() {
         let words: Vec<String> = words.iter().map(|word| format!("`{}`", word.get_name())).collect();
-        meaning.push_str(&format!(" One of {}.", words.join(", ")));
+        meaning.add(&format!(" One of {}.", words.join(", ")));
     }
     meaning
 }

@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
-use crate::{assert_page, cell, heading};
+use crate::{Written as _, assert_page, cell, heading};
 
 const ABOUT: &str = "\
-One file in TOML; an unknown key is refused. `tollgate check --config FILE` shows every mistake at once, `tollgate schema`
-prints the JSON Schema for editors, and [`config/tollgate.toml`](../../config/tollgate.toml) is a file with every key and
-remarks. Which keys a reload can change: [operation](../operation.md#reload).
+One file in TOML; an unknown key is refused. `tollgate check --config FILE` shows every mistake at once,
+`tollgate schema` prints the JSON Schema for editors, and [`config/tollgate.toml`](../../config/tollgate.toml)
+is a file with every key and remarks. Which keys a reload can change: [operation](../operation.md#reload).
 
 \"${NAME}\" takes an environment variable, in any string; \"$${\" is a plain \"${\". The types:
 
@@ -22,8 +22,8 @@ remarks. Which keys a reload can change: [operation](../operation.md#reload).
 | secret, text or file | a string, best `\"${NAME}\"`; or `{ file = \"path\" }`, relative to this file's folder; never shown |
 | size | `\"1MiB\"` `\"512KiB\"` `\"10MB\"`, or a number of bytes |
 
-A list of one may be written without brackets where the type says \"X or list of X\". In the tables a key that is required
-says so; \"none\" means that it may be left out, and what then holds is told with the meaning.
+A list of one may be written without brackets where the type says \"X or list of X\". In the tables a key that
+is required says so; \"none\" means that it may be left out, and what then holds is told with the meaning.
 ";
 
 /// Sections in the order in which a file is read; others follow by name.
@@ -57,10 +57,10 @@ fn the_page_of_the_configuration_is_what_the_schema_says() {
 /// A table of keys, then the tables inside it.
 fn section(page: &mut String, path: &str, schema: &Value, level: &str) {
     let Some(table) = table_in(schema) else {
-        page.push_str(&format!("{level} {path}\n\n{}\n", about(schema)));
+        page.add(&format!("{level} {path}\n\n{}\n", about(schema)));
         return;
     };
-    page.push_str(&format!("{level} {}\n\n{}\n", spelled(path, schema), about(schema)));
+    page.add(&format!("{level} {}\n\n{}\n", spelled(path, schema), about(schema)));
     page.push_str("\n| key | type | default | meaning |\n|---|---|---|---|\n");
     let required: Vec<&str> =
         table["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -68,19 +68,21 @@ fn section(page: &mut String, path: &str, schema: &Value, level: &str) {
     for (name, key) in keys {
         let default = match &key["default"] {
             _ if required.contains(&name.as_str()) => "required".to_owned(),
-            Value::Null if table_in(key).is_some() => "its keys'".to_owned(),
+            Value::Null if table_in(key).is_some() && !is_secret(key) => "see below".to_owned(),
             Value::Null => "none".to_owned(),
             value => format!("`{value}`"),
         };
-        page.push_str(&format!("| `{name}` | {} | {default} | {} |\n", cell(&kind(key)), cell(about(key))));
+        page.add(&format!("| `{name}` | {} | {default} | {} |\n", cell(&kind(key)), cell(about(key))));
     }
     for (name, key) in keys.iter().filter(|(_, key)| table_in(key).is_some() && !is_secret(key)) {
         section(page, &format!("{path}.{name}"), key, "\n###");
     }
 }
 
+/// Without the section's name, which the heading has.
 fn about(schema: &Value) -> &str {
-    schema["description"].as_str().unwrap_or_default()
+    let about = schema["description"].as_str().unwrap_or_default();
+    about.strip_prefix('[').and_then(|rest| rest.split_once("]: ")).map_or(about, |(_, about)| about)
 }
 
 /// `[server]`, `[tiers.NAME]`, `[[routes]]`.
@@ -133,7 +135,7 @@ fn kind(schema: &Value) -> String {
     match schema["type"].as_str() {
         Some("array") => format!("list of {}", kind(&schema["items"])),
         Some("object") if schema.get("properties").is_some() => "table".to_owned(),
-        Some("object") => format!("table of {} by name", kind(&schema["additionalProperties"])),
+        Some("object") => format!("table by name of {}", kind(&schema["additionalProperties"])),
         Some(kind @ ("integer" | "number")) => {
             let bound = |name| schema.get(name).map(ToString::to_string);
             match (bound("minimum"), bound("maximum")) {

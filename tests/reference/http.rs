@@ -1,9 +1,9 @@
-//! Every endpoint, from the OpenAPI document.
+//! Every endpoint, from the `OpenAPI` document.
 
 use serde_json::Value;
 
 use crate::openapi::{Operation, document, operations, resolved};
-use crate::{assert_page, cell, heading};
+use crate::{Written as _, assert_page, cell, heading};
 
 const ABOUT: &str = "\
 The same for programs: [`docs/openapi.yaml`](../openapi.yaml) (OpenAPI 3.1). An error is `application/problem+json`, and
@@ -19,7 +19,7 @@ fn the_page_of_endpoints_is_what_the_openapi_document_says() {
     let mut page = heading("HTTP", "docs/openapi.yaml", &format!("{}\n\n{ABOUT}", wrapped(info)));
     for tag in document["tags"].as_array().expect("tags") {
         let (name, about) = (text(&tag["name"]), text(&tag["description"]));
-        page.push_str(&format!("\n## {name}\n\n{}\n", wrapped(about)));
+        page.add(&format!("\n## {name}\n\n{}\n", wrapped(about)));
         for operation in operations.iter().filter(|operation| operation.what["tags"][0] == tag["name"]) {
             describe(&mut page, &document, operation);
         }
@@ -56,9 +56,9 @@ fn text(value: &Value) -> &str {
 
 fn describe(page: &mut String, document: &Value, operation: &Operation) {
     let Operation { path, method, what } = operation;
-    page.push_str(&format!("\n### {method} {path}\n\n{}.", text(&what["summary"])));
+    page.add(&format!("\n### {method} {path}\n\n{}.", text(&what["summary"])));
     if let Some(about) = what["description"].as_str() {
-        page.push_str(&format!(" {about}"));
+        page.add(&format!(" {about}"));
     }
     page.push_str("\n\n");
     for parameter in what["parameters"].as_array().into_iter().flatten() {
@@ -66,11 +66,11 @@ fn describe(page: &mut String, document: &Value, operation: &Operation) {
         let optional = if parameter["required"] == true { "" } else { "?" };
         let (place, name) = (text(&parameter["in"]), text(&parameter["name"]));
         let about = text(&parameter["description"]);
-        page.push_str(&format!("- {place} `{name}`{optional}: {kind}. {}\n", cell(about)));
+        page.add(&format!("- {place} `{name}`{optional}: {kind}. {}\n", cell(about)));
     }
     if let Some(body) = what["requestBody"]["content"]["application/json"].get("schema") {
         let optional = if what["requestBody"]["required"] == true { "" } else { ", or nothing" };
-        page.push_str(&format!("- body: {}{optional}\n", kind(body)));
+        page.add(&format!("- body: {}{optional}\n", kind(body)));
     }
     let answers = what["responses"].as_object().expect("responses");
     let contents = resolved(document, &answers["200"])["content"].as_object().into_iter().flatten();
@@ -78,20 +78,20 @@ fn describe(page: &mut String, document: &Value, operation: &Operation) {
         Some(_) => kind(&content["schema"]),
         None => format!("`{media}`"),
     });
-    page.push_str(&format!("- answer: {}\n", contents.collect::<Vec<_>>().join(", or ")));
+    page.add(&format!("- answer: {}\n", contents.collect::<Vec<_>>().join(", or ")));
     let errors: Vec<&str> = answers.keys().map(String::as_str).filter(|status| *status != "200").collect();
     if !errors.is_empty() {
-        page.push_str(&format!("- errors: {}\n", errors.join(", ")));
+        page.add(&format!("- errors: {}\n", errors.join(", ")));
     }
 }
 
 fn object(page: &mut String, name: &str, schema: &Value) {
-    page.push_str(&format!("\n### {name}\n\n"));
+    page.add(&format!("\n### {name}\n\n"));
     if let Some(about) = schema["description"].as_str() {
-        page.push_str(&format!("{about}\n\n"));
+        page.add(&format!("{about}\n\n"));
     }
     let Some(members) = schema["properties"].as_object() else {
-        page.push_str(&format!("{}.\n", kind(schema)));
+        page.add(&format!("{}.\n", kind(schema)));
         return;
     };
     let required: Vec<&str> =
@@ -100,7 +100,7 @@ fn object(page: &mut String, name: &str, schema: &Value) {
     for (member, schema) in members {
         let optional = if required.contains(&member.as_str()) { "" } else { "?" };
         let about = schema["description"].as_str().unwrap_or_default();
-        page.push_str(&format!("| `{member}`{optional} | {} | {} |\n", cell(&kind(schema)), cell(about)));
+        page.add(&format!("| `{member}`{optional} | {} | {} |\n", cell(&kind(schema)), cell(about)));
     }
 }
 

@@ -1,4 +1,4 @@
-//! The reference: pages that are made from the code, and the OpenAPI document, which is held against it.
+//! The reference: pages that are made from the code, and the `OpenAPI` document, which is held against it.
 //!
 //! `docs/reference/*.md` say what the code knows of itself: its keys, commands, metrics, codes. A page that is stale
 //! fails; `TOLLGATE_RENEW=1 cargo test --test reference` writes all of them anew, and the change is to be committed.
@@ -9,7 +9,7 @@
 //! - [`commands`] from the command line's own description
 //! - [`metrics`] from their help texts
 //! - [`errors`] from the codes
-//! - [`http`] from the OpenAPI document
+//! - [`http`] from the `OpenAPI` document
 //! - [`headers`] a page by hand, with every header that the code names
 //! - [`links`] every link between pages leads somewhere
 
@@ -56,11 +56,23 @@ fn assert_page(path: &str, expected: &str) {
     );
 }
 
+/// A text that grows.
+trait Written {
+    fn add(&mut self, text: &str);
+}
+
+impl Written for String {
+    fn add(&mut self, text: &str) {
+        self.push_str(text);
+    }
+}
+
 /// What stands first on a page that is made.
 fn heading(title: &str, made_from: &str, text: &str) -> String {
     format!(
         "<!-- Made from {made_from} by tests/reference: change it there, then {RENEW}=1 cargo test --test reference. \
-         -->\n\n# {title}\n\n{text}\n"
+         -->\n\n# {title}\n\n{}\n",
+        text.trim_end()
     )
 }
 

@@ -1,4 +1,4 @@
-//! The OpenAPI document, as it is written.
+//! The `OpenAPI` document, as it is written.
 
 use serde_json::Value;
 

@@ -138,13 +138,10 @@ fn joined(prefix: &str, path: &str) -> String {
     if path == "/" && !prefix.is_empty() { prefix.to_owned() } else { format!("{prefix}{path}") }
 }
 
-/// `get(`, `post(…` as words.
+/// `get(`, `.post(` as words.
 fn is_called(code: &str, method: &str) -> bool {
-    code.match_indices(&format!("{method}(")).any(|(at, _)| {
-        !code[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_' || before == '.')
-            || code[..at].ends_with(").")
-            || code[..at].ends_with(")\n")
-    }) || code.contains(&format!(").{method}("))
+    let is_word = |before: char| before.is_alphanumeric() || before == '_';
+    code.match_indices(&format!("{method}(")).any(|(at, _)| !code[..at].ends_with(is_word))
 }
 
 /// The file and the name of a chain: `protected`, `customers()`, `keys::routes()`.

@@ -61,6 +61,12 @@ def make_catalogue(run):
     expect("unbounded tier", metered.tiers[-1].up_to, None)
     found = stripe.Price.list(lookup_keys=[f"flat_{run}", f"metered_{run}"], active=True)
     expect("prices by lookup key", {p.id for p in found.data}, {flat.id, metered.id})
+    expect_error(
+        "another amount",
+        stripe.InvalidRequestError,
+        400,
+        lambda: stripe.Price.modify(flat.id, **{"unit_amount": FLAT_CENTS + 1}),
+    )
     return meter, flat, metered
 
 

@@ -1,7 +1,7 @@
 //! `/admin/notices`: the log of messages to others, and another try for those that were not taken.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use crate::store::{DeliveryRow, DeliveryState, NoticeFilter, NoticeRow, Retry};
 
 use super::AdminState;
 use crate::api::Failed;
-use crate::api::json::{Asked, Body, Page, list};
+use crate::api::json::{Asked, Body, Named, Page, list};
 
 /// Which of them.
 #[derive(Deserialize)]
@@ -40,7 +40,7 @@ pub(super) async fn log(
 /// `POST /admin/notices/{id}/{target}/retry`.
 pub(super) async fn retry(
     State(state): State<AdminState>,
-    Path((id, target)): Path<(String, String)>,
+    Named((id, target)): Named<(String, String)>,
 ) -> Result<Json<Value>, Failed> {
     let refuse = |code, detail| Err(Failed(Problem::new(code, detail)));
     let unknown = "there is no such message to that target; GET /admin/notices lists them";

@@ -1,7 +1,7 @@
 //! The outbox for operators: what Stripe has not accepted, another try, and all of it now.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ use crate::store::{OutboxFilter, RetryOutcome, Store, WaitingEvent};
 use super::AdminState;
 use crate::api::Failed;
 use crate::api::fleet::{Behind, Question, Told, of_node, with_missing};
-use crate::api::json::{Asked, Page, list as page_of};
+use crate::api::json::{Asked, Named, Page, list as page_of};
 
 /// What a list may be asked for.
 #[derive(Deserialize)]
@@ -86,7 +86,7 @@ pub(super) async fn rows(
 /// `POST /admin/outbox/{identifier}/retry`.
 pub(super) async fn retry(
     State(state): State<AdminState>,
-    Path(identifier): Path<String>,
+    Named(identifier): Named<String>,
 ) -> Result<Json<Value>, Failed> {
     let outcome = state.store.retry_dead(vec![identifier], clock::now().seconds()).await?;
     let code = match outcome {

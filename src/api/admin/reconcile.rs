@@ -1,7 +1,6 @@
 //! `POST /admin/reconcile`: the command's comparison, on the operator's port.
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
 use serde::Deserialize;
 
@@ -11,10 +10,11 @@ use crate::reporting::{ReconcileError, Repair, Report, parse_period};
 
 use super::AdminState;
 use crate::api::Failed;
+use crate::api::json::Body;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+pub(super) struct Asked {
     #[serde(default = "current")]
     period: String,
     #[serde(default)]
@@ -26,17 +26,11 @@ fn current() -> String {
 }
 
 /// An empty body asks for the current month, without repairs.
-pub(super) async fn reconcile(State(state): State<AdminState>, body: Bytes) -> Result<Json<Report>, Failed> {
+pub(super) async fn reconcile(
+    State(state): State<AdminState>,
+    Body(asked): Body<Asked>,
+) -> Result<Json<Report>, Failed> {
     let wrong = |detail: String| Failed(Problem::new(Code::BadRequest, detail));
-    let body: &[u8] = if body.is_empty() { b"{}" } else { &body };
-    let misread = |error: &dyn std::fmt::Display| {
-        wrong(format!("send {{\"period\": \"current\", \"repair\": false}}, both optional: {error}"))
-    };
-    // An array would be taken for the fields in their order.
-    if !body.trim_ascii_start().starts_with(b"{") {
-        return Err(misread(&"this is no object"));
-    }
-    let asked: Asked = serde_json::from_slice(body).map_err(|error| misread(&error))?;
     let period =
         parse_period(&asked.period, clock::now().seconds()).map_err(|error| wrong(error.to_string()))?;
     // The reporter beside this sends what is repaired.

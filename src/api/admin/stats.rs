@@ -1,4 +1,4 @@
-//! `GET /admin/stats`: revenue, customers, churn. README says what each number is.
+//! `GET /admin/stats`: revenue, customers, churn. docs/operation.md says what each number is.
 
 use std::collections::HashMap;
 

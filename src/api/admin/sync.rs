@@ -1,7 +1,7 @@
 //! Reading subscriptions again from Stripe, for operators: all of them, or one customer's.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde_json::{Value, json};
 
 use crate::billing::sync::{Progress, SyncError, Synced};
@@ -10,6 +10,7 @@ use crate::problem::{Code, Problem};
 
 use super::AdminState;
 use crate::api::Failed;
+use crate::api::json::Named;
 
 /// `POST /admin/sync`: answers when all have been read; a run that is under way is joined.
 pub(super) async fn all(State(state): State<AdminState>) -> Result<Json<Synced>, Failed> {
@@ -25,7 +26,7 @@ pub(super) async fn progress(State(state): State<AdminState>) -> Json<Value> {
 /// `POST /admin/customers/{id}/sync`.
 pub(super) async fn customer(
     State(state): State<AdminState>,
-    Path(id): Path<String>,
+    Named(id): Named<String>,
 ) -> Result<Json<Synced>, Failed> {
     Ok(Json(state.sync.customer(&id).await?))
 }

@@ -1,7 +1,7 @@
 //! Stripe's webhooks for operators: what came, what it changed, and another go.
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
@@ -13,6 +13,7 @@ use crate::problem::{Code, Problem};
 use crate::store::{EventFilter, EventRow, Replayed};
 
 use super::AdminState;
+use crate::api::json::Named;
 use crate::api::webhook::payload_context;
 use crate::api::{Failed, only};
 
@@ -73,7 +74,7 @@ fn place(cursor: &str) -> Option<(i64, String)> {
 }
 
 /// `GET /admin/webhooks/{event_id}`, with the payload where it was kept and can be opened.
-async fn one(State(state): State<AdminState>, Path(event_id): Path<String>) -> Result<Json<Value>, Failed> {
+async fn one(State(state): State<AdminState>, Named(event_id): Named<String>) -> Result<Json<Value>, Failed> {
     let Some((row, sealed)) = state.store.event(event_id.clone()).await? else { return Err(unknown()) };
     let settings = state.settings.now();
     let opened = settings.sealer.as_ref().zip(sealed).and_then(|(sealer, sealed)| {
@@ -88,7 +89,7 @@ async fn one(State(state): State<AdminState>, Path(event_id): Path<String>) -> R
 /// `POST /admin/webhooks/{event_id}/replay`.
 async fn replay(
     State(state): State<AdminState>,
-    Path(event_id): Path<String>,
+    Named(event_id): Named<String>,
 ) -> Result<Json<Value>, Failed> {
     let conflict = |detail: &'static str| Err(Failed(Problem::new(Code::Conflict, detail)));
     match state.store.replay_event(event_id.clone(), clock::now().seconds()).await? {

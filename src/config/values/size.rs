@@ -34,7 +34,7 @@ const LARGEST: u64 = 1 << 50;
 impl Read for Size {
     fn schema() -> Json {
         let bytes = json!({ "type": "integer", "minimum": 1, "maximum": LARGEST });
-        json!({ "anyOf": [bytes, pattern("size", "[0-9]+(B|[kKMG]B|[KMG]iB)")] })
+        json!({ "title": "size", "anyOf": [bytes, pattern("size", "[0-9]+(B|[kKMG]B|[KMG]iB)")] })
     }
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {

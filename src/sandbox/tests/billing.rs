@@ -132,6 +132,29 @@ async fn tiers_come_only_when_expanded() {
 }
 
 #[tokio::test]
+async fn an_amount_never_changes_and_a_lookup_key_goes_over_only_where_that_is_asked_for() {
+    let harness = Harness::start().await;
+    harness.seed_pro();
+    let old = "/v1/prices/price_demo_pro_monthly";
+    for change in ["unit_amount=1", "currency=eur", "recurring[interval]=year"] {
+        assert_eq!(harness.post(old, change).await.status, 400, "{change}");
+    }
+    let new = "currency=usd&unit_amount=1&recurring[interval]=month&product_data[name]=x&lookup_key=tollgate_pro_monthly";
+    assert_eq!(harness.post("/v1/prices", new).await.status, 400, "it is another's");
+    let new = harness.post("/v1/prices", &format!("{new}&transfer_lookup_key=true")).await.id();
+    let list = harness.get("/v1/prices?lookup_keys[]=tollgate_pro_monthly").await.json;
+    assert_eq!(
+        (list["data"].as_array().map(Vec::len), list["data"][0]["id"].as_str()),
+        (Some(1), Some(&*new))
+    );
+    let old = harness.get(old).await.json;
+    assert_eq!(
+        (&old["lookup_key"], &old["active"], &old["unit_amount"]),
+        (&Value::Null, &json!(true), &json!(9_900))
+    );
+}
+
+#[tokio::test]
 async fn an_upgrade_replaces_items_by_id_and_adds_those_without() {
     let harness = Harness::start().await;
     harness.seed_pro();

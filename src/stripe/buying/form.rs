@@ -7,7 +7,7 @@ use stripe_client_core::{RequestBuilder, StripeMethod};
 
 /// A form-encoded body or query.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Form(String);
+pub(in crate::stripe) struct Form(String);
 
 impl Form {
     pub fn with(mut self, name: &str, value: impl Display) -> Self {

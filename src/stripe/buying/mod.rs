@@ -6,7 +6,7 @@
 
 mod checkout;
 mod customers;
-mod form;
+pub(super) mod form;
 mod invoices;
 mod payment_methods;
 mod portal;
@@ -43,14 +43,14 @@ pub struct Listed<T> {
 }
 
 impl<T> Listed<T> {
-    fn read(list: &Value, row: impl Fn(&Value) -> Option<T>) -> Self {
+    pub(super) fn read(list: &Value, row: impl Fn(&Value) -> Option<T>) -> Self {
         let rows = loose::elements(list, "/data").iter().filter_map(row).collect();
         Self { rows, has_more: loose::boolean(list, "/has_more").unwrap_or_default() }
     }
 }
 
 /// Reads an object; none where Stripe does not have it.
-async fn find(
+pub(super) async fn find(
     transport: &Transport,
     operation: &'static str,
     request: RequestBuilder,
@@ -61,7 +61,7 @@ async fn find(
     }
 }
 
-async fn change(
+pub(super) async fn change(
     transport: &Transport,
     operation: &'static str,
     request: RequestBuilder,
@@ -70,7 +70,7 @@ async fn change(
     transport.calls(operation).change(request, key).await?.json()
 }
 
-fn not_a(what: &str) -> CallError {
+pub(super) fn not_a(what: &str) -> CallError {
     CallError::Unreadable { reason: format!("not a {what}") }
 }
 

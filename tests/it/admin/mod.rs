@@ -5,6 +5,7 @@ mod audit;
 mod charges;
 mod customers;
 mod people;
+mod problems;
 mod retention;
 mod stats;
 

@@ -121,6 +121,7 @@ async fn without_redis_each_gateway_knows_its_own_keys() {
             (world.metric("tollgate_fleet_redis_up").await == Some(0)).then_some(())
         })
         .await;
+        assert_eq!(world.metric("tollgate_fleet_member").await, Some(1), "who has no fleet misses nothing");
         assert_eq!(keyed(customer, "/signals", "order-1").await.charged(), 1);
         assert_eq!(keyed(customer, "/signals", "order-1").await.charged(), 0);
     }

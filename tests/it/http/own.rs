@@ -144,9 +144,11 @@ const METRICS: &str = r#"
     subscriptions{status="active",tier="pro"} tier_changes_total{from="free",to="pro"}
     payments_total{outcome="succeeded"} checkouts_total{outcome="completed"} credits_total{kind="granted"}
     notices_total{outcome="delivered",type="tier.changed"} notices_pending
-    fleet_redis_up fleet_lease_calls_total fleet_lag_seconds fleet_uncopied
+    inbox_pending inbox_oldest_seconds inbox_failed webhooks_total{outcome="stored",type="invoice.paid"}
+    webhooks_total{outcome="slowed",type="other"} webhooks_total{outcome="failed",type="other"}
+    fleet_member fleet_redis_up fleet_lease_calls_total fleet_lag_seconds fleet_uncopied
     reconcile_difference_units{meter="api_calls"}
-    config_reload_total{outcome="applied"} config_reload_total{outcome="rejected"} build_info
+    config_reload_total{outcome="applied"} config_reload_total{outcome="rejected"} config_rejected build_info
 "#;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! The commands that read and mend what a gateway keeps, while it runs and while it does not.
 
 mod backup;
+mod doctor;
 mod explain;
 mod ledger;
 mod outbox;

@@ -54,7 +54,7 @@ async fn what_needs_a_restart_is_named_and_nothing_else_of_the_file_is_in_force(
         ("[meters.api_calls]\nstripe_event_name = \"calls\"", "meters"),
         ("[billing]\nreport = \"overage\"", "billing.report"),
         ("[stripe]\nsecret_key = \"sk_test_y\"", "stripe.secret_key"),
-        ("[log]\nlevel = \"debug\"", "log"),
+        ("[log]\nformat = \"json\"", "log.format"),
         ("[server]\nh2c_listen = [\"127.0.0.1:1\"]", "server.h2c_listen"),
         (&tls, "server.tls"),
     ] {
@@ -88,9 +88,11 @@ async fn a_file_that_has_changed_is_read_by_itself_and_a_wrong_one_once() {
     let right = world.configuration();
     world.write_configuration("this is = no TOML at all\n=");
     until("it is found wrong", PATIENCE, async || (rejected(&world).await == 1).then_some(())).await;
+    assert_eq!(world.metric("tollgate_config_rejected").await, Some(1), "that it lasts can be seen");
     world.configure_from(right, &routes(r#"{ path = "/newer", cost = 0 }"#));
     until_answered(&world, "/newer", 200).await;
     assert_eq!((applied(&world).await, rejected(&world).await), (2, 1), "each file was read once");
+    assert_eq!(world.metric("tollgate_config_rejected").await, Some(0));
     assert_eq!(world.customer("acme").get("/new").await.status, 404);
     world.finish().await;
 }

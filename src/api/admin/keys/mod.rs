@@ -5,7 +5,7 @@
 
 mod desk;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
@@ -16,7 +16,7 @@ use crate::domain::period::rfc3339;
 use crate::store::ApiKeyRow;
 
 use super::AdminState;
-use crate::api::json::{Asked, Body, Page, list as page_of};
+use crate::api::json::{Asked, Body, Named, Page, list as page_of};
 use crate::api::{Failed, only};
 
 pub use desk::{KeyDesk, MadeKey, WantedKey, WantedRotation};
@@ -48,7 +48,7 @@ async fn list(
     Ok(page_of(rows, limit, |row| row.number.to_string(), |row| key_json(row, now)))
 }
 
-async fn show(State(state): State<AdminState>, Path(id): Path<String>) -> Result<Json<Value>, Failed> {
+async fn show(State(state): State<AdminState>, Named(id): Named<String>) -> Result<Json<Value>, Failed> {
     let row = state.store.api_key(id).await?.ok_or_else(desk::unknown)?;
     Ok(Json(key_json(&row, clock::now().seconds())))
 }
@@ -69,7 +69,7 @@ async fn create(
 
 async fn rotate(
     State(state): State<AdminState>,
-    Path(id): Path<String>,
+    Named(id): Named<String>,
     Body(wanted): Body<WantedRotation>,
 ) -> Result<Json<Value>, Failed> {
     let now = clock::now();
@@ -78,7 +78,7 @@ async fn rotate(
     Ok(Json(made.json(now.seconds())))
 }
 
-async fn revoke(State(state): State<AdminState>, Path(id): Path<String>) -> Result<Json<Value>, Failed> {
+async fn revoke(State(state): State<AdminState>, Named(id): Named<String>) -> Result<Json<Value>, Failed> {
     let now = clock::now();
     let row = state.keys.now().revoke(&id, now.seconds()).await?;
     state.customers.refresh_keys(&row.customer, now).await?;
