@@ -48,7 +48,9 @@ impl BackUp {
         remove(&copy).with_context(unusable)?;
         let made = store::back_up(data_dir, &copy, clock::now().seconds())?;
         if before.is_some_and(|before| before.ledger != made.ledger) {
-            return Err(anyhow!("{} holds the backup of another ledger: name another folder", to.display()).into());
+            return Err(
+                anyhow!("{} holds the backup of another ledger: name another folder", to.display()).into()
+            );
         }
         let survey = survey(&data_dir.join("ledger"), &made)?;
         let there = Disk::open(to.join("ledger")).with_context(unusable)?;
@@ -111,7 +113,9 @@ fn check(folder: &Path, made: &Backup) -> anyhow::Result<()> {
     if segment == 0 || is_there {
         return Ok(());
     }
-    Err(anyhow!("segment {segment:016}.seg is missing or too short in data_dir: see `tollgate ledger verify`"))
+    Err(anyhow!(
+        "segment {segment:016}.seg is missing or too short in data_dir: see `tollgate ledger verify`"
+    ))
 }
 
 fn remove(file: &Path) -> io::Result<()> {

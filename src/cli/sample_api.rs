@@ -25,7 +25,10 @@ impl SampleApi {
         let runtime = tokio::runtime::Runtime::new()?;
         runtime.block_on(async {
             let address = start(self.listen).await.with_context(|| {
-                format!("cannot listen on {}; stop what uses the port, or name another with --listen", self.listen)
+                format!(
+                    "cannot listen on {}; stop what uses the port, or name another with --listen",
+                    self.listen
+                )
             })?;
             print(&format!("sample API: http://{address}\n"))?;
             let mut terminate = signal(SignalKind::terminate())?;

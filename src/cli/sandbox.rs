@@ -38,8 +38,7 @@ impl SandboxArguments {
             }
             None => self.webhook_secret,
         };
-        let webhooks =
-            self.webhook.zip(secret).map(|(url, secret)| WebhookEndpoint { url, secret });
+        let webhooks = self.webhook.zip(secret).map(|(url, secret)| WebhookEndpoint { url, secret });
         let options = Options {
             listen: self.listen,
             webhooks: webhooks.into_iter().collect(),

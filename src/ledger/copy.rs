@@ -1,7 +1,7 @@
 //! Copies: into a backup, while somebody writes, and out of one, as another ledger.
 //!
-//! - A copy holds what a [`Survey`] has found: every segment that had a successor whole, and the newest as far as it went
-//!   then. So it is a ledger as a kill at that moment would have left it.
+//! - A copy holds what a [`Survey`] has found: every segment that had a successor whole, and the newest as far as it
+//!   went then. So it is a ledger as a kill at that moment would have left it.
 //! - What a copy has already is not copied again: a segment only grows.
 //! - As another ledger every segment has that one's id, and so other hashes. What the old hashes say is checked first.
 
@@ -18,16 +18,20 @@ use super::survey::{Segment, Survey};
 pub enum CopyError {
     #[error("the ledger's copy cannot be read or written: {0}")]
     Io(#[from] io::Error),
-    #[error("segment {segment:016}.seg there is another one: name a folder that is empty, or holds a backup of this ledger")]
+    #[error(
+        "segment {segment:016}.seg there is another one: name a folder that is empty, or holds a backup of this ledger"
+    )]
     Foreign { segment: u64 },
     #[error("segment {segment:016}.seg was removed while it was copied: run it again")]
     Gone { segment: u64 },
-    #[error("segment {segment:016}.seg has been changed since the next one was linked to it: this backup is damaged")]
+    #[error(
+        "segment {segment:016}.seg has been changed since the next one was linked to it: this backup is damaged"
+    )]
     Changed { segment: u64 },
 }
 
-/// Brings a copy up to date with a survey. `copied` hears of bytes that are done with. What the source has pruned stays:
-/// see [`forget_before`].
+/// Brings a copy up to date with a survey. `copied` hears of bytes that are done with. What the source has pruned
+/// stays: see [`forget_before`].
 pub fn copy(survey: &Survey, to: &dyn Storage, mut copied: impl FnMut(u64)) -> Result<(), CopyError> {
     let there = to.list()?;
     // The newest may just be being made: then the one before it may have grown since.
@@ -40,7 +44,12 @@ pub fn copy(survey: &Survey, to: &dyn Storage, mut copied: impl FnMut(u64)) -> R
     Ok(to.sync_folder()?)
 }
 
-fn copy_segment(survey: &Survey, segment: &Segment, to: &dyn Storage, is_there: bool) -> Result<(), CopyError> {
+fn copy_segment(
+    survey: &Survey,
+    segment: &Segment,
+    to: &dyn Storage,
+    is_there: bool,
+) -> Result<(), CopyError> {
     let number = segment.number;
     // Pruned meanwhile: nobody needs it.
     let Some(head) = survey.part(segment, 0, HEADER_BYTES)? else { return Ok(()) };
@@ -80,7 +89,8 @@ pub fn copy_as(
     let mut before: Option<Hashes> = None;
     for segment in survey.segments() {
         let number = segment.number;
-        let mut bytes = survey.part(segment, 0, segment.length)?.ok_or(CopyError::Gone { segment: number })?;
+        let mut bytes =
+            survey.part(segment, 0, segment.length)?.ok_or(CopyError::Gone { segment: number })?;
         let was = Sha256::digest(&bytes).into();
         if let Some(header) = segment.header {
             relabel(&mut bytes, Header { ledger, ..header }, before.as_ref())?;

@@ -127,6 +127,7 @@ fn what_was_changed_since_it_was_linked_is_not_linked_anew() {
     let mut bytes = fs::read(&second).expect("reads");
     bytes[200] ^= 1;
     fs::write(&second, bytes).expect("writes");
-    let refused = copy_as(&survey(folder.path(), ID), &*disk(to.path()), ANOTHER, |_| ()).expect_err("changed");
+    let refused =
+        copy_as(&survey(folder.path(), ID), &*disk(to.path()), ANOTHER, |_| ()).expect_err("changed");
     assert!(matches!(refused, CopyError::Changed { segment: 2 }), "{refused}");
 }

@@ -33,7 +33,10 @@ impl Comparer {
         }
         let before = self.books.waits_before(account.clone(), span, row.sequence).await;
         if before.map_err(|error| error.to_string())? {
-            return Ok(wait(now + LATER_SECONDS, "waits for other usage of its period to have an answer".into()));
+            return Ok(wait(
+                now + LATER_SECONDS,
+                "waits for other usage of its period to have an answer".into(),
+            ));
         }
         if let Some(at) = not_before(row, &held, self.settle_seconds, now) {
             return Ok(wait(at, "restored from a backup: looked for in Stripe's sum first".into()));

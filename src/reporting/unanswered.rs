@@ -5,7 +5,9 @@
 //! all that is unanswered there arrived, or that nothing did; anything else is for a person. The sum is believed
 //! once Stripe has had `reconcile_settle` to add up whatever may have arrived, and has said the same twice.
 
-use crate::store::{Account, FOUND_IN_SUM, Holdings, OutboxRow, Outcome, RESEND_WITHIN_SECONDS, Reading, Unanswered};
+use crate::store::{
+    Account, FOUND_IN_SUM, Holdings, OutboxRow, Outcome, RESEND_WITHIN_SECONDS, Reading, Unanswered,
+};
 
 use super::books::{Books, Told};
 use super::span::minute_of;

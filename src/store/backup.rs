@@ -33,7 +33,8 @@ pub fn back_up(data_dir: &Path, to: &Path, made_at: i64) -> Result<Backup> {
     let copy = Connection::open(to)?;
     let ledger =
         copy.query_row("SELECT value FROM meta WHERE key = 'ledger_id'", [], |row| row.get(0)).optional()?;
-    let ledger = ledger.ok_or_else(|| StoreError::Unreadable("it knows no ledger: start the gateway once".into()))?;
+    let ledger =
+        ledger.ok_or_else(|| StoreError::Unreadable("it knows no ledger: start the gateway once".into()))?;
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let backup = Backup { made_at, version, ledger, folded: folded(&copy)? };
     let text = serde_json::to_vec(&backup).map_err(|error| StoreError::Unreadable(error.to_string()))?;

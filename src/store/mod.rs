@@ -85,10 +85,10 @@ pub use names::NameKind;
 pub use notices::NewNotice;
 pub use operations::{Begun, Sha256Digest};
 pub use outbox::{
-    ARRIVED_BEFORE, Account, Due, FOUND_IN_SUM, FenceRow, FencedRow, Holdings, MinuteHoldings, Naming, NeverArrived,
-    NewFence, OutboxCounts, OutboxFilter, OutboxRow, Outcome, RESEND_WITHIN_SECONDS, Reading, Rejection,
-    Repair, RepairRow, RepairState, Retried, RetryOutcome, SealCursor, SealPlan, SealScope, Sealed,
-    TakenAnswer, TakenEvent, TakenRow, Unanswered, Unsent, UnsentRow, UnsentTotal, WaitingEvent,
+    ARRIVED_BEFORE, Account, Due, FOUND_IN_SUM, FenceRow, FencedRow, Holdings, MinuteHoldings, Naming,
+    NeverArrived, NewFence, OutboxCounts, OutboxFilter, OutboxRow, Outcome, RESEND_WITHIN_SECONDS, Reading,
+    Rejection, Repair, RepairRow, RepairState, Retried, RetryOutcome, SealCursor, SealPlan, SealScope,
+    Sealed, TakenAnswer, TakenEvent, TakenRow, Unanswered, Unsent, UnsentRow, UnsentTotal, WaitingEvent,
     retry_dead_in, row_of_total,
 };
 pub use payments::{PaymentKind, PaymentRow};
@@ -137,7 +137,9 @@ pub enum StoreError {
     Forbidden { path: PathBuf, error: std::io::Error },
     #[error("{0} is a backup: `tollgate restore` makes a data_dir of it, and nothing is run on it")]
     IsABackup(PathBuf),
-    #[error("{0} holds no backup: it is no folder that `tollgate backup` has filled, or one that it did not finish")]
+    #[error(
+        "{0} holds no backup: it is no folder that `tollgate backup` has filled, or one that it did not finish"
+    )]
     IsNoBackup(PathBuf),
     #[error("the store holds something unreadable: {0}")]
     Unreadable(String),

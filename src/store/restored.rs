@@ -7,7 +7,7 @@
 //!   apart, and looked for in Stripe's sum of their period before they are sent.
 //! - Of what was under way the truth is not known here, and the estimate not to be billed: Stripe has heard the truth.
 
-use rusqlite::params;
+use rusqlite::{Connection, params};
 
 use super::{Result, Store, audit, unsigned};
 
@@ -27,14 +27,14 @@ impl Store {
     /// until `now`.
     pub fn note_restored(&self, made_at: i64, now: i64) -> Result<Restored> {
         self.write_blocking(move |db| {
-            let estimates: i64 =
-                db.query_row("SELECT coalesce(sum(max(open, 0)), 0) FROM totals WHERE open <> 0", [], |row| row.get(0))?;
+            let estimates = sum(db, "SELECT coalesce(sum(max(open, 0)), 0) FROM totals WHERE open <> 0")?;
             db.execute("UPDATE totals SET sealed = sealed + open, open = 0 WHERE open <> 0", [])?;
             db.execute("DELETE FROM estimates", [])?;
             db.execute("UPDATE totals SET restored = reportable - sealed WHERE reportable > sealed", [])?;
-            let units: i64 = db.query_row("SELECT coalesce(sum(restored), 0) FROM totals", [], |row| row.get(0))?;
+            let units = sum(db, "SELECT coalesce(sum(restored), 0) FROM totals")?;
             let rows = db.execute(
-                "UPDATE outbox SET first_tried_at = coalesce(first_tried_at, ?1), last_tried_at = ?2, next_try_at = ?2
+                "UPDATE outbox SET first_tried_at = coalesce(first_tried_at, ?1), last_tried_at = ?2,
+                        next_try_at = ?2
                  WHERE state = 'pending'",
                 params![made_at, now],
             )?;
@@ -44,9 +44,18 @@ impl Store {
             db.execute("INSERT OR REPLACE INTO meta VALUES ('restored_at', ?1)", [at])?;
             let restored = Restored { rows, units: unsigned(units), estimates: unsigned(estimates) };
             let made = crate::domain::period::rfc3339(made_at);
-            let detail = format!("from the backup of {made}: {rows} meter events and {units} units may have been sent");
+            let detail =
+                format!("from the backup of {made}: {rows} meter events and {units} units may have been sent");
             audit::add(db, now, "restored", None, &detail)?;
             Ok(restored)
         })
     }
 }
+
+fn sum(db: &Connection, query: &str) -> Result<i64> {
+    Ok(db.query_row(query, [], |row| row.get(0))?)
+}
+
+#[cfg(test)]
+#[path = "restored_tests.rs"]
+mod tests;

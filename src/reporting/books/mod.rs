@@ -137,8 +137,8 @@ impl Books {
         }))
     }
 
-    /// Whether other rows of an account are decided before a restored one: all that wait for an answer but restored ones
-    /// behind it. Of this node alone: no other one has any of its totals.
+    /// Whether other rows of an account are decided before a restored one: all that wait for an answer but restored
+    /// ones behind it. Of this node alone: no other one has any of its totals.
     pub async fn waits_before(
         &self,
         account: Account,

@@ -25,7 +25,8 @@ pub use rejections::Rejection;
 pub use repairs::{Repair, RepairRow, RepairState};
 pub use retry::{Retried, RetryOutcome, retry_dead_in};
 pub use rows::{
-    ARRIVED_BEFORE, Due, FOUND_IN_SUM, NeverArrived, OutboxCounts, OutboxRow, Outcome, RESEND_WITHIN_SECONDS, Reading,
+    ARRIVED_BEFORE, Due, FOUND_IN_SUM, NeverArrived, OutboxCounts, OutboxRow, Outcome, RESEND_WITHIN_SECONDS,
+    Reading,
 };
 pub use sealing::{Naming, SealCursor, SealPlan, SealScope, Sealed, row_of_total};
 pub use taken::{FenceRow, NewFence, TakenEvent, TakenRow};

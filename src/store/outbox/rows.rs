@@ -54,7 +54,8 @@ pub struct OutboxRow {
 impl OutboxRow {
     /// Without an answer for so long that it must not be sent again unseen; or never to be sent unseen.
     pub fn is_unanswered(&self, now: i64) -> bool {
-        self.restored.is_some() || self.first_tried_at.is_some_and(|first| first < now - RESEND_WITHIN_SECONDS)
+        self.restored.is_some()
+            || self.first_tried_at.is_some_and(|first| first < now - RESEND_WITHIN_SECONDS)
     }
 }
 

@@ -161,8 +161,10 @@ fn move_sealed(db: &Connection, total: &SealCursor, period_start: i64, units: i6
 }
 
 fn no_longer_restored(db: &Connection, total: &SealCursor) -> Result<()> {
-    db.prepare_cached("UPDATE totals SET restored = 0 WHERE customer = ?1 AND meter = ?2 AND period_start = ?3")?
-        .execute(params![total.customer, total.meter, total.period_start])?;
+    db.prepare_cached(
+        "UPDATE totals SET restored = 0 WHERE customer = ?1 AND meter = ?2 AND period_start = ?3",
+    )?
+    .execute(params![total.customer, total.meter, total.period_start])?;
     Ok(())
 }
 

@@ -1,5 +1,5 @@
-//! Backups, made while everything runs, and what is made of them elsewhere: nothing is billed twice, and nothing is lost
-//! up to the backup.
+//! Backups, made while everything runs, and what is made of them elsewhere: nothing is billed twice, and nothing is
+//! lost up to the backup.
 
 use std::path::{Path, PathBuf};
 
@@ -52,7 +52,10 @@ async fn looked_for(world: &World) {
             )
             .expect("rows");
         store
-            .execute("UPDATE outbox SET settled_at = min(settled_at, unixepoch() - 120) WHERE state = 'delivered'", [])
+            .execute(
+                "UPDATE outbox SET settled_at = min(settled_at, unixepoch() - 120) WHERE state = 'delivered'",
+                [],
+            )
             .expect("rows");
         let waiting: i64 = store
             .query_row(
