@@ -21,7 +21,8 @@ const SECRET = "only-for-tests-0123456789-0123456789";
 const PATIENCE_MS = 20_000;
 
 export const ADMIN_TOKEN = "only-for-tests-admin-token";
-export const PHONE = { width: 390, height: 844, isMobile: true, hasTouch: true };
+// Only its width: a browser that becomes a phone's loads the page again.
+export const PHONE = { width: 390, height: 844 };
 export const DESK = { width: 1280, height: 900 };
 
 const freePort = () =>
@@ -239,16 +240,35 @@ export class Eyes {
     await Promise.all([this.page.waitForNavigation({ waitUntil: "load" }), does()]);
   }
 
-  /// Clicks what has a role and a name, as whoever hears the page finds it.
-  async click(role, name) {
-    const found = await this.page.waitForSelector(`::-p-aria(${name}[role="${role}"])`);
+  /// The element that is called so: a link or button by its text, a field by its label.
+  async find(kind, name) {
+    const handle = await this.page.waitForFunction(
+      (kind, name) => {
+        const called = (element) => element.textContent.replace(/\s+/g, " ").trim() === name;
+        const shown = (element) => element.checkVisibility();
+        if (kind === "field") {
+          const label = [...document.querySelectorAll("label")].find((label) => called(label) && shown(label));
+          return label?.control;
+        }
+        const all = document.querySelectorAll({ link: "a[href]", button: "button", summary: "summary" }[kind]);
+        return [...all].find((element) => called(element) && shown(element));
+      },
+      {},
+      kind,
+      name,
+    );
+    return handle.asElement();
+  }
+
+  async click(kind, name) {
+    const found = await this.find(kind, name);
     await found.evaluate((element) => element.scrollIntoView({ block: "center" }));
     await found.click();
   }
 
-  /// Fills a field by its label.
+  /// Fills a field.
   async fill(label, text) {
-    const field = await this.page.waitForSelector(`::-p-aria(${label})`);
+    const field = await this.find("field", label);
     await field.evaluate((element) => {
       element.value = "";
     });
@@ -256,8 +276,7 @@ export class Eyes {
   }
 
   async choose(label, value) {
-    const field = await this.page.waitForSelector(`::-p-aria(${label}[role="combobox"])`);
-    await field.select(value);
+    await (await this.find("field", label)).select(value);
   }
 
   /// All that can be read.

@@ -253,13 +253,13 @@ pub async fn sign_in(
     let until = clock::now().seconds() + LASTS_SECONDS;
     let (_, value) = key.make(PURPOSE, PURPOSE, until);
     tracing::info!(from = %from.ip(), "an operator has signed in");
-    redirect_with(page_after(&next), &headers, |cookie| cookie.set(&value, LASTS_SECONDS))
+    redirect_with(page_after(&next), &headers, &value, LASTS_SECONDS)
 }
 
 /// `POST /dashboard/sign-out`.
 pub async fn sign_out(State(state): State<Dashboard>, headers: HeaderMap, sent: Sent) -> Response {
     state.door.leave(&sent.operator.session);
-    redirect_with(&with_query(SIGN_IN, &[("left", "1")]), &headers, |cookie| cookie.clear())
+    redirect_with(&with_query(SIGN_IN, &[("left", "1")]), &headers, "", 0)
 }
 
 /// A page of ours, and no other.
@@ -269,16 +269,13 @@ fn page_after(next: &str) -> &str {
     if inside && plain && !next.starts_with(SIGN_IN) { next } else { BASE }
 }
 
-fn redirect_with(
-    to: &str,
-    headers: &HeaderMap,
-    set: impl FnOnce(&Cookie<'_>) -> Option<axum::http::HeaderValue>,
-) -> Response {
+/// Sets the cookie for so many seconds; 0 ends it.
+fn redirect_with(to: &str, headers: &HeaderMap, value: &str, seconds: i64) -> Response {
     // The port itself speaks no TLS; a proxy before it may. Who lies about it gets a cookie that is kept more strictly.
     let secure = headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
     let cookie = Cookie { name: COOKIE, path: BASE, same_site: "Strict", secure };
     let mut response = Redirect::to(to).into_response();
-    response.headers_mut().extend(set(&cookie).map(|value| (header::SET_COOKIE, value)));
+    response.headers_mut().extend(cookie.set(value, seconds).map(|value| (header::SET_COOKIE, value)));
     response
 }
 

@@ -36,7 +36,7 @@ pub async fn stream(State(dashboard): State<Dashboard>, operator: Operator) -> R
         every,
         looks: 0,
         revenue: None,
-        shown: Default::default(),
+        shown: [String::new(), String::new()],
         due: Vec::new(),
         _place: place,
     };

@@ -92,7 +92,7 @@ fn draw(chart: &Chart<'_>, svg: &mut String) -> Result<(), DrawingAreaErrorKind<
         .margin_right(8)
         .x_label_area_size(26)
         .y_label_area_size(56)
-        .build_cartesian_2d((0..days).into_segmented(), least..most)?;
+        .build_cartesian_2d((0..(days - 1).max(1)).into_segmented(), least..most)?;
     let name = |at: &SegmentValue<i32>| match at {
         SegmentValue::CenterOf(at) | SegmentValue::Exact(at) => usize::try_from(*at)
             .ok()
@@ -114,7 +114,7 @@ fn draw(chart: &Chart<'_>, svg: &mut String) -> Result<(), DrawingAreaErrorKind<
         .y_labels(5)
         .y_label_formatter(&|number| super::words::brief(*number))
         .draw()?;
-    let values = (0..days).zip(points).map(|(at, (_, number))| (at, *number));
+    let values = (0..days).zip(points).map(|(at, (_, number))| (at, drawable(*number)));
     match chart.kind {
         Kind::Bars => context.draw_series(values.map(|(at, number)| {
             let corners = [(SegmentValue::Exact(at), 0), (SegmentValue::Exact(at + 1), number)];
@@ -132,9 +132,15 @@ fn draw(chart: &Chart<'_>, svg: &mut String) -> Result<(), DrawingAreaErrorKind<
 
 /// From nothing, or below where corrections exceed the charges, to a little above the greatest.
 fn top(points: &[(String, i64)]) -> (i64, i64) {
-    let numbers = || points.iter().map(|(_, number)| *number);
+    let numbers = || points.iter().map(|(_, number)| drawable(*number));
     let (least, most) = (numbers().min().unwrap_or(0).min(0), numbers().max().unwrap_or(0).max(0));
     (least, most.saturating_add(most / 10).max(least.saturating_add(4)))
+}
+
+/// Beyond it a picture tells nothing, and scales cannot be reckoned with; the table has the number.
+fn drawable(number: i64) -> i64 {
+    const MOST: i64 = 1_000_000_000_000_000;
+    number.clamp(-MOST, MOST)
 }
 
 /// A day without its year.

@@ -45,11 +45,6 @@ pub fn page(shell: &Shell<'_>, content: &Markup) -> Response {
     html_response(page)
 }
 
-/// A part of a page, for the script to put in the place of the one that is there.
-pub fn fragment(content: Markup) -> Response {
-    html_response(content)
-}
-
 fn html_response(content: Markup) -> Response {
     ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], content.into_string()).into_response()
 }

