@@ -1,5 +1,5 @@
 //! The ledger, the outbox, the customers and Stripe's news at size:
-//! `cargo bench --bench size -- restart|sealing|draining|power|customers|start|sync|webhooks`.
+//! `cargo bench --bench size -- restart|sealing|draining|power|customers|start|sync|webhooks|whatif`.
 //!
 //! `TOLLGATE_BENCH_RECORDS`, `TOLLGATE_BENCH_CUSTOMERS` and `TOLLGATE_BENCH_ROWS` make them smaller or larger. Each writes
 //! to a folder below the system's temporary one, so set `TMPDIR` to the disk that is to be measured.
@@ -22,6 +22,8 @@ mod gateway;
 mod start;
 #[path = "size/stripe.rs"]
 mod stripe;
+#[path = "size/whatif.rs"]
+mod whatif;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -47,7 +49,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() {
     rustls::crypto::ring::default_provider().install_default().expect("the first one");
     let chosen: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let parts: [(&str, fn()); 8] = [
+    let parts: [(&str, fn()); 9] = [
         ("restart", restart),
         ("sealing", sealing),
         ("draining", draining),
@@ -56,6 +58,7 @@ fn main() {
         ("start", customers::at_start),
         ("sync", stripe::sync),
         ("webhooks", stripe::webhooks),
+        ("whatif", whatif::whatif),
     ];
     for (name, part) in parts {
         if chosen.is_empty() || chosen.iter().any(|word| word == name) {
@@ -276,6 +279,7 @@ fn record(customer: u32) -> Record {
         customer,
         member: 0,
         counts_for_member: false,
+        in_shadow: false,
         route: 1,
         tier: 1,
         configuration: 1,

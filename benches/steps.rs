@@ -89,6 +89,7 @@ fn ledger(c: &mut Criterion) {
         customer: 1,
         member: 0,
         counts_for_member: false,
+        in_shadow: false,
         route: 1,
         tier: 1,
         configuration: 1,

@@ -121,3 +121,13 @@ need_deploy_tools() {
     # shellcheck disable=SC2086 # a list of names
     [ -z "$missing" ] || install_packages $missing
 }
+
+# The pages' tests drive a real browser; fonts, so that text has its size.
+need_browser() {
+    missing=""
+    has chromium || [ -n "${TOLLGATE_BROWSER:-}" ] || missing="chromium fonts-dejavu-core"
+    has node || missing="$missing nodejs"
+    has npm || missing="$missing npm"
+    # shellcheck disable=SC2086 # a list of names
+    [ -z "$missing" ] || install_packages $missing
+}

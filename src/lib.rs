@@ -7,7 +7,7 @@
 //! | floor | rooms |
 //! |---|---|
 //! | 6 | [`cli`] one file per command · [`server`] wires the rooms, drains and stops |
-//! | 5 edges | [`gateway`] pingora: the proxied request · [`api`] billing, pricing, webhook, admin |
+//! | 5 edges | [`gateway`] pingora: the proxied request · [`api`] billing, pricing, webhook, admin · [`pages`] what people see in a browser |
 //! | 4 work | [`billing`] Stripe → customers · [`reporting`] ledger → outbox → Stripe |
 //! | 3 state | [`customers`] hot state; admit, settle, release under one lock |
 //! | 2 adapters | [`ledger`] disk · [`store`] `SQLite` · [`auth`] the issuer · [`stripe`] Stripe · [`config`] the file · [`fleet`] Redis · [`handover`] the next process · [`telemetry`] logs and collectors |
@@ -50,6 +50,7 @@ pub mod ledger;
 pub mod live;
 pub mod metrics;
 pub mod news;
+pub mod pages;
 pub mod priority;
 pub mod problem;
 pub mod reporting;

@@ -115,6 +115,8 @@ metrics! {
     requests: HotCounterVec = hot_counters("requests_total", &["route", "status_class"]);
     /// Requests that the gateway refused, by problem code.
     refusals: HotCounterVec = hot_counters("refusals_total", &["code"]);
+    /// Requests that a limit would have refused, and that were served since it is in shadow, by problem code.
+    shadow_refusals: HotCounterVec = hot_counters("shadow_refusals_total", &["code"]);
     /// Clients' connections that are open.
     connections: IntGauge = gauge("connections");
     /// Connections that were closed unserved: too many, too many of one address, or no handshake of TLS.
@@ -341,6 +343,7 @@ impl Metrics {
         }
         for code in codes {
             self.refusals.with_label_values(&[code]);
+            self.shadow_refusals.with_label_values(&[code]);
         }
     }
 

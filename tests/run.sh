@@ -1,6 +1,8 @@
 #!/bin/sh
-# All tests: Rust's, then Stripe's own Python SDK against the sandbox and the webhook. Installs what is missing.
+# All tests: Rust's, the pages in a browser, then Stripe's own Python SDK against the sandbox and the webhook.
+# Installs what is missing.
 # TOLLGATE_SKIP_SDK=1 leaves out the SDK, and schemathesis at our own endpoints, for machines that reach no PyPI.
+# TOLLGATE_SKIP_BROWSER=1 leaves the pages in a browser out, for machines without Chromium or npm.
 # TOLLGATE_TEST_EXAMPLES=500 asks so many random requests of each of those endpoints; 20 else.
 # TOLLGATE_TEST_REQUESTS=2000000 makes the load test longer; it sends 20,000 requests else.
 # TOLLGATE_TEST_KILLS=200 kills the gateway as often under load; 20 times else, and 12 with a failing Stripe.
@@ -64,6 +66,9 @@ say "what deployments start with"
 ./tests/deploy/run.sh "$target/debug/tollgate"
 say "alerts and dashboards"
 tests/prometheus/run.sh "$target/debug/tollgate"
+if [ "${TOLLGATE_SKIP_BROWSER:-}" != 1 ]; then
+    tests/browser/run.sh "$target/debug/tollgate"
+fi
 if [ "${TOLLGATE_SKIP_SDK:-}" = 1 ]; then
     say "all tests passed, without Stripe's SDK (TOLLGATE_SKIP_SDK=1)"
     exit 0

@@ -21,7 +21,7 @@ use source::{check, read};
 /// Metrics that dashboards and alerts may rely on, without the prefix `tollgate_`.
 const DOCUMENTED_METRICS: &str = "
     connections connections_refused_total certificate_expires_seconds
-    requests_total refusals_total request_seconds gateway_seconds units_total auth_total
+    requests_total refusals_total shadow_refusals_total request_seconds gateway_seconds units_total auth_total
     token_cache_hits_total token_cache_misses_total customers_loaded
     ledger_appends_total ledger_sync_seconds ledger_bytes ledger_errors_total unsealed_units unlinked_units
     outbox_pending outbox_oldest_seconds outbox_dead

@@ -8,7 +8,7 @@ use tollgate::domain::catalogue::{Catalogue, Report};
 use tollgate::domain::money::Currency;
 use tollgate::domain::rate::Rate;
 use tollgate::domain::route::{Methods, Route, RouteId, RouteTable, StatusSet, UpstreamId};
-use tollgate::domain::tier::{Allowance, FeatureSet, Overage, Price, Tier, TierId};
+use tollgate::domain::tier::{Allowance, FeatureSet, Mode, Overage, Price, Tier, TierId};
 use tollgate::domain::units::{Cost, Meter, MeterId};
 
 /// Nobody reaches the limits, but each is asked: the included units are used up at once, so that the cap is counted.
@@ -32,6 +32,7 @@ pub fn catalogue() -> Catalogue {
             credits_per_cycle: 0,
             credits_expire: None,
             degraded_allowance: 100,
+            mode: Mode::Enforce,
             member: None,
         })
     };

@@ -25,7 +25,7 @@ impl FromRequestParts<Public> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, public: &Public) -> Result<Self, Failed> {
         let now = clock::now();
-        // Only the gateway can put it there.
+        // Only the gateway and our own pages can put it there.
         let identity = if let Some(named) = parts.extensions.get::<Arc<Identity>>() {
             named.clone()
         } else {

@@ -10,7 +10,9 @@ mod failed;
 mod fleet;
 mod instant;
 mod json;
+mod link;
 mod pricing;
+mod return_url;
 mod status;
 mod usage;
 mod webhook;
@@ -23,7 +25,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use crate::auth::Authenticator;
-use crate::billing::Shop;
+use crate::billing::{Links, Shop};
 use crate::customers::Customers;
 use crate::domain::catalogue::Catalogue;
 use crate::live::Live;
@@ -50,6 +52,8 @@ pub struct Public {
     pub store: Arc<Store>,
     pub billing: Arc<BillingSettings>,
     pub shop: Arc<Shop>,
+    /// To the usage page.
+    pub links: Arc<Links>,
     pub reporter: Arc<Reporter>,
     pub transport: Arc<Transport>,
     /// Where everything runs that is not a proxied request.

@@ -12,13 +12,17 @@ use crate::domain::units::MeterId;
 use super::Public;
 
 pub(super) async fn pricing(State(public): State<Public>) -> Json<Value> {
-    let catalogue = &*public.catalogue.now();
-    Json(json!({
+    Json(shown(&public.catalogue.now()))
+}
+
+/// What is sold.
+pub(super) fn shown(catalogue: &Catalogue) -> Value {
+    json!({
         "currency": catalogue.currency.code(),
         "tiers": catalogue.tiers.iter().map(|t| tier(catalogue, t)).collect::<Vec<_>>(),
         "credit_packs": catalogue.credit_packs.iter().map(|p| pack(catalogue, p)).collect::<Vec<_>>(),
         "routes": catalogue.routes.iter().map(|r| route(catalogue, r)).collect::<Vec<_>>(),
-    }))
+    })
 }
 
 fn tier(catalogue: &Catalogue, tier: &Tier) -> Value {

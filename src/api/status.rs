@@ -9,8 +9,9 @@ use crate::clock;
 use crate::customers::{Entry, MeterUsage, Snapshot};
 use crate::domain::catalogue::Catalogue;
 use crate::domain::period::rfc3339;
+use crate::domain::projection::Projected;
 use crate::domain::subscription::{Outline, Status};
-use crate::domain::tier::{Allowance, Limit};
+use crate::domain::tier::{Allowance, Limit, Tier};
 
 use super::Public;
 use super::caller::Caller;
@@ -42,6 +43,7 @@ pub(super) fn shown(catalogue: &Catalogue, name: &str, snapshot: &Snapshot) -> V
             "can_purchase": Outline::may_purchase(snapshot.subscription),
         },
         "usage": usage(catalogue, snapshot),
+        "overage": overage(catalogue, snapshot),
         "credits": snapshot.credits,
         "features": tier.map(|tier| catalogue.feature_names(tier.features)).unwrap_or_default(),
         "limits": tier.map(|tier| limits(&tier.limits)).unwrap_or_default(),
@@ -52,12 +54,51 @@ pub(super) fn shown(catalogue: &Catalogue, name: &str, snapshot: &Snapshot) -> V
 }
 
 fn usage(catalogue: &Catalogue, snapshot: &Snapshot) -> Map<String, Value> {
-    let show =
-        |usage: &MeterUsage| (catalogue.meter(usage.meter).name.to_string(), meter_usage(catalogue, usage));
-    snapshot.usage.iter().map(show).collect()
+    let show = |(usage, projected): (&MeterUsage, &Projected)| {
+        let amount = projected_amount(catalogue, snapshot.tier.as_deref(), usage, *projected);
+        (catalogue.meter(usage.meter).name.to_string(), meter_usage(catalogue, usage, *projected, amount))
+    };
+    snapshot.usage.iter().zip(&snapshot.projected).map(show).collect()
 }
 
-fn meter_usage(catalogue: &Catalogue, usage: &MeterUsage) -> Value {
+/// Of all meters, each rounded as its line of the invoice is. Nobody is let beyond a cap, so no projection goes there.
+fn overage(catalogue: &Catalogue, snapshot: &Snapshot) -> Value {
+    let tier = snapshot.tier.as_deref();
+    let cap = tier.and_then(|tier| tier.overage.cap());
+    let amount = sum(snapshot.usage.iter().map(|usage| catalogue.currency.round(usage.overage_amount)));
+    let lines = snapshot.usage.iter().zip(&snapshot.projected);
+    let lines = lines.map(|(usage, projected)| projected_amount(catalogue, tier, usage, *projected));
+    let projected = cap.map_or(Decimal::MAX, |cap| cap.max(amount)).min(sum(lines));
+    let shown = |amount: Decimal| catalogue.currency.round(amount).to_string();
+    json!({
+        "currency": catalogue.currency.code(),
+        "amount": shown(amount),
+        "projected_amount": shown(projected),
+        "cap": cap.map(shown),
+    })
+}
+
+fn sum(amounts: impl Iterator<Item = Decimal>) -> Decimal {
+    amounts.fold(Decimal::ZERO, Decimal::saturating_add)
+}
+
+/// What a meter's overage will cost, at the tier's price.
+fn projected_amount(
+    catalogue: &Catalogue,
+    tier: Option<&Tier>,
+    usage: &MeterUsage,
+    projected: Projected,
+) -> Decimal {
+    let amount = tier.map_or(Decimal::ZERO, |tier| tier.price_of(usage.meter, projected.overage));
+    catalogue.currency.round(amount)
+}
+
+fn meter_usage(
+    catalogue: &Catalogue,
+    usage: &MeterUsage,
+    projected: Projected,
+    projected_amount: Decimal,
+) -> Value {
     let (included, remaining) = match usage.included {
         Allowance::Units(units) => (json!(units), json!(units.saturating_sub(usage.counted))),
         Allowance::Unlimited => (json!("unlimited"), json!("unlimited")),
@@ -69,6 +110,9 @@ fn meter_usage(catalogue: &Catalogue, usage: &MeterUsage) -> Value {
         "usage_percentage": percentage(usage),
         "overage": usage.overage,
         "overage_amount": catalogue.currency.round(usage.overage_amount).to_string(),
+        "projected": projected.units,
+        "projected_overage": projected.overage,
+        "projected_overage_amount": projected_amount.to_string(),
     })
 }
 

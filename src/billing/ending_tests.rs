@@ -5,7 +5,7 @@ use crate::domain::catalogue::{Numbered, Report};
 use crate::domain::money::Currency;
 use crate::domain::route::RouteTable;
 use crate::domain::subscription::ItemFacts;
-use crate::domain::tier::{FeatureSet, Overage, Price, Tier, TierId};
+use crate::domain::tier::{FeatureSet, Mode, Overage, Price, Tier, TierId};
 
 const NOW: i64 = 1_795_174_000;
 const GRACE: i64 = 3 * DAY_SECONDS;
@@ -25,6 +25,7 @@ fn catalogue() -> Catalogue {
         credits_per_cycle: 0,
         credits_expire: None,
         degraded_allowance: 100,
+        mode: Mode::Enforce,
         member: None,
     };
     Catalogue {

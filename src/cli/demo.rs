@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, Secret};
 use crate::sandbox::Sandbox;
 use crate::server::Server;
 
@@ -54,6 +54,8 @@ fn sample_address(config: &Config) -> anyhow::Result<SocketAddr> {
 fn introduction(config: &Config, sandbox: &Sandbox, sample: SocketAddr) -> anyhow::Result<String> {
     let gateway = config.server.public_url.clone().unwrap_or_default();
     let admin = config.server.admin_listen;
+    // The shipped file has it, and is public.
+    let admin_token = config.server.admin_token.as_ref().map(Secret::expose).unwrap_or_default();
     let tokens: Vec<String> = ["free", "starter", "pro"]
         .iter()
         .map(|tier| token_for(config, sandbox, tier))
@@ -65,7 +67,8 @@ fn introduction(config: &Config, sandbox: &Sandbox, sample: SocketAddr) -> anyho
   gateway      {gateway}             pricing at {gateway}/pricing
   sample API   http://{sample}             behind the gateway
   Stripe       {sandbox}            the local sandbox; what it counted: {sandbox}/_sandbox/meter_totals
-  operator     http://{admin}/metrics
+  dashboard    http://{admin}/dashboard             sign in with: {admin_token}
+  metrics      http://{admin}/metrics
 
 Three customers, on the tiers free, starter and pro:
 

@@ -27,6 +27,7 @@ mod sync;
 mod table;
 mod tiers;
 mod token;
+mod whatif;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -86,6 +87,8 @@ enum Command {
     Tiers(tiers::TiersCommand),
     /// Run the local Stripe alone
     Sandbox(sandbox::SandboxArguments),
+    /// Replay recorded usage through another configuration: what it would refuse, and what it would earn
+    Whatif(whatif::Whatif),
 }
 
 #[derive(clap::Args)]
@@ -139,6 +142,7 @@ pub fn main() -> ExitCode {
         Command::Sync(sync) => sync.run(),
         Command::Tiers(tiers) => tiers.run(),
         Command::Sandbox(sandbox) => sandbox.run(),
+        Command::Whatif(whatif) => whatif.run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

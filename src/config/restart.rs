@@ -75,6 +75,7 @@ impl Changed {
         let Server {
             listen,
             admin_listen,
+            admin_hosts: _,
             admin_token: _,
             encryption_keys: _,
             threads,
@@ -142,6 +143,7 @@ impl Changed {
             credits_low: _,
             webhook_mode,
             forward_webhooks_to,
+            page: _,
         } = running;
         self.note("billing.sync_at", sync_at != &new.sync_at);
         self.note("billing.webhook_mode", webhook_mode != &new.webhook_mode);

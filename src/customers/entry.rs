@@ -12,7 +12,7 @@ use crate::domain::route::Route;
 use crate::domain::subscription::{Outline, Standing};
 use crate::domain::tier::TierId;
 use crate::domain::units::Cost;
-use crate::domain::usage::Now;
+use crate::domain::usage::{MemberId, Now};
 
 use super::anonymous;
 use super::reservation::Reservation;
@@ -77,6 +77,19 @@ impl Entry {
         let admitted = account.admit(route, by, now).map_err(Denied::Refused)?;
         drop(account);
         Ok(Reservation::new(self.clone(), admitted, route.cost.clone()))
+    }
+
+    /// What was refused, or could not be asked, is served all the same: a permission that holds nothing. None: it is not
+    /// in shadow.
+    pub fn pass_in_shadow(
+        self: &Arc<Self>,
+        refusal: Option<&Refusal>,
+        route: &Route,
+        member: Option<MemberId>,
+        now: Now,
+    ) -> Option<Reservation> {
+        let admitted = self.account().pass_in_shadow(refusal, route.mode(), member, now)?;
+        Some(Reservation::new(self.clone(), admitted, route.cost.clone()))
     }
 
     /// Reserves more for an exchange that is open, or says why not.

@@ -79,6 +79,17 @@ impl Reservation {
         Self { entry, admitted, cost, held: false }
     }
 
+    /// A limit has refused what it is for: it holds nothing.
+    pub fn is_in_shadow(&self) -> bool {
+        self.admitted.in_shadow
+    }
+
+    /// Another one, of nothing: for what a limit has refused, and is served all the same.
+    pub fn in_shadow(&self) -> Self {
+        let admitted = Admitted { key: None, in_shadow: true, ..self.admitted };
+        Self::new(self.entry.clone(), admitted, Cost::default())
+    }
+
     /// Another one, of nothing: for what is charged in any case.
     pub fn for_nothing(&self) -> Self {
         let admitted = Admitted { key: None, ..self.admitted };
@@ -101,7 +112,10 @@ impl Reservation {
 
     /// The idempotency key, where it could not be known before the whole body was. What is settled or released stays.
     pub fn identify(&mut self, key: Digest, now: Now) {
-        if self.held && self.entry.account().identify(&self.cost, key, self.admitted.member, now) {
+        if self.held
+            && !self.admitted.in_shadow
+            && self.entry.account().identify(&self.cost, key, self.admitted.member, now)
+        {
             self.admitted.key = Some(key);
         }
     }
@@ -193,7 +207,7 @@ impl Drop for Reservation {
 impl Entry {
     /// What has been settled for a request that is not here.
     pub fn settled_before(self: &Arc<Self>) -> Reservation {
-        let admitted = Admitted { tier: TierId(0), key: None, member: None };
+        let admitted = Admitted { tier: TierId(0), key: None, member: None, in_shadow: false };
         Reservation::elsewhere(self.clone(), admitted, Cost::default())
     }
 

@@ -13,7 +13,7 @@ use crate::domain::money::Currency;
 use crate::domain::rate::Rate;
 use crate::domain::route::{Methods, Route, RouteId, RouteTable, StatusSet, UpstreamId};
 use crate::domain::subscription::{Facts, ItemFacts, Status};
-use crate::domain::tier::{Allowance, FeatureSet, Overage, Price, Tier, TierId};
+use crate::domain::tier::{Allowance, FeatureSet, Mode, Overage, Price, Tier, TierId};
 use crate::domain::units::{Cost, Meter, MeterId};
 use crate::store::{Batch, KeyChange, KeyNews, Upsert};
 
@@ -39,6 +39,7 @@ fn tier(index: u16, name: &str, included: u64, overage: Overage) -> Arc<Tier> {
         credits_per_cycle: 0,
         credits_expire: None,
         degraded_allowance: 100,
+        mode: Mode::Enforce,
         member: None,
     })
 }

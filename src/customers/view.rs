@@ -6,8 +6,9 @@ use std::sync::Arc;
 use rust_decimal::Decimal;
 
 use crate::domain::period::Period;
+use crate::domain::projection::{Projected, SoFar, project};
 use crate::domain::subscription::Outline;
-use crate::domain::tier::{Allowance, Tier};
+use crate::domain::tier::{Allowance, Overage, Tier};
 use crate::domain::units::MeterId;
 use crate::domain::usage::{MemberId, Now};
 
@@ -26,6 +27,8 @@ pub struct Snapshot {
     pub credits: u64,
     /// By meter, in the catalogue's order.
     pub usage: Vec<MeterUsage>,
+    /// The same at the period's end, if it goes on as it has gone so far.
+    pub projected: Vec<Projected>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,9 +95,14 @@ impl Customers {
             let overage_amount = tier.price_of(meter, overage);
             MeterUsage { meter, current, counted, included, overage, overage_amount }
         });
+        let usage: Vec<_> = usage.collect();
+        let credits = account.credits(now);
+        let goes_beyond = tier.as_deref().is_some_and(|tier| tier.overage != Overage::Deny);
+        let so_far: Vec<_> = usage.iter().map(|meter| meter.so_far(goes_beyond)).collect();
         Snapshot {
-            usage: usage.collect(),
-            credits: account.credits(now),
+            projected: project(&so_far, credits, window.period, now.seconds()),
+            usage,
+            credits,
             can_use: terms.entitlement.admits(now.seconds()),
             period: window.period,
             subscription: terms.subscription,
@@ -104,6 +112,11 @@ impl Customers {
 }
 
 impl MeterUsage {
+    fn so_far(&self, goes_beyond: bool) -> SoFar {
+        let left = self.included.units().saturating_sub(self.counted);
+        SoFar { current: self.current, left, overage: self.overage, goes_beyond }
+    }
+
     fn without_tier(meter: MeterId, current: u64) -> Self {
         let included = Allowance::Units(0);
         Self { meter, current, counted: current, included, overage: current, overage_amount: Decimal::ZERO }

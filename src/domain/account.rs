@@ -10,7 +10,7 @@
 //! What its requests are held against is in `terms`, what settling draws in `settle`, what the truth changes of that
 //! later in `correct`, what a request with an idempotency key holds in `keyed`, what the units beyond the included ones
 //! may draw on in `beyond`, what each member may use in `members` and `by_member`, what is worth telling in `marks`,
-//! what clients are shown of the limits in `policies`.
+//! what clients are shown of the limits in `policies`, what is refused and served all the same in `shadow`.
 
 mod beyond;
 mod by_member;
@@ -22,6 +22,7 @@ mod members;
 mod notes;
 mod policies;
 mod settle;
+mod shadow;
 mod share;
 mod terms;
 mod window;
@@ -37,11 +38,11 @@ use super::rate::Bucket;
 use super::refusal::Refusal;
 use super::route::{Route, RouteId};
 use super::subscription::Standing;
-use super::tier::{Tier, TierId};
+use super::tier::Tier;
 use super::units::{Cost, MeterId};
 use super::usage::{Now, Unbilled};
 
-pub use by_member::{By, ByMember};
+pub use by_member::{Admitted, By, ByMember};
 pub use handover::{HeldByMember, InFlight};
 pub use marks::Mark;
 use members::Members;
@@ -98,22 +99,6 @@ struct Rare {
     share: Option<Box<Share>>,
 }
 
-/// The answer to a request that may pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Admitted {
-    pub tier: TierId,
-    /// The key that the request goes by; to be given again when it settles or is released.
-    pub key: Option<Digest>,
-    /// The same of who made it.
-    pub member: Option<ByMember>,
-}
-
-impl Admitted {
-    pub fn by(&self) -> By {
-        By { key: self.key, member: self.member }
-    }
-}
-
 impl Account {
     /// `window` holds what the store knows of the period that the terms name for `now`.
     pub fn new(terms: impl Into<Arc<Terms>>, window: Window) -> Self {
@@ -143,7 +128,7 @@ impl Account {
     /// Reserves the cost of one request under the tier that is answered, or says why not and changes nothing. A
     /// repeat of what has been charged or holds units already needs none.
     pub fn admit(&mut self, route: &Route, by: impl Into<By>, now: Now) -> Result<Admitted, Refusal> {
-        let By { key, member } = by.into();
+        let By { key, member, .. } = by.into();
         self.roll(now);
         let tier = self.tier_in_force(now)?;
         if let Some(feature) = tier.features.first_missing(route.requires) {
@@ -174,7 +159,7 @@ impl Account {
         }
         let member = by_member.map(|asked| self.enter_member(&asked, &route.cost, key, role)).or(member);
         self.hold(&route.cost, key, role);
-        Ok(Admitted { tier, key: key.filter(|_| role != Role::Unkeyed), member })
+        Ok(Admitted { tier, key: key.filter(|_| role != Role::Unkeyed), member, in_shadow: false })
     }
 
     /// Reserves more for an exchange that is open: against quota, credits and cap.
@@ -189,7 +174,7 @@ impl Account {
         let tier = tier.id;
         self.reserve(cost);
         let member = capped.map(|member| self.hold_for_member(member.id, cost)).or(member);
-        Ok(Admitted { tier, key: None, member })
+        Ok(Admitted { tier, key: None, member, in_shadow: false })
     }
 
     #[cold]
@@ -206,8 +191,9 @@ impl Account {
     /// Gives reserved units back, unless others of the same key are in flight.
     pub fn release(&mut self, cost: &Cost, by: impl Into<By>) {
         self.stir();
-        let By { key, member } = by.into();
+        let By { key, member, in_shadow } = by.into();
         match key {
+            _ if in_shadow => {}
             Some(key) => self.release_keyed(key),
             None => self.give_back(cost, member),
         }
@@ -396,5 +382,7 @@ mod handover_tests;
 mod keyed_tests;
 #[cfg(test)]
 mod members_tests;
+#[cfg(test)]
+mod shadow_tests;
 #[cfg(test)]
 pub(crate) mod tests;

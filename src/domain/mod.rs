@@ -20,6 +20,7 @@ pub mod offer;
 pub mod origin;
 pub mod path;
 pub mod period;
+pub mod projection;
 pub mod rate;
 pub mod refusal;
 pub mod revenue;

@@ -8,10 +8,10 @@ use http::Method;
 use serde::{Deserialize, Serialize};
 
 use super::catalogue::Numbered;
-use super::measure::Measured;
+use super::measure::{Measure, Measured};
 use super::path::NormalPath;
 use super::rate::Rate;
-use super::tier::FeatureSet;
+use super::tier::{FeatureSet, Mode};
 use super::units::{Cost, MeterId};
 
 pub use extras::{Authentication, Extras, FreeWhen, Host, OnLimit, Timeouts};
@@ -61,6 +61,21 @@ impl Route {
         let unreserved = |meter: &MeterId| self.cost.of(*meter) == 0;
         let measured = self.measures.iter().map(|measured| measured.meter).filter(unreserved);
         self.cost.iter().map(|(meter, _)| meter).chain(measured)
+    }
+
+    /// What this route says of requests that a limit refuses; the tier may say so too.
+    pub fn mode(&self) -> Mode {
+        self.extras.as_ref().map_or(Mode::Enforce, |extras| extras.mode)
+    }
+
+    /// What a limit does to an exchange that holds units of these meters: what the route says; else time, messages and
+    /// what follows a switch of protocols end where their limit does.
+    pub fn on_limit(&self, held: &[MeterId], is_upgrade: bool) -> OnLimit {
+        let goes_on = |by: &Measure| matches!(by, Measure::Duration(_) | Measure::Messages(_)) || is_upgrade;
+        let mut measures = self.measures.iter().filter(|measured| held.contains(&measured.meter));
+        let written = self.extras.as_ref().and_then(|extras| extras.on_limit);
+        let cuts = measures.any(|measured| goes_on(&measured.by));
+        written.unwrap_or(if cuts { OnLimit::Cut } else { OnLimit::Finish })
     }
 
     /// Whether a request can cost anything.

@@ -132,6 +132,17 @@ pub struct Tier {
     pub degraded_allowance: u64,
     /// `None`: members share what there is without limits of their own.
     pub member: Option<Arc<MemberTerms>>,
+    pub mode: Mode,
+}
+
+/// What becomes of a request that a limit refuses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// It is refused.
+    #[default]
+    Enforce,
+    /// It is served, and noted; no limit counts it, and nobody is billed for it.
+    Shadow,
 }
 
 /// What each member of a customer may use of it.

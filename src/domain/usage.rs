@@ -95,6 +95,9 @@ pub struct Charge {
     pub key: Option<Digest>,
     /// The member for whom it counts, where the tier caps members.
     pub member: Option<MemberId>,
+    /// Of a request that a limit had refused: no limit counts it.
+    #[serde(default)]
+    pub in_shadow: bool,
 }
 
 impl Charge {

@@ -102,6 +102,10 @@ pub(super) fn claim(what: &str) -> String {
     format!("tg:e:{what}")
 }
 
+pub(super) fn ticket(id: &str) -> String {
+    format!("tg:t:{id}")
+}
+
 /// An idempotency key, with the bucket of its customer.
 pub(super) fn charged(customer: &str, key: Digest) -> (u8, String) {
     let bucket = bucket(customer);

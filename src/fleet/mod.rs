@@ -19,6 +19,7 @@ mod reports;
 mod scripts;
 mod servers;
 mod signals;
+mod tickets;
 mod values;
 mod wire;
 mod words;

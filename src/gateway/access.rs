@@ -49,6 +49,9 @@ struct Line<'a> {
     /// The code of a refusal.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
+    /// What a limit would have refused it for: it was served in shadow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shadow: Option<&'static str>,
     /// What broke the exchange off.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
@@ -115,6 +118,7 @@ impl Parts {
             route: self.pattern(context),
             status,
             reason: context.refused.map(crate::problem::Code::as_str),
+            shadow: context.in_shadow.map(crate::problem::Code::as_str),
             error: error.filter(|_| context.refused.is_none()),
             units: self.charged_units(context),
             tier: self.tier_of(context).as_deref(),
@@ -143,6 +147,7 @@ impl Parts {
             route: "none",
             status: Some(problem.status()),
             reason: Some(problem.code.as_str()),
+            shadow: None,
             error: None,
             units: Map::new(),
             tier: None,

@@ -284,18 +284,15 @@ impl Parts {
             }
             match entry.admit(claimed, route, by, now) {
                 Ok(reservation) => return Ok(reservation),
-                Err(Denied::Refused(refusal)) => return Err(self.refused(&entry, route, &refusal, context)),
+                Err(denied @ Denied::Refused(_)) => return self.denied(&entry, route, &denied, context),
                 Err(Denied::Stale) => {}
                 Err(Denied::Refill) => {
                     // On the heap: where there is no fleet nothing of it is moved about.
                     let waits = self.customers.admit_with_fleet(&entry, claimed, route, by, now);
                     match Box::pin(waits).await {
                         Ok(reservation) => return Ok(reservation),
-                        Err(Denied::Refused(refusal)) => {
-                            return Err(self.refused(&entry, route, &refusal, context));
-                        }
                         Err(Denied::Stale) => {}
-                        Err(Denied::Refill) => return Err(fleet_unavailable()),
+                        Err(denied) => return self.denied(&entry, route, &denied, context),
                     }
                 }
             }
@@ -303,7 +300,13 @@ impl Parts {
         Err(Problem::new(Code::Internal, "try again"))
     }
 
-    fn refused(&self, entry: &Entry, route: &Route, refusal: &Refusal, context: &mut Context) -> Problem {
+    pub(super) fn refused(
+        &self,
+        entry: &Entry,
+        route: &Route,
+        refusal: &Refusal,
+        context: &mut Context,
+    ) -> Problem {
         let member = MemberId::new(context.member);
         let (problem, policies) = self.refusal(entry, (route, member), refusal, context.now);
         if route.is_charged() {
@@ -364,7 +367,7 @@ pub(super) fn store_problem(error: &StoreError) -> Problem {
     ledger_unavailable()
 }
 
-fn fleet_unavailable() -> Problem {
+pub(super) fn fleet_unavailable() -> Problem {
     Problem::new(
         Code::FleetUnavailable,
         "the limits that all gateways share cannot be asked now; nothing was charged, try again shortly",

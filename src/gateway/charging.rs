@@ -274,6 +274,7 @@ impl Parts {
             customer: reservation.entry().number,
             member: context.member,
             counts_for_member: false,
+            in_shadow: false,
             route: self.numbers.routes[route.id.index()],
             tier: 0,
             configuration: self.numbers.configuration,
@@ -296,6 +297,7 @@ impl Parts {
         // A repeat may be charged by what another member holds.
         record.member = charge.member.map_or(record.member, MemberId::number);
         record.counts_for_member = charge.member.is_some();
+        record.in_shadow = charge.in_shadow;
         record.period = charge.period;
         record.draws = recorded_draws(charge, &self.numbers);
         record.lots = recorded_lots(charge);

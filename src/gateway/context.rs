@@ -101,6 +101,8 @@ pub struct Context {
     pub(super) refused: Option<Code>,
     /// What that said, where somebody debugs.
     pub(super) why: Option<Cow<'static, str>>,
+    /// What a limit had refused it for, where it is served all the same.
+    pub(super) in_shadow: Option<Code>,
     /// What a later phase answers instead of the upstream's response.
     pub(super) problem: Option<Problem>,
     flow: Arc<Flow>,
@@ -142,6 +144,7 @@ impl Context {
             granted: None,
             refused: None,
             why: None,
+            in_shadow: None,
             problem: None,
             flow,
         }

@@ -6,7 +6,7 @@ use crate::domain::catalogue::{Catalogue, Report};
 use crate::domain::measure::Truth;
 use crate::domain::route::RouteId;
 use crate::domain::usage::{Change, Draw};
-use crate::metrics::hot::{HotCounter, HotGauge, HotHistogram};
+use crate::metrics::hot::{HotCounter, HotCounterVec, HotGauge, HotHistogram};
 use crate::metrics::{MEASURED, METRICS};
 use crate::problem::Code;
 
@@ -16,6 +16,8 @@ pub(super) struct Counters {
     routes: Vec<RouteCounters>,
     /// By code, in the order of [`Code::ALL`].
     refusals: Vec<HotCounter>,
+    /// The same of what was served all the same.
+    shadow_refusals: Vec<HotCounter>,
     /// By meter: recorded, and not sealed yet.
     recorded: Vec<[HotGauge; 2]>,
     /// Measures that told, that were cut, that told nothing.
@@ -36,10 +38,8 @@ impl Counters {
             recorded: catalogue.meters.by_number().iter().map(|meter| recorded(&meter.name)).collect(),
             measures: MEASURED.map(|outcome| METRICS.measures.with_label_values(&[outcome])),
             report: catalogue.report,
-            refusals: Code::ALL
-                .iter()
-                .map(|code| METRICS.refusals.with_label_values(&[code.as_str()]))
-                .collect(),
+            refusals: by_code(&METRICS.refusals),
+            shadow_refusals: by_code(&METRICS.shadow_refusals),
         }
     }
 
@@ -53,6 +53,10 @@ impl Counters {
 
     pub fn refused(&self, code: Code) {
         self.refusals[code.index()].inc();
+    }
+
+    pub fn refused_in_shadow(&self, code: Code) {
+        self.shadow_refusals[code.index()].inc();
     }
 
     /// Counts what Stripe shall hear of: `sign` is 1 for a charge, -1 for its correction.
@@ -85,6 +89,10 @@ impl Counters {
             Truth::Untold(_) => missing.inc(),
         }
     }
+}
+
+fn by_code(family: &HotCounterVec) -> Vec<HotCounter> {
+    Code::ALL.iter().map(|code| family.with_label_values(&[code.as_str()])).collect()
 }
 
 fn recorded(meter: &str) -> [HotGauge; 2] {

@@ -36,10 +36,11 @@ pub(super) fn usage_costs(catalogue: &Catalogue) -> Vec<HeaderValue> {
 }
 
 impl Parts {
-    /// The value of `x-usage-cost`: a structured-field dictionary of what was charged; of a repeat, that it was nothing.
+    /// The value of `x-usage-cost`: a structured-field dictionary of what was charged; of a repeat, and of what was served
+    /// in shadow, that it was nothing.
     /// Units that are held until the exchange ends are marked as such.
     pub(super) fn usage_cost(&self, route: &Route, charge: &Charge, held: &[MeterId]) -> HeaderValue {
-        if charge.is_repeat() {
+        if charge.is_repeat() || charge.in_shadow {
             return value(dictionary(&self.catalogue, route.meters().map(|meter| (meter, 0)), &[]));
         }
         let drawn = charge.draws.iter().map(|draw| (draw.meter, draw.units()));
@@ -111,6 +112,20 @@ fn parameter(item: &mut String, name: &str, value: u64) {
     item.push_str(itoa::Buffer::new().format(value.min(MAX_INTEGER)));
 }
 
+/// What a refusal is called.
+pub fn code_of(refusal: &Refusal) -> Code {
+    match refusal {
+        Refusal::PaymentRequired => Code::PaymentRequired,
+        Refusal::SubscriptionPaused => Code::SubscriptionPaused,
+        Refusal::Blocked => Code::CustomerBlocked,
+        Refusal::FeatureNotIncluded { .. } => Code::FeatureNotIncluded,
+        Refusal::RateLimited { .. } | Refusal::MemberRateLimited { .. } => Code::RateLimited,
+        Refusal::QuotaExceeded { .. } | Refusal::MemberQuotaExceeded { .. } => Code::QuotaExceeded,
+        Refusal::CreditsExhausted => Code::CreditsExhausted,
+        Refusal::SpendCapReached => Code::SpendCapReached,
+    }
+}
+
 /// A refusal as the client reads it.
 pub(super) fn refusal(
     parts: &Parts,
@@ -118,22 +133,22 @@ pub(super) fn refusal(
     policies: &SmallVec<[Policy; 4]>,
     now: Now,
 ) -> Problem {
+    let code = code_of(refusal);
     let mut problem = match refusal {
         Refusal::PaymentRequired => Problem::new(
-            Code::PaymentRequired,
+            code,
             "the subscription is not paid for; pay the open invoice or choose a tier, then try again",
         ),
         Refusal::SubscriptionPaused => {
-            Problem::new(Code::SubscriptionPaused, "the subscription is paused; resume it, then try again")
+            Problem::new(code, "the subscription is paused; resume it, then try again")
         }
-        Refusal::Blocked => Problem::new(
-            Code::CustomerBlocked,
-            "an operator has blocked this customer; ask the provider of this API why",
-        ),
+        Refusal::Blocked => {
+            Problem::new(code, "an operator has blocked this customer; ask the provider of this API why")
+        }
         Refusal::FeatureNotIncluded { feature } => {
             let feature = parts.catalogue.features.get(*feature).map_or("required", String::as_str);
             let detail = format!("this route needs the feature \"{feature}\"; choose a tier that has it");
-            Problem::new(Code::FeatureNotIncluded, detail)
+            Problem::new(code, detail)
         }
         Refusal::RateLimited { wait_nanos } => rate_limited(*wait_nanos, "rate"),
         Refusal::MemberRateLimited { wait_nanos } => rate_limited(*wait_nanos, MEMBER_RATE),
@@ -142,23 +157,23 @@ pub(super) fn refusal(
             let detail = format!(
                 "the units of {meter} that each member may use of this period are used up; wait for the next one"
             );
-            violated(Code::QuotaExceeded, detail, format!("{MEMBER}{meter}"))
+            violated(code, detail, format!("{MEMBER}{meter}"))
         }
         Refusal::QuotaExceeded { meter } => {
             let meter = &parts.catalogue.meter(*meter).name;
             let detail = format!(
                 "the included units of {meter} are used up; wait for the next period or choose a larger tier"
             );
-            violated(Code::QuotaExceeded, detail, format!("quota-{meter}"))
+            violated(code, detail, format!("quota-{meter}"))
         }
         Refusal::CreditsExhausted => {
             let detail = "the credits are used up; buy more, or wait for the next paid period".to_owned();
-            violated(Code::CreditsExhausted, detail, "credits".to_owned())
+            violated(code, detail, "credits".to_owned())
         }
         Refusal::SpendCapReached => {
             let detail =
                 "the period's spend cap is reached; wait for the next period or raise the cap".to_owned();
-            violated(Code::SpendCapReached, detail, "cap".to_owned())
+            violated(code, detail, "cap".to_owned())
         }
     };
     let is_window = |policy: &&Policy| {

@@ -58,6 +58,7 @@ mod proxy;
 mod redirect;
 mod request_id;
 mod serving;
+mod shadow;
 mod slices;
 mod spoofed;
 mod tiers;
@@ -85,12 +86,14 @@ use crate::sharded::Running;
 
 use counters::Counters;
 use edges::{Edge, Edges};
+use shadow::Told;
 use tiers::OfTiers;
 
 pub use access::Access;
 pub use books::{Books, Desk, Heir};
 pub use connections::Connections;
 pub use doors::{Door, Kind};
+pub use limits::code_of;
 pub use redirect::Redirects;
 pub use request_id::RequestId;
 pub use tiers::Tiers;
@@ -208,6 +211,7 @@ pub struct Parts {
     own_tiers: OfTiers,
     tiers: Arc<Tiers>,
     edges: Edges,
+    told_of_shadow: Told,
     /// Some tier does: then it is known of each request who makes it before it is admitted.
     caps_members: bool,
 }
@@ -232,6 +236,7 @@ impl Parts {
             own_tiers: tiers.follow(&catalogue, &numbers.tiers),
             edges: Edge::all(&catalogue),
             usage_costs: limits::usage_costs(&catalogue),
+            told_of_shadow: Told::default(),
             caps_members: catalogue.caps_members(),
             catalogue,
             authenticator,

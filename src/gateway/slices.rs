@@ -22,9 +22,9 @@ use pingora::{Error, ErrorType};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::customers::{Denied, Entry};
+use crate::customers::{Denied, Entry, Reservation};
 use crate::domain::account::{ByMember, Terms};
-use crate::domain::measure::{Answer, Measure, Size, Slice, TrueCost};
+use crate::domain::measure::{Answer, Size, Slice, TrueCost};
 use crate::domain::route::{OnLimit, Route, RouteId};
 use crate::domain::tier::TierId;
 use crate::domain::units::{Cost, MeterId};
@@ -114,7 +114,7 @@ impl Slices {
             parts,
             route: route.id,
             request_id: context.request_id,
-            on_limit: on_limit(route, &held, answer),
+            on_limit: route.on_limit(&held, answer == Answer::Upgrade),
             tier: recorded.reservation.tier(),
             now: context.now,
             started: context.started,
@@ -260,6 +260,9 @@ impl Slices {
         if !is_exceeded && !open.slice.is_old(age, so_far()) {
             return Ok(());
         }
+        if open.recorded.reservation.is_in_shadow() {
+            return self.go_on_for_nothing(state, Reservation::in_shadow);
+        }
         let now = self.wall();
         let entry = open.recorded.reservation.entry();
         let mut denied = Denied::Refill;
@@ -303,13 +306,26 @@ impl Slices {
 
     /// Nothing is left to pay for more.
     fn run_out(&self, state: &mut State, denied: &Denied) -> Result<(), Cut> {
-        if self.on_limit == OnLimit::Cut {
-            return Err(self.cut_by(state, denied));
+        if self.on_limit == OnLimit::Finish {
+            return self.go_on_for_nothing(state, Reservation::for_nothing);
         }
+        let Some(open) = &state.open else { return Ok(()) };
+        let (entry, request) = (open.recorded.reservation.entry(), (self.request_id, self.wall()));
+        if self.parts.goes_on_in_shadow(entry, denied, (self.route(), self.tier), request) {
+            return self.go_on_for_nothing(state, Reservation::in_shadow);
+        }
+        Err(self.cut_by(state, denied))
+    }
+
+    fn go_on_for_nothing(
+        &self,
+        state: &mut State,
+        reserve: impl FnOnce(&Reservation) -> Reservation,
+    ) -> Result<(), Cut> {
         let Some(open) = &state.open else { return Ok(()) };
         let so_far = state.measuring.so_far(self.started.elapsed());
         let granted = open.slice.ask(self.age(open), Size::Ample, so_far);
-        let reservation = open.recorded.reservation.for_nothing();
+        let reservation = reserve(&open.recorded.reservation);
         self.next(state, reservation, Some(&granted))
     }
 
@@ -370,14 +386,4 @@ impl Cut {
     pub fn error(self) -> Box<Error> {
         Error::explain(ErrorType::Custom("a limit was reached"), "the exchange is cut").into_down()
     }
-}
-
-/// What a route says; else time, messages and what follows a switch of protocols end where their limit does.
-fn on_limit(route: &Route, held: &[MeterId], answer: Answer) -> OnLimit {
-    let goes_on =
-        |by: &Measure| matches!(by, Measure::Duration(_) | Measure::Messages(_)) || answer == Answer::Upgrade;
-    let mut measures = route.measures.iter().filter(|measured| held.contains(&measured.meter));
-    let written = route.extras.as_ref().and_then(|extras| extras.on_limit);
-    let cuts = measures.any(|measured| goes_on(&measured.by));
-    written.unwrap_or(if cuts { OnLimit::Cut } else { OnLimit::Finish })
 }

@@ -35,6 +35,8 @@ const HAS_LOTS: u8 = 4;
 const HAS_UNCOVERED: u8 = 8;
 /// The bit that says that it counts against what its member may use.
 const COUNTS_FOR_MEMBER: u8 = 16;
+/// The bit that says that a limit had refused it: no total holds it.
+const IN_SHADOW: u8 = 32;
 
 /// The random identity of a ledger; every Stripe identifier carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,6 +161,9 @@ pub struct Record {
     pub member: u32,
     /// What it draws counts against what the member may use.
     pub counts_for_member: bool,
+    /// A limit had refused what it records, which was served all the same: all of it is uncovered, and no limit or total
+    /// counts it.
+    pub in_shadow: bool,
     pub route: u32,
     pub tier: u32,
     pub configuration: u32,
@@ -211,6 +216,7 @@ impl Record {
             (!lots.is_empty(), HAS_LOTS),
             (has_uncovered, HAS_UNCOVERED),
             (self.counts_for_member, COUNTS_FOR_MEMBER),
+            (self.in_shadow, IN_SHADOW),
         ];
         let flags = flags.iter().fold(0, |flags, (has, flag)| if *has { flags | flag } else { flags });
         into.extend_from_slice(&[kind, self.method, count(draws.len()), count(foreign.len()), flags, 0]);
@@ -316,6 +322,7 @@ impl Record {
             customer: fields.u32()?,
             member: fields.u32()?,
             counts_for_member: false,
+            in_shadow: false,
             route: fields.u32()?,
             tier: fields.u32()?,
             configuration: fields.u32()?,
@@ -333,6 +340,7 @@ impl Record {
         let [kind, method, draws, foreign, flags, _] = fields.take()?;
         record.method = method;
         record.counts_for_member = flags & COUNTS_FOR_MEMBER != 0;
+        record.in_shadow = flags & IN_SHADOW != 0;
         record.kind = match kind {
             1 => Kind::Charge,
             2 => Kind::Correction { of: corrects },

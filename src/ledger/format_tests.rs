@@ -13,6 +13,7 @@ pub(in crate::ledger) fn record(customer: u32, units: i64) -> Record {
         customer,
         member: 0,
         counts_for_member: false,
+        in_shadow: false,
         route: 1,
         tier: 2,
         configuration: 3,

@@ -42,7 +42,7 @@
 //! | 60 | 8 × 2 | the period it counts in: start, end, seconds since the epoch |
 //! | 76 | 8 | for a correction, the number of the record it corrects; else 0 |
 //! | 84 | 2 | response status |
-//! | 86 | 1 × 6 | kind (1 charge, 2 correction, 3 estimate), method, draws, length of the foreign request id, flags (1: a key, 2: an override), reserved |
+//! | 86 | 1 × 6 | kind (1 charge, 2 correction, 3 estimate), method, draws, length of the foreign request id, flags (1: a key, 2: an override, 32: in shadow), reserved |
 //! | 92 | 28 × n | draws: meter (4), then included, credits, overage units (8 each, signed) |
 //! | … | 16 | with that flag, a digest of the client's idempotency key and request |
 //! | … | 8 × n | with that flag, by draw, units on an operator's override (signed) |

@@ -11,7 +11,7 @@ use crate::domain::measure::TrueCost;
 use crate::domain::period::Period;
 use crate::domain::route::{Methods, Route, RouteId, StatusSet, UpstreamId};
 use crate::domain::subscription::{Entitlement, Standing, Windows};
-use crate::domain::tier::{Allowance, FeatureSet, Overage, Price, Tier, TierId};
+use crate::domain::tier::{Allowance, FeatureSet, Mode, Overage, Price, Tier, TierId};
 use crate::domain::units::{Cost, MeterId};
 use crate::domain::usage::{Change, Charge, Correction, Now, Unbilled};
 use crate::ledger::RecordLot;
@@ -39,6 +39,7 @@ fn account() -> Account {
         credits_per_cycle: 0,
         credits_expire: None,
         degraded_allowance: 100,
+        mode: Mode::Enforce,
         member: None,
     };
     let entitlement = Entitlement {
@@ -76,6 +77,7 @@ fn record(number: u64, charge: &Charge) -> Record {
         customer: CUSTOMER,
         member: 0,
         counts_for_member: false,
+        in_shadow: false,
         route: 1,
         tier: 1,
         configuration: 1,

@@ -220,6 +220,11 @@ fn key_news(record: &Record) -> Option<KeyNews> {
 fn add(batch: &mut Batch, record: &Record, report: Report) -> SmallVec<[(u32, i64); 2]> {
     batch.keys.extend(key_news(record));
     let mut reported = SmallVec::new();
+    if record.in_shadow {
+        // It is usage to look at, and counts nowhere.
+        record.draws.iter().for_each(|draw| add_hour(batch, record, draw));
+        return reported;
+    }
     for draw in &record.draws {
         let reportable = report.reportable(draw.included, draw.overage);
         let total =

@@ -20,6 +20,7 @@ fn charge(units: i64) -> Record {
         customer: 1,
         member: 0,
         counts_for_member: false,
+        in_shadow: false,
         route: 1,
         tier: 1,
         configuration: 1,

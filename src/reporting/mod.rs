@@ -23,6 +23,7 @@ mod fence;
 pub mod fold;
 mod lost_machine;
 mod narrow;
+pub mod receipts;
 pub mod reconcile;
 pub mod repair;
 mod report;
@@ -41,6 +42,9 @@ mod fleet_tests;
 pub use copy::CopierOptions;
 pub use fold::{Folded, Folder};
 pub use lost_machine::LostMachines;
+pub use receipts::{
+    Books as ReceiptBooks, MeterCharge, NoEvent, Reading, Receipt, ReceiptError, ReceiptKind, receipt_json,
+};
 pub use reconcile::{ReconcileError, ReconcileOptions, Reconciler, Repair};
 pub use report::{Difference, Report};
 pub use reporter::{Flushed, Reporter, ReporterOptions};

@@ -49,6 +49,7 @@ fn record(customer: u32, at: i64, period: Period) -> Record {
         customer,
         member: 0,
         counts_for_member: false,
+        in_shadow: false,
         route: 1,
         tier: 1,
         configuration: 0,

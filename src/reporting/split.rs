@@ -65,7 +65,11 @@ fn collect(
     let mut next = 0;
     // Somebody waits: an hour of the ledger for a clock that was set back would be too much.
     for segment in survey.written_since(first_edge.saturating_sub(SLACK_SECONDS).saturating_mul(1_000_000)) {
-        next = survey.records(segment, next, |record| add(&mut parts, record, report))?;
+        next = survey.records(segment, next, |record| {
+            if !record.in_shadow {
+                add(&mut parts, record, report);
+            }
+        })?;
     }
     Ok(parts)
 }

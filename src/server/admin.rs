@@ -1,5 +1,6 @@
 //! The operator's port.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -13,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use crate::api::{Admin, AdminState, Charges, Failed};
 use crate::config::Config;
 use crate::gateway::Flow;
+use crate::pages::dashboard;
 use crate::problem::{Code, Problem};
 
 use super::ServerError;
@@ -33,14 +35,14 @@ pub(super) fn serve(
 ) -> Result<Asked, ServerError> {
     let listener = ports.open(config.server.admin_listen, std::net::TcpListener::bind)?;
     listener.set_nonblocking(true)?;
-    let ledger_folder = config.server.data_dir.join("ledger");
     let (reloads, asked) = mpsc::channel(1);
     let state = AdminState {
         catalogue: rooms.public.catalogue.clone(),
-        charges: Arc::new(Charges::new(ledger_folder, rooms.ledger_id)),
+        charges: Arc::new(Charges::new(config.server.data_dir.clone(), rooms.ledger_id)),
         customers: rooms.customers.clone(),
         keys: rooms.key_desk.clone(),
         ledger: rooms.ledger.clone(),
+        links: rooms.public.links.clone(),
         store: rooms.public.store.clone(),
         reporter: rooms.reporter.clone(),
         reconciler: rooms.reconciler.clone(),
@@ -57,12 +59,19 @@ pub(super) fn serve(
         stopping: stopping.clone(),
     };
     fleet::answer(member, &state, runtime);
-    let router = Admin::router(state).layer(middleware::from_fn_with_state(flow.clone(), unless_elsewhere));
+    let settings = rooms.admin.clone();
+    let token = Arc::new(move || settings.now().token_digest);
+    let pages = dashboard::router(Admin::opened(state.clone()), token, stopping.clone());
+    let pages = Admin::by_our_names(pages, state.clone());
+    let router = Admin::router(state)
+        .merge(pages)
+        .layer(middleware::from_fn_with_state(flow.clone(), unless_elsewhere));
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let mut stopping = stopping.clone();
     let _guard = runtime.enter();
     let listener = TcpListener::from_std(listener)?;
     runtime.spawn(async move {
-        let served = axum::serve(listener, router).with_graceful_shutdown(async move {
+        let served = axum::serve(listener, service).with_graceful_shutdown(async move {
             // An error means that the server is gone, which ends this too.
             let _ = stopping.wait_for(|stop| *stop).await;
         });

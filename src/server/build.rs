@@ -8,7 +8,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use crate::api::{AdminSettings, KeyDesk, Others, Public};
 use crate::auth::Authenticator;
 use crate::auth::keys::KeyTable;
-use crate::billing::{self, Billing, Notices};
+use crate::billing::{self, Billing, Links, Notices};
 use crate::clock;
 use crate::config::{self, Config};
 use crate::customers::{Customers, Reached};
@@ -185,6 +185,8 @@ impl Rooms {
         )?;
         let notices = super::notices::build(config, state, customers.clone())?.with_fleet(billing.facts());
         let reconciler = super::reconcile::build_reconciler(config, state, &transport, &others);
+        let fleet = member.map(|member| member.fleet.clone());
+        let links = Links::new(state.store.clone(), fleet, settings::links(config));
         let public = Public {
             catalogue,
             authenticator,
@@ -192,6 +194,7 @@ impl Rooms {
             store: state.store.clone(),
             billing: Arc::new(settings::billing(config)),
             shop: Arc::new(billing.shop(settings::shop(config))),
+            links: Arc::new(links),
             reporter: reporter.clone(),
             transport: transport.clone(),
             work: runtime.handle().clone(),

@@ -24,6 +24,7 @@ use crate::domain::catalogue::{Catalogue, OutOfNumbers};
 use crate::gateway::{self, Flow, Parts, RecordNumbers, Tiers, Tls, Upstreams};
 use crate::ledger::Ledger;
 use crate::live::Live;
+use crate::pages;
 use crate::telemetry::LOG;
 
 use super::build::{Rooms, State};
@@ -201,6 +202,7 @@ impl InForce {
         self.admin.set(Arc::new(settings::admin(&config)));
         self.key_desk.set(Arc::new(callers::key_desk(&config, public.store.clone())));
         self.public.shop.set(settings::shop(&config));
+        self.public.links.set(settings::links(&config));
         (self.public, self.config) = (public, config);
     }
 
@@ -237,7 +239,7 @@ impl InForce {
     /// What has not changed goes on counting where it is.
     fn with_settings(&self, mut public: Public, config: &Config) -> Public {
         let before = &self.config;
-        if before.selling != config.selling {
+        if before.selling != config.selling || before.server.public_url != config.server.public_url {
             public.billing = Arc::new(settings::billing(config));
         }
         let is_heard_alike = before.stripe.webhook_secrets == config.stripe.webhook_secrets
@@ -259,13 +261,14 @@ impl Lasting {
         Reached { public, upstreams, told }: Reached<'_>,
     ) -> Arc<Parts> {
         let (public_paths, own_paths) = settings::paths(config);
+        let api = api::public(&public_paths, public.clone());
         let rooms = gateway::Rooms {
             catalogue,
             authenticator: public.authenticator.clone(),
             customers: self.customers.clone(),
             ledger: self.ledger.clone(),
             upstreams: upstreams.clone(),
-            api: api::public(&public_paths, public.clone()),
+            api: pages::usage::around(&api, settings::usage_page(config, &public.links)),
             fleet: public.others.fleet().cloned(),
             tiers: self.tiers.clone(),
             access: told.access(config),

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use sha2::{Digest, Sha256};
 
@@ -10,12 +10,15 @@ use crate::api::{
     Admin, AdminSettings, BillingLimits, BillingSettings, PublicPaths, WebhookLimits, WebhookSettings,
 };
 use crate::auth;
-use crate::billing::{ForwardTo, Handling, Outgoing, ShopSettings};
+use crate::billing::{ForwardTo, Handling, LinkSettings, Links, Outgoing, ShopSettings};
 use crate::clock;
 use crate::config::{self, Config, Paths};
 use crate::domain::catalogue::Catalogue;
+use crate::domain::origin::Origin;
 use crate::gateway::{self, OwnPaths, RecordNumbers, Redirects};
 use crate::metrics::METRICS;
+use crate::pages::parts::session::SessionKey;
+use crate::pages::usage;
 use crate::problem::Code;
 use crate::seal::Sealer;
 use crate::store::{NameKind, Store, StoreError};
@@ -70,10 +73,18 @@ pub fn transport(config: &Config) -> TransportOptions {
 pub(super) fn billing(config: &Config) -> BillingSettings {
     let selling = &config.selling;
     BillingSettings {
-        return_origins: selling.return_origins.clone(),
+        return_origins: return_origins(config),
         cors_origins: selling.cors_origins.clone(),
         limits: BillingLimits::new(selling.read_rate, selling.write_rate),
     }
+}
+
+/// Those of the configuration and, behind them, the gateway's own: the usage page is there.
+fn return_origins(config: &Config) -> Vec<Origin> {
+    let mut origins = config.selling.return_origins.clone();
+    let own = config.server.public_url.as_deref().and_then(Origin::of);
+    origins.extend(own.filter(|own| !config.selling.return_origins.contains(own)));
+    origins
 }
 
 pub(super) fn shop(config: &Config) -> ShopSettings {
@@ -81,6 +92,41 @@ pub(super) fn shop(config: &Config) -> ShopSettings {
         proration: config.selling.proration.as_str(),
         allow_promotion_codes: config.selling.allow_promotion_codes,
     }
+}
+
+/// The usage page before the billing endpoints.
+pub(super) fn usage_page(config: &Config, links: &Arc<Links>) -> usage::Settings {
+    let Paths { prefix, pricing, .. } = config.billing.paths.clone();
+    let page = config.selling.page.clone();
+    let keys = shared_secrets(config).into_iter().map(|secret| SessionKey::derive(secret, "usage page"));
+    usage::Settings {
+        title: page.title,
+        app_url: page.app_url,
+        public_url: config.server.public_url.clone(),
+        prefix,
+        pricing,
+        keys: keys.collect(),
+        links: links.clone(),
+    }
+}
+
+/// Every node of a fleet has the webhooks' secrets, since Stripe's events come to any of them; Stripe makes them at
+/// random, and they are rolled as lists. Those of the sandbox are known to everybody: it goes by a secret of its own.
+fn shared_secrets(config: &Config) -> Vec<&[u8]> {
+    static OWN: LazyLock<[u8; 16]> = LazyLock::new(|| *uuid::Uuid::new_v4().as_bytes());
+    let secrets = config.stripe.webhook_secrets.iter().map(config::Secret::expose);
+    let secrets = secrets.map(|secret| match secret {
+        config::SANDBOX_WEBHOOK_SECRET => &OWN[..],
+        secret => secret.as_bytes(),
+    });
+    secrets.collect()
+}
+
+/// Links to the usage page.
+pub(super) fn links(config: &Config) -> LinkSettings {
+    let prefix = &config.billing.paths.prefix;
+    let to = config.server.public_url.as_ref().map(|url| format!("{url}{prefix}/open?link="));
+    LinkSettings::new(shared_secrets(config), to)
 }
 
 pub(super) fn webhook(config: &Config, outgoing: Option<Arc<Outgoing>>) -> WebhookSettings {
@@ -119,8 +165,10 @@ fn sealer(config: &Config) -> Option<Arc<Sealer>> {
 /// What guards the operator's port.
 pub(super) fn admin(config: &Config) -> AdminSettings {
     AdminSettings {
+        hosts: config.server.admin_hosts.clone(),
         sealer: sealer(config),
         token_digest: config.server.admin_token.as_ref().map(|token| Admin::digest(token.expose())),
+        return_origins: return_origins(config),
     }
 }
 

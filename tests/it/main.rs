@@ -4,6 +4,7 @@
 //! - [`money`] what is charged is what is billed, whatever fails
 //! - [`events`] a whole life of events, at random
 //! - [`sync`] news that was missed
+//! - [`usage_page`] what customers see and do in a browser
 //! - [`webhooks`] a tier ends equal to Stripe's truth, whatever the news' order
 //! - [`costs`] what the exchange itself tells of its cost
 //! - [`credits`] prepaid units: spent once, in order, never below nothing
@@ -16,6 +17,7 @@
 //! - [`billing`] what customers see, buy, change and cancel by themselves
 //! - [`browsers`] pages of other origins
 //! - [`callers`] who calls, beside tokens: API keys and what they may do, addresses, nobody in particular
+//! - [`dashboard`] the operator's pages, and who may see them
 //! - [`headers`] header rules, and where a request came from
 //! - [`cli`] commands and exit codes
 //! - [`log`] what is left of requests that are over
@@ -41,6 +43,7 @@ mod callers;
 mod cli;
 mod costs;
 mod credits;
+mod dashboard;
 mod events;
 mod faults;
 mod fleet;
@@ -65,4 +68,5 @@ mod tls;
 mod tricks;
 mod upgrade;
 mod upstreams;
+mod usage_page;
 mod webhooks;

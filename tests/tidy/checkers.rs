@@ -12,6 +12,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("server", 6),
     ("gateway", 5),
     ("api", 5),
+    ("pages", 5),
     ("billing", 4),
     ("reporting", 4),
     ("customers", 3),

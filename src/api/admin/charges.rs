@@ -4,7 +4,7 @@
 //! so many bytes at most. `tollgate explain` tells more of one request, `tollgate ledger export` shows all.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::Json;
@@ -28,35 +28,56 @@ use crate::api::fleet::{Question, Told, of_node, with_missing};
 use crate::api::json::{Asked, Page};
 
 /// Four segments, or some two million charges.
-const READ_AT_MOST: u64 = 256 << 20;
+pub(super) const READ_AT_MOST: u64 = 256 << 20;
 
 /// The ledger, to be read beside those who write it.
 pub struct Charges {
+    data_dir: PathBuf,
     folder: PathBuf,
     ledger: LedgerId,
     one_at_a_time: Arc<Mutex<()>>,
 }
 
 impl Charges {
-    pub fn new(folder: PathBuf, ledger: LedgerId) -> Self {
-        Self { folder, ledger, one_at_a_time: Arc::default() }
+    pub fn new(data_dir: PathBuf, ledger: LedgerId) -> Self {
+        Self { folder: data_dir.join("ledger"), data_dir, ledger, one_at_a_time: Arc::default() }
     }
 
-    async fn latest(&self, customer: u32, limit: usize) -> std::io::Result<Latest> {
+    pub(super) fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(super) fn ledger(&self) -> LedgerId {
+        self.ledger
+    }
+
+    /// Reads with a thread of its own, after whoever reads already.
+    pub(super) async fn beside<T: Send + 'static>(
+        &self,
+        read: impl FnOnce() -> T + Send + 'static,
+    ) -> std::io::Result<T> {
         let turn = self.one_at_a_time.clone().lock_owned().await;
-        let (folder, ledger) = (self.folder.clone(), self.ledger);
         let (tell, told) = oneshot::channel();
         std::thread::Builder::new().name("charges".to_owned()).spawn(move || {
             priority::give_way();
-            let read = || {
-                let disk = Arc::new(Disk::open_read_only(folder)?);
-                Survey::new(disk, ledger)?.latest(customer, limit, READ_AT_MOST)
-            };
             // Whoever asked may have gone.
             let _ = tell.send(read());
             drop(turn);
         })?;
-        told.await.map_err(std::io::Error::other)?
+        told.await.map_err(std::io::Error::other)
+    }
+
+    async fn latest(&self, customer: u32, limit: usize) -> std::io::Result<Latest> {
+        let (folder, ledger) = (self.folder.clone(), self.ledger);
+        let read = move || {
+            let disk = Arc::new(Disk::open_read_only(folder)?);
+            Survey::new(disk, ledger)?.latest(customer, limit, READ_AT_MOST)
+        };
+        self.beside(read).await?
     }
 }
 

@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 use serde_json::{Map, Value, json};
 
 use crate::clock;
-use crate::customers::{Entry, MemberUsage};
+use crate::customers::{Entry, MemberUsage, MeterUsage};
 use crate::domain::period::rfc3339;
 use crate::domain::subscription::Facts;
 use crate::domain::tier::Allowance;
@@ -72,7 +72,10 @@ pub(super) async fn shown(state: &AdminState, name: &str) -> Result<Json<Value>,
     let customer = state.store.find_listing(name.to_owned()).await?.ok_or_else(gone)?;
     let entry = state.customers.load(name, None, now).await?;
     state.customers.hear(&entry, now).await;
-    let mut shown = status::shown(&state.catalogue.now(), name, &state.customers.snapshot(&entry, now));
+    let (catalogue, snapshot) = (state.catalogue.now(), state.customers.snapshot(&entry, now));
+    let mut shown = status::shown(&catalogue, name, &snapshot);
+    let drawn = snapshot.usage.iter();
+    let drawn = drawn.map(|usage| (catalogue.meter(usage.meter).name.to_string(), drawn_on(usage)));
     let adjustments = state.store.adjustments(customer.number).await?;
     let subscriptions = match &customer.stripe_customer {
         Some(stripe_customer) => state.store.known_subscriptions(stripe_customer.clone()).await?,
@@ -87,6 +90,7 @@ pub(super) async fn shown(state: &AdminState, name: &str) -> Result<Json<Value>,
         "state_since": customer.state_since.map(rfc3339),
         "trial_at": customer.trial_at.map(rfc3339),
         "erased_at": customer.erased_at.map(rfc3339),
+        "drawn": drawn.collect::<Map<_, _>>(),
         "billed_tier": state.customers.billed_tier(&entry).map(|tier| tier.name.to_string()),
         "override": adjustments.overridden.as_ref().map(overridden),
         "blocked": adjustments.blocked.map(|reason| json!({ "reason": reason })),
@@ -97,6 +101,17 @@ pub(super) async fn shown(state: &AdminState, name: &str) -> Result<Json<Value>,
         shown.extend(more);
     }
     Ok(Json(shown))
+}
+
+/// What the units of the period were drawn on; `beside` are those drawn on credits and on what an override adds, and
+/// those that nothing paid for: none of them is billed.
+fn drawn_on(usage: &MeterUsage) -> Value {
+    let overage = usage.overage.min(usage.counted);
+    json!({
+        "included": usage.counted - overage,
+        "overage": overage,
+        "beside": usage.current.saturating_sub(usage.counted),
+    })
 }
 
 /// What members have used of the period, where the tier caps that; else null.

@@ -7,17 +7,21 @@
 mod adjust;
 mod answers;
 mod audit;
+mod catalogue;
 mod charges;
 mod credits;
 mod customer;
 mod customers;
 mod events;
 mod health;
+mod hosts;
 mod keys;
+mod link;
 mod log;
 mod notices;
 mod outbox;
 mod people;
+mod receipts;
 mod reconcile;
 mod reload;
 mod stats;
@@ -33,13 +37,14 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderName, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{MethodRouter, get, post, put};
 use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, watch};
 
-use crate::billing::Sync;
+use crate::billing::{Links, Sync};
 use crate::customers::Customers;
 use crate::domain::catalogue::Catalogue;
+use crate::domain::origin::Origin;
 use crate::fleet::Fleet;
 use crate::ledger::Ledger;
 use crate::live::Live;
@@ -65,6 +70,8 @@ pub struct AdminState {
     pub customers: Arc<Customers>,
     pub keys: Arc<Live<KeyDesk>>,
     pub ledger: Arc<Ledger>,
+    /// To the usage page.
+    pub links: Arc<Links>,
     pub store: Arc<Store>,
     pub reporter: Arc<Reporter>,
     pub reconciler: Arc<Reconciler>,
@@ -89,10 +96,14 @@ pub struct AdminState {
 
 /// What guards the operator's port.
 pub struct AdminSettings {
+    /// Names under which the port may be asked, in lower case, beside those that [`hosts`] always takes.
+    pub hosts: Vec<String>,
     /// Opens the payloads of webhooks.
     pub sealer: Option<Arc<Sealer>>,
     /// SHA-256 of the admin token; without one `/admin/*` is closed.
     pub token_digest: Option<[u8; 32]>,
+    /// Where customers may be sent back to.
+    pub return_origins: Vec<Origin>,
 }
 
 /// The router of the admin port.
@@ -104,45 +115,64 @@ impl Admin {
     }
 
     pub fn router(state: AdminState) -> Router {
-        let protected = Router::new()
-            .route("/audit", get(audit::list).fallback(|| async { only("GET, HEAD") }))
-            .route("/cache/clear", post(adjust::clear_all).fallback(|| async { only("POST") }))
-            .merge(customers())
-            .merge(keys::routes())
-            .route("/events", get(events::events).fallback(|| async { only("GET, HEAD") }))
-            .route(
-                "/log",
-                get(log::show)
-                    .put(log::set)
-                    .delete(log::reset)
-                    .fallback(|| async { only("GET, HEAD, PUT, DELETE") }),
-            )
-            .route("/notices", get(notices::log).fallback(|| async { only("GET, HEAD") }))
-            .route("/notices/retry", post(notices::retry_all).fallback(|| async { only("POST") }))
-            .route("/notices/{id}/{target}/retry", post(notices::retry).fallback(|| async { only("POST") }))
-            .route("/outbox", get(outbox::list).fallback(|| async { only("GET, HEAD") }))
-            .route("/outbox/{identifier}/retry", post(outbox::retry).fallback(|| async { only("POST") }))
-            .route("/outbox/flush", post(outbox::flush).fallback(|| async { only("POST") }))
-            .route("/reconcile", post(reconcile::reconcile).fallback(|| async { only("POST") }))
-            .route("/reload", post(reload::reload).fallback(|| async { only("POST") }))
-            .route("/stats", get(stats::stats).fallback(|| async { only("GET, HEAD") }))
-            .route(
-                "/sync",
-                get(sync::progress).post(sync::all).fallback(|| async { only("GET, HEAD, POST") }),
-            )
-            .nest("/webhooks", webhooks::routes())
-            .fallback(|| async { not_found() })
-            .layer(middleware::from_fn_with_state(state.clone(), authorize));
-        Router::new()
-            .route("/metrics", get(health::metrics).fallback(|| async { only("GET, HEAD") }))
-            .route("/healthz", get(|| async { "ok\n" }).fallback(|| async { only("GET, HEAD") }))
-            .route("/readyz", get(health::ready).fallback(|| async { only("GET, HEAD") }))
-            .route("/health/billing", get(health::billing).fallback(|| async { only("GET, HEAD") }))
-            .nest("/admin", protected)
-            .fallback(|| async { not_found() })
-            .with_state(state)
+        let closed = acts().layer(middleware::from_fn_with_state(state.clone(), authorize));
+        let closed = closed.layer(middleware::from_fn_with_state(state.clone(), hosts::check));
+        with_probes(closed).with_state(state).layer(middleware::map_response(render))
+    }
+
+    /// Has every path of a router answer to names that are known to be ours alone.
+    pub fn by_our_names(router: Router, state: AdminState) -> Router {
+        router
+            .layer(middleware::from_fn_with_state(state, hosts::check))
             .layer(middleware::map_response(render))
     }
+
+    /// The router for those who have been let in already: nothing asks for a token. A failure is a [`Problem`] among
+    /// the response's extensions.
+    pub fn opened(state: AdminState) -> Router {
+        with_probes(acts()).with_state(state)
+    }
+}
+
+/// What needs no token, and `/admin`.
+fn with_probes(acts: Router<AdminState>) -> Router<AdminState> {
+    Router::new()
+        .route("/metrics", get(health::metrics).fallback(|| async { only("GET, HEAD") }))
+        .route("/healthz", get(|| async { "ok\n" }).fallback(|| async { only("GET, HEAD") }))
+        .route("/readyz", get(health::ready).fallback(|| async { only("GET, HEAD") }))
+        .route("/health/billing", get(health::billing).fallback(|| async { only("GET, HEAD") }))
+        .nest("/admin", acts)
+        .fallback(|| async { not_found() })
+}
+
+/// `/admin`, without what guards it.
+fn acts() -> Router<AdminState> {
+    Router::new()
+        .route("/audit", get(audit::list).fallback(|| async { only("GET, HEAD") }))
+        .route("/cache/clear", post(adjust::clear_all).fallback(|| async { only("POST") }))
+        .route("/catalogue", get(catalogue::catalogue).fallback(|| async { only("GET, HEAD") }))
+        .merge(customers())
+        .merge(keys::routes())
+        .route("/events", get(events::events).fallback(|| async { only("GET, HEAD") }))
+        .route("/log", log_level())
+        .route("/notices", get(notices::log).fallback(|| async { only("GET, HEAD") }))
+        .route("/notices/retry", post(notices::retry_all).fallback(|| async { only("POST") }))
+        .route("/notices/{id}/{target}/retry", post(notices::retry).fallback(|| async { only("POST") }))
+        .route("/outbox", get(outbox::list).fallback(|| async { only("GET, HEAD") }))
+        .route("/outbox/{identifier}/retry", post(outbox::retry).fallback(|| async { only("POST") }))
+        .route("/outbox/flush", post(outbox::flush).fallback(|| async { only("POST") }))
+        .route("/receipts/{request_id}", get(receipts::receipt).fallback(|| async { only("GET, HEAD") }))
+        .route("/reconcile", post(reconcile::reconcile).fallback(|| async { only("POST") }))
+        .route("/reload", post(reload::reload).fallback(|| async { only("POST") }))
+        .route("/stats", get(stats::stats).fallback(|| async { only("GET, HEAD") }))
+        .route("/sync", get(sync::progress).post(sync::all).fallback(|| async { only("GET, HEAD, POST") }))
+        .nest("/webhooks", webhooks::routes())
+        .fallback(|| async { not_found() })
+        .layer(middleware::from_fn(carry_out))
+}
+
+fn log_level() -> MethodRouter<AdminState> {
+    get(log::show).put(log::set).delete(log::reset).fallback(|| async { only("GET, HEAD, PUT, DELETE") })
 }
 
 /// `/admin/customers`.
@@ -160,6 +190,7 @@ fn customers() -> Router<AdminState> {
             get(credits::history).post(credits::change).fallback(|| async { only("GET, HEAD, POST") }),
         )
         .route("/export", get(people::export).fallback(|| async { only("GET, HEAD") }))
+        .route("/link", post(link::link).fallback(|| async { only("POST") }))
         .route(
             "/override",
             put(adjust::set).delete(adjust::take_back).fallback(|| async { only("PUT, DELETE") }),
@@ -181,9 +212,7 @@ async fn authorize(State(state): State<AdminState>, request: Request, next: Next
     let expected = state.settings.now().token_digest;
     match token {
         Some((_, token)) if expected.is_some_and(|digest| digest == Admin::digest(token.trim())) => {
-            let is_act = !request.method().is_safe();
-            let answer = next.run(request);
-            if is_act { whole(answer).await } else { answer.await }
+            next.run(request).await
         }
         Some(_) => Failed(Problem::new(Code::TokenInvalid, "send the admin token of the configuration"))
             .into_response(),
@@ -191,6 +220,13 @@ async fn authorize(State(state): State<AdminState>, request: Request, next: Next
             Failed(Problem::new(Code::TokenMissing, "send the admin token as a bearer token")).into_response()
         }
     }
+}
+
+/// What changes something is done whole.
+async fn carry_out(request: Request, next: Next) -> Response {
+    let is_act = !request.method().is_safe();
+    let answer = next.run(request);
+    if is_act { whole(answer).await } else { answer.await }
 }
 
 /// Carries an act out to its end, even if whoever asked for it goes: what is stored is put into force.

@@ -5,14 +5,15 @@
 //! - Who is meant is who calls: no id in a path, query or body names a customer. A body with a member that is not known
 //!   is refused by that member's name.
 //! - Each endpoint has a rate limit of its own for each customer, spent before a body is read.
-//! - A POST under an `Idempotency-Key` is carried out once; the key answers the same for a day.
+//! - A POST under an `Idempotency-Key` is carried out once; the key answers the same for a day. A link is
+//!   the exception: it is good once, so each call makes another.
 //! - Pages of the configured origins may call from a browser, and see failures as well. Nothing here is cached.
 
 mod browsers;
 mod limits;
+mod link;
 mod lists;
 mod orders;
-mod return_url;
 mod usage;
 
 use axum::Router;
@@ -41,6 +42,7 @@ pub(super) fn routes(public: &Public) -> Router<Public> {
         .route("/checkout", posts(post(orders::checkout)))
         .route("/credits", gets(get(lists::credits)))
         .route("/invoices", gets(get(lists::invoices)))
+        .route("/link", posts(post(link::link)))
         .route("/payment-methods", gets(get(lists::payment_methods)))
         .route(
             "/portal",

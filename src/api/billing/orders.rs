@@ -13,14 +13,12 @@ use serde_json::{Value, json};
 
 use crate::api::caller::Caller;
 use crate::api::json::{Asked, Body};
-use crate::api::{Failed, Public, status};
+use crate::api::{Failed, Public, return_url, status};
 use crate::billing::{Buyer, Done, Goods, Order, ShopError, Wanted};
 use crate::domain::buying::Cycle;
 use crate::domain::catalogue::Catalogue;
 use crate::domain::tier::Tier;
 use crate::problem::{Code, Problem};
-
-use super::return_url;
 
 /// A customer waits for it.
 const FLUSH_WITHIN: Duration = Duration::from_secs(3);

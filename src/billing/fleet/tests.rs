@@ -18,7 +18,7 @@ use crate::domain::idempotency::Limits;
 use crate::domain::money::Currency;
 use crate::domain::route::RouteTable;
 use crate::domain::subscription::{Facts as Subscribed, ItemFacts, Status};
-use crate::domain::tier::{Allowance, FeatureSet, Overage, Price, Tier, TierId};
+use crate::domain::tier::{Allowance, FeatureSet, Mode, Overage, Price, Tier, TierId};
 use crate::domain::units::Meter;
 use crate::live::Live;
 use crate::store::{CreditAct, CreditGrant, NewLink, OverrideRow};
@@ -39,6 +39,7 @@ fn catalogue() -> Arc<Catalogue> {
             credits_per_cycle: 0,
             credits_expire: None,
             degraded_allowance: 100,
+            mode: Mode::Enforce,
             member: None,
         })
     };

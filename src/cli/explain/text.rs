@@ -4,11 +4,11 @@ use crate::domain::period::rfc3339;
 use crate::ledger::RecordDraw;
 use crate::store::MeterEventReceipt;
 
-use super::receipt::{MeterCharge, NoEvent, Receipt, ReceiptKind};
 use crate::cli::output::{facts, instant, segment_file};
+use crate::reporting::{MeterCharge, NoEvent, Receipt, ReceiptKind};
 
 pub(super) fn render(receipt: &Receipt) -> String {
-    let word = |name: &Option<std::rc::Rc<str>>| name.as_deref().unwrap_or("-").to_owned();
+    let word = |name: &Option<String>| name.as_deref().unwrap_or("-").to_owned();
     let mut rows = vec![("request", receipt.request.to_string())];
     if let Some(foreign) = &receipt.foreign_request {
         rows.push(("sent as", foreign.clone()));
@@ -22,6 +22,9 @@ pub(super) fn render(receipt: &Receipt) -> String {
         ("cost", cost(receipt)),
     ]);
     rows.extend(receipt.charges.iter().map(|charge| ("drew on", drawn(&charge.meter, &charge.drawn))));
+    if receipt.in_shadow {
+        rows.push(("in shadow", "a limit would have refused it: nothing of it is billed".to_owned()));
+    }
     if !receipt.lots.is_empty() {
         rows.push(("credits of", grants(receipt)));
     }
@@ -79,7 +82,7 @@ fn corrected(receipt: &Receipt) -> String {
 }
 
 fn used(receipt: &Receipt, charge: &MeterCharge) -> String {
-    let (before, after) = (charge.used_before, charge.used_before + charge.units());
+    let (before, after) = (charge.used_before, charge.used_before + receipt.counted(charge));
     let pruned = if receipt.totals_complete { "" } else { " (without the period's first records: pruned)" };
     format!("{}: {before} before, {after} after{pruned}", charge.meter)
 }

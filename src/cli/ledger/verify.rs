@@ -92,7 +92,7 @@ fn read_all(
         let read = verifier.next_segment(|record| {
             counts.add(record);
             let corrects_nothing = lost.iter().any(|lost| lost.took_what_is_corrected_by(record));
-            if record.number < next_record && !corrects_nothing {
+            if record.number < next_record && !corrects_nothing && !record.in_shadow {
                 add(&mut sums, record);
             }
         })?;

@@ -40,6 +40,7 @@ impl Checker<'_> {
         self.check_authentication(found);
         let extras = Extras {
             authentication: written.authentication.value,
+            mode: written.mode.value,
             scopes: self.scopes(),
             free_when: written.free_when.get().and_then(free_when),
             on_limit: written.on_limit.get().copied(),

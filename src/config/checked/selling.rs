@@ -28,6 +28,14 @@ pub struct Selling {
     pub webhook_mode: WebhookMode,
     /// The handler that was there before.
     pub forward_webhooks_to: Option<String>,
+    pub page: Page,
+}
+
+/// What the usage page shows beside usage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    pub title: String,
+    pub app_url: Option<String>,
 }
 
 pub(crate) fn check(billing: &written::Billing, public_url: Option<&Url>, found: &mut Findings) -> Selling {
@@ -48,6 +56,7 @@ pub(crate) fn check(billing: &written::Billing, public_url: Option<&Url>, found:
             help,
         );
     }
+    let page = &billing.page.value;
     Selling {
         return_origins,
         cors_origins: origins(&billing.cors_origins.value),
@@ -59,5 +68,9 @@ pub(crate) fn check(billing: &written::Billing, public_url: Option<&Url>, found:
         credits_low: billing.credits_low.value.0,
         webhook_mode: billing.webhook_mode.value,
         forward_webhooks_to: forward.map(|url| url.value.to_text()),
+        page: Page {
+            title: page.title.value.0.clone(),
+            app_url: page.app_url.get().map(|url| url.to_text()),
+        },
     }
 }

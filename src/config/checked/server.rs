@@ -19,6 +19,8 @@ pub struct Server {
     pub admin_listen: SocketAddr,
     /// `None`: `/admin` is off.
     pub admin_token: Option<Secret>,
+    /// In lower case: by which names the admin port may be asked for what is not for monitors.
+    pub admin_hosts: Vec<String>,
     /// The first seals, all open; none: payloads are not kept.
     pub encryption_keys: Vec<Secret>,
     /// `None`: one per core.
@@ -54,6 +56,7 @@ pub(crate) fn check(server: &written::Server, found: &mut Findings) -> Option<Se
         listen: listen?.iter().map(|address| address.value).collect(),
         admin_listen: server.admin_listen.value,
         admin_token: server.admin_token.get().cloned(),
+        admin_hosts: server.admin_hosts.value.iter().map(|host| host.value.0.clone()).collect(),
         encryption_keys: encryption_keys(server).iter().map(|key| key.value.clone()).collect(),
         threads: usize::try_from(server.threads.value.0).ok().and_then(NonZeroUsize::new),
         data_dir: PathBuf::from(&server.data_dir.value.0),

@@ -112,6 +112,7 @@ impl Checker<'_> {
             credits_expire: written.credits_expire.get().map(|span| seconds(span.0)),
             degraded_allowance: written.degraded_allowance.value.0,
             member: written.member.get().map(|member| self.member(member, found)),
+            mode: written.mode.value,
         }
     }
 

@@ -49,6 +49,25 @@ impl Read for Name {
     }
 }
 
+/// A host's name without scheme and port, in lower case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HostName(pub String);
+
+impl Read for HostName {
+    fn schema() -> Json {
+        pattern("[A-Za-z0-9_.-]{1,253}")
+    }
+
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        let help = r#"write the name alone, such as "tollgate.internal", without scheme and port"#;
+        reader.parse(node, help, |text| {
+            let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+            let valid = (1..=253).contains(&text.len()) && text.bytes().all(is_name);
+            valid.then(|| Self(text.to_ascii_lowercase())).ok_or_else(|| "this is not a host's name".into())
+        })
+    }
+}
+
 /// A string that says something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Text(pub String);

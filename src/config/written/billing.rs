@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::selling::{Proration, WebhookMode};
+use super::selling::{Page, Proration, WebhookMode};
 use crate::config::findings::At;
 use crate::config::read::{Given, Keys, Read, Reader, Section};
 use crate::config::tree::Node;
@@ -39,6 +39,7 @@ pub(crate) struct Billing {
     pub credits_low: At<Number<0, 1_000_000_000_000>>,
     pub webhook_mode: At<WebhookMode>,
     pub forward_webhooks_to: Given<Url>,
+    pub page: At<Page>,
 }
 
 impl Section for Billing {
@@ -75,6 +76,7 @@ impl Section for Billing {
             webhook_mode: keys.or("webhook_mode", WEBHOOK_MODE, "primary"),
             forward_webhooks_to: keys
                 .optional("forward_webhooks_to", "Another handler that gets each event as it came."),
+            page: keys.section("page"),
         }
     }
 }
@@ -86,8 +88,7 @@ const SILENCE_GRACE: &str =
 const RECONCILE_SETTLE: &str =
     "How long Stripe gets to add up what it has accepted, before its sums are believed.";
 const IDEMPOTENCY_KEYS: &str = "How many charged Idempotency-Keys are remembered per customer, for 24 hours.";
-const RETURN_ORIGINS: &str =
-    "Where customers may be sent back to after paying; left out: public_url's origin.";
+const RETURN_ORIGINS: &str = "Where customers may be sent back to after paying, beside public_url's origin.";
 const PRORATION: &str = "What a change of tier in mid-period does: \"create_prorations\", \"always_invoice\"; \
      or \"none\": then Stripe bills nothing, not even what was used before.";
 const WEBHOOK_MODE: &str =

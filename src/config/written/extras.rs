@@ -13,6 +13,7 @@ use crate::config::values::size::SizeOrNone;
 use crate::config::values::span::Span;
 use crate::config::values::text::{Name, Text};
 use crate::domain::route::{Authentication, OnLimit};
+use crate::domain::tier::Mode;
 
 use super::edges::{Headers, RouteCors};
 
@@ -20,6 +21,7 @@ use super::edges::{Headers, RouteCors};
 #[derive(Debug)]
 pub(crate) struct Extras {
     pub authentication: At<Authentication>,
+    pub mode: At<Mode>,
     pub scopes: At<Vec<At<Name>>>,
     pub free_when: Given<FreeWhen>,
     pub on_limit: Given<OnLimit>,
@@ -38,6 +40,7 @@ impl Extras {
     pub fn read_keys(keys: &mut Keys<'_, '_, '_>) -> Self {
         Self {
             authentication: keys.or("auth", AUTH, "required"),
+            mode: keys.or("mode", MODE, "enforce"),
             scopes: keys.or("scopes", "What a key or token that is bound to scopes must hold.", []),
             free_when: keys.optional("free_when", FreeWhen::ABOUT),
             on_limit: keys.optional("on_limit", ON_LIMIT),
@@ -55,6 +58,8 @@ impl Extras {
 }
 
 const AUTH: &str = "\"required\", or \"optional\": who shows no token has the tier of [auth.anonymous].";
+pub(super) const MODE: &str =
+    "\"enforce\", or \"shadow\": what limits would refuse is served, noted, and never billed.";
 const ON_LIMIT: &str = "What a limit does to an exchange that is open: \"cut\" or \"finish\"; \
      left out: it cuts what is billed by time or message.";
 const KEEP_METHOD_OVERRIDE: &str = "Whether headers pass that make a server take one method for another.";

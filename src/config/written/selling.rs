@@ -1,9 +1,12 @@
-//! The words of `[billing]` that are choices.
+//! What `[billing]` says of selling: the words that are choices, and the usage page.
 
 use serde_json::Value as Json;
 
-use crate::config::read::{Read, Reader};
+use crate::config::findings::At;
+use crate::config::read::{Given, Keys, Read, Reader, Section};
 use crate::config::tree::Node;
+use crate::config::values::text::Text;
+use crate::config::values::url::Url;
 use crate::config::values::{choose, one_of};
 
 /// What becomes of the difference when a tier is changed in mid-period
@@ -54,5 +57,22 @@ impl Read for WebhookMode {
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
         choose(node, reader, &[("primary", Self::Primary), ("shadow", Self::Shadow)])
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub title: At<Text>,
+    pub app_url: Given<Url>,
+}
+
+impl Section for Page {
+    const ABOUT: &'static str = "The usage page: what customers see at billing.paths.prefix in a browser.";
+
+    fn read_keys(keys: &mut Keys<'_, '_, '_>) -> Self {
+        Self {
+            title: keys.or("title", "What the API is called there.", "API"),
+            app_url: keys.optional("app_url", "Where its link back to your app leads; left out: no link."),
+        }
     }
 }

@@ -13,7 +13,7 @@ use crate::config::values::number::Number;
 use crate::config::values::secret::Secret;
 use crate::config::values::size::Size;
 use crate::config::values::span::Span;
-use crate::config::values::text::{LogFilter, Text};
+use crate::config::values::text::{HostName, LogFilter, Text};
 use crate::config::values::url::Url;
 use crate::config::values::{choose, one_of, words};
 
@@ -24,6 +24,7 @@ pub(crate) struct Server {
     pub listen: Given<OneOrMany<SocketAddr>>,
     pub admin_listen: At<SocketAddr>,
     pub admin_token: Given<Secret>,
+    pub admin_hosts: At<Vec<At<HostName>>>,
     pub encryption_key: Given<OneOrMany<Secret>>,
     pub threads: At<Number<0, 1024>>,
     pub data_dir: At<Text>,
@@ -63,6 +64,11 @@ impl Section for Server {
             ),
             admin_token: keys
                 .optional("admin_token", "What /admin asks for, at least 16 bytes; left out: /admin is off."),
+            admin_hosts: keys.or(
+                "admin_hosts",
+                "Names, beside localhost and addresses, under which browsers may ask for the admin port's pages.",
+                [],
+            ),
             encryption_key: keys.optional(
                 "encryption_key",
                 "Seals webhook payloads at rest, at least 32 bytes; of a list the first seals and all open.",

@@ -11,7 +11,8 @@ use crate::config::values::number::Number;
 use crate::config::values::pace::Pace;
 use crate::config::values::span::Span;
 use crate::config::values::text::{Name, Text};
-use crate::domain::tier::{Allowance, Limit};
+use crate::config::values::{choose, one_of};
+use crate::domain::tier::{Allowance, Limit, Mode};
 
 #[derive(Debug)]
 pub(crate) struct Tier {
@@ -30,6 +31,7 @@ pub(crate) struct Tier {
     pub credits_expire: Given<Span<1_000>>,
     pub degraded_allowance: At<Number<0, 1_000_000_000>>,
     pub member: Given<Member>,
+    pub mode: At<Mode>,
 }
 
 impl Section for Tier {
@@ -64,6 +66,7 @@ impl Section for Tier {
                 100,
             ),
             member: keys.optional("member", Member::ABOUT),
+            mode: keys.or("mode", super::extras::MODE, "enforce"),
         }
     }
 }
@@ -125,6 +128,16 @@ impl Section for PricedOverage {
                 .required("unit_amount", "The price of one unit by meter, such as { api_calls = \"0.02\" }."),
             cap: keys.optional("cap", "The most overage of a period; beyond it requests are refused."),
         }
+    }
+}
+
+impl Read for Mode {
+    fn schema() -> Json {
+        one_of(&["enforce", "shadow"])
+    }
+
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        choose(node, reader, &[("enforce", Self::Enforce), ("shadow", Self::Shadow)])
     }
 }
 

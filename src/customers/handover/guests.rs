@@ -96,7 +96,7 @@ impl Held {
     /// Gives back all of it.
     fn release(self, account: &mut Account) {
         for (holder, units) in self.units {
-            let by = By { key: None, member: holder.map(ByMember::holding) };
+            let by = By { member: holder.map(ByMember::holding), ..By::default() };
             account.release(&Cost::new((0..).map(MeterId).zip(units)), by);
         }
         for (key, requests) in self.keys {
@@ -129,13 +129,17 @@ impl Guests {
 
     /// What is held for one of a customer's requests, for us to settle or release. None: nothing is.
     pub fn take(&self, entry: &Arc<Entry>, cost: &Cost, by: By) -> Option<Reservation> {
-        let taken = self.held().get_mut(&entry.name)?.take(cost, by);
-        let admitted = Admitted { tier: TierId(0), key: by.key, member: by.member };
+        let taken = by.in_shadow || self.held().get_mut(&entry.name)?.take(cost, by);
+        let By { key, member, in_shadow } = by;
+        let admitted = Admitted { tier: TierId(0), key, member, in_shadow };
         taken.then(|| Reservation::new(entry.clone(), admitted, cost.clone()))
     }
 
     /// Holds what has been reserved for one of their requests.
     pub fn hold(&self, reservation: Reservation) {
+        if reservation.is_in_shadow() {
+            return;
+        }
         let (entry, cost, by) = reservation.leave();
         self.held().entry(entry.name.clone()).or_default().hold(&cost, by);
     }

@@ -8,7 +8,7 @@ use crate::domain::idempotency::{Digest, Role};
 use crate::domain::period::Period;
 use crate::domain::rate::{Permission, Rate};
 use crate::domain::refusal::Refusal;
-use crate::domain::tier::{Allowance, MemberTerms};
+use crate::domain::tier::{Allowance, MemberTerms, TierId};
 use crate::domain::units::{Cost, MeterId};
 use crate::domain::usage::{Correction, Draws, MemberId, Now, signed};
 
@@ -44,11 +44,33 @@ pub struct By {
     pub key: Option<Digest>,
     /// None where nobody says, or no tier caps members.
     pub member: Option<ByMember>,
+    /// A limit has refused it: it holds nothing.
+    #[serde(default)]
+    pub in_shadow: bool,
 }
 
 impl From<Option<Digest>> for By {
     fn from(key: Option<Digest>) -> Self {
-        Self { key, member: None }
+        Self { key, ..Self::default() }
+    }
+}
+
+/// The answer to a request that may pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admitted {
+    pub tier: TierId,
+    /// The key that the request goes by; to be given again when it settles or is released.
+    pub key: Option<Digest>,
+    /// The same of who made it.
+    pub member: Option<ByMember>,
+    /// A limit has refused it: it holds nothing.
+    #[serde(default)]
+    pub in_shadow: bool,
+}
+
+impl Admitted {
+    pub fn by(&self) -> By {
+        By { key: self.key, member: self.member, in_shadow: self.in_shadow }
     }
 }
 

@@ -21,6 +21,9 @@ impl Account {
     pub fn undo(&mut self, charge: &Charge, now: Now) -> Period {
         self.roll(now);
         let period = self.period_of_return(charge, now);
+        if charge.in_shadow {
+            return period;
+        }
         for draw in &charge.draws {
             self.take_back(period, draw);
         }
@@ -35,6 +38,9 @@ impl Account {
     /// Puts the truth in the place of a charge that was settled under `terms`, once. Its key stays charged.
     pub fn correct(&mut self, charge: &Charge, truth: &TrueCost, terms: &Arc<Terms>, now: Now) -> Correction {
         self.roll(now);
+        if charge.in_shadow {
+            return self.correct_in_shadow(charge, truth, now);
+        }
         self.stir();
         let is_same = Arc::ptr_eq(terms, &self.terms) || terms.entitlement == self.terms.entitlement;
         let correction = if is_same && charge.period.start == self.period.start {
@@ -99,7 +105,7 @@ impl Account {
     }
 
     /// The charge's own, or the current one.
-    fn period_of_return(&self, charge: &Charge, now: Now) -> Period {
+    pub(super) fn period_of_return(&self, charge: &Charge, now: Now) -> Period {
         let closed = charge.period.end.saturating_add(INVOICE_GRACE_SECONDS) < now.seconds();
         if closed { self.period } else { charge.period }
     }
@@ -138,11 +144,11 @@ fn last_lots(lots: &[Lot], units: u64) -> Vec<Lot> {
 }
 
 impl Correction {
-    fn none(period: Period, at: Now) -> Self {
+    pub(super) fn none(period: Period, at: Now) -> Self {
         Self { period, at, draws: smallvec::SmallVec::new(), lots: Vec::new() }
     }
 
-    fn change(&mut self, change: Change) {
+    pub(super) fn change(&mut self, change: Change) {
         if !change.is_none() {
             self.draws.push(change);
         }

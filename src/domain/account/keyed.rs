@@ -81,7 +81,7 @@ impl Account {
         } else {
             self.roll(now);
             let (draws, lots) = (Draws::new(), Vec::new());
-            Charge { period: self.period, at: now, draws, lots, key: None, member: None }
+            Charge { period: self.period, at: now, draws, lots, key: None, member: None, in_shadow: false }
         };
         Charge { key: Some(key), ..charge }
     }

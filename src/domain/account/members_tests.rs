@@ -24,10 +24,10 @@ fn member(number: u32) -> MemberId {
 }
 
 fn by(number: u32) -> By {
-    By { key: None, member: MemberId::new(number).map(ByMember::from) }
+    By { member: MemberId::new(number).map(ByMember::from), ..By::default() }
 }
 
-fn capped(tier: &Tier, cap: u64, rate: Option<Rate>) -> Arc<Tier> {
+pub(super) fn capped(tier: &Tier, cap: u64, rate: Option<Rate>) -> Arc<Tier> {
     let terms = MemberTerms { included: vec![Allowance::Units(cap)], rate };
     Arc::new(Tier { member: Some(Arc::new(terms)), ..tier.clone() })
 }

@@ -14,7 +14,10 @@ use crate::domain::usage::{Charge, Draw, Draws, Now, Unbilled};
 impl Account {
     /// Turns reserved units into used ones of the window that holds `now`; nothing for a repeat.
     pub fn settle(&mut self, cost: &Cost, by: impl Into<By>, now: Now) -> Charge {
-        let By { key, member } = by.into();
+        let By { key, member, in_shadow } = by.into();
+        if in_shadow {
+            return self.settle_in_shadow(cost.iter(), now);
+        }
         let charge =
             |account: &mut Self, held: &Cost, member: Option<ByMember>| account.charge(held, member, now);
         match key {
@@ -25,7 +28,10 @@ impl Account {
 
     /// The same where the exchange has told what it cost; `cost` is what was reserved for it.
     pub fn settle_with(&mut self, cost: &Cost, truth: &TrueCost, by: impl Into<By>, now: Now) -> Charge {
-        let By { key, member } = by.into();
+        let By { key, member, in_shadow } = by.into();
+        if in_shadow {
+            return self.settle_in_shadow(truth.iter(), now);
+        }
         let charge = |account: &mut Self, held: &Cost, member: Option<ByMember>| {
             account.charge_truth(held, truth, member, now)
         };
@@ -54,7 +60,7 @@ impl Account {
 
     fn charged(&mut self, draws: Draws, lots: Vec<Lot>, member: Option<ByMember>, now: Now) -> Charge {
         let member = self.count_member(member, &draws, now);
-        Charge { period: self.period, at: now, draws, lots, key: None, member }
+        Charge { period: self.period, at: now, draws, lots, key: None, member, in_shadow: false }
     }
 
     /// First of all meters what was reserved, then what is beyond.

@@ -14,7 +14,7 @@ use crate::domain::period::Interval;
 use crate::domain::rate::Rate;
 use crate::domain::route::{Methods, StatusSet, UpstreamId};
 use crate::domain::subscription::{Entitlement, Windows};
-use crate::domain::tier::{Allowance, FeatureSet, Overage, Price};
+use crate::domain::tier::{Allowance, FeatureSet, Mode, Overage, Price, TierId};
 use crate::domain::usage::Charge;
 
 pub(crate) const API: MeterId = MeterId(0);
@@ -39,6 +39,7 @@ pub(crate) fn tier(included: u64, overage: Overage, rate: Option<Rate>) -> Arc<T
         credits_per_cycle: 0,
         credits_expire: None,
         degraded_allowance: 100,
+        mode: Mode::Enforce,
         member: None,
     })
 }

@@ -6,12 +6,13 @@ use std::time::Duration;
 use crate::domain::cors::Cors;
 use crate::domain::header_rules::HeaderRules;
 use crate::domain::rewrite::Rewrite;
-use crate::domain::tier::FeatureSet;
+use crate::domain::tier::{FeatureSet, Mode};
 
 /// All of it; the default is what holds for a route that says nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extras {
     pub authentication: Authentication,
+    pub mode: Mode,
     /// What a key or token that is bound to scopes must hold; the names of the bits are in
     /// [`crate::domain::catalogue::Catalogue::scopes`].
     pub scopes: FeatureSet,

@@ -3,7 +3,7 @@
 use rust_decimal::Decimal;
 
 use super::*;
-use crate::domain::tier::{FeatureSet, Price};
+use crate::domain::tier::{FeatureSet, Mode, Price};
 
 const NOW: i64 = 1_800_000_000;
 const API: MeterId = MeterId(0);
@@ -24,6 +24,7 @@ fn tier(id: u16, included: [Allowance; 2], overage: Overage) -> Arc<Tier> {
         credits_per_cycle: 0,
         credits_expire: None,
         degraded_allowance: 100,
+        mode: Mode::Enforce,
         member: None,
     })
 }

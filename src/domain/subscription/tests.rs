@@ -4,7 +4,7 @@ use super::*;
 use crate::domain::catalogue::Report;
 use crate::domain::money::Currency;
 use crate::domain::route::RouteTable;
-use crate::domain::tier::{Allowance, FeatureSet, Overage, Price};
+use crate::domain::tier::{Allowance, FeatureSet, Mode, Overage, Price};
 use crate::domain::units::Meter;
 
 const DAY: i64 = 86_400;
@@ -27,6 +27,7 @@ fn catalogue() -> Catalogue {
             credits_per_cycle: 0,
             credits_expire: None,
             degraded_allowance: 100,
+            mode: Mode::Enforce,
             member: None,
         })
     };

@@ -135,7 +135,8 @@ impl Parts {
         member: Option<ByMember>,
         now: Now,
     ) -> Result<Reservation, Denied> {
-        let hold = Hold { customer: entry.name.clone(), cost: cost.clone(), by: By { key: None, member } };
+        let hold =
+            Hold { customer: entry.name.clone(), cost: cost.clone(), by: By { member, ..By::default() } };
         match heir.ask(Question::Extend(hold, now)).await {
             Ok(Answer::Admitted(admitted)) => {
                 Ok(self.reservation_there(&entry.name, &admitted, cost.clone(), now))

@@ -44,4 +44,4 @@ pub mod redis;
 mod rolling;
 mod shared;
 mod trial;
-mod world;
+pub mod world;

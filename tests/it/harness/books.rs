@@ -227,7 +227,11 @@ pub fn metered(data_dir: &Path) -> BTreeMap<String, i64> {
     units
 }
 
+/// What was served in shadow is charged to nobody.
 fn units_of(record: &Record) -> i64 {
+    if record.in_shadow {
+        return 0;
+    }
     record.draws.iter().map(RecordDraw::units).sum()
 }
 

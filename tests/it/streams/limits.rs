@@ -181,3 +181,37 @@ async fn of_an_answer_that_breaks_off_earlier_slices_stand() {
     customer.until_used(2).await;
     world.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_shadow_a_stream_goes_on_beyond_its_limit_and_is_charged_up_to_that() {
+    let mut api = Api::start().await;
+    let world = api.world(ROUTES).await;
+    world.reconfigure("[tiers.free]\nmode = \"shadow\"").await;
+    for (way, name) in WAYS.into_iter().zip(["short", "long"]) {
+        let customer = world.customer(name);
+        let head = format!("GET /cut HTTP/1.1{way}");
+        let (mut client, pieces) = open(&mut api, &world, &customer, &head).await;
+        for at in 1..=9 {
+            pass(&mut client, &pieces, at).await;
+        }
+        drop(pieces);
+        assert!(client.end().await, "it was not cut");
+        customer.owes("api_calls=4");
+        customer.until_used(4).await;
+        let mut wire = world.wire().await;
+        wire.send_head(&customer, &head).await;
+        let pieces = api.asked().await.begin(EVENTS);
+        let reply = wire.answer(&customer).await;
+        assert_eq!((reply.status, reply.header("x-usage-cost")), (200, Some("api_calls=0")));
+        let mut client = Open::of(wire);
+        for at in 1..=9 {
+            pass(&mut client, &pieces, at).await;
+        }
+        drop(pieces);
+        assert!(client.end().await, "nor one that began beyond it");
+        assert_eq!(customer.used().await, 4);
+    }
+    assert!(world.metric("tollgate_shadow_refusals_total{code=\"quota_exceeded\"}").await >= Some(4));
+    assert_eq!(world.metric("tollgate_refusals_total{code=\"quota_exceeded\"}").await, Some(0));
+    world.finish().await;
+}

@@ -26,7 +26,7 @@ impl Account {
         if self.share().is_none() {
             return false;
         }
-        let By { key, member } = by.into();
+        let By { key, member, .. } = by.into();
         self.roll(now);
         let Ok(tier) = self.tier_in_force(now) else { return false };
         if tier.features.first_missing(route.requires).is_some() {

@@ -12,7 +12,7 @@ use crate::domain::catalogue::Report;
 use crate::domain::money::Currency;
 use crate::domain::path::NormalPath;
 use crate::domain::route::{Found, StatusSet, UpstreamId};
-use crate::domain::tier::Price;
+use crate::domain::tier::{Mode, Price};
 use crate::domain::units::Meter;
 
 const METERS: [&str; 4] = ["calls", "tokens", "images", "bytes"];
@@ -76,6 +76,7 @@ fn tier(file: &File, at: usize) -> Arc<Tier> {
         credits_per_cycle: 0,
         credits_expire: None,
         degraded_allowance: 0,
+        mode: Mode::Enforce,
         member: Some(Arc::new(MemberTerms {
             included: amounts().map(Allowance::Units).collect(),
             rate: None,

@@ -1,15 +1,15 @@
 //! A receipt for programs.
 
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::domain::period::rfc3339;
 use crate::ledger::RecordDraw;
 use crate::store::MeterEventReceipt;
 
-use super::receipt::{MeterCharge, Receipt, ReceiptKind};
-use crate::cli::output::{instant, segment_file};
+use super::receipt::{MeterCharge, Receipt, ReceiptKind, segment_file};
 
-pub(super) fn render(receipt: &Receipt) -> Value {
+pub fn receipt_json(receipt: &Receipt) -> Value {
     let first_event = receipt.charges.iter().find_map(|charge| charge.event.as_ref().ok());
     let reason = receipt.charges.first().and_then(|charge| charge.event.as_ref().err());
     json!({
@@ -32,11 +32,12 @@ pub(super) fn render(receipt: &Receipt) -> Value {
         "grants": receipt.lots.iter().map(|lot| json!({ "grant": lot.grant, "units": lot.units })).collect::<Vec<_>>(),
         "period": { "start": rfc3339(receipt.period.start), "end": rfc3339(receipt.period.end) },
         "totals": by_meter(receipt, |charge| {
-            let after = charge.used_before + charge.units();
+            let after = charge.used_before + receipt.counted(charge);
             json!({ "before": charge.used_before, "after": after, "complete": receipt.totals_complete })
         }),
         "corrected": corrected(receipt),
         "idempotency_key": receipt.has_key,
+        "in_shadow": receipt.in_shadow,
         "configuration": {
             "fingerprint": format!("{:08x}", receipt.configuration),
             "since": receipt.configuration_since.map(rfc3339),
@@ -84,4 +85,10 @@ fn event(event: &MeterEventReceipt) -> Value {
         "tries": event.tries,
         "settled_at": event.settled_at.map(rfc3339),
     })
+}
+
+/// To the microsecond, as the ledger has it.
+fn instant(micros: i64) -> String {
+    let at = Timestamp::from_microsecond(micros).unwrap_or(Timestamp::UNIX_EPOCH);
+    at.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
 }

@@ -1,7 +1,5 @@
 //! A receipt: everything that is known of one charged request.
 
-use std::rc::Rc;
-
 use uuid::Uuid;
 
 use crate::domain::catalogue::Report;
@@ -10,9 +8,7 @@ use crate::domain::period::Period;
 use crate::ledger::{Kind, Record, RecordDraw, RecordLot};
 use crate::store::{MeterEventReceipt, TotalReceipt};
 
-use super::Found;
-use crate::cli::Failure;
-use crate::cli::books::Books;
+use super::{Books, Found, ReceiptError};
 
 /// What was used in the period before the request, for each of its draws.
 pub(super) struct Totals {
@@ -22,7 +18,7 @@ pub(super) struct Totals {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum ReceiptKind {
+pub enum ReceiptKind {
     Charge,
     Estimate,
     /// Free; of a charged request, if that is still kept.
@@ -41,7 +37,7 @@ impl ReceiptKind {
     }
 }
 
-pub(super) struct Receipt {
+pub struct Receipt {
     pub request: Uuid,
     pub foreign_request: Option<String>,
     pub record: u64,
@@ -50,13 +46,15 @@ pub(super) struct Receipt {
     pub at_micros: i64,
     pub kind: ReceiptKind,
     pub customer: String,
-    pub member: Option<Rc<str>>,
-    pub route: Option<Rc<str>>,
-    pub tier: Option<Rc<str>>,
+    pub member: Option<String>,
+    pub route: Option<String>,
+    pub tier: Option<String>,
     pub method: Option<&'static str>,
     pub status: u16,
     pub period: Period,
     pub has_key: bool,
+    /// A limit had refused it: no total holds it.
+    pub in_shadow: bool,
     pub configuration: u32,
     pub configuration_since: Option<i64>,
     pub charges: Vec<MeterCharge>,
@@ -71,7 +69,7 @@ pub(super) struct Receipt {
 }
 
 /// What the request drew on one meter, and what became of it.
-pub(super) struct MeterCharge {
+pub struct MeterCharge {
     pub meter: String,
     pub drawn: RecordDraw,
     /// The same after all corrections.
@@ -82,7 +80,7 @@ pub(super) struct MeterCharge {
 
 /// Why no meter event carries a charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum NoEvent {
+pub enum NoEvent {
     #[error("it cost nothing in the end")]
     Nothing,
     #[error("it was taken back before it was sealed")]
@@ -110,13 +108,13 @@ impl MeterCharge {
 }
 
 impl Receipt {
-    pub fn new(books: &Books, found: Found, totals: Totals) -> Result<Self, Failure> {
+    pub(super) fn new(books: &Books<'_>, found: Found, totals: Totals) -> Result<Self, ReceiptError> {
         let Found { charge: record, segment, corrections, repeats, others } = found;
         let charge = |(draw, used_before)| MeterCharge::new(books, &record, draw, &corrections, used_before);
         let charges = record.draws.iter().zip(totals.before).map(charge);
         Ok(Self {
             charges: charges.collect::<Result<_, _>>()?,
-            node: books.config.fleet.as_ref().map(|fleet| fleet.node.clone()),
+            node: books.node.map(str::to_owned),
             request: Uuid::from_bytes(record.request),
             foreign_request: record
                 .foreign_request
@@ -130,16 +128,15 @@ impl Receipt {
                 Kind::Estimate => ReceiptKind::Estimate,
                 Kind::Charge | Kind::Slice { .. } | Kind::Correction { .. } => ReceiptKind::Charge,
             },
-            customer: books
-                .customer(record.customer)?
-                .map_or_else(|| "(erased)".into(), |name| name.to_string()),
-            member: books.name(record.member)?,
-            route: books.name(record.route)?,
-            tier: books.name(record.tier)?,
+            customer: books.store.customer_name(record.customer)?.unwrap_or_else(|| "(erased)".to_owned()),
+            member: name(books, record.member)?,
+            route: name(books, record.route)?,
+            tier: name(books, record.tier)?,
             method: methods::name(record.method),
             status: record.status,
             period: record.period,
             has_key: record.key.is_some(),
+            in_shadow: record.in_shadow,
             lots: record.lots,
             configuration: record.configuration,
             configuration_since: books.store.configuration_since(record.configuration)?,
@@ -148,6 +145,21 @@ impl Receipt {
             others,
         })
     }
+
+    /// Units of a charge that the period's total holds.
+    pub fn counted(&self, charge: &MeterCharge) -> i64 {
+        if self.in_shadow { 0 } else { charge.units() }
+    }
+}
+
+/// The name of a route, tier, meter or member; none for 0, which stands for none.
+fn name(books: &Books<'_>, number: u32) -> Result<Option<String>, ReceiptError> {
+    if number == 0 { Ok(None) } else { Ok(books.store.name(number)?) }
+}
+
+/// The name of a segment's file.
+pub fn segment_file(segment: u64) -> String {
+    format!("{segment:016}.seg")
 }
 
 fn truth_of<'a>(estimate: &Record, corrections: &'a [Record]) -> Option<&'a Record> {
@@ -169,15 +181,15 @@ fn corrected(draw: &RecordDraw, corrections: &[Record]) -> RecordDraw {
 
 impl MeterCharge {
     fn new(
-        books: &Books,
+        books: &Books<'_>,
         record: &Record,
         draw: &RecordDraw,
         corrections: &[Record],
         used_before: i64,
-    ) -> Result<Self, Failure> {
-        let name = books.name(draw.meter)?;
+    ) -> Result<Self, ReceiptError> {
+        let name = name(books, draw.meter)?;
         let mut charge = Self {
-            meter: name.map_or_else(|| format!("#{}", draw.meter), |name| name.to_string()),
+            meter: name.unwrap_or_else(|| format!("#{}", draw.meter)),
             drawn: *draw,
             corrected: corrected(draw, corrections),
             used_before,
@@ -190,7 +202,7 @@ impl MeterCharge {
             _ => (record, false),
         };
         let total = (record.customer, draw.meter, sealed_with.period.start);
-        let reason = charge.never_reported(books.config.catalogue.report);
+        let reason = charge.never_reported(books.report);
         charge.event = match reason {
             Some(reason) => Err(reason),
             None => match books.store.meter_event_of(total, sealed_with.number, record.at_micros)? {

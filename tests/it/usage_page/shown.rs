@@ -1,0 +1,138 @@
+//! What stands on the page.
+
+use serde_json::json;
+
+use super::{Browser, link, visitor};
+use crate::harness::World;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_shows_what_the_endpoints_say() {
+    let world = World::builder().config("[billing]\npage = { title = \"Acme's <API>\" }").start().await;
+    let (customer, _) = world.subscriber("reader", "starter").await;
+    for _ in 0..3 {
+        assert_eq!(customer.get("/export/pdf").await.charged(), 5);
+    }
+    assert_eq!(customer.get("/signals").await.charged(), 1);
+    world.flush_all().await;
+    let browser = visitor(&world, &customer).await;
+    let page = browser.page().await;
+    for shown in [
+        "<strong>16</strong> of 1,000 included units used (1.6 %), 984 left.",
+        "<dd>starter</dd>",
+        "<span class=\"state good\">active</span>",
+        "Acme's &lt;API&gt;",
+        "<dd>0.00 USD</dd>",
+        "<code>/export/pdf</code>",
+        "role=\"img\"",
+        "29.00 USD</strong> per month",
+        "in_",
+        "All times are UTC.",
+    ] {
+        assert!(page.contains(shown), "{shown} is not on {page}");
+    }
+    let status = customer.status().await;
+    let projected = status["usage"]["api_calls"]["projected"].as_u64().expect("units");
+    assert!(page.contains(&format!("By the period's end: {projected} units")), "{projected}");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_projection_goes_straight_on_to_the_periods_end() {
+    let world = World::builder().config("[tiers.pro]\nincluded = { api_calls = 10 }\noverage = { unit_amount = { api_calls = \"0.02\" }, cap = \"3.00\" }").start().await;
+    let (customer, _) = world.subscriber("spender", "pro").await;
+    for _ in 0..3 {
+        assert_eq!(customer.get("/export/pdf").await.charged(), 5);
+    }
+    let status = customer.status().await;
+    let instant = |value: &serde_json::Value| {
+        value.as_str().expect("text").parse::<jiff::Timestamp>().expect("RFC 3339").as_second()
+    };
+    let days = (instant(&status["period"]["end"]) - instant(&status["period"]["start"])) / 86_400;
+    assert!((28..=31).contains(&days), "the first day of a month: {status}");
+    let usage = &status["usage"]["api_calls"];
+    assert_eq!(
+        (&usage["projected"], &usage["projected_overage"]),
+        (&json!(15 * days), &json!(15 * days - 10))
+    );
+    assert_eq!((&usage["overage"], &usage["overage_amount"]), (&json!(5), &json!("0.10")));
+    let cents = (15 * days - 10) * 2;
+    assert_eq!(usage["projected_overage_amount"], format!("{}.{:02}", cents / 100, cents % 100));
+    let capped = json!({ "currency": "usd", "amount": "0.10", "projected_amount": "3.00", "cap": "3.00" });
+    assert_eq!(status["overage"], capped, "nobody is let beyond the cap");
+    let page = visitor(&world, &customer).await.page().await;
+    assert!(page.contains("<dd>3.00 USD</dd>") && page.contains("spend cap 3.00 USD"), "{page}");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browsers_are_told_to_run_and_keep_nothing() {
+    let world = World::start().await;
+    let browser = visitor(&world, &world.customer("acme")).await;
+    let reply = browser.get("/billing").await;
+    let policy = reply.header("content-security-policy").expect("a policy");
+    for rule in ["default-src 'none'", "script-src 'self'", "form-action 'self'", "frame-ancestors 'none'"] {
+        assert!(policy.contains(rule), "{policy}");
+    }
+    assert!(!policy.contains("unsafe"), "{policy}");
+    for (name, value) in [
+        ("cache-control", "no-store"),
+        ("referrer-policy", "no-referrer"),
+        ("x-content-type-options", "nosniff"),
+    ] {
+        assert_eq!(reply.header(name), Some(value));
+    }
+    let page = reply.text();
+    assert!(!page.contains(" style=") && !page.contains("<style") && !page.contains(" onclick="), "{page}");
+    let style = page.split("<link rel=\"stylesheet\" href=\"").nth(1).and_then(|rest| rest.split('"').next());
+    let style = browser.get(style.expect("a stylesheet")).await;
+    assert_eq!((style.status, style.header("content-type")), (200, Some("text/css; charset=utf-8")));
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_are_shown_and_never_read_as_markup() {
+    let world = World::start().await;
+    let name = "<script>alert('1')</script>&\"";
+    let browser = visitor(&world, &world.customer(name)).await;
+    let page = browser.page().await;
+    assert!(page.contains("&lt;script&gt;alert("), "{page}");
+    assert_eq!(page.matches("<script").count(), 1, "our own, from a file");
+    let odd = browser.get("/billing?done=%3Cscript%3E").await;
+    assert_eq!(odd.status, 200);
+    assert!(!odd.text().contains("role=\"status\""), "a word that is none says nothing");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_shows_its_own_customer_and_no_other() {
+    let world = World::start().await;
+    let (one, other) = (world.customer("one"), world.customer("other"));
+    assert_eq!(other.get("/signals").await.charged(), 1);
+    let browser = visitor(&world, &one).await;
+    for path in ["/billing?customer=other", "/billing?link=x&who=other"] {
+        let page = browser.get(path).await.text();
+        assert!(
+            page.contains("<strong>one</strong>") && page.contains("<strong>0</strong> of 100"),
+            "{page}"
+        );
+    }
+    let second = Browser::new(world.gateway.public);
+    second.enter(&link(&other).await).await;
+    assert!(second.page().await.contains("<strong>1</strong> of 100"));
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_stands_while_stripe_is_away() {
+    let mut world = World::builder().by_road().start().await;
+    let (customer, _) = world.subscriber("patient", "pro").await;
+    let browser = visitor(&world, &customer).await;
+    world.road().close().await;
+    let page = browser.page().await;
+    assert!(
+        page.contains("of 10,000 included units") && page.contains("payment provider does not answer"),
+        "{page}"
+    );
+    world.road().reopen().await;
+    world.finish().await;
+}
