@@ -202,8 +202,6 @@ impl Server {
         let giver = upgrade::Giver::new(config, &state, &rooms, &flow, (ports, lock), stop.clone());
         let giver = Arc::new(giver);
         runtime.spawn(giver.clone().run());
-        let serving = proxy.runtime.handle().clone();
-        runtime.spawn(supervisor::keep_watchdog_quiet(serving, stop.subscribe()));
         let told = in_force.told().clone();
         runtime.spawn(reload::Reloader::new(in_force).run(asked, stopping.clone()));
         let reporter = rooms.reporter.clone();
@@ -226,9 +224,18 @@ impl Server {
             giver,
         };
         started.store(true, Ordering::Relaxed);
+        server.announce(config);
+        Ok(server)
+    }
+
+    /// Says that it serves, and from then on that it lives.
+    fn announce(&self, config: &Config) {
+        if let (Some(runtime), Some(proxy)) = (&self.runtime, &self.proxy) {
+            let serving = proxy.runtime.handle().clone();
+            runtime.spawn(supervisor::keep_watchdog_quiet(serving, self.stop.subscribe()));
+        }
         supervisor::ready();
         tracing::info!(listen = ?config.server.listen, admin = %config.server.admin_listen, "tollgate is serving");
-        Ok(server)
     }
 
     /// The local Stripe, in sandbox mode.

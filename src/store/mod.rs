@@ -176,10 +176,10 @@ impl Store {
     pub fn open(data_dir: &Path) -> Result<Self> {
         let path = data_dir.join("tollgate.db");
         let writer = connect(&path)?;
-        migrate(&writer)?;
-        if backup::mark(&writer)?.is_some() {
+        if version(&writer)? > 0 && backup::mark(&writer)?.is_some() {
             return Err(StoreError::IsABackup(data_dir.to_owned()));
         }
+        migrate(&writer)?;
         Ok(Self {
             writer: Worker::spawn("store", writer, Begin::Write, Haste::GivesWay)?,
             reader: Worker::spawn("store-read", connect(&path)?, Begin::Read, Haste::Prompt)?,
@@ -243,8 +243,13 @@ fn connect(path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
+/// Of its tables; 0 where there are none.
+fn version(connection: &Connection) -> Result<i64> {
+    Ok(connection.query_row("PRAGMA user_version", [], |row| row.get(0))?)
+}
+
 fn migrate(connection: &Connection) -> Result<()> {
-    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let version = version(connection)?;
     let known = usize::try_from(version).ok().filter(|known| *known <= MIGRATIONS.len());
     let known = known.ok_or(StoreError::Newer(version))?;
     for (at, migration) in MIGRATIONS.iter().enumerate().skip(known) {

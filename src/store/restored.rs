@@ -44,8 +44,9 @@ impl Store {
             db.execute("INSERT OR REPLACE INTO meta VALUES ('restored_at', ?1)", [at])?;
             let restored = Restored { rows, units: unsigned(units), estimates: unsigned(estimates) };
             let made = crate::domain::period::rfc3339(made_at);
-            let detail =
-                format!("from the backup of {made}: {rows} meter events and {units} units may have been sent");
+            let detail = format!(
+                "from the backup of {made}: {rows} meter events and {units} units may have been sent"
+            );
             audit::add(db, now, "restored", None, &detail)?;
             Ok(restored)
         })

@@ -2,12 +2,13 @@
 //! lost up to the backup.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rusqlite::Connection;
 use toml::Table;
 
 use super::command;
-use crate::harness::{Ended, Load, PATIENCE, World, tollgate, until};
+use crate::harness::{Ended, Load, PATIENCE, World, tollgate, unix_now, until};
 
 /// Some time is passed over by hand: the gateway waits a minute between two readings of Stripe's sum.
 const NO_SETTLING: &str = "[billing]\nreconcile_settle = \"0s\"";
@@ -70,6 +71,12 @@ async fn looked_for(world: &World) {
     .await;
 }
 
+/// Stripe's sums are of whole minutes: what has been sent until now is in them once this one has ended.
+async fn the_minute_has_ended() {
+    let now = unix_now() / 60;
+    until("another minute", Duration::from_secs(70), async || (unix_now() / 60 > now).then_some(())).await;
+}
+
 /// Units of the records of a data_dir's store.
 fn counted(data_dir: &Path) -> i64 {
     let store = Connection::open(data_dir.join("tollgate.db")).expect("a store");
@@ -99,6 +106,7 @@ async fn what_was_sent_after_a_backup_under_load_is_not_billed_again_and_nothing
     let restored = restore_elsewhere(&mut world, &to).await;
     assert_eq!(restored.code, Some(0), "{}", restored.stderr);
     assert!(restored.stdout.contains("the ledger is whole"), "{}", restored.stdout);
+    the_minute_has_ended().await;
     let kept = counted(&world.gateway.data_dir);
     assert!(kept >= 400 && kept < i64::try_from(used).expect("some units"), "{kept} of {used}");
     world.gateway.restart().await;
@@ -176,6 +184,7 @@ async fn who_is_linked_after_the_backup_is_not_billed_again_for_what_was_used_be
     linked.until_status("tier", "pro").await;
     world.flush_all().await;
     let billed = world.stripe.units_of(&subscribed.customer).await;
+    the_minute_has_ended().await;
     assert_eq!(restore_elsewhere(&mut world, &to).await.code, Some(0));
     world.gateway.restart().await;
     world.until_synced().await;
