@@ -24,7 +24,10 @@ async fn content(api: &Api) -> Result<Markup, Problem> {
     let reported = if catalogue.report == "all" { "every unit" } else { "overage alone" };
     Ok(html! {
         h1 { "Tiers and routes" }
-        p.lead { "As configured, in " (currency.to_uppercase()) "; Stripe is told of " (reported) ". To change them, edit the file: it is read again by itself." }
+        p.lead {
+            "As configured, in " (currency.to_uppercase()) "; Stripe is told of " (reported) ". "
+            "To change them, edit the file: it is read again by itself."
+        }
         div.grid { @for tier in &catalogue.tiers { (card(tier, currency)) } }
         section.panel { h2 { "Routes" } (routes(&catalogue.routes)) }
         div.grid {

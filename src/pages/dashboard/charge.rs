@@ -39,7 +39,7 @@ async fn content(api: &Api, id: &str) -> Result<Markup, Problem> {
     Ok(html! {
         div.head {
             div { h1 { "Why this was charged" } p.lead { code { (request) } " for "
-                a href=(with_query("/dashboard/customer", &[("name", &receipt.customer)])) { (receipt.customer) } } }
+                (frame::to_customer(&receipt.customer)) } }
             div.acts { button type="button" data-print hidden { "Print" } }
         }
         section.panel { h2 { "The request" } (facts(&receipt)) }
@@ -95,7 +95,8 @@ fn cost(receipt: &Receipt) -> Markup {
             th scope="row" { (meter) }
             td.num { (number(*units)) }
             td { (draws(receipt.drawn.get(meter).unwrap_or(&none))) }
-            td.num { (number(receipt.corrected.as_ref().and_then(|now| now.cost.get(meter)).copied().unwrap_or(*units))) }
+            @let corrected = receipt.corrected.as_ref().and_then(|now| now.cost.get(meter));
+            td.num { (number(corrected.copied().unwrap_or(*units))) }
             td.num { @if let Some(totals) = receipt.totals.get(meter) { (before_and_after(totals)) } }
         } }
     };
@@ -114,14 +115,15 @@ fn carried(event: &MeterEvent) -> Markup {
         return html! { p { "No meter event carries it: " (none) "." } };
     }
     let unknown = "–";
+    let or_unknown = |text: Option<String>| text.unwrap_or_else(|| unknown.to_owned());
     html! {
         dl.facts {
             dt { "Meter event" } dd { span.code { (event.identifier.as_deref().unwrap_or(unknown)) } }
-            dt { "Its value" } dd { (event.value.map_or_else(|| unknown.to_owned(), number)) " units, this request's among them" }
-            dt { "Its timestamp" } dd { (event.timestamp.map_or_else(|| unknown.to_owned(), |at| instant(&rfc3339(at)))) }
+            dt { "Its value" } dd { (or_unknown(event.value.map(number))) " units, this request's among them" }
+            dt { "Its timestamp" } dd { (or_unknown(event.timestamp.map(|at| instant(&rfc3339(at))))) }
             dt { "State" } dd { (state(event.state.as_deref().unwrap_or(unknown))) }
             dt { "Stripe's answer" } dd { (event.answer.as_deref().unwrap_or(unknown)) }
-            dt { "Settled" } dd { (event.settled_at.as_deref().map_or_else(|| unknown.to_owned(), instant)) }
+            dt { "Settled" } dd { (or_unknown(event.settled_at.as_deref().map(instant))) }
         }
     }
 }

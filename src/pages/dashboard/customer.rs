@@ -133,7 +133,7 @@ fn facts(customer: &Customer) -> Markup {
                 dd {
                     @if let Some(tier) = &set.tier { "tier " (tier) "; " }
                     @for (meter, units) in &set.included { (value(units)) " " (meter) "; " }
-                    (set.until.as_deref().map_or_else(|| "until taken back".to_owned(), |at| format!("until {}", instant(at))))
+                    "until " (set.until.as_deref().map_or_else(|| "it is taken back".to_owned(), instant))
                     ": " (set.reason)
                 }
             }
@@ -241,7 +241,9 @@ fn charged(charges: &[Charge]) -> Markup {
                 @for (meter, units) in &charge.cost { div { (number(*units)) " " (meter) } }
                 @if charge.kind != "charge" { span.small.quiet { (words(&charge.kind)) } }
                 @if let Some(corrected) = &charge.corrected {
-                    @for (meter, units) in &corrected.cost { span.small.quiet { "corrected to " (number(*units)) " " (meter) } }
+                    @for (meter, units) in &corrected.cost {
+                        span.small.quiet { "corrected to " (number(*units)) " " (meter) }
+                    }
                 }
             }
             td { (drawn_on(&charge.drawn)) }

@@ -86,7 +86,7 @@ fn rows(customers: &[Listed]) -> Markup {
     ];
     let rows = html! {
         @for row in customers { tr {
-            th scope="row" { a href=(with_query("/dashboard/customer", &[("name", &row.customer)])) { (row.customer) } }
+            th scope="row" { (frame::to_customer(&row.customer)) }
             td { (row.tier.as_deref().unwrap_or("–")) }
             td {
                 (state(&row.status))

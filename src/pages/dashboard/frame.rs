@@ -127,6 +127,11 @@ pub fn said(word: Option<&str>) -> Markup {
     html! { @if let Some((_, text)) = found { (note("good", text)) } }
 }
 
+/// A link to a customer's page.
+pub fn to_customer(name: &str) -> Markup {
+    html! { a href=(with_query("/dashboard/customer", &[("name", name)])) { (name) } }
+}
+
 /// A state as a colour and a word. Words that are not known have no colour.
 pub fn state(word: &str) -> Markup {
     let kind = match word {

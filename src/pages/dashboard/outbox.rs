@@ -83,10 +83,13 @@ fn rows(operator: &Operator, waiting: &[Waiting]) -> Markup {
         @for event in waiting { tr {
             th scope="row" {
                 span.code { (event.identifier) }
-                span.small.quiet { (event.meter) ", used until " (instant(&rfc3339(event.timestamp))) ", sealed " (instant(&event.sealed_at)) }
+                span.small.quiet {
+                    (event.meter) ", used until " (instant(&rfc3339(event.timestamp)))
+                    ", sealed " (instant(&event.sealed_at))
+                }
             }
             td { @if let Some(name) = &event.customer {
-                a href=(with_query("/dashboard/customer", &[("name", name)])) { (name) }
+                (frame::to_customer(&name))
             } @else { "–" } }
             td.num { (number(event.value)) }
             td {

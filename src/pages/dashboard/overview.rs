@@ -101,6 +101,7 @@ fn tiles(figures: &Figures, health: &Health, revenue: &Revenue) -> Markup {
         (1.., _) => ("failed", format!("{} failed", number(health.webhooks_failed))),
         (_, pending) => (if pending > 0 { "waiting" } else { "ok" }, format!("{} waiting", number(pending))),
     };
+    let lag = lasting(figures.sum("webhook_lag_seconds"));
     let ledger =
         if health.ledger_available { ("ok", "records usage") } else { ("down", "refuses: answers 503") };
     html! {
@@ -110,7 +111,7 @@ fn tiles(figures: &Figures, health: &Health, revenue: &Revenue) -> Markup {
             (tile("Overage paid today", &money(&revenue.overage_today, &stats.currency), &html! { "since 00:00 UTC" }))
             (tile("MRR", &money(&stats.mrr, &stats.currency), &html! { "monthly recurring revenue" }))
             (tile("Outbox", &number(health.outbox_pending), &html! { (state(outbox.0)) " " (outbox.1) }))
-            (tile("Webhook lag", &lasting(figures.sum("webhook_lag_seconds")), &html! { (state(webhooks.0)) " " (webhooks.1) }))
+            (tile("Webhook lag", &lag, &html! { (state(webhooks.0)) " " (webhooks.1) }))
             (tile("Stripe", stripe.1, &html! { (state(stripe.0)) " API " (health.stripe_api_version) }))
             (tile("Redis", redis.1, &html! { @if !redis.0.is_empty() { (state(redis.0)) } }))
             (tile("Ledger", ledger.1, &html! { (state(ledger.0)) " billing is " (health.status) }))
@@ -199,7 +200,7 @@ fn of_customers(stats: &Stats) -> Markup {
                     (table("Customers who use most", &[("Customer", false), ("Units", true), ("Requests", true)],
                         &html! { @for top in &stats.top_customers { tr {
                             th scope="row" {
-                                a href=(with_query("/dashboard/customer", &[("name", &top.customer)])) { (top.customer) }
+                                (frame::to_customer(&top.customer))
                             }
                             td.num { (number(top.units)) }
                             td.num { (number(top.requests)) }

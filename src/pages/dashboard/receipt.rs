@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::Dashboard;
 use super::answers::{Catalogue, Customer, List, Overage, Tier, UsageRow};
-use super::api::{Api, with_query};
+use super::api::Api;
 use super::customer::path_of;
 use super::customers::missing;
 use super::door::Operator;
@@ -47,7 +47,7 @@ async fn content(api: &Api, name: &str) -> Result<Markup, Problem> {
             div {
                 h1 { "Receipt" }
                 p.lead {
-                    a href=(with_query("/dashboard/customer", &[("name", name)])) { (customer.customer) }
+                    (frame::to_customer(&customer.customer))
                     ", " (instant(&customer.period.start)) " to " (instant(&customer.period.end)) " UTC"
                 }
             }
@@ -57,14 +57,16 @@ async fn content(api: &Api, name: &str) -> Result<Markup, Problem> {
             h2 { "What the period comes to" }
             (costs(&customer, tier, &catalogue.currency))
             p.quiet.small {
-                "As of " (instant(&rfc3339(clock::now().seconds()))) " UTC, before tax. Stripe's invoice is what is paid. "
-                "The tier's own price (" (price(tier, &catalogue.currency)) ") is invoiced by Stripe and not in the sum."
+                "As of " (instant(&rfc3339(clock::now().seconds()))) " UTC, before tax. "
+                "Stripe's invoice is what is paid. The tier's own price ("
+                (price(tier, &catalogue.currency)) ") is invoiced by Stripe and not in the sum."
             }
         }
         section.panel {
             h2 { "Units by route" }
             (missing(routes.nodes_missing.as_deref()))
-            @if routes.data.is_empty() { p.empty { "Nothing has been used in this period." } } @else { (by_route(&routes.data)) }
+            @if routes.data.is_empty() { p.empty { "Nothing has been used in this period." } }
+            @else { (by_route(&routes.data)) }
         }
     })
 }

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use serde_json::json;
 
 use super::Dashboard;
-use super::api::{Api, with_query};
+use super::api::Api;
 use super::door::{Operator, Sent};
 use super::frame::{self, table};
 use crate::pages::parts::layout::{note, sentence, with_status};
@@ -24,18 +24,24 @@ pub async fn page(operator: Operator) -> Response {
 fn content(operator: &Operator, period: &str, outcome: &Markup) -> Markup {
     html! {
         h1 { "Reconcile" }
-        p.lead { "Compares what the ledger has sent with what Stripe's meters hold, customer by customer. It reads from Stripe and may take a while." }
+        p.lead {
+            "Compares what the ledger has sent with what Stripe's meters hold, customer by customer. "
+            "It reads from Stripe and may take a while."
+        }
         form.panel method="post" action=(PATH) {
             (operator.token())
             div.row {
                 div.field.grow {
                     label for="period" { "Period" }
-                    input #period name="period" value=(period) required list="periods" autocomplete="off" aria-describedby="period-hint";
+                    input #period name="period" value=(period) required list="periods" autocomplete="off"
+                        aria-describedby="period-hint";
                     datalist #periods { option value="current" {} option value="previous" {} }
                 }
                 button.main type="submit" { "Compare" }
             }
-            p #period-hint .quiet.small { "“current” or “previous” month, a month such as 2026-11, or a span such as 2026-11-01..2026-11-15." }
+            p #period-hint .quiet.small {
+                "“current” or “previous” month, a month such as 2026-11, or a span such as 2026-11-01..2026-11-15."
+            }
             label.check { input type="checkbox" name="repair" value="yes"; "Send what is missing at Stripe" }
         }
         (outcome)
@@ -96,7 +102,7 @@ fn rows(differences: &[Difference]) -> Markup {
     let rows = html! {
         @for row in differences { tr {
             th scope="row" {
-                a href=(with_query("/dashboard/customer", &[("name", &row.customer)])) { (row.customer) }
+                (frame::to_customer(&row.customer))
                 span.small.quiet.code { (row.stripe_customer) }
             }
             td { (row.meter) }

@@ -47,7 +47,10 @@ async fn listed(api: &Api, Asked { status, kind, cursor }: &Asked) -> Markup {
     let found: Result<List<Webhook>, Problem> = api.get(&with_query("/admin/webhooks", &wanted)).await;
     html! {
         h1 { "Webhooks" }
-        p.lead { "Events that Stripe has sent, the latest first. Each is stored before it is answered, and applied by re-reading what it is about." }
+        p.lead {
+            "Events that Stripe has sent, the latest first. Each is stored before it is answered, and applied by "
+            "re-reading what it is about."
+        }
         form.panel.row method="get" action=(PATH) {
             (choice("status", "Status", Some("any"), &STATES.map(str::to_owned), status))
             (field("type", "Type", kind, "customer.subscription.updated"))
@@ -141,7 +144,9 @@ fn event_page(operator: &Operator, event: &Webhook, top: &Markup) -> Markup {
         section.panel {
             h2 { "Payload" }
             @if event.payload == Value::Null {
-                p.empty { "Not kept: payloads are sealed at rest, and kept where " code { "server.encryption_key" } " is set." }
+                p.empty {
+                    "Not kept: payloads are sealed at rest, and kept where " code { "server.encryption_key" } " is set."
+                }
             } @else { pre tabindex="0" role="group" aria-label="Payload" { (payload) } }
         }
     }

@@ -55,7 +55,10 @@ pub fn overrides(operator: &Operator, customer: &Customer, catalogue: &Catalogue
             }
             div.field { label for="until" { "Until" } input #until type="date" name="until"; }
         }
-        div.row { (required("override-reason", "Reason", "a trial of more")) button.main type="submit" { "Set override" } }
+        div.row {
+            (required("override-reason", "Reason", "a trial of more"))
+            button.main type="submit" { "Set override" }
+        }
     };
     html! { section.panel {
         h2 { "Override" }
