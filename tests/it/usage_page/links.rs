@@ -1,5 +1,7 @@
 //! Who is let in, and how often.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::Method;
 use serde_json::json;
 
@@ -105,10 +107,7 @@ async fn a_forged_link_or_cookie_opens_nothing() {
         assert_eq!(browser.follow(&forged).await.status, 401, "{forged}");
     }
     let parts: Vec<_> = real.split('.').collect();
-    let other = {
-        use base64::Engine;
-        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode("other\n")
-    };
+    let other = URL_SAFE_NO_PAD.encode("other\n");
     let renamed: Vec<_> =
         parts.iter().enumerate().map(|(at, part)| if at == 2 { &other } else { *part }).collect();
     for forged in [renamed.join("."), real[..real.len() - 2].to_owned(), "tollgate_usage=x".to_owned()] {
