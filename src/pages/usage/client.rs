@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::request::Builder;
-use axum::http::{Method, Request, header};
+use axum::http::{HeaderValue, Method, Request, header};
 use axum::response::Response;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -52,7 +52,8 @@ impl Client {
             .uri(format!("{}{path}", self.prefix))
             .header(header::CONTENT_TYPE, "application/json");
         if let Some(key) = key {
-            request = request.header("idempotency-key", key);
+            let stale = |_| Problem::new(Code::BadRequest, "this form is out of date; load the page again");
+            request = request.header("idempotency-key", HeaderValue::from_str(key).map_err(stale)?);
         }
         self.ask(Some(customer), request, Body::from(body.to_string())).await
     }

@@ -1,6 +1,7 @@
 //! The page itself.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -17,9 +18,10 @@ use super::{Usage, history, invoices, meters, plans};
 use crate::clock;
 use crate::pages::parts::layout::{note, page, sentence, with_status};
 use crate::pages::parts::words::{instant, money, number, words};
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 
 const TITLE: &str = "Usage and billing";
+const INVOICES_WITHIN: Duration = Duration::from_secs(3);
 
 #[derive(Default, Deserialize)]
 pub(super) struct Asked {
@@ -75,9 +77,17 @@ impl Usage {
             client.pricing(),
             client.get(customer, "/usage?by=day"),
             client.get(customer, "/usage?by=route"),
-            client.get(customer, "/invoices?limit=12"),
+            self.invoices(customer),
         );
         Ok(Shown { status: status?, pricing: pricing?, days, routes, invoices })
+    }
+
+    /// The page does not wait for a payment provider that is away.
+    async fn invoices(&self, customer: &str) -> Result<List<Invoice>, Problem> {
+        let invoices = self.client.get(customer, "/invoices?limit=12");
+        let detail = "the payment provider does not answer now; invoices are shown when it does";
+        let late = |_| Err(Problem::new(Code::StripeUnavailable, detail));
+        tokio::time::timeout(INVOICES_WITHIN, invoices).await.unwrap_or_else(late)
     }
 
     fn content(&self, visit: &Visit<'_>, shown: &Shown, said: Option<Markup>) -> Markup {

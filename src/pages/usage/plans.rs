@@ -97,7 +97,9 @@ fn beyond(overage: &Beyond, currency: &str) -> Markup {
     match overage {
         Beyond::Denied(_) => html! { li { "no overage" } },
         Beyond::Priced { unit_amount, cap } => html! {
-            @for (meter, amount) in unit_amount { li { (money(amount, currency)) " per further unit of " (words(meter)) } }
+            @for (meter, amount) in unit_amount {
+                li { (money(amount, currency)) " per further unit of " (words(meter)) }
+            }
             @if let Some(cap) = cap { li { "overage up to " (money(cap, currency)) } }
         },
     }

@@ -5,6 +5,12 @@ use serde_json::json;
 use super::{Browser, link, visitor};
 use crate::harness::World;
 
+const CAPPED: &str = r#"
+    [tiers.pro]
+    included = { api_calls = 10 }
+    overage = { unit_amount = { api_calls = "0.02" }, cap = "3.00" }
+"#;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_shows_what_the_endpoints_say() {
     let world = World::builder().config("[billing]\npage = { title = \"Acme's <API>\" }").start().await;
@@ -25,11 +31,13 @@ async fn the_page_shows_what_the_endpoints_say() {
         "<code>/export/pdf</code>",
         "role=\"img\"",
         "29.00 USD</strong> per month",
-        "in_",
         "All times are UTC.",
     ] {
         assert!(page.contains(shown), "{shown} is not on {page}");
     }
+    let invoice = &customer.get("/billing/invoices").await.json()["data"][0];
+    let name = invoice["number"].as_str().or(invoice["id"].as_str()).expect("a first invoice");
+    assert!(page.contains(name), "{name} is not on {page}");
     let status = customer.status().await;
     let projected = status["usage"]["api_calls"]["projected"].as_u64().expect("units");
     assert!(page.contains(&format!("By the period's end: {projected} units")), "{projected}");
@@ -38,7 +46,7 @@ async fn the_page_shows_what_the_endpoints_say() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_projection_goes_straight_on_to_the_periods_end() {
-    let world = World::builder().config("[tiers.pro]\nincluded = { api_calls = 10 }\noverage = { unit_amount = { api_calls = \"0.02\" }, cap = \"3.00\" }").start().await;
+    let world = World::builder().config(CAPPED).start().await;
     let (customer, _) = world.subscriber("spender", "pro").await;
     for _ in 0..3 {
         assert_eq!(customer.get("/export/pdf").await.charged(), 5);
