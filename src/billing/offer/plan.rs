@@ -151,7 +151,8 @@ impl Planner<'_> {
         for key in &self.tier.vacant {
             let Some(sold) = self.by_key(key).filter(|sold| sold.active) else { continue };
             let why = format!(
-                "Stripe sells it for {}, and the configuration says nothing of it: archive it at Stripe, or configure it",
+                "Stripe sells it for {}, and the configuration says nothing of it: archive it at Stripe, or \
+                 configure it",
                 sold.terms.told()
             );
             let state = State::ByHand { id: Some(sold.id.clone()), why: vec![why] };
@@ -197,8 +198,8 @@ impl Planner<'_> {
             let mut why = differences(named, offered, meter_id);
             if !why.is_empty() {
                 why.push(
-                    "a price never changes at Stripe, and stripe_prices names this one: take it out there, and `tollgate \
-                     tiers apply` makes another"
+                    "a price never changes at Stripe, and stripe_prices names this one: take it out there, and \
+                     `tollgate tiers apply` makes another"
                         .to_owned(),
                 );
             }
@@ -233,8 +234,8 @@ impl Planner<'_> {
             }),
             Some(price) => {
                 why.push(
-                    "a price never changes at Stripe: with --replace a new one takes over its lookup key, and who pays \
-                     this one goes on paying it"
+                    "a price never changes at Stripe: with --replace a new one takes over its lookup key, and who \
+                     pays this one goes on paying it"
                         .to_owned(),
                 );
                 State::ByHand { id: Some(price.id.clone()), why }
