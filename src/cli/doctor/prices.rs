@@ -148,6 +148,9 @@ mod tests {
             event_name: "calls".into(),
             formula: formula.into(),
             active,
+            customer_key: "stripe_customer_id".into(),
+            value_key: "value".into(),
+            event_time_window: None,
         };
         let judged = |event, meter| judge_meter("api_calls", event, &[meter]).map(|check| check.outcome);
         assert_eq!(judged("calls", meter("sum", true)), None);

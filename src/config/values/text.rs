@@ -55,7 +55,7 @@ pub(crate) struct HostName(pub String);
 
 impl Read for HostName {
     fn schema() -> Json {
-        pattern("[A-Za-z0-9_.-]{1,253}")
+        pattern("host name", "[A-Za-z0-9_.-]{1,253}")
     }
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {

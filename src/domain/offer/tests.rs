@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::route::RouteTable;
-use crate::domain::tier::{Allowance, FeatureSet, Overage, Price, TierId};
+use crate::domain::tier::{Allowance, FeatureSet, Mode, Overage, Price, TierId};
 
 fn amount(text: &str) -> Decimal {
     text.parse().expect("an amount")
@@ -32,6 +32,7 @@ fn tier(
         credits_expire: None,
         degraded_allowance: 0,
         member: None,
+        mode: Mode::Enforce,
     }
 }
 
