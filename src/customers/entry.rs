@@ -79,8 +79,8 @@ impl Entry {
         Ok(Reservation::new(self.clone(), admitted, route.cost.clone()))
     }
 
-    /// What was refused, or could not be asked, is served all the same: a permission that holds nothing. None: it is not
-    /// in shadow.
+    /// What was refused, or could not be asked, is served all the same: a permission that holds nothing. None: it is
+    /// not in shadow.
     pub fn pass_in_shadow(
         self: &Arc<Self>,
         refusal: Option<&Refusal>,

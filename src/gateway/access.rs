@@ -163,6 +163,7 @@ impl Parts {
 
     pub(super) fn charged_units(&self, context: &Context) -> Map<String, Value> {
         let cost = match &context.charge {
+            Charge::Recorded(recorded) if recorded.settled.charge.in_shadow => return Map::new(),
             Charge::Recorded(recorded) => {
                 let draws = recorded.settled.charge.draws.iter();
                 TrueCost::new(&Cost::default(), draws.map(|draw| (draw.meter, draw.units())))

@@ -36,8 +36,8 @@ pub(super) fn usage_costs(catalogue: &Catalogue) -> Vec<HeaderValue> {
 }
 
 impl Parts {
-    /// The value of `x-usage-cost`: a structured-field dictionary of what was charged; of a repeat, and of what was served
-    /// in shadow, that it was nothing.
+    /// The value of `x-usage-cost`: a structured-field dictionary of what was charged; of a repeat, and of what was
+    /// served in shadow, that it was nothing.
     /// Units that are held until the exchange ends are marked as such.
     pub(super) fn usage_cost(&self, route: &Route, charge: &Charge, held: &[MeterId]) -> HeaderValue {
         if charge.is_repeat() || charge.in_shadow {

@@ -161,8 +161,8 @@ pub struct Record {
     pub member: u32,
     /// What it draws counts against what the member may use.
     pub counts_for_member: bool,
-    /// A limit had refused what it records, which was served all the same: all of it is uncovered, and no limit or total
-    /// counts it.
+    /// A limit had refused what it records, which was served all the same: all of it is uncovered, and no limit or
+    /// total counts it.
     pub in_shadow: bool,
     pub route: u32,
     pub tier: u32,

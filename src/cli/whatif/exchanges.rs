@@ -1,8 +1,9 @@
-//! Exchanges, from the records that tell of them: in the order in which they came, each with what it turned out to cost.
+//! Exchanges, from the records that tell of them: in the order in which they came, each with what it turned out to
+//! cost.
 //!
-//! Records stand in the order in which they were settled, and limits decide in the order in which requests come. So each
-//! is held for a while: until then what came before it, or corrects it, finds its place. What is corrected later is told
-//! as a [`Late`] change.
+//! Records stand in the order in which they were settled, and limits decide in the order in which requests come. So
+//! each is held for a while: until then what came before it, or corrects it, finds its place. What is corrected later
+//! is told as a [`Late`] change.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};

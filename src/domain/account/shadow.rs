@@ -14,9 +14,9 @@ use crate::domain::units::MeterId;
 use crate::domain::usage::{Change, Charge, Correction, Draw, MemberId, Now};
 
 impl Account {
-    /// After a refusal, on a route of this mode: the permission to serve it all the same, which holds nothing. None where
-    /// the limits are enforced, an operator has blocked the customer, or there is no tier to serve it under. `refusal` is
-    /// none where limits could not be asked.
+    /// After a refusal, on a route of this mode: the permission to serve it all the same, which holds nothing. None
+    /// where the limits are enforced, an operator has blocked the customer, or there is no tier to serve it under.
+    /// `refusal` is none where limits could not be asked.
     pub fn pass_in_shadow(
         &self,
         refusal: Option<&Refusal>,
