@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use reqwest::header::ACCEPT;
 use reqwest::{Client, StatusCode, Url};
+use serde_json::Value;
 
-use super::SetupError;
+use super::keyset::KeySet;
+use super::{Algorithm, SetupError};
 
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// From connecting to the body's last byte.
@@ -16,9 +18,27 @@ pub struct Fetcher {
     url: Url,
 }
 
+/// What an issuer publishes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    pub keys: usize,
+    /// Those that can verify tokens by the allowed algorithms.
+    pub usable: usize,
+}
+
+/// Asks an issuer for its keys once, for somebody who looks after it.
+pub async fn published(url: &str, allowed: &[Algorithm]) -> Result<Published, FetchError> {
+    let document = Fetcher::new(url).map_err(|_| FetchError::Client)?.fetch().await?;
+    let usable = KeySet::parse(&document, allowed)?.len();
+    let all: Value = serde_json::from_slice(&document)?;
+    Ok(Published { keys: all["keys"].as_array().map_or(0, Vec::len), usable })
+}
+
 /// Why the issuer's keys did not arrive. No text repeats the URL: it may hold a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
+    #[error("the URL cannot be asked for")]
+    Client,
     #[error("the request failed: {0}")]
     Request(#[source] reqwest::Error),
     #[error("the issuer answered {0}")]

@@ -50,6 +50,7 @@ pub use authenticator::Authenticator;
 pub use claim_path::{ClaimPath, EmptyClaimPath};
 pub use credential::AcceptedKeys;
 pub use error::{AuthError, Reason, SetupError};
+pub use fetch::{FetchError, Published, published};
 pub use pem::{KeyError, check_pem};
 pub use scopes::Scopes;
 pub use settings::{KeySource, Settings};

@@ -63,8 +63,8 @@ fn may_name_a_customer(kind: &str) -> bool {
     }
 }
 
-/// Those that Stripe lists: thin events are not among them.
-pub(super) fn listed() -> impl Iterator<Item = &'static str> {
+/// Those that Stripe lists, and sends to a webhook endpoint: thin events are not among them.
+pub fn applied_kinds() -> impl Iterator<Item = &'static str> {
     APPLIED.iter().map(|(kind, _)| *kind).filter(|kind| !kind.starts_with("v1."))
 }
 

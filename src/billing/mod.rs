@@ -42,7 +42,7 @@ pub mod worker;
 
 pub use credits::close_expired;
 pub use forward::{ForwardTo, Outgoing};
-pub use kinds::{arrival, is_applied, is_of_other_mode};
+pub use kinds::{applied_kinds, arrival, is_applied, is_of_other_mode};
 pub use notices::{Notices, NoticesOptions, Target};
 pub use overrides::end_overrides;
 pub use shop::{Buyer, Done, Goods, Order, Shop, ShopError, ShopSettings, Wanted};

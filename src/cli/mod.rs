@@ -6,6 +6,7 @@ mod books;
 mod check;
 mod continuity;
 mod demo;
+mod doctor;
 mod explain;
 mod gateway;
 mod instants;
@@ -47,6 +48,8 @@ enum Command {
     Run(run::Run),
     /// Check the configuration and show every mistake at once
     Check(ConfigFile),
+    /// Look at everything that a gateway stands on, and say what to do about what is not well
+    Doctor(doctor::Doctor),
     /// Print the configuration's JSON Schema
     Schema,
     /// Sign a development token with the configuration's secret
@@ -106,6 +109,7 @@ pub fn main() -> ExitCode {
         Command::Demo(demo) => demo.run(),
         Command::Run(run) => run.run(),
         Command::Check(file) => check::check(&file.config),
+        Command::Doctor(doctor) => doctor.run(),
         Command::Schema => schema::schema(),
         Command::Token(token) => token.run(),
         Command::Explain(explain) => explain.run(),

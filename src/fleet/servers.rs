@@ -112,7 +112,7 @@ fn certificates(redis: &Address) -> Option<TlsCertificates> {
     Some(TlsCertificates { client_tls: None, root_cert: Some(root_cert) })
 }
 
-fn client(redis: &Address, host: &str, port: u16) -> RedisResult<Client> {
+pub(super) fn client(redis: &Address, host: &str, port: u16) -> RedisResult<Client> {
     let info = info(address(host, port, redis.tls), redis)?;
     match certificates(redis) {
         Some(certificates) => Client::build_with_tls(info, certificates),
@@ -166,7 +166,7 @@ fn cluster(redis: &Address, deadline: Duration) -> RedisResult<Servers> {
     Ok(Servers::Cluster { cluster: Box::new(builder.build()?), nodes, next: 0 })
 }
 
-fn no_server() -> RedisError {
+pub(super) fn no_server() -> RedisError {
     RedisError::from((ErrorKind::InvalidClientConfig, "no server of Redis could be asked"))
 }
 

@@ -96,7 +96,7 @@ pub use request_id::RequestId;
 pub use tiers::Tiers;
 pub use tls::{NextTls, Tls};
 pub use traces::Traces;
-pub use upstreams::{Addresses, MOST_ATTEMPTS, Unresolved, Upstreams, resolve};
+pub use upstreams::{Addresses, MOST_ATTEMPTS, ProbeFailed, Probed, Unresolved, Upstreams, probe, resolve};
 
 /// The store's numbers of what records name, by the catalogue's own numbers.
 #[derive(Clone, Debug, Default)]

@@ -132,6 +132,18 @@ impl<'a> Verifier<'a> {
         }
     }
 
+    /// Goes through the newest segment alone; those before it are taken for good.
+    pub fn of_newest(survey: &'a Survey, expected: Expected<'a>) -> Self {
+        let at = survey.segments().len().saturating_sub(1);
+        let next_record = if at == 0 { Self::new(survey, expected).next_record } else { None };
+        Self { at, next_record, ..Self::new(survey, expected) }
+    }
+
+    /// What has been found so far.
+    pub fn found(self) -> Verified {
+        self.found
+    }
+
     /// Checks the next segment and shows its records. Answers its bytes, or none at the end.
     pub fn next_segment(&mut self, visit: impl FnMut(&Record)) -> io::Result<Option<u64>> {
         let survey = self.survey;

@@ -105,13 +105,18 @@ fn has_key(headers: &HeaderMap) -> bool {
         return false;
     };
     match value.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim().starts_with("sk_"),
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => is_key(token.trim().as_bytes()),
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("basic") => {
             let user = STANDARD.decode(token.trim()).unwrap_or_default();
-            user.starts_with(b"sk_")
+            is_key(&user)
         }
         _ => false,
     }
+}
+
+/// A restricted key may do everything here.
+fn is_key(key: &[u8]) -> bool {
+    key.starts_with(b"sk_") || key.starts_with(b"rk_")
 }
 
 /// Query and body as one form.

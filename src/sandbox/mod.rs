@@ -306,6 +306,7 @@ fn register(state: &mut State, endpoint: WebhookEndpoint) {
         url: endpoint.url,
         secret: endpoint.secret,
         enabled_events: vec!["*".to_owned()],
+        disabled: false,
         metadata: state::Metadata::new(),
         created: delivery::unix_now(),
     };

@@ -148,6 +148,7 @@ fn notifications<'a>(method: &str, resource: &str, rest: &[&'a str]) -> Option<R
         ("POST", "webhook_endpoints", []) => route("webhook_endpoints.create", webhooks::create, ""),
         ("GET", "webhook_endpoints", []) => route("webhook_endpoints.list", webhooks::index, ""),
         ("GET", "webhook_endpoints", [id]) => route("webhook_endpoints.retrieve", webhooks::retrieve, id),
+        ("POST", "webhook_endpoints", [id]) => route("webhook_endpoints.update", webhooks::update, id),
         ("DELETE", "webhook_endpoints", [id]) => route("webhook_endpoints.delete", webhooks::delete, id),
         _ => None,
     }

@@ -20,6 +20,8 @@ pub struct Endpoint {
     pub url: String,
     pub secret: String,
     pub enabled_events: Vec<String>,
+    /// It gets nothing.
+    pub disabled: bool,
     pub metadata: Metadata,
     pub created: i64,
 }
@@ -41,7 +43,7 @@ impl Row for Endpoint {
 
 impl Endpoint {
     pub fn wants(&self, kind: &str) -> bool {
-        self.enabled_events.iter().any(|pattern| events::matches(pattern, kind))
+        !self.disabled && self.enabled_events.iter().any(|pattern| events::matches(pattern, kind))
     }
 
     fn json(&self) -> Value {
@@ -55,7 +57,7 @@ impl Endpoint {
             "enabled_events": self.enabled_events,
             "livemode": false,
             "metadata": self.metadata,
-            "status": "enabled",
+            "status": if self.disabled { "disabled" } else { "enabled" },
             "url": self.url,
         })
     }
@@ -80,6 +82,7 @@ pub fn create(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
         url: url.to_owned(),
         secret: state.ids.make("whsec"),
         enabled_events: enabled.into_iter().map(str::to_owned).collect(),
+        disabled: false,
         metadata: new_metadata(call.params),
         created: call.now,
     };
@@ -87,6 +90,22 @@ pub fn create(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
     json["secret"] = json!(endpoint.secret);
     state.endpoints.insert(endpoint);
     Ok(json)
+}
+
+/// What is not named stays as it is.
+pub fn update(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
+    let enabled = call.params.texts("enabled_events");
+    let disabled = call.params.boolean("disabled")?;
+    let url = call.params.filled("url");
+    let endpoint = state.endpoints.find_mut(call.id)?;
+    if !enabled.is_empty() {
+        endpoint.enabled_events = enabled.into_iter().map(str::to_owned).collect();
+    }
+    if let Some(url) = url {
+        url.clone_into(&mut endpoint.url);
+    }
+    endpoint.disabled = disabled.unwrap_or(endpoint.disabled);
+    Ok(endpoint.json())
 }
 
 pub fn retrieve(state: &mut State, call: &Call<'_>) -> Result<Value, ApiError> {
@@ -138,6 +157,7 @@ mod tests {
             url: "http://x".into(),
             secret: "whsec_hidden".into(),
             enabled_events: vec!["*".into()],
+            disabled: false,
             metadata: Metadata::new(),
             created: 0,
         };

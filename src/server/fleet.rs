@@ -308,6 +308,11 @@ pub(super) fn words(catalogue: &Catalogue) -> Words {
     Words::new(meters, catalogue.routes.by_number().iter().map(|route| (&*route.pattern, &route.methods)))
 }
 
+/// Where the fleet's Redis is.
+pub fn redis_address(fleet: &config::Fleet) -> Address {
+    address(&fleet.redis, fleet.redis_ca.as_deref())
+}
+
 fn address(redis: &config::Redis, authorities: Option<&str>) -> Address {
     Address {
         layout: match &redis.layout {

@@ -26,7 +26,9 @@ mod upgrade;
 mod upstreams;
 
 pub use callers::{existing_store, key_desk_here};
+pub use fleet::redis_address;
 pub use reconcile::{Hold, hold, reconciler};
+pub use settings::transport as stripe_options;
 pub use sync::syncer;
 
 use std::net::SocketAddr;

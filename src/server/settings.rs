@@ -51,7 +51,8 @@ pub(super) fn auth(config: &Config) -> Result<auth::Settings, ServerError> {
     })
 }
 
-pub(super) fn transport(config: &Config) -> TransportOptions {
+/// How Stripe is spoken to.
+pub fn transport(config: &Config) -> TransportOptions {
     let stripe = &config.stripe;
     let at_least_one = |rate| NonZeroU32::new(rate).unwrap_or(NonZeroU32::MIN);
     TransportOptions {

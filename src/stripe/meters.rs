@@ -28,6 +28,8 @@ pub struct Meter {
     pub event_name: String,
     /// `default_aggregation.formula`: `sum`, `count` or `last`.
     pub formula: String,
+    /// It takes events.
+    pub active: bool,
 }
 
 /// All meters, those that are no longer active too: they keep what they counted.
@@ -58,6 +60,7 @@ fn read_meter(object: &Value) -> Option<Meter> {
         id: loose::text(object, "/id")?,
         event_name: loose::text(object, "/event_name")?,
         formula: loose::text(object, "/default_aggregation/formula")?,
+        active: loose::text(object, "/status").is_none_or(|status| status == "active"),
     })
 }
 

@@ -11,6 +11,6 @@ mod log;
 mod otlp;
 mod spans;
 
-pub use lines::Lines;
 pub use self::log::{Form, LOG, Told};
+pub use lines::Lines;
 pub use spans::{Kind, Span, Spans, SpansError, Value};

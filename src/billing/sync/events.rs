@@ -14,7 +14,7 @@ use crate::stripe::{
 
 use super::{Sync, pause_after};
 use crate::billing::apply::{Applier, ApplyError};
-use crate::billing::kinds::{arrival, listed};
+use crate::billing::kinds::{applied_kinds, arrival};
 
 /// How far the events have been read.
 const MARK: &str = "events";
@@ -43,7 +43,7 @@ impl Sync {
             store.set_mark(MARK, Some(&mark)).await?;
         }
         let since = (mark.read_to - MARGIN_SECONDS).max(mark.first).max(now - EVENTS_KEPT_SECONDS);
-        let listed: Vec<_> = listed().collect();
+        let listed: Vec<_> = applied_kinds().collect();
         for kinds in listed.chunks(MOST_KINDS) {
             let mut after = None;
             loop {

@@ -60,7 +60,7 @@ async fn check_all(connector: &TransportConnector, upstream: &Upstream, check: &
 }
 
 /// An error says why the server is not well.
-async fn ask(
+pub(super) async fn ask(
     connector: &TransportConnector,
     server: &Server,
     check: &HealthCheck,

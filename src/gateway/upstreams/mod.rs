@@ -16,6 +16,7 @@ mod health;
 mod idle;
 mod names;
 mod peer;
+mod probe;
 mod server;
 mod set;
 
@@ -44,6 +45,7 @@ use attempts::Counted;
 use set::Set;
 
 pub use names::{Addresses, Unresolved, resolve};
+pub use probe::{ProbeFailed, Probed, probe};
 
 pub(super) use attempts::{Outcome, Pace};
 pub(super) use idle::Link;

@@ -95,7 +95,7 @@ pub(super) fn is_fixed(server: &HostPort) -> bool {
 }
 
 /// At least one address, each once and in an order that does not change with each answer.
-async fn look_up(server: &HostPort) -> io::Result<Vec<SocketAddr>> {
+pub(super) async fn look_up(server: &HostPort) -> io::Result<Vec<SocketAddr>> {
     let found: Vec<_> = tokio::net::lookup_host((server.host.as_str(), server.port)).await?.collect();
     let preferred = found.first().ok_or_else(|| io::Error::other("the name has no address"))?.is_ipv4();
     let mut addresses: Vec<_> = found.into_iter().filter(|found| found.is_ipv4() == preferred).collect();

@@ -4,7 +4,7 @@
 
 use rusqlite::{Connection, Row, params};
 
-use crate::store::{Result, Store, unsigned};
+use crate::store::{Result, Store, StoreReader, unsigned};
 
 /// Stripe remembers identifiers for at least 24 hours. A row whose first try is older than this and has no answer
 /// may have arrived: sending it again could bill it twice.
@@ -87,6 +87,28 @@ pub struct OutboxCounts {
     pub oldest_sealed_at: Option<i64>,
 }
 
+impl StoreReader {
+    pub fn outbox_counts(&self) -> Result<OutboxCounts> {
+        outbox_counts(&self.db)
+    }
+}
+
+fn outbox_counts(db: &Connection) -> Result<OutboxCounts> {
+    let mut counts = OutboxCounts::default();
+    db.prepare_cached("SELECT count(*), min(sealed_at) FROM outbox WHERE state = 'pending'")?.query_row(
+        [],
+        |row| {
+            counts.pending = unsigned(row.get(0)?);
+            counts.oldest_sealed_at = row.get(1)?;
+            Ok(())
+        },
+    )?;
+    counts.dead = db
+        .prepare_cached("SELECT count(*) FROM outbox WHERE state = 'dead'")?
+        .query_row([], |row| Ok(unsigned(row.get(0)?)))?;
+    Ok(counts)
+}
+
 impl Store {
     /// The next rows to try, those due longest first, marked as tried, durably, before they are sent.
     pub async fn claim_due(&self, now: i64, limit: u32) -> Result<Due> {
@@ -100,20 +122,7 @@ impl Store {
     }
 
     pub async fn outbox_counts(&self) -> Result<OutboxCounts> {
-        self.scan(|db| {
-            let mut counts = OutboxCounts::default();
-            db.prepare_cached("SELECT count(*), min(sealed_at) FROM outbox WHERE state = 'pending'")?
-                .query_row([], |row| {
-                    counts.pending = unsigned(row.get(0)?);
-                    counts.oldest_sealed_at = row.get(1)?;
-                    Ok(())
-                })?;
-            counts.dead = db
-                .prepare_cached("SELECT count(*) FROM outbox WHERE state = 'dead'")?
-                .query_row([], |row| Ok(unsigned(row.get(0)?)))?;
-            Ok(counts)
-        })
-        .await
+        self.scan(|db| outbox_counts(db)).await
     }
 
     /// When the next row becomes due, if any is pending.

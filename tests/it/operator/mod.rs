@@ -1,5 +1,6 @@
 //! The commands that read and mend what a gateway keeps, while it runs and while it does not.
 
+mod doctor;
 mod explain;
 mod ledger;
 mod outbox;

@@ -54,7 +54,7 @@ async fn what_needs_a_restart_is_named_and_nothing_else_of_the_file_is_in_force(
         ("[meters.api_calls]\nstripe_event_name = \"calls\"", "meters"),
         ("[billing]\nreport = \"overage\"", "billing.report"),
         ("[stripe]\nsecret_key = \"sk_test_y\"", "stripe.secret_key"),
-        ("[log]\nlevel = \"debug\"", "log"),
+        ("[log]\nformat = \"json\"", "log.format"),
         ("[server]\nh2c_listen = [\"127.0.0.1:1\"]", "server.h2c_listen"),
         (&tls, "server.tls"),
     ] {
