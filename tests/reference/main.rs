@@ -39,7 +39,10 @@ fn read(path: &str) -> String {
 fn assert_page(path: &str, expected: &str) {
     if std::env::var_os(RENEW).is_some() {
         fs::create_dir_all(Path::new(path).parent().expect("pages lie in a folder")).expect("a folder");
-        fs::write(path, expected).unwrap_or_else(|error| panic!("{path}: {error}"));
+        // Other tests read the pages meanwhile: none sees half of one.
+        let new = format!("{path}.new");
+        fs::write(&new, expected).unwrap_or_else(|error| panic!("{new}: {error}"));
+        fs::rename(&new, path).unwrap_or_else(|error| panic!("{path}: {error}"));
     }
     let found = fs::read_to_string(path).unwrap_or_default();
     if found == expected {
