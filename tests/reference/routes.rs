@@ -10,7 +10,7 @@ use crate::openapi::{document, operations};
 use crate::read;
 
 /// Where the routers begin: file and function.
-const ROOTS: [(&str, &str); 2] = [("src/api/mod.rs", "public"), ("src/api/admin/mod.rs", "router")];
+const ROOTS: [(&str, &str); 2] = [("src/api/mod.rs", "public"), ("src/api/admin/mod.rs", "with_probes")];
 /// What stands for a path in the code.
 const PATHS: [(&str, &str); 3] =
     [("&paths.prefix", "/billing"), ("&paths.pricing", "/pricing"), ("&paths.webhook", "/webhooks/stripe")];
