@@ -8,7 +8,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use crate::api::{AdminSettings, KeyDesk, Others, Public};
 use crate::auth::Authenticator;
 use crate::auth::keys::KeyTable;
-use crate::billing::{self, Billing, Links, Notices};
+use crate::billing::{self, Billing, Notices};
 use crate::clock;
 use crate::config::{self, Config};
 use crate::customers::{Customers, Reached};
@@ -172,8 +172,8 @@ impl Rooms {
         let others = super::fleet::others(member);
         let lost = lost_machines.as_ref().map(|lost| (lost, &others));
         let reporter = Arc::new(reporter(config, state, &transport, tell, lost));
-        let (arrived, handling) =
-            (Arc::new(Notify::new()), settings::handling(config, super::fleet::meeting(member))?);
+        let arrived = Arc::<Notify>::default();
+        let handling = settings::handling(config, super::fleet::meeting(member))?;
         let webhook = settings::webhook(config, handling.outgoing());
         let billing = Billing::new(
             state.store.clone(),
@@ -185,8 +185,7 @@ impl Rooms {
         )?;
         let notices = super::notices::build(config, state, customers.clone())?.with_fleet(billing.facts());
         let reconciler = super::reconcile::build_reconciler(config, state, &transport, &others);
-        let fleet = member.map(|member| member.fleet.clone());
-        let links = Links::new(state.store.clone(), fleet, settings::links(config));
+        let links = Arc::new(super::fleet::links(config, state, member));
         let public = Public {
             catalogue,
             authenticator,
@@ -194,7 +193,7 @@ impl Rooms {
             store: state.store.clone(),
             billing: Arc::new(settings::billing(config)),
             shop: Arc::new(billing.shop(settings::shop(config))),
-            links: Arc::new(links),
+            links,
             reporter: reporter.clone(),
             transport: transport.clone(),
             work: runtime.handle().clone(),

@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::api::{AdminState, Others, answer_others};
 use crate::auth::keys::KeyTable;
+use crate::billing::Links;
 use crate::billing::fleet::{Facts, Meeting};
 use crate::clock;
 use crate::config::{self, Config, OnRedisLoss};
@@ -231,6 +232,12 @@ impl Member {
             "put_back"
         );
     }
+}
+
+/// Links to the usage page: in a fleet any node opens what another has made.
+pub(super) fn links(config: &Config, state: &State, member: Option<&Member>) -> Links {
+    let fleet = member.map(|member| member.fleet.clone());
+    Links::new(state.store.clone(), fleet, super::settings::links(config))
 }
 
 /// Who is asked for lists of the whole fleet.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde_json::Value;
 
 use crate::domain::catalogue::Report;
@@ -18,10 +18,11 @@ use crate::store::StoreReader;
 use super::AdminState;
 use super::charges::{Charges, READ_AT_MOST};
 use crate::api::Failed;
+use crate::api::json::Named;
 
 pub(super) async fn receipt(
     State(state): State<AdminState>,
-    Path(id): Path<String>,
+    Named(id): Named<String>,
 ) -> Result<Json<Value>, Failed> {
     let report = state.catalogue.now().report;
     let node = state.others.node().map(str::to_owned);

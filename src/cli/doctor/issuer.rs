@@ -1,6 +1,5 @@
 //! Who signs tokens: its keys, and whether it is the one that the configuration means.
 
-use reqwest::StatusCode;
 use serde_json::Value;
 
 use crate::auth::{self, FetchError, Published};
@@ -41,11 +40,11 @@ fn judge(published: Result<Published, FetchError>) -> Check {
             Check::ok(NAME, format!("{usable} of its {keys} keys can verify tokens"))
         }
         Err(error) => {
+            let wrong_address = "write the issuer's `jwks_uri` as auth.jwt.jwks_url; its \
+                                 /.well-known/openid-configuration names it";
             let advice = match &error {
-                FetchError::Status(StatusCode::NOT_FOUND) | FetchError::Format(_) => {
-                    "write the issuer's `jwks_uri` as auth.jwt.jwks_url; its \
-                     /.well-known/openid-configuration names it"
-                }
+                FetchError::Format(_) => wrong_address,
+                FetchError::Status(status) if status.as_u16() == 404 => wrong_address,
                 FetchError::Status(_) => "ask whoever runs the issuer: it refuses its keys",
                 _ => "check auth.jwt.jwks_url, DNS, and that this machine may connect there",
             };
@@ -85,6 +84,8 @@ fn judge_discovery(issuer: &str, jwks_url: &str, discovered: &Value) -> Vec<Chec
 
 #[cfg(test)]
 mod tests {
+    use reqwest::StatusCode;
+
     use serde_json::json;
 
     use super::super::check::Outcome;

@@ -13,7 +13,7 @@ use tollgate::ledger::{Disk, Position, Reader, Record, RecordDraw, Storage};
 use uuid::Uuid;
 
 use super::stripe::Metered;
-use super::{PATIENCE, lock};
+use super::{PATIENCE, World, lock};
 
 /// Our customer and a meter.
 pub type Account = (String, String);
@@ -292,5 +292,22 @@ fn assert_ledger_is_what_clients_saw(seen: &Seen, kept: &BTreeMap<Account, Kept>
             "nobody saw the {} of {account:?}",
             kept.units
         );
+    }
+}
+
+impl World {
+    /// Units and timestamp of every batch that was sealed, oldest first.
+    pub fn batches(&self) -> Vec<(i64, i64)> {
+        batches(&self.gateway.data_dir)
+    }
+
+    /// Webhook events stored so far.
+    pub fn received_events(&self) -> u64 {
+        events(&self.gateway.data_dir, "1 = 1")
+    }
+
+    /// Webhook events that are stored and not applied yet.
+    pub fn waiting_events(&self) -> u64 {
+        events(&self.gateway.data_dir, "state = 'pending'")
     }
 }

@@ -347,21 +347,6 @@ impl World {
         books::kept(&self.gateway.data_dir).remove(&account).unwrap_or_default()
     }
 
-    /// Units and timestamp of every batch that was sealed, oldest first.
-    pub fn batches(&self) -> Vec<(i64, i64)> {
-        books::batches(&self.gateway.data_dir)
-    }
-
-    /// Webhook events stored so far.
-    pub fn received_events(&self) -> u64 {
-        books::events(&self.gateway.data_dir, "1 = 1")
-    }
-
-    /// Webhook events that are stored and not applied yet.
-    pub fn waiting_events(&self) -> u64 {
-        books::events(&self.gateway.data_dir, "state = 'pending'")
-    }
-
     /// Units that clients were told they were charged, and units of answers that broke off.
     pub fn seen(&self) -> (u64, u64) {
         self.seen.sums()
