@@ -64,7 +64,7 @@ fn write(data_dir: &Path, records: u64, customers: u64) {
         let units = if route == 0 { 1 } else { 2 };
         // Squared: those with low numbers ask most.
         let part = at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-        let customer = u32::try_from((part * part % (1 << 48)) * customers >> 48).expect("few") + 1;
+        let customer = u32::try_from(((part * part % (1 << 48)) * customers) >> 48).expect("few") + 1;
         let record = Record {
             at_micros: micros + 3_000,
             request: RequestId::new(Now::from_micros(micros)).bytes(),

@@ -74,7 +74,7 @@ enum Command {
     Reconcile(reconcile::Reconcile),
     /// Copy ledger and store into a folder, whether a gateway runs or not
     Backup(backup::BackUp),
-    /// Make a data_dir of a backup
+    /// Make a data folder of a backup
     Restore(restore::Restore),
     /// Ask whether the gateway on this machine is ready
     Health(health::Health),

@@ -12,7 +12,7 @@ use super::{Failure, ledger, load, print};
 
 #[derive(clap::Args)]
 pub(super) struct Restore {
-    /// The configuration file; its data_dir must be empty, and no gateway run on it
+    /// The configuration file; its data folder must be empty, and no gateway run on it
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
     /// The folder that `tollgate backup` has filled
@@ -40,11 +40,10 @@ impl Restore {
 }
 
 fn sent(Restored { rows, units, estimates }: Restored) -> String {
-    let mut text = format!(
-        "{rows} meter events, under their names; {units} units, looked for in Stripe's sums before they are sent"
-    );
-    if estimates > 0 {
-        text += &format!("; {estimates} units of estimates, not sent from here");
-    }
-    text
+    let estimates = match estimates {
+        0 => String::new(),
+        units => format!("; {units} units of estimates, not sent from here"),
+    };
+    let sums = "looked for in Stripe's sums before they are sent";
+    format!("{rows} meter events, under their names; {units} units, {sums}{estimates}")
 }

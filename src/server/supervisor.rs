@@ -1,4 +1,4 @@
-//! What systemd is told, by the protocol of sd_notify(3): datagrams to the socket that `NOTIFY_SOCKET` names. Without
+//! What systemd is told, by the protocol of `sd_notify(3)`: datagrams to the socket that `NOTIFY_SOCKET` names. Without
 //! one nobody is told anything.
 
 use std::os::linux::net::SocketAddrExt;

@@ -26,7 +26,9 @@ fn describe(page: &mut String, parent: &str, command: &Command) {
     let name = format!("{parent} {}", command.get_name());
     let below: Vec<_> = command.get_subcommands().filter(|below| below.get_name() != "help").collect();
     if !below.is_empty() {
-        below.into_iter().for_each(|below| describe(page, &name, below));
+        for below in below {
+            describe(page, &name, below);
+        }
         return;
     }
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();

@@ -103,9 +103,8 @@ fn end(text: &str) -> usize {
             '"' => quoted = !quoted,
             _ if quoted => {}
             '(' | '{' | '[' => depth += 1,
-            ')' | '}' | ']' if depth == 0 => return at,
+            ')' | '}' | ']' | ';' if depth == 0 => return at,
             ')' | '}' | ']' => depth -= 1,
-            ';' if depth == 0 => return at,
             _ => {}
         }
     }

@@ -72,13 +72,12 @@ pub(super) fn as_json(checks: &[Check]) -> String {
 /// A line for each, what to do below it, and how many there are of each kind.
 pub(super) fn as_text(checks: &[Check]) -> String {
     let width = checks.iter().map(|check| check.name.chars().count()).max().unwrap_or(0);
-    let mut text = String::new();
-    for Check { name, outcome, said, advice } in checks {
-        text += &format!("{:7}  {name:width$}  {said}\n", outcome.as_str());
-        for line in advice.iter().flat_map(|advice| advice.lines()) {
-            text += &format!("{:7}  {:width$}  -> {line}\n", "", "");
-        }
-    }
+    let lines = checks.iter().flat_map(|Check { name, outcome, said, advice }| {
+        let advice = advice.iter().flat_map(|advice| advice.lines());
+        let advice = advice.map(move |line| format!("{:7}  {:width$}  -> {line}\n", "", ""));
+        [format!("{:7}  {name:width$}  {said}\n", outcome.as_str())].into_iter().chain(advice)
+    });
+    let text: String = lines.collect();
     let all = [Outcome::Ok, Outcome::Warning, Outcome::Failed, Outcome::Skipped];
     let counts = all.map(|outcome| format!("{} {}", count(checks, outcome), outcome.as_str()));
     format!("{text}\n{}\n", counts.join(", "))

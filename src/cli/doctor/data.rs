@@ -71,7 +71,7 @@ fn ledger(config: &Config, store: &StoreReader) -> anyhow::Result<Check> {
     // What has been counted is looked up first: all of it must be in the survey.
     let (segment, offset, next_record) = store.folded()?;
     let id = LedgerId(id);
-    let disk = Disk::open_read_only(&config.server.data_dir.join("ledger"))?;
+    let disk = Disk::open_read_only(config.server.data_dir.join("ledger"))?;
     let survey = Survey::new(Arc::new(disk), id)?;
     let Some(newest) = survey.segments().last().map(|newest| newest.number) else {
         return Ok(judge_ledger(segment, None));

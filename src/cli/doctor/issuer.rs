@@ -53,7 +53,7 @@ fn judge(published: Result<Published, FetchError>) -> Check {
     }
 }
 
-/// What the issuer says of itself, where it does (OpenID Connect Discovery 1.0, section 4).
+/// What the issuer says of itself, where it does (`OpenID` Connect Discovery 1.0, section 4).
 async fn discovery(site: &Site, issuer: Option<&str>) -> Option<Value> {
     let issuer = issuer.filter(|issuer| issuer.starts_with("https://") || issuer.starts_with("http://"))?;
     let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));

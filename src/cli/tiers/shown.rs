@@ -21,7 +21,7 @@ pub(super) fn text(plan: &Plan) -> String {
         text.push_str(line.trim_end());
         text.push('\n');
         for why in says(&entry.state) {
-            text.push_str(&format!("      {why}\n"));
+            text.extend(["      ", why, "\n"]);
         }
     }
     let as_offered = plan.entries.len() - plan.to_make() - plan.by_hand();

@@ -174,8 +174,8 @@ fn units(record: &Record) -> Units {
 
 /// The instant that a request id carries (RFC 9562 section 5.7).
 fn came(request: &[u8; 16]) -> Now {
-    let [a, b, c, d, e, f, ..] = *request;
-    Now(u64::from_be_bytes([0, 0, a, b, c, d, e, f]).saturating_mul(1_000_000))
+    let millis = request[..6].iter().fold(0_u64, |sum, byte| (sum << 8) | u64::from(*byte));
+    Now(millis.saturating_mul(1_000_000))
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ pub(super) struct Whatif {
     /// The configuration to try
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// The configuration that is in force, to compare with; its data_dir is read. Left out: compared with what was
+    /// The configuration that is in force, to compare with; its data folder is read. Left out: compared with what was
     /// recorded, and amounts of money are those of the new one alone
     #[arg(long, value_name = "FILE")]
     current: Option<PathBuf>,

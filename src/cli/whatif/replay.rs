@@ -140,19 +140,16 @@ impl Replay {
         }
         let terms = self.terms(exchange, tier, start);
         let window = start.window(customer, period, &mut self.mapping, books)?;
-        match self.customers.get_mut(&customer) {
-            Some(state) => {
-                state.account.entitle(terms, Some(window), exchange.at);
-                (state.tier, state.period) = (exchange.tier, period);
+        if let Some(state) = self.customers.get_mut(&customer) {
+            state.account.entitle(terms, Some(window), exchange.at);
+            (state.tier, state.period) = (exchange.tier, period);
+        } else {
+            let mut account = Account::new(terms, window);
+            for lot in start.lots(customer) {
+                account.put_credits(lot);
             }
-            None => {
-                let mut account = Account::new(terms, window);
-                for lot in start.lots(customer) {
-                    account.put_credits(lot);
-                }
-                let state = State { account, tier: exchange.tier, period, tallies: Tallies::default() };
-                self.customers.insert(customer, state);
-            }
+            let state = State { account, tier: exchange.tier, period, tallies: Tallies::default() };
+            self.customers.insert(customer, state);
         }
         Ok(())
     }

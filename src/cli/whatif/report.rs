@@ -1,6 +1,7 @@
 //! What a replay found, for people and for programs.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use rust_decimal::Decimal;
 use serde_json::{Map, Value, json};
@@ -15,6 +16,8 @@ use super::sums::{Compared, Sides, Sums, compare};
 
 /// Customers that are shown to people.
 const MOST_CUSTOMERS: usize = 20;
+
+const UNFAILING: &str = "writing to memory does not fail";
 
 pub(super) fn json(books: &Books, mut sides: Sides, span: &Span) -> Result<String, Failure> {
     let (tiers, customers) = compare(&mut sides, books)?;
@@ -97,13 +100,13 @@ pub(super) fn text(books: &Books, mut sides: Sides, span: &Span) -> Result<Strin
             || customer.amount().unwrap_or_else(|| customer.new.amount()) != Decimal::ZERO
     };
     let differing: Vec<_> = customers.iter().filter(differ).collect();
-    text += &format!("\nCustomers: {} of {} differ\n", differing.len(), customers.len());
+    writeln!(text, "\nCustomers: {} of {} differ", differing.len(), customers.len()).expect(UNFAILING);
     if !differing.is_empty() {
         let shown = &differing[..differing.len().min(MOST_CUSTOMERS)];
         text += &table(&["customer", "tier", "requests", "refusals", "amount"], &people(shown));
     }
     for note in notes(&sides) {
-        text += &format!("\nnote: {note}");
+        write!(text, "\nnote: {note}").expect(UNFAILING);
     }
     Ok(text + "\n")
 }

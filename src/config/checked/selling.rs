@@ -68,9 +68,6 @@ pub(crate) fn check(billing: &written::Billing, public_url: Option<&Url>, found:
         credits_low: billing.credits_low.value.0,
         webhook_mode: billing.webhook_mode.value,
         forward_webhooks_to: forward.map(|url| url.value.to_text()),
-        page: Page {
-            title: page.title.value.0.clone(),
-            app_url: page.app_url.get().map(|url| url.to_text()),
-        },
+        page: Page { title: page.title.value.0.clone(), app_url: page.app_url.get().map(Url::to_text) },
     }
 }

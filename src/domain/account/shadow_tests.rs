@@ -104,7 +104,7 @@ impl Twins {
         match &due {
             Some(due) => assert_eq!(*due, charge),
             None => {
-                assert!(charge.in_shadow && charge.draws.iter().all(|draw| draw.units() == draw.uncovered))
+                assert!(charge.in_shadow && charge.draws.iter().all(|draw| draw.units() == draw.uncovered));
             }
         }
         self.settled.push((due, charge));

@@ -1,5 +1,7 @@
 //! Answers of the admin API, as far as pages show them. What a later version adds is passed over.
 
+#![expect(clippy::struct_field_names, reason = "fields are called as in the answers")]
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;

@@ -66,7 +66,7 @@ pub fn rows(rows: &[AuditRow], with_customer: bool) -> Markup {
             td.nowrap { (instant(&row.at)) }
             th scope="row" { (words(&row.action)) }
             @if with_customer { td {
-                @if let Some(name) = &row.customer { (frame::to_customer(&name)) }
+                @if let Some(name) = &row.customer { (frame::to_customer(name)) }
                 @else { "–" }
             } }
             td { (row.actor) }

@@ -89,7 +89,7 @@ fn rows(operator: &Operator, waiting: &[Waiting]) -> Markup {
                 }
             }
             td { @if let Some(name) = &event.customer {
-                (frame::to_customer(&name))
+                (frame::to_customer(name))
             } @else { "–" } }
             td.num { (number(event.value)) }
             td {

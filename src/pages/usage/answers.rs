@@ -1,5 +1,7 @@
 //! What the endpoints answer, as far as the page shows it.
 
+#![expect(clippy::struct_field_names, reason = "fields are called as in the answers")]
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;

@@ -139,7 +139,7 @@ impl Store {
     }
 
     pub async fn outbox_counts(&self) -> Result<OutboxCounts> {
-        self.scan(|db| outbox_counts(db)).await
+        self.scan(outbox_counts).await
     }
 
     /// When the next row becomes due, if any is pending.

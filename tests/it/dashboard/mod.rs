@@ -90,5 +90,5 @@ async fn asking(world: &World, method: Method, path: &str, headers: &[(&'static 
     let headers =
         headers.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().expect("a header")));
     let request = http.request(method, format!("http://{}{path}", world.gateway.admin));
-    crate::harness::send(request.headers(HeaderMap::from_iter(headers))).await
+    crate::harness::send(request.headers(headers.into_iter().collect::<HeaderMap>())).await
 }

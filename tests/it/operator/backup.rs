@@ -22,7 +22,7 @@ fn back_up(world: &World, to: &Path) -> Ended {
 }
 
 /// Ends the gateway as a machine that is lost, and lets the world go on with what a backup restores elsewhere.
-async fn restore_elsewhere(world: &mut World, from: &Path) -> Ended {
+fn restore_elsewhere(world: &mut World, from: &Path) -> Ended {
     if world.gateway.is_running() {
         world.gateway.kill9();
     }
@@ -77,7 +77,7 @@ async fn the_minute_has_ended() {
     until("another minute", Duration::from_secs(70), async || (unix_now() / 60 > now).then_some(())).await;
 }
 
-/// Units of the records of a data_dir's store.
+/// Units of the records of the store in a `data_dir`.
 fn counted(data_dir: &Path) -> i64 {
     let store = Connection::open(data_dir.join("tollgate.db")).expect("a store");
     let query = "SELECT coalesce(sum(included + overage + credits + extra), 0) FROM totals";
@@ -103,7 +103,7 @@ async fn what_was_sent_after_a_backup_under_load_is_not_billed_again_and_nothing
     let at_stripe = || world.stripe.units_of(&subscribed.customer);
     assert_eq!(at_stripe().await, used);
 
-    let restored = restore_elsewhere(&mut world, &to).await;
+    let restored = restore_elsewhere(&mut world, &to);
     assert_eq!(restored.code, Some(0), "{}", restored.stderr);
     assert!(restored.stdout.contains("the ledger is whole"), "{}", restored.stdout);
     the_minute_has_ended().await;
@@ -140,7 +140,7 @@ async fn what_was_not_sent_before_the_machine_was_lost_is_sent_by_the_restored_o
     let to = beside(&world, "backup");
     assert_eq!(back_up(&world, &to).code, Some(0));
     assert_eq!(world.stripe.units_of(&subscribed.customer).await, 5);
-    assert_eq!(restore_elsewhere(&mut world, &to).await.code, Some(0));
+    assert_eq!(restore_elsewhere(&mut world, &to).code, Some(0));
     world.gateway.restart().await;
     world.until_synced().await;
     world.flush().await;
@@ -164,7 +164,7 @@ async fn a_row_that_the_lost_machine_sent_after_the_backup_counts_once_under_its
     world.road().reopen().await;
     world.drain().await;
     assert_eq!(world.stripe.units_of(&subscribed.customer).await, 5);
-    assert_eq!(restore_elsewhere(&mut world, &to).await.code, Some(0));
+    assert_eq!(restore_elsewhere(&mut world, &to).code, Some(0));
     world.gateway.restart().await;
     world.until_synced().await;
     world.drain().await;
@@ -185,7 +185,7 @@ async fn who_is_linked_after_the_backup_is_not_billed_again_for_what_was_used_be
     world.flush_all().await;
     let billed = world.stripe.units_of(&subscribed.customer).await;
     the_minute_has_ended().await;
-    assert_eq!(restore_elsewhere(&mut world, &to).await.code, Some(0));
+    assert_eq!(restore_elsewhere(&mut world, &to).code, Some(0));
     world.gateway.restart().await;
     world.until_synced().await;
     linked.until_status("tier", "pro").await;

@@ -1,4 +1,4 @@
-//! What a supervisor that speaks sd_notify(3) is told, and what health checks ask.
+//! What a supervisor that speaks `sd_notify(3)` is told, and what health checks ask.
 
 use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, Stdio};
