@@ -70,7 +70,7 @@ async function subscribes(world, eyes) {
   await eyes.leads(() => eyes.click("button", "Pay"));
   assert.equal(eyes.page.url(), `${world.url}/billing?done=paid`);
   await eyes.reads("Thank you");
-  await eyes.reads("20 of 1,000 included units used");
+  await eyes.reads("0 of 1,000 included units used");
   assert.equal((await status(world, "acme")).tier, "starter");
   await eyes.look("usage-starter");
 }
@@ -107,8 +107,8 @@ async function overspends(world, eyes) {
   const stripe = await world.subscribe("heavy", "starter");
   await world.call("heavy", "/signals/history/ACME", 520, stripe);
   await eyes.open(await link(world, "heavy"));
-  await eyes.reads("1,041 of 1,000 included units used");
-  await eyes.reads("Overage so far: 41 units, 1.23 USD");
+  await eyes.reads("1,040 of 1,000 included units used");
+  await eyes.reads("Overage so far: 40 units, 1.20 USD");
   await eyes.reads("spend cap 100.00 USD");
   await eyes.look("usage-overage");
 }
