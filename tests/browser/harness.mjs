@@ -315,9 +315,9 @@ export class Eyes {
         const { clientWidth, scrollWidth } = document.documentElement;
         if (scrollWidth <= clientWidth) return [];
         const beyond = [...document.querySelectorAll("body *")].filter(
-          (element) => !element.closest(".scroll") && element.getBoundingClientRect().right > clientWidth,
+          (element) => element.getBoundingClientRect().right > clientWidth,
         );
-        return beyond.map((element) => element.outerHTML.slice(0, 120));
+        return [`${scrollWidth} of ${clientWidth}`, ...beyond.map((element) => element.outerHTML.slice(0, 120))];
       });
       assert.deepEqual(wide, [], `${name} (${look}) is wider than the screen`);
       await this.photograph(`${name}-${look}`);
