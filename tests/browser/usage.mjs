@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 
-import { run } from "./harness.mjs";
+import { run, until } from "./harness.mjs";
 
 const CONFIG = `
 [[credit_packs]]
@@ -51,6 +51,10 @@ async function stranger(world, eyes) {
 async function enters(world, eyes) {
   await world.call("acme", "/signals", 10);
   await world.call("acme", "/signals/history/ACME", 5);
+  await until("all of it is in the ledger", async () => {
+    const { data } = await world.ask("/admin/customers/acme/usage?by=route");
+    return data.reduce((units, row) => units + row.units, 0) === 20;
+  });
   const made = await link(world, "acme");
   await eyes.open(made);
   assert.equal(eyes.page.url(), `${world.url}/billing`, "the link is gone from the address");
