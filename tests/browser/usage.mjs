@@ -24,6 +24,13 @@ const status = async (world, customer) => {
   return (await fetch(`${world.url}/billing/status`, { headers })).json();
 };
 
+/// Waits until so many units of a customer are in the ledger.
+const recorded = (world, customer, units) =>
+  until(`${units} units of ${customer} are recorded`, async () => {
+    const { data } = await world.ask(`/admin/customers/${customer}/usage?by=route`);
+    return data.reduce((sum, row) => sum + row.units, 0) === units;
+  });
+
 /// Clicks the button, or what opens a part of the page, that reads just this.
 async function press(eyes, label) {
   const found = await eyes.page.evaluateHandle((label) => {
@@ -51,10 +58,7 @@ async function stranger(world, eyes) {
 async function enters(world, eyes) {
   await world.call("acme", "/signals", 10);
   await world.call("acme", "/signals/history/ACME", 5);
-  await until("all of it is in the ledger", async () => {
-    const { data } = await world.ask("/admin/customers/acme/usage?by=route");
-    return data.reduce((units, row) => units + row.units, 0) === 20;
-  });
+  await recorded(world, "acme", 20);
   const made = await link(world, "acme");
   await eyes.open(made);
   assert.equal(eyes.page.url(), `${world.url}/billing`, "the link is gone from the address");
@@ -110,6 +114,7 @@ async function portal(world, eyes) {
 async function overspends(world, eyes) {
   const stripe = await world.subscribe("heavy", "starter");
   await world.call("heavy", "/signals/history/ACME", 520, stripe);
+  await recorded(world, "heavy", 1_040);
   await eyes.open(await link(world, "heavy"));
   await eyes.reads("1,040 of 1,000 included units used");
   await eyes.reads("Overage so far: 40 units, 1.20 USD");

@@ -103,7 +103,7 @@ fn tiles(figures: &Figures, health: &Health, revenue: &Revenue) -> Markup {
     };
     let lag = lasting(figures.sum("webhook_lag_seconds"));
     let ledger =
-        if health.ledger_available { ("ok", "ledger records usage") } else { ("down", "ledger refuses: 503") };
+        if health.ledger_available { ("ok", "ledger writes") } else { ("down", "ledger refuses: 503") };
     html! {
         dl.tiles {
             (tile("Requests", &number(requests), &html! { (classes_of(&classes)) }))
