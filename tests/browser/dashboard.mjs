@@ -192,7 +192,8 @@ async function signOut(world, eyes) {
 }
 
 const steps = [
-  signIn, overview, customers, oneCustomer, receipts, tiers, webhooks, outbox, reconcile, byKeyboard, withoutScript, signOut,
+  signIn, overview, customers, oneCustomer, receipts, tiers, webhooks, outbox, reconcile, byKeyboard,
+  withoutScript, signOut,
 ];
 
 await run("dashboard", "", async (world, eyes) => {

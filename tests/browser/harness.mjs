@@ -335,7 +335,8 @@ export class Eyes {
   async noFault(where) {
     // By the protocol, which the page's policy does not bind.
     await this.page.evaluate(AXE);
-    const { violations } = await this.page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
+    const run = () => globalThis.axe.run(document, { resultTypes: ["violations"] });
+    const { violations } = await this.page.evaluate(run);
     const serious = violations.filter(({ impact }) => impact === "serious" || impact === "critical");
     const told = serious.map(({ id, help, nodes }) => {
       const first = nodes.slice(0, 3).map(({ html, failureSummary }) => `    ${html}\n    ${failureSummary}`);

@@ -88,7 +88,8 @@ fn plan(visit: &Visit<'_>, base: &str, shown: &Shown, tier: &Tier) -> Markup {
 
 /// Of `14d`.
 fn trial_of(trial: &str) -> String {
-    trial.strip_suffix('d').map_or_else(|| format!("{trial} of trial"), |days| format!("{days} days of trial"))
+    let days = trial.strip_suffix('d').map(|days| format!("{days} days"));
+    format!("{} of trial", days.as_deref().unwrap_or(trial))
 }
 
 fn includes(meter: &str, included: &Bound) -> String {
