@@ -82,6 +82,10 @@ Try:
   curl -i {gateway}/signals/history/ACME -H \"Authorization: Bearer {starter}\"
   curl -s {gateway}/billing/status -H \"Authorization: Bearer {pro}\"
 
+A link to a customer's own page, for a browser, good once and for five minutes:
+
+  curl -s -X POST {gateway}/billing/link -H \"Authorization: Bearer {free}\"
+
 The free customer has 100 units: /signals costs 1, /signals/history/SYMBOL 2, /export/csv 3, /export/pdf 5.
 Stop with Ctrl-C.
 ",

@@ -166,7 +166,6 @@ impl Rooms {
         let (tell_reached, reached) = mpsc::unbounded_channel();
         let customers = super::fleet::customers(config, state, member, keys.clone(), (ask, tell_reached));
         runtime.block_on(super::callers::load(&customers))?;
-        let folded = state.folder.folded();
         let (tell, moved) = mpsc::unbounded_channel();
         let lost_machines = super::fleet::lost_machines(config, state, member);
         let others = super::fleet::others(member);
@@ -212,7 +211,7 @@ impl Rooms {
             keys,
             ledger: state.ledger.clone(),
             ledger_id: state.ledger_id,
-            folded,
+            folded: state.folder.folded(),
             billing,
             notices,
             unknown,

@@ -37,7 +37,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderName, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post, put};
+use axum::routing::{get, post, put};
 use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, watch};
 
@@ -154,7 +154,13 @@ fn acts() -> Router<AdminState> {
         .merge(customers())
         .merge(keys::routes())
         .route("/events", get(events::events).fallback(|| async { only("GET, HEAD") }))
-        .route("/log", log_level())
+        .route(
+            "/log",
+            get(log::show)
+                .put(log::set)
+                .delete(log::reset)
+                .fallback(|| async { only("GET, HEAD, PUT, DELETE") }),
+        )
         .route("/notices", get(notices::log).fallback(|| async { only("GET, HEAD") }))
         .route("/notices/retry", post(notices::retry_all).fallback(|| async { only("POST") }))
         .route("/notices/{id}/{target}/retry", post(notices::retry).fallback(|| async { only("POST") }))
@@ -169,10 +175,6 @@ fn acts() -> Router<AdminState> {
         .nest("/webhooks", webhooks::routes())
         .fallback(|| async { not_found() })
         .layer(middleware::from_fn(carry_out))
-}
-
-fn log_level() -> MethodRouter<AdminState> {
-    get(log::show).put(log::set).delete(log::reset).fallback(|| async { only("GET, HEAD, PUT, DELETE") })
 }
 
 /// `/admin/customers`.

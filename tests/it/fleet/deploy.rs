@@ -107,12 +107,19 @@ fn named_behind(opening: &str, folder: &str, ending: &str) -> BTreeSet<String> {
         let is_test = path.to_string_lossy().ends_with("_tests.rs");
         if !is_test && path.extension().is_some_and(|extension| extension == ending) {
             let text = fs::read_to_string(&path).expect("a text");
-            let word = |rest: &str| rest.chars().take_while(char::is_ascii_alphabetic).collect::<String>();
-            named.extend(text.split(opening).skip(1).map(|rest| word(rest).to_lowercase()));
+            named.extend(text.split(opening).skip(1).map(command));
         }
     }
     named.remove("");
     named
+}
+
+/// As rights name it: with its part, where it has parts of their own.
+fn command(call: &str) -> String {
+    let word = |rest: &str| rest.chars().take_while(char::is_ascii_alphabetic).collect::<String>();
+    let name = word(call).to_lowercase();
+    let part = call.strip_prefix("CLUSTER\").arg(\"").map(word);
+    part.map_or(name.clone(), |part| format!("{name}|{}", part.to_lowercase()))
 }
 
 #[test]

@@ -117,18 +117,21 @@ impl Gateway {
 
     /// Starts another process, which must fail to take the place of this one; answers its exit code and last words.
     pub async fn upgrade_in_vain(&self) -> (Option<i32>, String) {
-        self.end_of(self.new_process(&["--upgrade"])).await
+        self.end_of(&["--upgrade"]).await
     }
 
     /// The same for one that takes nobody's place.
     pub async fn run_in_vain(&self) -> (Option<i32>, String) {
-        self.end_of(self.new_process(&[])).await
+        self.end_of(&[]).await
     }
 
-    async fn end_of(&self, mut new: Child) -> (Option<i32>, String) {
+    /// With all that is logged meanwhile: by either process, in any order.
+    async fn end_of(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let before = self.log().len();
+        let mut new = self.new_process(arguments);
         let status =
             until("the new process ends", PATIENCE, async || new.try_wait().expect("a process of ours"));
-        (status.await.code(), self.log().lines().last().unwrap_or_default().to_owned())
+        (status.await.code(), self.log()[before..].to_owned())
     }
 
     /// How often one has begun to serve.

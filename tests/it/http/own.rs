@@ -14,9 +14,12 @@ async fn the_status_counts_settled_units_the_moment_an_answer_has_been_read() {
         used += customer.get(path).await.charged();
         assert_eq!(customer.used().await, used, "after {path}");
     }
-    let status = customer.status().await;
+    let mut status = customer.status().await;
+    let usage = status["usage"]["api_calls"].as_object_mut().expect("an object");
+    // What the period's end will bring depends on how much of it has passed.
+    usage.retain(|name, _| !name.starts_with("projected"));
     assert_eq!(
-        status["usage"]["api_calls"],
+        json!(usage),
         json!({
             "current": 11, "included": 1_000, "remaining": 989, "usage_percentage": 1.1,
             "overage": 0, "overage_amount": "0.00",

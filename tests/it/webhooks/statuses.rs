@@ -83,7 +83,9 @@ async fn a_customer_without_a_subscription_can_purchase_and_expires_never() {
         "usage": { "api_calls": {
             "current": 0, "included": 100, "remaining": 100, "usage_percentage": 0.0,
             "overage": 0, "overage_amount": "0.00",
+            "projected": 0, "projected_overage": 0, "projected_overage_amount": "0.00",
         } },
+        "overage": { "currency": "usd", "amount": "0.00", "projected_amount": "0.00", "cap": null },
         "credits": 0,
         "features": [],
         "limits": {},
