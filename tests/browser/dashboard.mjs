@@ -137,6 +137,7 @@ async function reconcile(world, eyes) {
   await eyes.look("reconcile");
   await eyes.leads(() => eyes.click("button", "Compare"));
   await eyes.reads("Ledger and Stripe agree.");
+  await eyes.look("reconciled");
   await eyes.leads(() => eyes.click("link", "Audit"));
   await eyes.reads("customer blocked");
   await eyes.look("audit");
