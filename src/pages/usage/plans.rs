@@ -75,7 +75,7 @@ fn plan(visit: &Visit<'_>, base: &str, shown: &Shown, tier: &Tier) -> Markup {
                 @for (meter, included) in &tier.included { li { (includes(meter, included)) } }
                 (beyond(&tier.overage, currency))
                 @for feature in &tier.features { li { (words(feature)) } }
-                @if let Some(trial) = &tier.trial { @if status.permissions.can_purchase { li { (trial) " trial" } } }
+                @if let Some(trial) = &tier.trial { @if status.permissions.can_purchase { li { (trial_of(trial)) } } }
             }
             @if let Some(choice) = choice(tier, shown) {
                 @for (cycle, per, price) in &prices {
@@ -84,6 +84,12 @@ fn plan(visit: &Visit<'_>, base: &str, shown: &Shown, tier: &Tier) -> Markup {
             }
         }
     }
+}
+
+/// Of `14d`.
+fn trial_of(trial: &str) -> String {
+    let days = trial.strip_suffix('d').map(|days| format!("{days} days"));
+    format!("{} of trial", days.as_deref().unwrap_or(trial))
 }
 
 fn includes(meter: &str, included: &Bound) -> String {
