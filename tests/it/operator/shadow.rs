@@ -56,7 +56,7 @@ async fn a_route_in_shadow_lets_pass_what_the_tier_lacks_and_no_operators_block(
             r#"
             routes = [
                 { path = "/signals", cost = 1 },
-                { path = "/export/pdf", cost = 5, requires = ["export"], mode = "shadow" },
+                { path = "/export/pdf", cost = 5, requires = ["premium"], mode = "shadow" },
             ]
             [tiers.free]
             included = { api_calls = 1 }
