@@ -1,6 +1,7 @@
 //! What is sold, and what the customer can make of their subscription.
 
 use maud::{Markup, html};
+use rust_decimal::Decimal;
 
 use super::acts::form;
 use super::answers::{Beyond, Bound, Pack, Pricing, Status, Tier};
@@ -124,9 +125,14 @@ fn choice(tier: &Tier, shown: &Shown) -> Option<Choice> {
         let both = tier.price.monthly.is_some() && tier.price.yearly.is_some();
         return both.then_some(Choice::Rebill);
     }
-    let place = |name: &str| shown.pricing.tiers.iter().position(|known| known.name == name);
-    let current = status.tier.as_deref().and_then(place);
-    Some(if place(&tier.name) > current { Choice::Upgrade } else { Choice::Downgrade })
+    let current = shown.pricing.tiers.iter().find(|known| is_current(known, status)).and_then(monthly);
+    Some(if monthly(tier) > current { Choice::Upgrade } else { Choice::Downgrade })
+}
+
+/// What a month of the tier costs; nothing where it has no price.
+fn monthly(tier: &Tier) -> Option<Decimal> {
+    let yearly = || Some(tier.price.yearly.as_deref()?.parse::<Decimal>().ok()? / Decimal::from(12));
+    tier.price.monthly.as_deref().and_then(|price| price.parse().ok()).or_else(yearly)
 }
 
 /// A change of a running subscription is asked for twice: it costs at once, or takes something away.
