@@ -318,16 +318,16 @@ fn median(mut times: Vec<f64>) -> f64 {
 }
 
 fn peak_mebibytes() -> u64 {
-    kibibytes("VmHWM:") / 1_024
+    kibibytes("self", "VmHWM:") / 1_024
 }
 
 fn resident_bytes() -> u64 {
-    kibibytes("VmRSS:") * 1_024
+    kibibytes("self", "VmRSS:") * 1_024
 }
 
-/// A line of `/proc/self/status`, see proc(5).
-fn kibibytes(name: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+/// A line of a process's `/proc/…/status`, see proc(5); 0 when it has ended.
+fn kibibytes(process: &str, name: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let found =
         status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok());
     found.unwrap_or(0)

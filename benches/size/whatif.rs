@@ -1,16 +1,19 @@
 //! A day of usage, replayed through another configuration by the real binary.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tollgate::domain::catalogue::Report;
 use tollgate::domain::period::Period;
 use tollgate::domain::usage::Now;
 use tollgate::gateway::RequestId;
-use tollgate::ledger::{Durability, Record, RecordDraw};
+use tollgate::ledger::{Durability, Record, RecordDraw, Resume};
+use tollgate::reporting::Folder;
 use tollgate::store::{NameKind, Store};
 
-use super::{ID, NOW, asked, open, record};
+use super::{ID, NOW, asked, kibibytes, open, record};
 
 const DAY_MICROS: u64 = 86_400_000_000;
 
@@ -23,7 +26,7 @@ pub fn whatif() {
     let begun = Instant::now();
     write(&data_dir, records, customers);
     println!(
-        "whatif: wrote {records} records of {customers} customers in {:.1} s",
+        "whatif: wrote and folded {records} records of {customers} customers in {:.1} s",
         begun.elapsed().as_secs_f64()
     );
     let [current, new] =
@@ -34,21 +37,33 @@ pub fn whatif() {
         });
     for (what, compared) in [("with --current", true), ("without", false)] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
-        command.args(["whatif", "--since", "2000-01-01", "--config"]).arg(&new).stdout(Stdio::piped());
+        command.args(["whatif", "--since", "2000-01-01", "--config"]).arg(&new);
         if compared {
             command.arg("--current").arg(&current);
         }
         let begun = Instant::now();
-        let output = command.output().expect("it runs");
+        let (output, peak) = watched(&mut command);
         let took = begun.elapsed().as_secs_f64();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(text.starts_with(&format!("{records} records")), "{text}");
-        println!("whatif {what}: {took:.1} s, {:.2} M records a second", records as f64 / took / 1e6);
+        let rate = records as f64 / took / 1e6;
+        println!("whatif {what}: {took:.1} s, {rate:.2} M records a second, at most {peak} MiB");
     }
 }
 
-/// Every customer asks now and then, over the whole day; some more than others.
+/// Runs it to its end, and answers how many MiB of memory it took at most. It prints less than a pipe holds.
+fn watched(command: &mut Command) -> (Output, u64) {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    let (process, mut peak) = (child.id().to_string(), 0);
+    while child.try_wait().expect("a child").is_none() {
+        peak = peak.max(kibibytes(&process, "VmHWM:"));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    (child.wait_with_output().expect("it has ended"), peak / 1_024)
+}
+
+/// Every customer asks now and then, over the whole day; some more than others. All is folded, as a gateway does it.
 fn write(data_dir: &Path, records: u64, customers: u64) {
     std::fs::create_dir_all(data_dir).expect("a folder");
     let store = Store::open(data_dir).expect("opens");
@@ -56,7 +71,7 @@ fn write(data_dir: &Path, records: u64, customers: u64) {
     let routes = ["/signals", "/signals/history/{symbol}"].map(|route| number(NameKind::Route, route));
     let (tier, meter) = (number(NameKind::Tier, "pro"), number(NameKind::Meter, "api_calls"));
     store.ledger_id(ID.0).expect("an id");
-    let ledger = open(data_dir, Durability::Process);
+    let ledger = Arc::new(open(data_dir, Durability::Process));
     let period = Period::calendar_month(NOW);
     for at in 0..records {
         let micros = NOW * 1_000_000 + (DAY_MICROS / records.max(1) * at).cast_signed();
@@ -79,6 +94,8 @@ fn write(data_dir: &Path, records: u64, customers: u64) {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
+    let mut fold = Folder::new(ledger, Arc::new(store), Report::All, Resume::default(), Vec::new());
+    fold.catch_up().expect("folds");
 }
 
 fn configuration(data_dir: &Path, included: u64, price: &str) -> String {

@@ -100,3 +100,18 @@ fn what_counts_for_a_member_is_summed_with_its_corrections_and_nothing_else() {
     assert_eq!(batch.members.len(), 1);
     assert_eq!(batch.members[&key].units, 5 - 2 + 4, "whatever paid for them");
 }
+
+#[test]
+fn what_was_served_in_shadow_is_seen_by_the_hour_and_counted_by_no_total() {
+    let mut batch = Batch::default();
+    let uncovered = |units| RecordDraw { meter: 1, uncovered: units, ..RecordDraw::default() };
+    let draws = smallvec![uncovered(4)];
+    let served = Record { number: 7, kind: Kind::Estimate, in_shadow: true, draws, ..charge(0) };
+    let truth = served.clone().correcting(smallvec![uncovered(-1)], Vec::new(), served.at_micros, PERIOD);
+    for record in [&served, &truth] {
+        assert!(add(&mut batch, record, Report::All).is_empty());
+    }
+    assert!(batch.totals.is_empty() && batch.estimates.is_empty());
+    let hours: Vec<_> = batch.hours.values().map(|hour| (hour.units, hour.requests)).collect();
+    assert_eq!(hours, [(3, 1)]);
+}

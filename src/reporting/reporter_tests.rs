@@ -151,6 +151,31 @@ async fn usage_that_cannot_be_split_holds_up_nobody_elses() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_edge_that_is_learned_late_moves_nothing_of_what_was_served_in_shadow() {
+    let data_dir = tempfile::tempdir().expect("a folder");
+    let store = Arc::new(Store::open(data_dir.path()).expect("opens"));
+    let ledger = ledger_in(data_dir.path(), &Arc::default());
+    let now = clock::now().seconds();
+    let period = Period { start: now - 1_000, end: now + 1_000 };
+    let customer = store.customer("spans".into(), Some("cus_spans".into()), now).await.expect("a customer");
+    let charged = |at| record(customer.number, at, period);
+    let draws = smallvec![RecordDraw { meter: 1, uncovered: 9, ..RecordDraw::default() }];
+    let served = Record { in_shadow: true, draws, ..charged(now - 100) };
+    for record in [charged(now - 900), charged(now - 100), served] {
+        ledger.append(&record).expect("appends");
+    }
+    store.upsert_subscription(subscription(now - 500, now + 9_000), now).await.expect("stores");
+    let mut folder = folder_of(&store, &ledger).await;
+    folder.catch_up().expect("folds");
+    let reporter = reporter_of(&store, &ledger, &folder);
+    assert_eq!(reporter.seal(SealScope::All).await.expect("seals"), 2, "both sides of the edge");
+    for start in [period.start, now - 500] {
+        let total = store.totals(customer.number, start).await.expect("reads")[0];
+        assert_eq!((total.used, total.uncovered), (1, 0), "of the period from {start} on");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_pass_has_no_time_for_is_due_as_if_it_had_not_been_tried() {
     let data_dir = tempfile::tempdir().expect("a folder");
     let store = Arc::new(Store::open(data_dir.path()).expect("opens"));

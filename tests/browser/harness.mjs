@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { createHmac } from "node:crypto";
-import { mkdtempSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, mkdtempSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { createServer as listenTcp } from "node:net";
@@ -63,11 +63,11 @@ export class World {
     });
     const config = join(world.folder, "tollgate.toml");
     writeFileSync(config, world.configuration({ listen, admin, sandbox }) + more);
-    world.process = spawn(binary, ["run", "--config", config], { stdio: ["ignore", "ignore", "pipe"] });
-    world.log = "";
-    world.process.stderr.on("data", (text) => (world.log += text));
+    const log = openSync(join(world.folder, "log"), "w");
+    world.process = spawn(binary, ["run", "--config", config], { stdio: ["ignore", "ignore", log] });
+    closeSync(log);
     await until("the gateway is ready", async () => {
-      assert.equal(world.process.exitCode, null, world.log);
+      assert.equal(world.process.exitCode, null, world.log());
       return (await fetch(`${world.admin}/readyz`).catch(() => null))?.ok;
     });
     return world;
@@ -175,9 +175,17 @@ webhook_secrets = ["whsec_only_for_tests"]
       "items[1][price]": `price_demo_${tier}_api_calls`,
       "metadata[tollgate_customer]": customer,
     });
-    await this.call(customer, "/signals", 1, id);
-    await until(`${customer} is on ${tier}`, async () => (await this.ask(`/admin/customers/${customer}`)).tier === tier);
+    const headers = { authorization: `Bearer ${ADMIN_TOKEN}` };
+    await until(`${customer} is on ${tier}`, async () => {
+      const reply = await fetch(`${this.admin}/admin/customers/${customer}`, { headers });
+      return reply.ok && (await reply.json()).tier === tier;
+    });
     return id;
+  }
+
+  /// The last that the gateway told.
+  log() {
+    return readFileSync(join(this.folder, "log"), "utf8").split("\n").slice(-40).join("\n");
   }
 
   async stop() {
@@ -300,24 +308,35 @@ export class Eyes {
     ];
     for (const [look, viewport, scheme] of looks) {
       await this.page.setViewport(viewport);
-      await this.page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
+      await this.scheme(scheme);
       await this.page.evaluate(() => scrollTo(0, 0));
       await this.noFault(`${name} (${look})`);
-      const { shown, wide } = await this.page.evaluate(() => ({
-        shown: document.documentElement.clientWidth,
-        wide: document.documentElement.scrollWidth,
-      }));
-      assert.ok(wide <= shown, `${name} (${look}) is ${wide} wide on a screen of ${shown}`);
+      const wide = await this.page.evaluate(() => {
+        const { clientWidth, scrollWidth } = document.documentElement;
+        if (scrollWidth <= clientWidth) return [];
+        const beyond = [...document.querySelectorAll("body *")].filter(
+          (element) => element.getBoundingClientRect().right > clientWidth,
+        );
+        return [`${scrollWidth} of ${clientWidth}`, ...beyond.map((element) => element.outerHTML.slice(0, 120))];
+      });
+      assert.deepEqual(wide, [], `${name} (${look}) is wider than the screen`);
       await this.photograph(`${name}-${look}`);
     }
     await this.page.setViewport(DESK);
-    await this.page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: "light" }]);
+    await this.scheme("light");
+  }
+
+  /// Without motion: a colour that is still changing has the contrast of neither.
+  async scheme(value) {
+    const still = { name: "prefers-reduced-motion", value: "reduce" };
+    await this.page.emulateMediaFeatures([{ name: "prefers-color-scheme", value }, still]);
   }
 
   async noFault(where) {
     // By the protocol, which the page's policy does not bind.
     await this.page.evaluate(AXE);
-    const { violations } = await this.page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
+    const run = () => globalThis.axe.run(document, { resultTypes: ["violations"] });
+    const { violations } = await this.page.evaluate(run);
     const serious = violations.filter(({ impact }) => impact === "serious" || impact === "critical");
     const told = serious.map(({ id, help, nodes }) => {
       const first = nodes.slice(0, 3).map(({ html, failureSummary }) => `    ${html}\n    ${failureSummary}`);
@@ -350,9 +369,10 @@ export async function run(name, more, test) {
     console.log(`${name}: passed`);
   } catch (error) {
     await eyes.photograph(`${name}-failed`).catch(() => {});
-    console.error(`${name}: at ${eyes.page.url()}`);
-    console.error(error);
-    console.error(world.log);
+    // What failed stands last.
+    console.error(`The gateway's log ends:\n${world.log()}`);
+    console.error(`The browser complained: ${JSON.stringify(eyes.complaints, null, 2)}`);
+    console.error(`${name} failed at ${eyes.page.url()}:\n${error.stack}`);
     process.exitCode = 1;
   } finally {
     await eyes.close();

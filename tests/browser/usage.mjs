@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 
-import { run } from "./harness.mjs";
+import { run, until } from "./harness.mjs";
 
 const CONFIG = `
 [[credit_packs]]
@@ -24,6 +24,13 @@ const status = async (world, customer) => {
   return (await fetch(`${world.url}/billing/status`, { headers })).json();
 };
 
+/// Waits until so many units of a customer are in the ledger.
+const recorded = (world, customer, units) =>
+  until(`${units} units of ${customer} are recorded`, async () => {
+    const { data } = await world.ask(`/admin/customers/${customer}/usage?by=route`);
+    return data.reduce((sum, row) => sum + row.units, 0) === units;
+  });
+
 /// Clicks the button, or what opens a part of the page, that reads just this.
 async function press(eyes, label) {
   const found = await eyes.page.evaluateHandle((label) => {
@@ -37,9 +44,9 @@ async function press(eyes, label) {
 }
 
 /// Opens what asks once more, and says yes.
-async function confirm(eyes, label) {
+async function confirm(eyes, label, yes = `Confirm: ${label}`) {
   await press(eyes, label);
-  await eyes.leads(() => press(eyes, `Confirm: ${label}`));
+  await eyes.leads(() => press(eyes, yes));
 }
 
 async function stranger(world, eyes) {
@@ -51,6 +58,7 @@ async function stranger(world, eyes) {
 async function enters(world, eyes) {
   await world.call("acme", "/signals", 10);
   await world.call("acme", "/signals/history/ACME", 5);
+  await recorded(world, "acme", 20);
   const made = await link(world, "acme");
   await eyes.open(made);
   assert.equal(eyes.page.url(), `${world.url}/billing`, "the link is gone from the address");
@@ -70,7 +78,7 @@ async function subscribes(world, eyes) {
   await eyes.leads(() => eyes.click("button", "Pay"));
   assert.equal(eyes.page.url(), `${world.url}/billing?done=paid`);
   await eyes.reads("Thank you");
-  await eyes.reads("20 of 1,000 included units used");
+  await eyes.reads("0 of 1,000 included units used");
   assert.equal((await status(world, "acme")).tier, "starter");
   await eyes.look("usage-starter");
 }
@@ -86,7 +94,7 @@ async function changes(world, eyes) {
 }
 
 async function cancels(world, eyes) {
-  await confirm(eyes, "Cancel subscription");
+  await confirm(eyes, "Cancel subscription", "Confirm: cancel subscription");
   await eyes.reads("Your subscription is cancelled");
   assert.equal((await status(world, "acme")).cancel_at_period_end, true);
   await eyes.look("usage-canceled");
@@ -106,9 +114,10 @@ async function portal(world, eyes) {
 async function overspends(world, eyes) {
   const stripe = await world.subscribe("heavy", "starter");
   await world.call("heavy", "/signals/history/ACME", 520, stripe);
+  await recorded(world, "heavy", 1_040);
   await eyes.open(await link(world, "heavy"));
-  await eyes.reads("1,041 of 1,000 included units used");
-  await eyes.reads("Overage so far: 41 units, 1.23 USD");
+  await eyes.reads("1,040 of 1,000 included units used");
+  await eyes.reads("Overage so far: 40 units, 1.20 USD");
   await eyes.reads("spend cap 100.00 USD");
   await eyes.look("usage-overage");
 }

@@ -124,7 +124,9 @@ def examine(url, only, token, examples, folder):
         str(pathlib.Path(sys.executable).with_name("schemathesis")),
         "--config-file", str(HERE / "schemathesis.toml"),
         "run", str(DOCUMENT), "--url", url, "--include-path-regex", only,
-        "--header", f"Authorization: Bearer {token}", "--checks", "all", "--max-examples", str(examples),
+        "--header", f"Authorization: Bearer {token}", "--checks", "all",
+        # A key that has been revoked is still shown, as revoked; that an erased customer is not, tests/it says.
+        "--exclude-checks", "use_after_free", "--max-examples", str(examples),
         "--continue-on-failure", "--suppress-health-check", "all", "--request-timeout", "30",
         "--generation-database", "none", "--no-color", "--warnings", "off",
     ]  # fmt: skip

@@ -74,7 +74,7 @@ pub fn rows(rows: &[AuditRow], with_customer: bool) -> Markup {
                 @if !row.detail.is_empty() { div { (row.detail) } }
                 @if row.before != Value::Null || row.after != Value::Null {
                     span.small.quiet { (value(&row.before)) " → " (value(&row.after)) }
-                }
+                } @else if row.detail.is_empty() { "–" }
             }
         } }
     };

@@ -88,9 +88,9 @@ fn tiles(figures: &Figures, health: &Health, revenue: &Revenue) -> Markup {
     let stats = &revenue.usual;
     let stripe = if health.stripe_reachable { ("ok", "reachable") } else { ("down", "circuit open") };
     let redis = match (&stats.nodes_missing, figures.sum("fleet_redis_up")) {
-        (None, _) => ("", "not used: one node"),
-        (Some(_), 1..) => ("ok", "connected"),
-        (Some(_), _) => ("down", "not reachable"),
+        (None, _) => ("", "not used", "this node is alone"),
+        (Some(_), 1..) => ("ok", "connected", "shared by the fleet"),
+        (Some(_), _) => ("down", "not reachable", "the fleet is apart"),
     };
     let outbox = match (health.outbox_dead, health.outbox_pending) {
         (1.., _) => ("dead", format!("{} dead", number(health.outbox_dead))),
@@ -103,18 +103,22 @@ fn tiles(figures: &Figures, health: &Health, revenue: &Revenue) -> Markup {
     };
     let lag = lasting(figures.sum("webhook_lag_seconds"));
     let ledger =
-        if health.ledger_available { ("ok", "records usage") } else { ("down", "refuses: answers 503") };
+        if health.ledger_available { ("ok", "ledger writes") } else { ("down", "ledger refuses: 503") };
     html! {
         dl.tiles {
             (tile("Requests", &number(requests), &html! { (classes_of(&classes)) }))
             (tile("Refused", &number(refusals), &html! { (share(refusals, requests)) }))
             (tile("Overage paid today", &money(&revenue.overage_today, &stats.currency), &html! { "since 00:00 UTC" }))
             (tile("MRR", &money(&stats.mrr, &stats.currency), &html! { "monthly recurring revenue" }))
+        }
+        dl.tiles {
             (tile("Outbox", &number(health.outbox_pending), &html! { (state(outbox.0)) " " (outbox.1) }))
             (tile("Webhook lag", &lag, &html! { (state(webhooks.0)) " " (webhooks.1) }))
             (tile("Stripe", stripe.1, &html! { (state(stripe.0)) " API " (health.stripe_api_version) }))
-            (tile("Redis", redis.1, &html! { @if !redis.0.is_empty() { (state(redis.0)) } }))
-            (tile("Ledger", ledger.1, &html! { (state(ledger.0)) " billing is " (health.status) }))
+            (tile("Redis", redis.1, &html! {
+                @if !redis.0.is_empty() { (state(redis.0)) " " } (redis.2)
+            }))
+            (tile("Billing", &health.status, &html! { (state(ledger.0)) " " (ledger.1) }))
         }
     }
 }

@@ -14,6 +14,8 @@ const DATA: RGBColor = RGBColor(0x0F, 0x76, 0x6E);
 
 const SIZE: (u32, u32) = (760, 220);
 const MOST_LABELS: usize = 12;
+/// A period's first days do not fill the picture: their bars are as wide as those of two weeks.
+const LEAST_SLOTS: i32 = 14;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -85,6 +87,7 @@ fn picture(chart: &Chart<'_>) -> Markup {
 
 fn draw(chart: &Chart<'_>, svg: &mut String) -> Result<(), DrawingAreaErrorKind<std::io::Error>> {
     let (points, days) = (chart.points, i32::try_from(chart.points.len()).unwrap_or(i32::MAX));
+    let slots = days.max(LEAST_SLOTS);
     let (least, most) = top(points);
     let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     let mut context = ChartBuilder::on(&area)
@@ -92,7 +95,7 @@ fn draw(chart: &Chart<'_>, svg: &mut String) -> Result<(), DrawingAreaErrorKind<
         .margin_right(8)
         .x_label_area_size(26)
         .y_label_area_size(56)
-        .build_cartesian_2d((0..(days - 1).max(1)).into_segmented(), least..most)?;
+        .build_cartesian_2d((0..slots - 1).into_segmented(), least..most)?;
     let name = |at: &SegmentValue<i32>| match at {
         SegmentValue::CenterOf(at) | SegmentValue::Exact(at) => usize::try_from(*at)
             .ok()
@@ -109,7 +112,7 @@ fn draw(chart: &Chart<'_>, svg: &mut String) -> Result<(), DrawingAreaErrorKind<
         .bold_line_style(GRID)
         .axis_style(GRID)
         .label_style(style)
-        .x_labels(points.len().min(MOST_LABELS))
+        .x_labels(usize::try_from(slots).unwrap_or(MOST_LABELS).min(MOST_LABELS))
         .x_label_formatter(&name)
         .y_labels(5)
         .y_label_formatter(&|number| super::words::brief(*number))

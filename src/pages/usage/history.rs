@@ -26,6 +26,7 @@ pub(super) fn panels(status: &Status, shown: &Shown) -> Markup {
         section.panel aria-labelledby="routes" {
             h2 id="routes" { "By route" }
             (told(&shown.routes, by_route))
+            p.small.quiet { "Whole days: also what was used earlier on the day on which this period began." }
         }
     }
 }
@@ -50,7 +51,7 @@ fn by_day(status: &Status, list: &List<Row>) -> Markup {
         *meters.entry(&row.meter).or_default().entry(&row.day).or_default() += row.units;
     }
     html! {
-        @if meters.is_empty() { p.empty { "Nothing has been used in this period." } }
+        @if meters.is_empty() { p.empty { "Nothing is recorded in this period yet." } }
         @for (meter, units) in meters {
             @let points: Vec<_> = days.iter().map(|day| {
                 (day.clone(), units.get(day.as_str()).copied().unwrap_or(0))
@@ -81,7 +82,7 @@ fn by_route(list: &List<Row>) -> Markup {
     let most = list.data.iter().map(|row| row.units).max().unwrap_or(0).max(1);
     html! {
         @if list.data.is_empty() {
-            p.empty { "Nothing has been used in this period." }
+            p.empty { "Nothing is recorded in this period yet." }
         } @else {
             div.scroll tabindex="0" role="group" aria-label="Usage by route" {
                 table {

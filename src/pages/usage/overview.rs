@@ -156,9 +156,9 @@ fn tiles(status: &Status) -> Markup {
                 @if let Some(cap) = &overage.cap { dd { "spend cap " (amount(cap)) } }
             }
             div.tile {
-                dt { "Overage by the period's end" }
+                dt { "Projected overage" }
                 dd { (amount(&overage.projected_amount)) }
-                dd { "at this period's pace" }
+                dd { "at the period's end" }
             }
             div.tile {
                 dt { "Credits" }

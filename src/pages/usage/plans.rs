@@ -1,6 +1,7 @@
 //! What is sold, and what the customer can make of their subscription.
 
 use maud::{Markup, html};
+use rust_decimal::Decimal;
 
 use super::acts::form;
 use super::answers::{Beyond, Bound, Pack, Pricing, Status, Tier};
@@ -75,7 +76,7 @@ fn plan(visit: &Visit<'_>, base: &str, shown: &Shown, tier: &Tier) -> Markup {
                 @for (meter, included) in &tier.included { li { (includes(meter, included)) } }
                 (beyond(&tier.overage, currency))
                 @for feature in &tier.features { li { (words(feature)) } }
-                @if let Some(trial) = &tier.trial { @if status.permissions.can_purchase { li { (trial) " trial" } } }
+                @if let Some(trial) = &tier.trial { @if status.permissions.can_purchase { li { (trial_of(trial)) } } }
             }
             @if let Some(choice) = choice(tier, shown) {
                 @for (cycle, per, price) in &prices {
@@ -84,6 +85,12 @@ fn plan(visit: &Visit<'_>, base: &str, shown: &Shown, tier: &Tier) -> Markup {
             }
         }
     }
+}
+
+/// Of `14d`.
+fn trial_of(trial: &str) -> String {
+    let days = trial.strip_suffix('d').map(|days| format!("{days} days"));
+    format!("{} of trial", days.as_deref().unwrap_or(trial))
 }
 
 fn includes(meter: &str, included: &Bound) -> String {
@@ -118,9 +125,14 @@ fn choice(tier: &Tier, shown: &Shown) -> Option<Choice> {
         let both = tier.price.monthly.is_some() && tier.price.yearly.is_some();
         return both.then_some(Choice::Rebill);
     }
-    let place = |name: &str| shown.pricing.tiers.iter().position(|known| known.name == name);
-    let current = status.tier.as_deref().and_then(place);
-    Some(if place(&tier.name) > current { Choice::Upgrade } else { Choice::Downgrade })
+    let current = shown.pricing.tiers.iter().find(|known| is_current(known, status)).and_then(monthly);
+    Some(if monthly(tier) > current { Choice::Upgrade } else { Choice::Downgrade })
+}
+
+/// What a month of the tier costs; nothing where it has no price.
+fn monthly(tier: &Tier) -> Option<Decimal> {
+    let yearly = || Some(tier.price.yearly.as_deref()?.parse::<Decimal>().ok()? / Decimal::from(12));
+    tier.price.monthly.as_deref().and_then(|price| price.parse().ok()).or_else(yearly)
 }
 
 /// A change of a running subscription is asked for twice: it costs at once, or takes something away.

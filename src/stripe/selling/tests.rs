@@ -19,18 +19,22 @@ fn new(terms: &Terms) -> NewPrice<'_> {
 #[tokio::test]
 async fn the_same_price_has_the_same_key_in_every_run_and_one_that_replaces_another_has_not() {
     let made = || says(200, json!({ "id": "price_9" }));
-    let server = TestServer::start([says(500, "{}"), made(), made(), made(), made()]).await;
+    let server = TestServer::start([says(500, "{}"), made(), made(), made(), made(), made()]).await;
     let transport = server.transport();
     let terms = Terms::overage(usd(), 10, Decimal::new(7, 2));
     let dearer = Terms::overage(usd(), 10, Decimal::new(8, 2));
-    let replaces = Some(PriceInPlace { id: "price_1", tax_behavior: Some("exclusive") });
-    for wanted in [new(&terms), new(&terms), new(&dearer), NewPrice { replaces, ..new(&terms) }] {
+    let [one, another] = ["price_1", "price_2"].map(|id| {
+        let replaces = Some(PriceInPlace { id, tax_behavior: Some("exclusive") });
+        NewPrice { replaces, ..new(&terms) }
+    });
+    for wanted in [new(&terms), new(&terms), new(&dearer), one, another] {
         assert_eq!(create_price(&transport, &wanted).await.as_deref(), Ok("price_9"));
     }
     let received = server.received();
     let keys: Vec<_> = received.iter().map(|one| one.header("idempotency-key").expect("a key")).collect();
     assert!(keys[0] == keys[1] && keys[1] == keys[2], "of each attempt and of each run: {keys:?}");
     assert!(keys[2] != keys[3] && keys[2] != keys[4] && keys[3] != keys[4], "{keys:?}");
+    assert_ne!(keys[4], keys[5], "of the price that it replaces");
     let body = |at: usize| received[at].body.replace("%5B", "[").replace("%5D", "]");
     assert_eq!(
         body(0),

@@ -112,7 +112,7 @@ async fn pages_show_what_the_endpoints_say() {
     let browser = Browser::signed_in(&world).await;
 
     let overview = browser.page("/dashboard").await;
-    for part in ["99.00 USD", "2xx: ", "Units by meter", "not used: one node", "reachable"] {
+    for part in ["99.00 USD", "2xx: ", "Units by meter", "this node is alone", "reachable"] {
         assert!(overview.contains(part), "{part} in {overview}");
     }
     let found = browser.page("/dashboard/customers?q=acm&tier=pro&status=active").await;

@@ -198,10 +198,19 @@ async fn in_shadow_a_stream_goes_on_beyond_its_limit_and_is_charged_up_to_that()
         assert!(client.end().await, "it was not cut");
         customer.owes("api_calls=4");
         customer.until_used(4).await;
+
+        let nearly = world.customer(&format!("nearly-{name}"));
+        let (mut client, pieces) = open(&mut api, &world, &nearly, &head).await;
+        for at in 1..=3 {
+            pass(&mut client, &pieces, at).await;
+        }
+        drop(pieces);
+        assert!(client.end().await);
+        nearly.until_used(3).await;
         let mut wire = world.wire().await;
-        wire.send_head(&customer, &head).await;
+        wire.send_head(&nearly, &head).await;
         let pieces = api.asked().await.begin(EVENTS);
-        let reply = wire.answer(&customer).await;
+        let reply = wire.answer(&nearly).await;
         assert_eq!((reply.status, reply.header("x-usage-cost")), (200, Some("api_calls=0")));
         let mut client = Open::of(wire);
         for at in 1..=9 {
@@ -209,7 +218,8 @@ async fn in_shadow_a_stream_goes_on_beyond_its_limit_and_is_charged_up_to_that()
         }
         drop(pieces);
         assert!(client.end().await, "nor one that began beyond it");
-        assert_eq!(customer.used().await, 4);
+        nearly.owes("api_calls=3");
+        assert_eq!(nearly.used().await, 3, "nor did it take the one unit that was left");
     }
     assert!(world.metric("tollgate_shadow_refusals_total{code=\"quota_exceeded\"}").await >= Some(4));
     assert_eq!(world.metric("tollgate_refusals_total{code=\"quota_exceeded\"}").await, Some(0));
