@@ -63,6 +63,11 @@ impl Findings {
         self.add(Weight::Warning, place, what.into(), help.into());
     }
 
+    /// Whether something is wrong with what has this path: then it is there, and not missing.
+    pub(crate) fn is_wrong(&self, key: &str) -> bool {
+        self.list.iter().any(|finding| finding.weight == Weight::Error && finding.place.key == key)
+    }
+
     fn add(&mut self, weight: Weight, place: &Place, what: String, help: String) {
         self.list.push(Finding { weight, place: place.clone(), what, help });
     }

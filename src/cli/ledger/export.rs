@@ -29,6 +29,7 @@ pub(in crate::cli) struct Export {
     /// Leave out this instant and what is later
     #[arg(long, value_name = "T", value_parser = parse_instant)]
     until: Option<i64>,
+    /// How records are written
     #[arg(long, value_enum, default_value_t = Format::Jsonl)]
     format: Format,
     /// The same as --format jsonl

@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 use super::catalogue::References;
 use super::{check_names, rates, seconds};
 use crate::config::containers::{ByName, Named};
-use crate::config::findings::{At, Findings, Place};
+use crate::config::findings::{At, Findings, Place, join};
 use crate::config::read::Given;
 use crate::config::written;
 use crate::domain::tier::{Allowance, FeatureSet, Limit, MemberTerms, Overage, Price, Tier, TierId};
@@ -168,7 +168,9 @@ impl Checker<'_> {
         if let Some(unit_amount) = overage.unit_amount.at() {
             for meter in self.costed.iter().map(|meter| meter.index()) {
                 let name = &meters.known[meter];
-                if amounts[meter].is_none() && included[meter] != Allowance::Unlimited {
+                let is_there =
+                    amounts[meter].is_some() || found.is_wrong(&join(&unit_amount.place.key, name));
+                if !is_there && included[meter] != Allowance::Unlimited {
                     let what = format!("overage of the meter `{name}` has no price");
                     let help = format!("add {name} = \"0.02\", or \"0\" if it is free");
                     found.error(&unit_amount.place, what, help);

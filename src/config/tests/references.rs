@@ -155,6 +155,9 @@ overage = { cap = "5" }
 limits = { "a,b" = 1, seats = "many" }
 rate = "1/d"
 burst = 1000
+[tiers.big]
+included = { api_calls = 1 }
+overage = { unit_amount = { api_calls = 0.02 } }
 "#,
     );
     insta::assert_snapshot!(headlines(&text), @r#"
@@ -175,6 +178,7 @@ burst = 1000
     t.toml:16:12: error: tiers.max.limits.a,b: this is not a name
     t.toml:16:31: error: tiers.max.limits.seats: this string has no meaning here
     t.toml:18:9: error: tiers.max.burst: at this rate the burst would take more than a year to earn back
+    t.toml:21:41: error: tiers.big.overage.unit_amount.api_calls: expected a string, found a float
     "#);
 }
 
