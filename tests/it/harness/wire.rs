@@ -86,8 +86,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// The same with a body, which is sent as it is.
     pub async fn ask_with(&mut self, customer: &Customer, head: &str, body: &str) -> Reply {
         let method = head.split(' ').next().unwrap_or_default().to_owned();
-        self.send_head(customer, head).await;
-        self.send(body).await;
+        // At once: what comes with the head must not seem to come later.
+        let whole = format!("{}{body}", with_token(customer, head));
+        self.send(&whole).await;
         self.whole_answer(customer, &method).await
     }
 
@@ -121,8 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Sends the head of a request and waits for nothing.
     pub async fn send_head(&mut self, customer: &Customer, head: &str) {
-        let token = &customer.token;
-        self.send(&format!("{head}\r\nhost: api.test\r\nauthorization: Bearer {token}\r\n\r\n")).await;
+        self.send(&with_token(customer, head)).await;
     }
 
     /// Reads an answer without its body.
@@ -212,4 +212,8 @@ fn parse_head(head: &str) -> (u16, HeaderMap) {
         headers.append(name, HeaderValue::from_str(value.trim()).expect("a header's value"));
     }
     (status.expect("a status"), headers)
+}
+
+fn with_token(customer: &Customer, head: &str) -> String {
+    format!("{head}\r\nhost: api.test\r\nauthorization: Bearer {}\r\n\r\n", customer.token)
 }
