@@ -44,7 +44,12 @@ for file in deploy/compose/compose.yml deploy/fleet/compose.yml; do
     JWT_SECRET=x TOLLGATE_ADMIN_TOKEN=x $compose -f "$file" config -q
 done
 say "manifests against the schemas of Kubernetes"
-"$venv/bin/python" tests/deploy/manifests.py deploy/kubernetes
+built=""
+if has kubectl; then
+    built="$scratch/kubernetes.yaml"
+    kubectl kustomize deploy/kubernetes >"$built"
+fi
+"$venv/bin/python" tests/deploy/manifests.py deploy/kubernetes ${built:+"$built"}
 
 say "the configurations that lie beside them"
 export CREDENTIALS_DIRECTORY="$scratch/secrets" TOLLGATE_NODE=tollgate-0 REDIS_PASSWORD=only-for-tests
