@@ -21,6 +21,8 @@ def main(folder: pathlib.Path, built: pathlib.Path | None = None) -> None:
     by_kind = {manifest["kind"]: manifest for manifest in manifests}
     check_kustomization(folder, by_kind["Kustomization"])
     check_pods(by_kind["StatefulSet"], manifests)
+    for service in (manifest for manifest in manifests if manifest["kind"] == "Service"):
+        check_names(service["metadata"]["name"], service["spec"], (folder / "tollgate.toml").read_text())
     if built:
         check_built(folder, by_kind["Kustomization"], read([built]))
     print(f"{len(manifests)} manifests, Kubernetes {VERSION}")
@@ -66,6 +68,17 @@ def check_pods(stateful_set: dict, manifests: list[dict]) -> None:
     limits = container["securityContext"]
     assert limits["allowPrivilegeEscalation"] is False and limits["capabilities"] == {"drop": ["ALL"]}
     assert limits["readOnlyRootFilesystem"] is True
+
+
+def check_names(name: str, service: dict, configuration: str) -> None:
+    """The admin port answers to the names that a service gives to it, and whoever has signed in stays with one pod."""
+    if "admin" not in {port["targetPort"] for port in service["ports"]}:
+        return
+    one_pod = service.get("clusterIP") == "None"
+    first = f"${{TOLLGATE_NODE}}.{name}" if one_pod else name
+    for known in (first + rest for rest in ("", ".tollgate", ".tollgate.svc", ".tollgate.svc.cluster.local")):
+        assert f'"{known}"' in configuration, f"server.admin_hosts of tollgate.toml lacks {known}"
+    assert one_pod or service.get("sessionAffinity") == "ClientIP", f"{name} spreads the dashboard's sessions over pods"
 
 
 def check_built(folder: pathlib.Path, kustomization: dict, built: list[dict]) -> None:
