@@ -36,6 +36,14 @@ for unit in tollgate.service tollgate@blue.service; do
     [ -z "$said" ] || fail "$unit: $said"
     systemd-analyze security --offline=yes --threshold=20 "$scratch/units/$unit" | tail -1
 done
+# What is there for the service alone a command in a shell does not see; and who may try again is asked of ExecStart alone.
+if grep -nE '^(DynamicUser|LoadCredential|ExecStartPre)' deploy/systemd/*.service; then
+    fail "see the head of tollgate.service, and at RestartPreventExitStatus, why not"
+fi
+service() {
+    sed -e '1,/^\[Service\]/d' -e 's/ --upgrade$//' "deploy/systemd/$1" | grep '^[A-Z]' | sort
+}
+[ "$(service tollgate.service)" = "$(service tollgate@.service)" ] || fail "the units differ in more than --upgrade"
 
 say "docker compose on its files"
 compose="docker compose"
