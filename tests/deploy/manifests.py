@@ -21,6 +21,7 @@ def main(folder: pathlib.Path, built: pathlib.Path | None = None) -> None:
     by_kind = {manifest["kind"]: manifest for manifest in manifests}
     check_kustomization(folder, by_kind["Kustomization"])
     check_pods(by_kind["StatefulSet"], manifests)
+    check_restore(by_kind["StatefulSet"]["spec"], by_kind["PersistentVolumeClaim"], by_kind["Pod"]["spec"])
     for service in (manifest for manifest in manifests if manifest["kind"] == "Service"):
         check_names(service["metadata"]["name"], service["spec"], (folder / "tollgate.toml").read_text())
     if built:
@@ -42,7 +43,7 @@ def check_kustomization(folder: pathlib.Path, kustomization: dict) -> None:
     listed = set(kustomization["resources"])
     beside = {file.name for file in folder.glob("*.yaml")}
     assert listed <= beside, f"no such files: {listed - beside}"
-    left_out = {"kustomization.yaml", "servicemonitor.yaml", "secret-example.yaml"}
+    left_out = {"kustomization.yaml", "servicemonitor.yaml", "secret-example.yaml", "restore.yaml"}
     assert beside - listed == left_out, f"not applied: {beside - listed - left_out}"
     for generated in kustomization["configMapGenerator"]:
         assert all((folder / name).exists() for name in generated["files"])
@@ -68,6 +69,22 @@ def check_pods(stateful_set: dict, manifests: list[dict]) -> None:
     limits = container["securityContext"]
     assert limits["allowPrivilegeEscalation"] is False and limits["capabilities"] == {"drop": ["ALL"]}
     assert limits["readOnlyRootFilesystem"] is True
+
+
+def check_restore(stateful_set: dict, claim: dict, restore: dict) -> None:
+    """It sees what the gateway's pod sees, and as the same user, but for what only a gateway needs."""
+    pod = stateful_set["template"]["spec"]
+    (gateway,), (restoring,) = pod["containers"], restore["containers"]
+    for key in ("image", "volumeMounts", "securityContext", "resources"):
+        assert restoring[key] == gateway[key], f"restore.yaml has another {key}"
+    assert restore["securityContext"] == pod["securityContext"]
+    claims = {template["metadata"]["name"]: template for template in stateful_set["volumeClaimTemplates"]}
+    assert claim["metadata"]["name"] == "data-tollgate-0" and claim["spec"] == claims["data"]["spec"]
+    bound = [
+        {"name": name, "persistentVolumeClaim": {"claimName": f"{name}-tollgate-0"}} for name in ("data", "backup")
+    ]
+    assert restore["volumes"] == bound + pod["volumes"]
+    assert restoring["env"] == [{"name": "TOLLGATE_NODE", "value": "tollgate-0"}]
 
 
 def check_names(name: str, service: dict, configuration: str) -> None:
