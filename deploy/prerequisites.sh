@@ -74,6 +74,14 @@ need_python() {
     python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3 python3-venv
 }
 
+# need_from_pypi FOLDER FILE: a Python of its own in that folder, with what the file lists.
+need_from_pypi() {
+    need_python
+    "$1/bin/python" -c 'import pip' 2>/dev/null || python3 -m venv --clear "$1"
+    "$1/bin/python" -m pip install --quiet --disable-pip-version-check -r "$2" \
+        || fail "What $2 lists could not be installed: is PyPI reachable? TOLLGATE_SKIP_SDK=1 runs the other tests alone."
+}
+
 # The tests of a fleet start their own servers, some with TLS.
 need_redis() {
     missing=""
@@ -102,12 +110,15 @@ need_prometheus() {
         install_packages prometheus
         return
     fi
-    printf '#!/bin/sh\nexit 101\n' | $as_root tee "$policy" >/dev/null
-    $as_root chmod +x "$policy"
-    installed=yes
-    (install_packages prometheus) || installed=no
-    $as_root rm "$policy"
-    [ "$installed" = yes ] || exit 1
+    # Left behind by Ctrl-C it would keep all packages from starting theirs.
+    (
+        trap '$as_root rm -f "$policy"' EXIT
+        trap 'exit 130' INT
+        trap 'exit 143' TERM
+        printf '#!/bin/sh\nexit 101\n' | $as_root tee "$policy" >/dev/null && $as_root chmod +x "$policy" \
+            || fail "$policy cannot be written."
+        install_packages prometheus
+    ) || exit
 }
 
 # What checks the files that deployments start with.

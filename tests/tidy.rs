@@ -16,7 +16,7 @@ use checkers::{
     arrows_up, impurities, leftovers, long_files, long_functions, statuses, unexplained_dependencies,
     wide_lines,
 };
-use source::{check, read};
+use source::{check, folders, read};
 
 /// Metrics that dashboards and alerts may rely on, without the prefix `tollgate_`.
 const DOCUMENTED_METRICS: &str = "
@@ -101,6 +101,17 @@ fn every_dependency_says_why() {
     assert_none(
         &unexplained_dependencies(&manifest),
         "every dependency is code that we answer for: its line ends in a comment that says what it is for",
+    );
+}
+
+#[test]
+fn the_map_of_the_source_names_every_room() {
+    let map = read(Path::new("docs/source.md"));
+    let rooms = folders("src").into_iter().map(|name| format!("`src/{name}`"));
+    let missing = rooms.chain(folders("tests").into_iter().map(|name| format!("`{name}`")));
+    assert_none(
+        &missing.filter(|room| !map.contains(room)).collect::<Vec<_>>(),
+        "docs/source.md is where a newcomer looks for what a folder is for",
     );
 }
 

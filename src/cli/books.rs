@@ -33,7 +33,10 @@ enum Named {
 
 impl Books {
     pub fn open(config: &Path) -> Result<Self, Failure> {
-        let config = load(config)?;
+        Self::of(load(config)?)
+    }
+
+    pub fn of(config: Config) -> Result<Self, Failure> {
         let store = StoreReader::open(&config.server.data_dir)?;
         let ledger =
             store.ledger_id()?.ok_or_else(|| anyhow!("the store knows no ledger: start the gateway once"))?;

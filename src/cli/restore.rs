@@ -1,12 +1,17 @@
 //! `tollgate restore`: a `data_dir` out of a backup.
 
-use std::fs;
-use std::path::PathBuf;
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
+
+use crate::config::Config;
 use crate::domain::period::rfc3339;
 use crate::server;
 use crate::store::Restored;
 
+use super::books::Books;
 use super::output::{facts, progress};
 use super::{Failure, ledger, load, print};
 
@@ -18,11 +23,36 @@ pub(super) struct Restore {
     /// The folder that `tollgate backup` has filled
     #[arg(long, value_name = "FOLDER")]
     from: PathBuf,
+    /// Only try it, also beside a gateway and for a node of a fleet: restore into this new folder, verify what is
+    /// there, and remove it again
+    #[arg(long = "try", value_name = "FOLDER")]
+    attempt: Option<PathBuf>,
 }
 
 impl Restore {
     pub fn run(&self) -> Result<(), Failure> {
         let config = load(&self.config)?;
+        match &self.attempt {
+            None => self.restore(config),
+            Some(folder) => self.attempt(config, folder),
+        }
+    }
+
+    /// Nothing is left of it: a gateway that was started on it would bill as well.
+    fn attempt(&self, mut config: Config, folder: &Path) -> Result<(), Failure> {
+        let unusable = || format!("{} cannot be made: name a folder that is not there yet", folder.display());
+        DirBuilder::new().mode(0o700).create(folder).with_context(unusable)?;
+        folder.clone_into(&mut config.server.data_dir);
+        config.fleet = None;
+        let restored = self.restore(config);
+        let left =
+            || format!("{} cannot be removed: do it by hand, and start nothing on it", folder.display());
+        fs::remove_dir_all(folder).with_context(left)?;
+        restored?;
+        print(&format!("a trial: {} is removed again\n", folder.display()))
+    }
+
+    fn restore(&self, config: Config) -> Result<(), Failure> {
         let segments = fs::read_dir(self.from.join("ledger")).into_iter().flatten().flatten();
         let bytes = segments.filter_map(|file| Some(file.metadata().ok()?.len())).sum();
         let bar = progress(bytes);
@@ -35,7 +65,7 @@ impl Restore {
             ("ledger", format!("{ledger_id}, a new one")),
             ("may have been sent since", sent(restored)),
         ]))?;
-        ledger::verify(&self.config, false)
+        ledger::verify(&Books::of(config)?, false)
     }
 }
 

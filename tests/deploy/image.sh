@@ -17,6 +17,10 @@ cp Cargo.toml Cargo.lock "$layer/"
 step=$(sed -n '/^RUN mkdir -p src/,/cargo build/p' "$recipe" | sed -e 's/^RUN //' -e '/cargo build/d' -e 's/\\$//' | tr '\n' ' ')
 (cd "$layer" && sh -euc "$step" && cargo metadata --no-deps --locked --offline --format-version 1 >/dev/null) \
     || fail "the layer of dependencies in $recipe lacks files that Cargo.toml names"
+# Volumes take over the user of the folders that they come upon: who is not root could write into no other.
+for folder in /var/lib/tollgate /backup; do
+    grep -qx "COPY --from=build --chown=65532:65532 /empty $folder" "$recipe" || fail "$recipe lacks $folder"
+done
 # What is copied is let through, and there.
 for copied in $(sed -n 's/^COPY \([a-zA-Z].*\) [^ ]*$/\1/p' "$recipe"); do
     [ -e "$copied" ] || fail "$recipe copies $copied, which is not there"

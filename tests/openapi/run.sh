@@ -12,8 +12,5 @@ cd "$(dirname "$0")/../.."
 
 target="${CARGO_TARGET_DIR:-target}"
 venv="$target/openapi-venv"
-need_python
-"$venv/bin/python" -c 'import pip' 2>/dev/null || python3 -m venv --clear "$venv"
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r tests/openapi/requirements.txt \
-    || fail "schemathesis could not be installed: is PyPI reachable? TOLLGATE_SKIP_SDK=1 runs the other tests alone."
+need_from_pypi "$venv" tests/openapi/requirements.txt
 "$venv/bin/python" tests/openapi/check.py "$binary" "${TOLLGATE_TEST_EXAMPLES:-20}"

@@ -53,6 +53,16 @@ fn collect(folder: &Path, paths: &mut Vec<String>) {
     }
 }
 
+/// The names of the folders in a folder.
+pub fn folders(folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("the folder can be listed");
+    let paths = entries.map(|entry| entry.expect("the folder can be listed").path());
+    paths
+        .filter(|path| path.is_dir())
+        .map(|path| path.file_name().expect("a name").display().to_string())
+        .collect()
+}
+
 pub fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }

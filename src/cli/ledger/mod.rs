@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::Failure;
+use super::books::Books;
 use export::Export;
 pub(super) use verify::verify;
 
@@ -32,7 +33,7 @@ pub(super) struct Verify {
 impl LedgerCommand {
     pub fn run(&self) -> Result<(), Failure> {
         match self {
-            Self::Verify(arguments) => verify(&arguments.config, arguments.json),
+            Self::Verify(arguments) => verify(&Books::open(&arguments.config)?, arguments.json),
             Self::Export(export) => export.run(),
         }
     }

@@ -1,7 +1,6 @@
 //! `tollgate ledger verify`: every segment, and whether the totals are the sums of the records.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use anyhow::anyhow;
 use serde_json::{Value, json};
@@ -17,18 +16,17 @@ use crate::cli::{Failure, print};
 /// Periods that begin so soon after the oldest segment may have records in those that have been pruned: clocks step.
 const SLACK_SECONDS: i64 = 3_600;
 
-pub(in crate::cli) fn verify(config: &Path, as_json: bool) -> Result<(), Failure> {
-    let books = Books::open(config)?;
+pub(in crate::cli) fn verify(books: &Books, as_json: bool) -> Result<(), Failure> {
     // What has been counted is looked up first: all of it must be in the survey.
     let check = books.store.check_totals()?;
     let survey = books.survey()?;
     let mut counts = Counts::default();
-    let found = read_all(&books, &check, &survey, &mut counts)?;
+    let found = read_all(books, &check, &survey, &mut counts)?;
     let totals = Totals::compare(&check, &found)?;
     if as_json {
-        print(&format!("{}\n", report_json(&books, &found, &counts, &totals)?))?;
+        print(&format!("{}\n", report_json(books, &found, &counts, &totals)?))?;
     } else {
-        show(&books, &found, &counts, &totals)?;
+        show(books, &found, &counts, &totals)?;
     }
     let faults = found.faults.len() as u64 + found.more_faults;
     if faults > 0 {

@@ -81,8 +81,6 @@ fn the_balancer_notices_a_gateway_that_stops_before_its_port_closes() {
     };
     assert_eq!(number("port"), u64::from(server.admin_listen.port()));
     assert!(Duration::from_secs(number("inter") * (number("fall") + 1)) < server.drain_delay);
-    assert!(server.drain_delay + server.drain_timeout < Duration::from_mins(1));
-    assert!(COMPOSE.contains("stop_grace_period: 60s"));
 }
 
 #[test]

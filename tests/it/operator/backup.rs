@@ -1,7 +1,9 @@
 //! Backups, made while everything runs, and what is made of them elsewhere: nothing is billed twice, and nothing is
 //! lost up to the backup.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -227,5 +229,52 @@ async fn nothing_is_overwritten_and_no_gateway_runs_on_a_backup() {
     let run = tollgate(&to, &["run", "--config", &wrong], &[]);
     assert_eq!(run.code, Some(1));
     assert!(run.stderr.contains("is a backup"), "{}", run.stderr);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_is_tried_beside_the_gateway_of_a_fleet_and_leaves_nothing() {
+    let world = World::start().await;
+    let acme = world.customer("acme");
+    assert_eq!(acme.get("/signals").await.charged(), 1);
+    let (to, tried) = (beside(&world, "backup"), beside(&world, "tried"));
+    let [from, folder] = [&to, &tried].map(|path| path.display().to_string());
+    let mut configuration = world.configuration();
+    let fleet = [("redis", "redis://127.0.0.1:1"), ("node", "one")];
+    let fleet = fleet.map(|(key, value)| (key.to_owned(), value.into()));
+    configuration.insert("fleet".to_owned(), Table::from_iter(fleet).into());
+    // It can be read but once, as what `kubectl exec -i` hands in.
+    let restore = |arguments: &[&str]| {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tollgate"))
+            .args([&["restore", "--config", "/dev/stdin", "--from", &from], arguments].concat())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        stdin.write_all(configuration.to_string().as_bytes()).expect("it reads");
+        drop(stdin);
+        let Output { status, stdout, stderr } = child.wait_with_output().expect("it ends");
+        let told = String::from_utf8([stdout, stderr].concat()).expect("text");
+        (status.code(), told)
+    };
+
+    let (code, told) = restore(&["--try", &folder]);
+    assert_eq!((code, tried.exists()), (Some(1), false), "{told}");
+    assert!(told.contains("holds no backup"), "{told}");
+    assert_eq!(back_up(&world, &to).code, Some(0));
+    let (code, told) = restore(&["--try", &folder]);
+    assert_eq!((code, tried.exists()), (Some(0), false), "{told}");
+    assert!(told.contains("\nrecords       1\n") && told.contains("the ledger is whole"), "{told}");
+
+    // What is there already is nobody's to remove.
+    let (code, told) = restore(&["--try", &from]);
+    assert_eq!((code, to.join("tollgate.db").exists()), (Some(1), true), "{told}");
+    assert!(told.contains("not there yet"), "{told}");
+    let (code, told) = restore(&[]);
+    assert_eq!(code, Some(1));
+    assert!(told.contains("a node of a fleet is not restored"), "{told}");
+    assert_eq!(acme.get("/signals").await.charged(), 1);
     world.finish().await;
 }
