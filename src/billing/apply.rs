@@ -244,7 +244,8 @@ impl Applier {
     /// `counted_by` is what they were counted by then, and are now.
     pub async fn count(&self, counted_by: &mut Option<Arc<Catalogue>>) -> Result<(), StoreError> {
         let catalogue = self.catalogue.now();
-        let has_changed = self.recount.swap(false, Ordering::Relaxed);
+        let heard = self.facts.as_ref().is_some_and(|facts| facts.has_changed.swap(false, Ordering::Relaxed));
+        let has_changed = self.recount.swap(false, Ordering::Relaxed) || heard;
         // None until this ends well.
         if let Some(before) = counted_by.take()
             && !has_changed
