@@ -294,8 +294,7 @@ impl Books {
         })
     }
 
-    /// Keeps what a comparison has found, by meter, for the metrics of all nodes. Whoever does not hear of it shows
-    /// what it has shown until the next one.
+    /// Keeps what a comparison has found, by meter, for the metrics of all nodes that hear of it.
     pub async fn found(&self, units: Vec<(String, i64)>, now: i64) -> Result<(), StoreError> {
         self.store.set_reconciled(units.clone(), now).await?;
         if let Some(others) = &self.others {
@@ -347,10 +346,7 @@ impl Books {
             Question::Row(row) if row.node == self.own_name() => {
                 Answer::Row(store.repair_row(row.row).await?)
             }
-            Question::Found(units) => {
-                store.set_reconciled(units, now).await?;
-                Answer::Noted
-            }
+            Question::Found(units) => store.set_reconciled(units, now).await.map(|()| Answer::Noted)?,
             Question::Repair { .. } | Question::Row(_) => Answer::NotMine,
         })
     }
