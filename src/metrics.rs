@@ -221,7 +221,7 @@ metrics! {
     fleet_lag_seconds: IntGauge = gauge("fleet_lag_seconds");
     /// Meter events and totals that another node could not report if this one were lost.
     fleet_uncopied: IntGauge = gauge("fleet_uncopied");
-    /// Units by which ledger and Stripe differed at the last reconcile.
+    /// Units missing or too much at Stripe at the last reconcile, over all customers; what may be its delay is left out.
     reconcile_difference_units: IntGaugeVec = gauges("reconcile_difference_units", &["meter"]);
     /// Reloads of the configuration.
     config_reload: IntCounterVec = counters("config_reload_total", &["outcome"]);

@@ -82,7 +82,7 @@ impl Applier {
             Arc::new(fleet::Facts::new(meeting, store, customers, catalogue, version.clone()))
         });
         let stripes = std::array::from_fn(|_| tokio::sync::Mutex::new(()));
-        let recount = AtomicBool::new(true);
+        let recount = AtomicBool::new(false);
         Ok(Self { store, customers, catalogue, transport, shadow, version, facts, recount, stripes })
     }
 
@@ -240,12 +240,20 @@ impl Applier {
         Ok(new)
     }
 
-    /// Shows the subscriptions by tier and status, if any has changed since the last time.
-    pub async fn count(&self) -> Result<(), StoreError> {
-        if !self.recount.swap(false, Ordering::Relaxed) {
+    /// Shows the subscriptions by tier and status, if any of them or the tiers have changed since the last time.
+    /// `counted_by` is what they were counted by then, and are now.
+    pub async fn count(&self, counted_by: &mut Option<Arc<Catalogue>>) -> Result<(), StoreError> {
+        let catalogue = self.catalogue.now();
+        let heard = self.facts.as_ref().is_some_and(|facts| facts.has_changed.swap(false, Ordering::Relaxed));
+        let has_changed = self.recount.swap(false, Ordering::Relaxed) || heard;
+        // None until this ends well.
+        if let Some(before) = counted_by.take()
+            && !has_changed
+            && Arc::ptr_eq(&before, &catalogue)
+        {
+            *counted_by = Some(before);
             return Ok(());
         }
-        let catalogue = self.catalogue.now();
         let mut counts: HashMap<(&str, &str), i64> = HashMap::new();
         let mut last = String::new();
         loop {
@@ -258,11 +266,13 @@ impl Applier {
             let Some(facts) = page.into_iter().next_back() else { break };
             last = facts.id;
         }
+        // Those that no configuration lists any more as well: at 0.
         let tiers = catalogue.tiers.by_number().iter().map(|tier| &*tier.name).chain(["none"]);
         for (tier, status) in tiers.flat_map(|tier| Status::ALL.map(|status| (tier, status.as_str()))) {
             let count = counts.get(&(tier, status)).copied().unwrap_or(0);
             METRICS.subscriptions.with_label_values(&[tier, status]).set(count);
         }
+        *counted_by = Some(catalogue);
         Ok(())
     }
 

@@ -170,12 +170,13 @@ impl Billing {
 
     /// Reads again what should have moved into another period and of which nothing was heard.
     async fn reread_and_count(&self) {
+        let mut counted_by = None;
         loop {
             let outcome = async {
                 self.reread_due().await?;
                 self.adopt_due().await?;
                 self.count_events().await?;
-                self.applier.count().await
+                self.applier.count(&mut counted_by).await
             };
             if let Err(error) = outcome.await {
                 tracing::error!(%error, "subscriptions could not be looked through; it is tried again");

@@ -19,6 +19,7 @@
 
 pub mod books;
 mod copy;
+mod drift;
 mod fence;
 pub mod fold;
 mod lost_machine;

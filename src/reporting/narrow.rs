@@ -39,9 +39,14 @@ pub(super) fn hindrance(minute: &MinuteHoldings, now: i64, settle_seconds: i64) 
     if holdings.pending > 0 {
         return Some(Hindrance::Unanswered);
     }
-    let heard_of = holdings.accepted_at.unwrap_or(0).max(minute_of(*start).end);
-    let until = heard_of.saturating_add(settle_seconds);
+    let until = young_until(minute, settle_seconds);
     (until > now).then_some(Hindrance::Young(until))
+}
+
+/// Until when Stripe may be adding up what a minute holds.
+pub(super) fn young_until(minute: &MinuteHoldings, settle_seconds: i64) -> i64 {
+    let heard_of = minute.holdings.accepted_at.unwrap_or(0).max(minute_of(minute.start).end);
+    heard_of.saturating_add(settle_seconds)
 }
 
 /// What is known of missing units before it is known which minutes miss them.

@@ -18,6 +18,8 @@ use crate::store::{Account, Holdings, Store, StoreError};
 use crate::stripe::{CallError, Transport};
 
 use super::books::{Answer, Books, OtherBooks, Question, Told};
+use super::drift::Drift;
+use super::repair::MISSING;
 use super::report::{Difference, Report};
 use super::send::Sender;
 use super::span::{EmptyPeriod, kept, next_minute};
@@ -151,7 +153,9 @@ impl Reconciler {
     ) -> Result<Report, ReconcileError> {
         let span = self.kept(asked)?;
         let mut report = Report::new(asked, span);
-        let repair = self.allowed(repair, &mut report).await?;
+        // Other nodes' usage is in Stripe's sums: where they cannot be asked, what is missing cannot be told.
+        let sees_all = !self.books.is_alone() || !self.store.was_copied().await?;
+        let repair = if sees_all { repair } else { Repair::No };
         if repair == Repair::Here {
             self.send_repairs().await?;
         }
@@ -169,24 +173,17 @@ impl Reconciler {
             report.customers += page.len() as u64;
             compared(page.len() as u64);
         }
-        if report.is_partial() {
+        if !sees_all {
+            report.remark(ONE_OF_A_FLEET);
+        } else if report.is_partial() {
             report.remark(PARTIAL);
         }
         report.differences.sort_by(|a, b| (&a.customer, &a.meter).cmp(&(&b.customer, &b.meter)));
         self.settle_repairs(&mut report, repair).await?;
-        if !report.is_partial() {
+        if sees_all && !report.is_partial() {
             self.keep(&report).await?;
         }
         Ok(report)
-    }
-
-    /// Other nodes' usage is in Stripe's sums: where they cannot be asked, what is missing cannot be told.
-    async fn allowed(&self, repair: Repair, report: &mut Report) -> Result<Repair, ReconcileError> {
-        if !self.books.is_alone() || !self.store.was_copied().await? {
-            return Ok(repair);
-        }
-        report.remark(ONE_OF_A_FLEET);
-        Ok(Repair::No)
     }
 
     fn note_missing(&self, missing: Vec<String>, report: &mut Report) {
@@ -258,14 +255,21 @@ impl Reconciler {
         }
         if !held.missing.is_empty() {
             return Ok(Some(difference));
-        } else if !settled {
+        }
+        let now = clock::now().seconds();
+        let Some(old) = self.old_part(&account, span, now).await? else {
+            difference.remark(MISSING);
+            return Ok(Some(difference));
+        };
+        difference.drift = Some(Drift::of(&old, now, self.settle_seconds));
+        if !settled {
             difference.remark("unsettled: usage is being sent at this moment");
         } else if difference.difference <= difference.dead_units {
             return Ok(Some(difference));
         } else if repair == Repair::No {
-            self.advise(&account, span, &mut difference).await?;
+            self.advise(&account, span, &old, &mut difference).await?;
         } else {
-            self.repair(&account, span, &mut difference).await?;
+            self.repair(&account, span, &old, &mut difference).await?;
         }
         Ok(Some(difference))
     }
@@ -304,6 +308,7 @@ impl Reconciler {
             repairs: Vec::new(),
             made: Vec::new(),
             earlier: Vec::new(),
+            drift: None,
         };
         if difference.difference < 0 {
             difference.remark(if missing.is_empty() { TOO_MUCH_AT_STRIPE } else { MISSING_MAY_HAVE_SENT });
@@ -327,13 +332,14 @@ impl Reconciler {
         Ok(difference)
     }
 
+    /// What metrics show of it, on all nodes. Nobody's units too many make good what another one misses.
     async fn keep(&self, report: &Report) -> Result<(), ReconcileError> {
-        let left = |meter: &String| {
+        let units = |meter: &String| {
             let of_meter = report.differences.iter().filter(|difference| difference.meter == *meter);
-            of_meter.map(Difference::left).sum::<i64>()
+            of_meter.map(Difference::unexplained).sum::<i64>()
         };
-        let by_meter = self.options.meters.iter().map(|(meter, _)| (meter.clone(), left(meter))).collect();
-        Ok(self.store.set_reconciled(by_meter, clock::now().seconds()).await?)
+        let by_meter = self.options.meters.iter().map(|(meter, _)| (meter.clone(), units(meter))).collect();
+        Ok(self.books.found(by_meter, clock::now().seconds()).await?)
     }
 }
 

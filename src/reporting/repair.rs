@@ -19,10 +19,11 @@ use crate::domain::period::{Period, rfc3339};
 use crate::store::{Account, MinuteHoldings, RepairRow, RepairState};
 
 use super::books::{Gap, Made, RowAt, Told};
+use super::drift::OldPart;
 use super::narrow::{Finding, Hindrance, Part, by_period, hindrance, outlook};
 use super::reconcile::{ReconcileError, Reconciler, Repair};
 use super::report::{Difference, Report};
-use super::span::{minute, minute_of};
+use super::span::minute_of;
 
 /// The gateway looks at its outbox at least every 10 s; without news for so long nobody waits on.
 const NEWS_WITHIN: Duration = Duration::from_secs(20);
@@ -34,7 +35,7 @@ const UNANSWERED: &str = "some of it is in a minute that waits for an answer: ru
 const EDGE: &str = "a minute holds the edge of two billing periods: repair it by hand";
 const TAKEN: &str =
     "some of it is in a minute of which a lost node's usage was taken over: repair it by hand";
-const MISSING: &str = "not all nodes of the fleet have told what they have sent: run again";
+pub(super) const MISSING: &str = "not all nodes of the fleet have told what they have sent: run again";
 const UNHEARD: &str = "the node that was to send it did not answer, and may do so yet: run again";
 const TOO_MUCH: &str = "Stripe holds too much in one minute and too little in another: repair it by hand";
 const TOO_MUCH_YOUNG: &str =
@@ -115,17 +116,14 @@ impl Reconciler {
         &self,
         account: &Account,
         span: Period,
+        old: &OldPart,
         difference: &mut Difference,
     ) -> Result<(), ReconcileError> {
         let now = clock::now().seconds();
         let mut outcome = Outcome::default();
-        let settled = self.settled_part(account, span, now, &mut outcome).await?;
-        if settled.start < settled.end
-            && let Some(minutes) = self.minutes(account, settled, &mut outcome).await?
-        {
-            for (minutes, span) in by_period(&minutes, settled) {
-                self.repair_period(account, minutes, span, now, &mut outcome).await?;
-            }
+        self.look_at_young(account, Period { start: old.span.end, ..span }, now, &mut outcome).await?;
+        for (minutes, span) in by_period(&old.minutes, old.span) {
+            self.repair_period(account, minutes, span, now, &mut outcome).await?;
         }
         outcome.remark(difference);
         Ok(())
@@ -136,64 +134,47 @@ impl Reconciler {
         &self,
         account: &Account,
         span: Period,
+        old: &OldPart,
         difference: &mut Difference,
     ) -> Result<(), ReconcileError> {
         let now = clock::now().seconds();
         let mut outcome = Outcome::default();
-        let settled = self.settled_part(account, span, now, &mut outcome).await?;
-        if settled.start < settled.end
-            && let Some(minutes) = self.minutes(account, settled, &mut outcome).await?
-        {
-            let stripe = self.sums.units(account, settled).await?;
-            let outlook = outlook(&minutes, stripe, now, self.settle_seconds);
-            outlook.hindrances.iter().for_each(|hindrance| outcome.hinder(*hindrance));
-            if outlook.is_possible {
-                outcome.remarks.insert(if outlook.is_certain { REPAIRABLE } else { PERHAPS_REPAIRABLE });
-            }
+        self.look_at_young(account, Period { start: old.span.end, ..span }, now, &mut outcome).await?;
+        let outlook = outlook(&old.minutes, old.stripe, now, self.settle_seconds);
+        outlook.hindrances.iter().for_each(|hindrance| outcome.hinder(*hindrance));
+        if outlook.is_possible {
+            outcome.remarks.insert(if outlook.is_certain { REPAIRABLE } else { PERHAPS_REPAIRABLE });
         }
         outcome.remark(difference);
         Ok(())
     }
 
-    /// What all nodes tell of a span, by minutes; none where one has not told.
-    async fn minutes(
+    /// The part of a span that is not old: what differs in it Stripe may still be adding up.
+    async fn look_at_young(
         &self,
         account: &Account,
-        span: Period,
-        outcome: &mut Outcome,
-    ) -> Result<Option<Vec<MinuteHoldings>>, ReconcileError> {
-        let Told { told, missing } = self.books.minutes(account, span).await?;
-        if missing.is_empty() {
-            return Ok(Some(told));
-        }
-        outcome.remarks.insert(MISSING);
-        Ok(None)
-    }
-
-    /// The part of a span that ended `reconcile_settle` ago; what differs in the rest Stripe may still be adding up.
-    async fn settled_part(
-        &self,
-        account: &Account,
-        span: Period,
+        young: Period,
         now: i64,
         outcome: &mut Outcome,
-    ) -> Result<Period, ReconcileError> {
-        let settled = Period { end: span.end.min(minute(now.saturating_sub(self.settle_seconds))), ..span };
-        if settled.end >= span.end {
-            return Ok(settled);
+    ) -> Result<(), ReconcileError> {
+        if young.start >= young.end {
+            return Ok(());
         }
-        let fresh = Period { start: settled.end.max(span.start), ..span };
-        let Some(minutes) = self.minutes(account, fresh, outcome).await? else { return Ok(settled) };
+        let Told { told: minutes, missing } = self.books.minutes(account, young).await?;
+        if !missing.is_empty() {
+            outcome.remarks.insert(MISSING);
+            return Ok(());
+        }
         let ledger: i64 = minutes.iter().map(|minute| minute.holdings.ledger).sum();
         let dead: i64 = minutes.iter().map(|minute| minute.holdings.dead).sum();
-        let stripe = self.sums.units(account, fresh).await?;
+        let stripe = self.sums.units(account, young).await?;
         if stripe > ledger {
             outcome.remarks.insert(TOO_MUCH_YOUNG);
         } else if stripe < ledger - dead {
             let hindered = minutes.iter().filter_map(|minute| hindrance(minute, now, self.settle_seconds));
             hindered.for_each(|hindrance| outcome.hinder(hindrance));
         }
-        Ok(settled)
+        Ok(())
     }
 
     /// The missing minutes of one billing period. All are found before the first is repaired.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::period::{Period, rfc3339};
 
 use super::books::RowAt;
+use super::drift::Drift;
 use super::repair::RepairEvent;
 
 /// One customer and meter at Stripe of whom ledger and Stripe tell different sums.
@@ -32,12 +33,20 @@ pub struct Difference {
     /// Outbox rows of earlier runs that had no answer when it was found.
     #[serde(skip)]
     pub(super) earlier: Vec<RowAt>,
+    /// Of the minutes that Stripe has had its time for; none where they were not looked at.
+    #[serde(skip)]
+    pub(super) drift: Option<Drift>,
 }
 
 impl Difference {
     /// What no repair has made good.
     pub fn left(&self) -> i64 {
         self.difference - self.repaired
+    }
+
+    /// Units of it, in either direction, that neither a repair nor Stripe's delay explains.
+    pub(super) fn unexplained(&self) -> i64 {
+        self.drift.map_or(self.left().abs(), |drift| drift.unexplained(self.repaired))
     }
 
     pub(super) fn remark(&mut self, remark: &str) {

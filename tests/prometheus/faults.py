@@ -185,7 +185,7 @@ class ShortCertificate(Fault):
 class ApiAway(Fault):
     """the API behind the gateways is away"""
 
-    alerts = ("TollgateUpstreamDown", "TollgateUpstreamFailing")
+    alerts = ("TollgateUpstreamDown", "TollgateUpstreamFailing", "TollgateUpstreamLost")
 
     def cause(self):
         self.fleet.api.stop()

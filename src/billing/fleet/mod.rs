@@ -18,7 +18,7 @@ mod send;
 mod take_in;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -125,6 +125,8 @@ pub struct Facts {
     catalogue: Arc<Live<Catalogue>>,
     /// The last version that was given to a reading of Stripe's, here or elsewhere.
     version: Arc<AtomicU64>,
+    /// What others have put has changed a subscription.
+    pub(super) has_changed: AtomicBool,
 }
 
 impl Facts {
@@ -136,7 +138,7 @@ impl Facts {
         catalogue: Arc<Live<Catalogue>>,
         version: Arc<AtomicU64>,
     ) -> Self {
-        Self { meeting, store, customers, catalogue, version }
+        Self { meeting, store, customers, catalogue, version, has_changed: AtomicBool::default() }
     }
 
     /// Puts what changes here, and takes in what others put; for ever.

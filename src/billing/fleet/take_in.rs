@@ -45,7 +45,11 @@ impl Facts {
         };
         self.version.fetch_max(merged.latest, Ordering::Relaxed);
         self.refresh(&holder).await?;
-        if merged.changed { self.note_states(&holder).await } else { Ok(()) }
+        if !merged.changed {
+            return Ok(());
+        }
+        self.has_changed.store(true, Ordering::Relaxed);
+        self.note_states(&holder).await
     }
 
     async fn merge(

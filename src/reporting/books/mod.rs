@@ -294,6 +294,15 @@ impl Books {
         })
     }
 
+    /// Keeps what a comparison has found, by meter, for the metrics of all nodes that hear of it.
+    pub async fn found(&self, units: Vec<(String, i64)>, now: i64) -> Result<(), StoreError> {
+        self.store.set_reconciled(units.clone(), now).await?;
+        if let Some(others) = &self.others {
+            self.ask(&**others, Question::Found(units)).await;
+        }
+        Ok(())
+    }
+
     async fn of_node(&self, node: &str, question: Question) -> Option<Answer> {
         let others = self.others.as_ref()?;
         let answers = self.ask(&**others, question).await.answers;
@@ -337,6 +346,7 @@ impl Books {
             Question::Row(row) if row.node == self.own_name() => {
                 Answer::Row(store.repair_row(row.row).await?)
             }
+            Question::Found(units) => store.set_reconciled(units, now).await.map(|()| Answer::Noted)?,
             Question::Repair { .. } | Question::Row(_) => Answer::NotMine,
         })
     }

@@ -54,6 +54,8 @@ pub enum Question {
     },
     /// What became of a repair.
     Row(RowAt),
+    /// All nodes shall show what a comparison has found, by meter.
+    Found(Vec<(String, i64)>),
 }
 
 /// A node's answer.
@@ -71,6 +73,7 @@ pub enum Answer {
     /// None: its minute has changed.
     Made(Option<i64>),
     Row(RepairRow),
+    Noted,
 }
 
 /// Units that Stripe misses in one minute.

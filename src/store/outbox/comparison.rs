@@ -209,7 +209,7 @@ impl Store {
         .await
     }
 
-    /// Keeps what a comparison has found, by meter.
+    /// Keeps by how many units a comparison has found a meter to differ.
     pub async fn set_reconciled(&self, differences: Vec<(String, i64)>, now: i64) -> Result<()> {
         self.write(move |db| {
             let mut keep = db.prepare_cached(
@@ -224,10 +224,10 @@ impl Store {
         .await
     }
 
-    /// What the last comparison has found, by meter number.
+    /// What the last comparison has found, by meter number. Earlier versions have kept what is too much as less than 0.
     pub async fn reconciled(&self) -> Result<Vec<(u32, i64)>> {
         self.read(|db| {
-            let mut query = db.prepare_cached("SELECT meter, difference FROM reconciled")?;
+            let mut query = db.prepare_cached("SELECT meter, abs(difference) FROM reconciled")?;
             let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })

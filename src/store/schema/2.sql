@@ -63,7 +63,7 @@ CREATE TABLE configurations (
     first_seen  INTEGER NOT NULL
 ) STRICT;
 
--- What the last comparison with Stripe's sums found, by meter: units in the ledger less units at Stripe.
+-- What the last comparison with Stripe's sums found, by meter: units missing or too much there.
 CREATE TABLE reconciled (
     meter      INTEGER PRIMARY KEY,
     difference INTEGER NOT NULL,

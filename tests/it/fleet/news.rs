@@ -42,6 +42,18 @@ async fn a_tier_that_changes_through_one_node_is_in_force_on_all() {
     let (at, subscribed) = world.subscriber("acme", "starter").await;
     let worst = change_tiers(&world, &at, &subscribed.subscription).await;
     eprintln!("in force on the others at most {worst} ms after the first");
+    world.stripe.change_tier(&subscribed.subscription, "pro").await;
+    until_on(&at, "pro").await;
+    for (at, node) in world.nodes.iter().enumerate() {
+        until(&format!("node {at} counts it once"), PATIENCE, async || {
+            let count = async |tier: &str| {
+                let line = format!("tollgate_subscriptions{{status=\"active\",tier=\"{tier}\"}}");
+                node.metric(&line).await
+            };
+            (count("pro").await == 1 && count("starter").await == 0).then_some(())
+        })
+        .await;
+    }
     world.finish().await;
 }
 

@@ -90,6 +90,39 @@ async fn what_all_nodes_have_sent_is_compared_as_one_and_repaired_by_one_of_them
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_one_node_has_found_all_tell_until_any_of_them_finds_nothing() {
+    let redis = Redis::start().await;
+    let mut world = world(&redis).await;
+    let at = customers(&world, vec!["acme".to_owned()]).await;
+    let lost = used(&world, 0, &at[0][0], 7, minutes_ago(90)).await;
+    lose_at(&world.stripe, &lost).await;
+    assert_eq!(reconcile(&world, 0, &[]).await.0, DIFFERENT);
+    until_all_tell(&world, 7).await;
+    accept_at(&world.stripe, &at[0][0], &Row { identifier: "late".into(), ..lost }).await;
+    assert_whole(&world, 1).await;
+    until_all_tell(&world, 0).await;
+    // Whoever cannot ask the others does not know that it is theirs: that tells nothing.
+    world.nodes[2].gateway.stop().await;
+    assert_eq!(reconcile(&world, 2, &[]).await.0, DIFFERENT);
+    let told = "SELECT sum(difference) FROM reconciled";
+    let told: i64 =
+        store_in(&world.nodes[2].gateway.data_dir).query_row(told, [], |row| row.get(0)).expect("a sum");
+    assert_eq!(told, 0);
+    world.nodes[2].gateway.restart().await;
+    world.finish().await;
+}
+
+async fn until_all_tell(world: &World, units: u64) {
+    until(&format!("all nodes tell {units} units"), PATIENCE, async || {
+        let metric = |node: usize| {
+            world.nodes[node].metric("tollgate_reconcile_difference_units{meter=\"api_calls\"}")
+        };
+        (join_all((0..3).map(metric)).await == [units; 3]).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nodes_that_find_one_gap_at_once_repair_it_once() {
     let redis = Redis::start().await;
     let world = world(&redis).await;

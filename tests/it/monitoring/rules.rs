@@ -100,6 +100,25 @@ fn the_page_of_monitoring_has_every_alert() {
     }
 }
 
+#[test]
+fn every_shipped_gateway_asks_its_upstreams_whether_they_are_well() {
+    for path in [
+        "config/demo.toml",
+        "deploy/compose/tollgate.toml",
+        "deploy/fleet/tollgate.toml",
+        "deploy/kubernetes/tollgate.toml",
+    ] {
+        let config: toml::Table = read(path).parse().expect("TOML");
+        let upstreams = config["upstreams"].as_table().expect("upstreams");
+        for (name, upstream) in upstreams {
+            assert!(
+                upstream.get("health_check").is_some(),
+                "{path}: TollgateUpstreamDown cannot ring for {name}"
+            );
+        }
+    }
+}
+
 /// The labels that a template may name, from what the expression leaves of them.
 pub fn lacking_labels(alert: &Alert, shown: &Shown) -> Vec<String> {
     let expression = alert.expression();

@@ -4,4 +4,5 @@ pub mod past;
 mod rejected;
 mod repair;
 mod shown;
+mod told;
 mod unanswered;

@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 use serde_json::Value;
 use tollgate::domain::period::rfc3339;
 
-use crate::harness::{Ended, Stripe, World, tollgate, unix_now};
+use crate::harness::{Ended, PATIENCE, Stripe, World, tollgate, unix_now, until};
 
 /// A customer of the past.
 #[derive(Clone)]
@@ -189,6 +189,15 @@ pub fn told(ended: &Ended) -> (Option<i32>, Vec<Value>) {
     let report: Value = serde_json::from_str(&ended.stdout)
         .unwrap_or_else(|_| panic!("no JSON: {}{}", ended.stdout, ended.stderr));
     (ended.code, report["differences"].as_array().expect("a list").clone())
+}
+
+/// Waits until the gateway's metric tells so many units.
+pub async fn until_told(world: &World, units: u64) {
+    until(&format!("{units} units are told"), PATIENCE, async || {
+        let told = world.metric("tollgate_reconcile_difference_units{meter=\"api_calls\"}").await;
+        (told == Some(units)).then_some(())
+    })
+    .await;
 }
 
 /// Customer, ledger, Stripe, difference and repaired units.

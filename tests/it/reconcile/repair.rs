@@ -5,9 +5,9 @@ use serde_json::json;
 
 use super::past::{
     accept, ask, customer, customers, differences, lose, minutes_ago, note, reconcile, reconcile_with, seal,
-    sums, told, used,
+    sums, told, until_told, used,
 };
-use crate::harness::{PATIENCE, World, until};
+use crate::harness::World;
 
 const OK: Option<i32> = Some(0);
 const DIFFERENT: Option<i32> = Some(1);
@@ -72,15 +72,8 @@ async fn a_gateway_that_runs_sends_the_repair_and_shows_the_difference() {
     let rows = used(&world, &acme, &[(5, minutes_ago(90)), (7, minutes_ago(80)), (9, minutes_ago(70))]).await;
     lose(&world, &rows[0]).await;
     lose(&world, &rows[2]).await;
-    let metric = async |expected| {
-        until("the gateway shows the difference", PATIENCE, async || {
-            let shown = world.metric("tollgate_reconcile_difference_units{meter=\"api_calls\"}").await;
-            (shown == Some(expected)).then_some(())
-        })
-        .await;
-    };
     assert_eq!(differences(&world, &[]).await.0, DIFFERENT);
-    metric(14).await;
+    until_told(&world, 14).await;
     let shown = reconcile(&world, &["--repair"]).await;
     assert_eq!(shown.code, OK, "{}{}", shown.stdout, shown.stderr);
     assert!(
@@ -90,7 +83,7 @@ async fn a_gateway_that_runs_sends_the_repair_and_shows_the_difference() {
     );
     let lines = shown.stdout.lines().filter(|line| line.contains("-repair-") && line.ends_with("delivered"));
     assert_eq!(lines.count(), 2, "{}", shown.stdout);
-    metric(0).await;
+    until_told(&world, 0).await;
     assert_eq!(differences(&world, &["--repair"]).await, (OK, vec![]));
     assert_eq!(world.stripe.units_of(&acme.stripe_customer).await, 21);
     let answers: i64 =

@@ -3,7 +3,7 @@
 use http::Method;
 
 use super::routes;
-use crate::harness::{Behaviour, World};
+use crate::harness::{Behaviour, PATIENCE, World, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn other_limits_of_a_tier_hold_for_those_who_are_there_and_what_they_used_stays() {
@@ -72,6 +72,43 @@ async fn who_has_bought_what_the_file_calls_otherwise_has_the_tier_that_it_names
     assert_eq!(customer.status().await["tier"], "first");
     assert_eq!(customer.get("/premium").await.charged(), 1);
     world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn subscriptions_are_counted_by_the_tiers_in_force_and_once() {
+    let world = World::start().await;
+    world.subscriber("acme", "starter").await;
+    until_counted(&world, [1, 0, 0]).await;
+    let mut renamed = world.configuration();
+    let tiers = renamed["tiers"].as_table_mut().expect("tiers");
+    let starter = tiers.remove("starter").expect("a tier");
+    let without = tiers.clone();
+    tiers.insert("first".to_owned(), starter);
+    world.configure_from(renamed.clone(), "");
+    world.reloaded().await;
+    until_counted(&world, [0, 1, 0]).await;
+    renamed["tiers"] = without.into();
+    world.configure_from(renamed, "");
+    world.reloaded().await;
+    until_counted(&world, [0, 0, 1]).await;
+    world.finish().await;
+}
+
+/// Waits until so many active subscriptions are shown of the tiers `starter`, `first` and none.
+async fn until_counted(world: &World, counts: [u64; 3]) {
+    until(&format!("{counts:?} are counted"), PATIENCE, async || {
+        let text = world.admin(Method::GET, "/metrics", None).await.text();
+        let count = |tier: &str| {
+            let line = format!("tollgate_subscriptions{{status=\"active\",tier=\"{tier}\"}} ");
+            text.lines()
+                .find_map(|found| found.strip_prefix(&line))
+                .unwrap_or("0")
+                .parse::<u64>()
+                .expect("a count")
+        };
+        (["starter", "first", "none"].map(count) == counts).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
