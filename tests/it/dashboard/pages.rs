@@ -170,7 +170,9 @@ async fn units_on_credits_are_not_taken_for_included_ones() {
         assert_eq!(customer.get("/signals").await.charged(), 1);
     }
     let page = Browser::signed_in(&world).await.page("/dashboard/customer?name=saver").await;
-    for part in ["5 of 5 included", "7 units", "value=\"5\" aria-label=\"api_calls: used of what is included\""] {
+    for part in
+        ["5 of 5 included", "7 units", "value=\"5\" aria-label=\"api_calls: used of what is included\""]
+    {
         assert!(page.contains(part), "{part} in {page}");
     }
     world.finish().await;

@@ -136,7 +136,8 @@ async fn a_cookie_opens_pages_and_no_endpoint() {
         operator.show(&browser.cookie().replace("tollgate_usage=", name));
         assert_eq!(operator.get("/admin/stats").await.refusal(), (401, "token_missing".to_owned()));
         let reply = operator.get("/dashboard").await;
-        let leads_to_the_door = reply.header("location").is_some_and(|to| to.starts_with("/dashboard/sign-in"));
+        let leads_to_the_door =
+            reply.header("location").is_some_and(|to| to.starts_with("/dashboard/sign-in"));
         assert!(reply.status == 303 && leads_to_the_door, "{name}");
     }
     world.finish().await;
