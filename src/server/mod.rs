@@ -201,8 +201,7 @@ impl Server {
             runtime.spawn(taken.see_off(flow.clone()));
         }
         let giver = upgrade::Giver::new(config, &state, &rooms, &flow, (ports, lock), stop.clone());
-        let giver = Arc::new(giver);
-        runtime.spawn(giver.clone().run());
+        let giver = giver.spawn(&runtime);
         let told = in_force.told().clone();
         runtime.spawn(reload::Reloader::new(in_force).run(asked, stopping.clone()));
         let reporter = rooms.reporter.clone();

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::{sleep, timeout};
@@ -120,10 +121,27 @@ impl Giver {
         self.given.borrow().clone()
     }
 
-    /// Waits for a new process, until one has taken over.
-    pub async fn run(self: Arc<Self>) {
+    /// Waits for a new process, until one has taken over. From when this returns one that asks is heard.
+    pub fn spawn(self, runtime: &Runtime) -> Arc<Self> {
+        let giver = Arc::new(self);
+        let _entered = runtime.enter();
+        let listener = giver.listen();
+        runtime.spawn(giver.clone().run(listener));
+        giver
+    }
+
+    fn listen(&self) -> io::Result<Listener> {
+        Listener::bind(&socket(&self.data_dir))
+    }
+
+    async fn run(self: Arc<Self>, first: io::Result<Listener>) {
+        let mut first = Some(first);
         loop {
-            match self.next().await {
+            let asked = match first.take().unwrap_or_else(|| self.listen()) {
+                Ok(listener) => next(&listener).await,
+                Err(error) => Err(error),
+            };
+            match asked {
                 Ok(channel) => {
                     let _giving = self.giving.lock().await;
                     match self.hand_over(channel).await {
@@ -141,26 +159,6 @@ impl Giver {
                 Err(error) => {
                     tracing::error!(%error, "an upgrade cannot be waited for; it is tried again");
                     sleep(SAYS_WITHIN).await;
-                }
-            }
-        }
-    }
-
-    /// The next process that asks.
-    async fn next(&self) -> io::Result<Channel> {
-        let listener = Listener::bind(&socket(&self.data_dir))?;
-        let mut quit = signal(SignalKind::quit())?;
-        let mut asked = false;
-        loop {
-            tokio::select! {
-                channel = listener.accept() => return channel,
-                _ = quit.recv() => {
-                    tracing::info!("SIGQUIT: waiting for a new process (tollgate run --upgrade)");
-                    asked = true;
-                }
-                () = sleep(COMES_WITHIN), if asked => {
-                    tracing::warn!("no new process has come: this one goes on");
-                    asked = false;
                 }
             }
         }
@@ -248,6 +246,25 @@ impl Giver {
             );
         }
         self.stays
+    }
+}
+
+/// The next process that asks.
+async fn next(listener: &Listener) -> io::Result<Channel> {
+    let mut quit = signal(SignalKind::quit())?;
+    let mut asked = false;
+    loop {
+        tokio::select! {
+            channel = listener.accept() => return channel,
+            _ = quit.recv() => {
+                tracing::info!("SIGQUIT: waiting for a new process (tollgate run --upgrade)");
+                asked = true;
+            }
+            () = sleep(COMES_WITHIN), if asked => {
+                tracing::warn!("no new process has come: this one goes on");
+                asked = false;
+            }
+        }
     }
 }
 

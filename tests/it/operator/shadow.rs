@@ -1,6 +1,8 @@
 //! Limits in shadow: what they would refuse is served, noted, and billed to nobody.
 
-use crate::harness::{Reply, World};
+use serde_json::json;
+
+use crate::harness::{PATIENCE, Reply, World, unix_now, until};
 
 const SHADOW: &str = r#"
     [tiers.free]
@@ -69,7 +71,7 @@ async fn a_route_in_shadow_lets_pass_what_the_tier_lacks_and_no_operators_block(
     assert_eq!(in_shadow(&world, "feature_not_included").await, Some(1));
     assert_eq!(customer.get("/signals").await.charged(), 1, "it has drawn on nothing");
     assert_eq!(customer.get("/signals").await.refusal(), (429, "quota_exceeded".to_owned()));
-    world.operate("/admin/customers/acme/block", &serde_json::json!({ "reason": "abuse" })).await;
+    world.operate("/admin/customers/acme/block", &json!({ "reason": "abuse" })).await;
     assert_eq!(customer.get("/export/pdf").await.refusal(), (403, "customer_blocked".to_owned()));
     world.finish().await;
 }
@@ -89,6 +91,53 @@ async fn what_was_served_in_shadow_is_no_usage_after_a_restart_either() {
     assert_eq!(verified["totals"]["equal"], true, "{verified}");
     let report = super::json(&world, &["whatif"]);
     assert_eq!(report["customers"][0]["requests"], 5, "those too that would be refused: {report}");
+    assert_eq!(report["customers"][0]["refused"]["new"]["quota_exceeded"], 2, "{report}");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn receipts_say_that_nothing_was_used_by_what_was_served_in_shadow() {
+    let world = World::builder().config(SHADOW).start().await;
+    let customer = world.customer("acme");
+    for _ in 0..3 {
+        assert_served(&customer.get("/signals").await, 1);
+    }
+    let served = customer.get("/signals").await;
+    assert_served(&served, 0);
+    world.reconfigure("[tiers.free]\nincluded = { api_calls = 10 }").await;
+    let charged = customer.get("/signals").await;
+    assert_served(&charged, 1);
+    world.flush().await;
+    for (reply, is_shadow, totals) in [(served, true, [3, 3]), (charged, false, [3, 4])] {
+        let id = reply.header("x-request-id").expect("a request id");
+        let receipt = super::json(&world, &["explain", id]);
+        let [before, after] = totals;
+        assert_eq!(receipt["in_shadow"], is_shadow, "{receipt}");
+        assert_eq!(
+            receipt["totals"]["api_calls"],
+            json!({ "before": before, "after": after, "complete": true })
+        );
+    }
+    world.finish().await;
+}
+
+/// What the customer had when the replay begins is what is counted now without what is replayed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_takes_nothing_off_for_what_no_total_holds() {
+    let world = World::builder().config(SHADOW).start().await;
+    let customer = world.customer("acme");
+    for _ in 0..3 {
+        customer.get("/signals").await;
+    }
+    let since = unix_now() + 1;
+    until("another second begins", PATIENCE, async || (unix_now() >= since).then_some(())).await;
+    for _ in 0..2 {
+        assert_served(&customer.get("/signals").await, 0);
+    }
+    world.flush().await;
+    let since = jiff::Timestamp::from_second(since).expect("an instant").to_string();
+    let report = super::json(&world, &["whatif", "--since", &since]);
+    assert_eq!(report["customers"][0]["requests"], 2, "{report}");
     assert_eq!(report["customers"][0]["refused"]["new"]["quota_exceeded"], 2, "{report}");
     world.finish().await;
 }

@@ -114,3 +114,22 @@ async fn a_rate_that_is_spent_is_spent_in_the_new_process_as_well() {
     world.gateway.replaced_ended().await;
     world.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_served_in_shadow_while_processes_change_is_noted_and_billed_to_nobody() {
+    let mut world = World::builder().config(&free(1)).config("[tiers.free]\nmode = \"shadow\"").start().await;
+    let customer = world.customer("tried");
+    assert_eq!(customer.get("/signals").await.charged(), 1);
+    world.upstream.on("/signals/history/HELD", Behaviour::Held);
+    let held = get_held(&world, &customer).await;
+    world.gateway.upgrade().await;
+    world.upstream.release();
+    let reply = held.await.expect("no panic");
+    assert_eq!((reply.status, reply.charged()), (200, 0), "{}", reply.text());
+    world.gateway.replaced_ended().await;
+    assert_eq!(customer.used().await, 1);
+    world.flush().await;
+    let usage = customer.get("/billing/usage").await.json();
+    assert_eq!(usage["data"][0]["units"], 3, "one of them charged: {usage}");
+    world.finish().await;
+}
