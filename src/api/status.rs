@@ -37,6 +37,7 @@ pub(super) fn shown(catalogue: &Catalogue, name: &str, snapshot: &Snapshot) -> V
         "customer": name,
         "has_subscription": status.is_some_and(Status::is_live),
         "tier": tier.map(|tier| &*tier.name),
+        "billed_tier": snapshot.billed_tier.as_deref().map(|tier| &*tier.name),
         "status": Outline::word(snapshot.subscription),
         "permissions": {
             "can_use": snapshot.can_use,

@@ -80,29 +80,30 @@ pub struct Identity {
 impl Identity {
     /// Somebody whom a client's certificate names; none where the name could stand in no token.
     pub fn certified(customer: &str) -> Option<Self> {
-        let customer_header = HeaderValue::from_str(customer).ok()?;
-        claims::is_name(customer).then(|| Self {
-            customer: customer.into(),
-            customer_header,
-            member: None,
-            stripe_customer: None,
-            scopes: Scopes::All,
-            source: Source::Certificate,
-            member_number: OnceLock::new(),
-        })
+        Self::named(customer, Scopes::All, Source::Certificate).filter(|_| claims::is_name(customer))
+    }
+
+    /// A known customer, whom a session of our own pages was made for; an API key's may be called as no token can spell.
+    /// None: no header can hold the name.
+    pub fn visitor(customer: &str) -> Option<Self> {
+        Self::named(customer, Scopes::All, Source::Session)
     }
 
     /// Somebody who shows nothing, and may do nothing that asks for a scope. None: no header can hold the name.
     pub fn anonymous(customer: &str) -> Option<Arc<Self>> {
-        Some(Arc::new(Self {
+        Self::named(customer, Scopes::Only(Box::default()), Source::Nothing).map(Arc::new)
+    }
+
+    fn named(customer: &str, scopes: Scopes, source: Source) -> Option<Self> {
+        Some(Self {
             customer: customer.into(),
             customer_header: HeaderValue::from_str(customer).ok()?,
             member: None,
             stripe_customer: None,
-            scopes: Scopes::Only(Box::default()),
-            source: Source::Nothing,
+            scopes,
+            source,
             member_number: OnceLock::new(),
-        }))
+        })
     }
 }
 
@@ -112,6 +113,8 @@ pub enum Source {
     Token,
     Key,
     Certificate,
+    /// A page of ours, which calls for whom it was opened.
+    Session,
     /// They are anonymous.
     Nothing,
 }

@@ -229,7 +229,7 @@ impl Applier {
     /// Answers whether the link is new.
     pub async fn link(&self, customer: &str, stripe_customer: &str, now: Now) -> Result<bool, StoreError> {
         if !is_name(customer) {
-            tracing::warn!(stripe_customer, "metadata names a customer that no token can name");
+            tracing::warn!(stripe_customer, "metadata names a customer whom no token and no key can name");
             return Ok(false);
         }
         let link = NewLink { customer: customer.to_owned(), stripe_customer: stripe_customer.to_owned() };
@@ -301,9 +301,10 @@ pub(super) fn as_read(facts: Facts, version: u64, catalogue: &Catalogue, now: i6
     }
 }
 
-/// As a token's claim must be.
+/// As a token's claim must be, or as a customer is called whom nothing but an API key stands for.
 pub(super) fn is_name(customer: &str) -> bool {
-    (1..=256).contains(&customer.len()) && customer.bytes().all(|byte| byte.is_ascii_graphic())
+    let name = customer.strip_prefix("key ").unwrap_or(customer);
+    (1..=256).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 fn stripe_of(key: &str) -> usize {

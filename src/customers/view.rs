@@ -18,7 +18,10 @@ use super::entry::Entry;
 /// A customer's state at one instant.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
+    /// The one in force.
     pub tier: Option<Arc<Tier>>,
+    /// The one that the subscription gives, and that Stripe bills; not what an override makes of it.
+    pub billed_tier: Option<Arc<Tier>>,
     pub subscription: Option<Outline>,
     /// Admits a request, quota aside.
     pub can_use: bool,
@@ -109,6 +112,7 @@ impl Customers {
             can_use: terms.entitlement.admits(now.seconds()),
             period: window.period,
             subscription: terms.subscription,
+            billed_tier: terms.entitlement.tier.clone(),
             tier,
         }
     }

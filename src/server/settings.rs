@@ -107,6 +107,7 @@ pub(super) fn usage_page(config: &Config, links: &Arc<Links>) -> usage::Settings
         pricing,
         keys: keys.collect(),
         links: links.clone(),
+        proration: config.selling.proration,
     }
 }
 

@@ -184,6 +184,22 @@ async function withoutScript(world, eyes) {
   await eyes.page.setJavaScriptEnabled(true);
 }
 
+/// Where no stream answers any more the page says so, and not that it asks again.
+async function signedOutElsewhere(world, eyes) {
+  await eyes.open(`${world.admin}/dashboard`);
+  await eyes.reads("Live");
+  const elsewhere = await eyes.browser.newPage();
+  await elsewhere.goto(`${world.admin}/dashboard/audit`);
+  const leave = () => document.querySelector("form[action$=sign-out]").requestSubmit();
+  await Promise.all([elsewhere.waitForNavigation(), elsewhere.evaluate(leave)]);
+  await elsewhere.close();
+  await eyes.expecting("EventSource's response", () => eyes.reads("Stopped: load the page again"));
+  await eyes.look("stopped");
+  await eyes.open(`${world.admin}/`);
+  await eyes.fill("Admin token", ADMIN_TOKEN);
+  await eyes.leads(() => eyes.click("button", "Sign in"));
+}
+
 async function signOut(world, eyes) {
   await eyes.open(`${world.admin}/dashboard`);
   await eyes.leads(() => eyes.click("button", "Sign out"));
@@ -194,7 +210,7 @@ async function signOut(world, eyes) {
 
 const steps = [
   signIn, overview, customers, oneCustomer, receipts, tiers, webhooks, outbox, reconcile, byKeyboard,
-  withoutScript, signOut,
+  withoutScript, signedOutElsewhere, signOut,
 ];
 
 await run("dashboard", "", async (world, eyes) => {

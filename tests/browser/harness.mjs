@@ -222,7 +222,8 @@ export class Eyes {
     page.on("console", (message) => {
       const text = message.text();
       // The status of an answer is looked at by itself.
-      if (message.type() === "error" && !text.startsWith("Failed to load resource")) {
+      const foreseen = ["Failed to load resource", ...this.expected].some((begin) => text.startsWith(begin));
+      if (message.type() === "error" && !foreseen) {
         this.complaints.push(`${page.url()}: console: ${text}`);
       }
     });
@@ -232,9 +233,9 @@ export class Eyes {
     });
   }
 
-  /// What is done inside may be answered with this status.
-  async expecting(status, does) {
-    this.expected.push(status);
+  /// What is done inside may be answered with this status, or end in a complaint that begins so.
+  async expecting(what, does) {
+    this.expected.push(what);
     await does();
     this.expected.pop();
   }

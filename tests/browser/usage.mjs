@@ -116,7 +116,7 @@ async function overspends(world, eyes) {
   await world.call("heavy", "/signals/history/ACME", 520, stripe);
   await recorded(world, "heavy", 1_040);
   await eyes.open(await link(world, "heavy"));
-  await eyes.reads("1,040 of 1,000 included units used");
+  await eyes.reads("1,000 of 1,000 included units used. 1,040 units in all.");
   await eyes.reads("Overage so far: 40 units, 1.20 USD");
   await eyes.reads("spend cap 100.00 USD");
   await eyes.look("usage-overage");

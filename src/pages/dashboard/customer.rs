@@ -9,14 +9,15 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Dashboard;
-use super::answers::{AuditRow, Catalogue, Charge, Credit, Customer, List, Usage, UsageRow};
+use super::answers::{AuditRow, Catalogue, Charge, Credit, Customer, List, Period, Usage, UsageRow};
 use super::api::{Api, encoded, with_query};
 use super::charge::drawn_on;
 use super::door::Operator;
 use super::frame::{self, Question, state, table};
 use super::listing::all;
 use super::{audit, receipt};
-use crate::pages::parts::chart::{Chart, Kind, chart};
+use crate::clock;
+use crate::pages::parts::days;
 use crate::pages::parts::words::{instant, money, number, value, words};
 use crate::problem::Problem;
 
@@ -73,7 +74,7 @@ async fn content(api: &Api, operator: &Operator, name: &str, top: &Markup) -> Re
         }
         section.panel {
             h2 { "Usage by day" }
-            (all(&days, "Nothing has been used in this period.", by_day))
+            (all(&days, "Nothing has been used in this period.", |rows| by_day(&customer.period, rows)))
         }
         @if customer.erased_at.is_none() {
             div.grid {
@@ -161,7 +162,8 @@ fn usage(customer: &Customer, currency: &str) -> Markup {
             h3 { (meter) }
             (bar(meter, usage))
             dl.facts {
-                dt { "Used" } dd { (number(usage.current)) " of " (value(&usage.included)) " included" }
+                dt { "Used" } dd { (number(of_included(usage))) " of " (value(&usage.included)) " included" }
+                dt { "In all" } dd { (number(usage.current)) " units" }
                 dt { "Remaining" } dd { (value(&usage.remaining)) }
                 dt { "Overage" } dd { (number(usage.overage)) " units, " (money(&usage.overage_amount, currency)) }
             }
@@ -171,29 +173,27 @@ fn usage(customer: &Customer, currency: &str) -> Markup {
     }
 }
 
+/// Of the included units, where they have a bound: what was drawn on credits is not.
+fn of_included(usage: &Usage) -> i64 {
+    let bound = usage.included.as_i64().zip(usage.remaining.as_i64());
+    bound.map_or(usage.current, |(included, remaining)| included.saturating_sub(remaining))
+}
+
 /// Nothing where there is no bound.
 fn bar(meter: &str, usage: &Usage) -> Markup {
     let Some(included) = usage.included.as_i64().filter(|included| *included > 0) else { return html! {} };
-    let (used, high) = (usage.current.clamp(0, included), included - included / 10);
+    let (used, high) = (of_included(usage), included - included / 10);
     html! {
         meter min="0" max=(included) low=(included - included / 4) high=(high) optimum="0" value=(used)
             aria-label={ (meter) ": used of what is included" } {
-            (number(usage.current)) " of " (number(included))
+            (number(used)) " of " (number(included))
         }
     }
 }
 
-fn by_day(rows: &[UsageRow]) -> Markup {
-    let mut meters: Vec<&str> = rows.iter().map(|row| row.meter.as_str()).collect();
-    meters.sort_unstable();
-    meters.dedup();
-    html! {
-        @for meter in meters {
-            @let points: Vec<_> = rows.iter().filter(|row| row.meter == meter)
-                .map(|row| (row.of.clone(), row.units)).collect();
-            (chart(&Chart { title: meter, of: ("Day", "Units"), points: &points, kind: Kind::Bars }))
-        }
-    }
+fn by_day(period: &Period, rows: &[UsageRow]) -> Markup {
+    let rows = rows.iter().map(|row| (row.of.as_str(), row.meter.as_str(), row.units));
+    days::by_day((&period.start, &period.end), clock::now().seconds(), rows)
 }
 
 fn history(rows: &[Credit]) -> Markup {

@@ -1,4 +1,4 @@
-//! Numbers by day as bars or a line: SVG made here, with the same numbers as a table below it.
+//! Numbers by day as bars: SVG made here, with the same numbers as a table below it.
 //!
 //! plotters writes colours as attributes; the stylesheet knows them by these very values and puts the theme's in their
 //! place, so that one picture serves light and dark.
@@ -17,12 +17,6 @@ const MOST_LABELS: usize = 12;
 /// A period's first days do not fill the picture: their bars are as wide as those of two weeks.
 const LEAST_SLOTS: i32 = 14;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Bars,
-    Line,
-}
-
 /// One series of numbers.
 pub struct Chart<'a> {
     pub title: &'a str,
@@ -30,7 +24,6 @@ pub struct Chart<'a> {
     pub of: (&'a str, &'a str),
     /// In their order. A day's name `2026-11-20` stands below its bar as `11-20`.
     pub points: &'a [(String, i64)],
-    pub kind: Kind,
 }
 
 /// The picture and its table; of nothing, a sentence.
@@ -117,19 +110,12 @@ fn draw(chart: &Chart<'_>, svg: &mut String) -> Result<(), DrawingAreaErrorKind<
         .y_labels(5)
         .y_label_formatter(&|number| super::words::brief(*number))
         .draw()?;
-    let values = (0..days).zip(points).map(|(at, (_, number))| (at, drawable(*number)));
-    match chart.kind {
-        Kind::Bars => context.draw_series(values.map(|(at, number)| {
-            let corners = [(SegmentValue::Exact(at), 0), (SegmentValue::Exact(at + 1), number)];
-            let mut bar = Rectangle::new(corners, DATA.filled());
-            bar.set_margin(0, 0, 2, 2);
-            bar
-        }))?,
-        Kind::Line => context.draw_series(LineSeries::new(
-            values.map(|(at, number)| (SegmentValue::CenterOf(at), number)),
-            DATA.stroke_width(2),
-        ))?,
-    };
+    context.draw_series((0..days).zip(points).map(|(at, (_, number))| {
+        let corners = [(SegmentValue::Exact(at), 0), (SegmentValue::Exact(at + 1), drawable(*number))];
+        let mut bar = Rectangle::new(corners, DATA.filled());
+        bar.set_margin(0, 0, 2, 2);
+        bar
+    }))?;
     area.present()
 }
 
@@ -156,14 +142,14 @@ fn short(name: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn drawn(kind: Kind, points: &[(&str, i64)]) -> String {
+    fn drawn(points: &[(&str, i64)]) -> String {
         let points: Vec<_> = points.iter().map(|(name, number)| ((*name).to_owned(), *number)).collect();
-        chart(&Chart { title: "Units <b>", of: ("Day", "units"), points: &points, kind }).into_string()
+        chart(&Chart { title: "Units <b>", of: ("Day", "units"), points: &points }).into_string()
     }
 
     #[test]
     fn a_chart_is_a_picture_with_a_name_and_a_table_of_the_same_numbers() {
-        let html = drawn(Kind::Bars, &[("2026-11-19", 1_200), ("2026-11-20", 34)]);
+        let html = drawn(&[("2026-11-19", 1_200), ("2026-11-20", 34)]);
         assert_eq!(html.matches("#0F766E").count(), 2, "a bar a day: {html}");
         assert!(
             html.contains("role=\"img\"")
@@ -175,11 +161,9 @@ mod tests {
 
     #[test]
     fn no_picture_has_a_style_or_a_script_of_its_own_and_names_are_escaped() {
-        for kind in [Kind::Bars, Kind::Line] {
-            let html = drawn(kind, &[("<script>alert(1)</script>", 1), ("\" style=\"x", 2)]);
-            for forbidden in ["<script", "<b>", " style=\"", "onload"] {
-                assert!(!html.contains(forbidden), "{forbidden} in {html}");
-            }
+        let html = drawn(&[("<script>alert(1)</script>", 1), ("\" style=\"x", 2)]);
+        for forbidden in ["<script", "<b>", " style=\"", "onload"] {
+            assert!(!html.contains(forbidden), "{forbidden} in {html}");
         }
     }
 
@@ -187,10 +171,7 @@ mod tests {
     fn any_numbers_can_be_drawn() {
         for numbers in [&[][..], &[0], &[-5], &[i64::MAX, i64::MIN], &[3, -1, 2], &[1; 400]] {
             let points: Vec<_> = numbers.iter().map(|number| ("2026-11-20", *number)).collect();
-            for kind in [Kind::Bars, Kind::Line] {
-                let html = drawn(kind, &points);
-                assert_eq!(html.contains("<svg"), !numbers.is_empty(), "{numbers:?}");
-            }
+            assert_eq!(drawn(&points).contains("<svg"), !numbers.is_empty(), "{numbers:?}");
         }
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod assets;
 pub mod chart;
+pub mod days;
 pub mod forms;
 pub mod headers;
 pub mod layout;

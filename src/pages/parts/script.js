@@ -13,7 +13,11 @@ for (const holder of document.querySelectorAll("[data-live]")) {
   };
   const source = new EventSource(holder.dataset.live);
   source.onopen = () => say("good", "Live");
-  source.onerror = () => say("warn", "Reconnecting");
+  source.onerror = () => {
+    // Where no stream answers, as after the session's end, browsers do not ask again.
+    if (source.readyState === EventSource.CLOSED) say("bad", "Stopped: load the page again");
+    else say("warn", "Reconnecting");
+  };
   for (const part of holder.querySelectorAll("[data-part]")) {
     source.addEventListener(part.dataset.part, (event) => {
       const page = new DOMParser().parseFromString(event.data, "text/html");

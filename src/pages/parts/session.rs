@@ -85,10 +85,14 @@ fn mac(key: &[u8], parts: &[&str]) -> [u8; 32] {
     keyed(key, parts).finalize().into_bytes().into()
 }
 
+/// The values under a name. What others have set beside it may be no text.
 fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
-    let all = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
-    let pairs = all.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.filter(move |(known, _)| *known == name).map(|(_, value)| value)
+    let lines = headers.get_all(header::COOKIE).into_iter().map(HeaderValue::as_bytes);
+    let pairs = lines.flat_map(|line| line.split(|byte| *byte == b';')).map(<[u8]>::trim_ascii);
+    pairs.filter_map(move |pair| {
+        let value = pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        std::str::from_utf8(value).ok()
+    })
 }
 
 /// Which pages a cookie is sent to, and how.
@@ -160,8 +164,9 @@ mod tests {
     #[test]
     fn of_several_cookies_of_one_name_the_one_that_opens_counts() {
         let (session, value) = key().make("operator", "ada", NOW + 10);
-        let line = format!("other=1; gate=forged.by.a.neighbour; gate={value}");
-        let headers = HeaderMap::from_iter([(header::COOKIE, line.parse().expect("a header"))]);
+        let line = format!("other=städte; gates=1; gate=forged.by.a.neighbour; gate={value}");
+        let line = HeaderValue::from_bytes(line.as_bytes()).expect("a header");
+        let headers = HeaderMap::from_iter([(header::COOKIE, line)]);
         assert_eq!(key().of_request(&headers, "gate", "operator", NOW), Some(session));
         assert_eq!(key().of_request(&headers, "other", "operator", NOW), None);
     }

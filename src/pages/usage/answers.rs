@@ -12,7 +12,10 @@ use serde_json::Number;
 pub(super) struct Status {
     pub customer: String,
     pub has_subscription: bool,
+    /// The one in force.
     pub tier: Option<String>,
+    /// The same without what an operator has set.
+    pub billed_tier: Option<String>,
     pub status: String,
     pub permissions: Permissions,
     pub usage: BTreeMap<String, MeterUsage>,
@@ -31,6 +34,7 @@ pub(super) struct Permissions {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct MeterUsage {
+    /// Units in all.
     pub current: u64,
     pub included: Bound,
     pub remaining: Bound,

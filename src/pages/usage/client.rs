@@ -65,7 +65,7 @@ impl Client {
         body: Body,
     ) -> Result<T, Problem> {
         if let Some(customer) = customer {
-            let identity = Identity::certified(customer).ok_or_else(strange)?;
+            let identity = Identity::visitor(customer).ok_or_else(strange)?;
             request = request.extension(Arc::new(identity));
         }
         let request = request.body(body).map_err(|_| strange())?;

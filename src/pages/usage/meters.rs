@@ -26,17 +26,18 @@ fn meter(name: &str, usage: &MeterUsage, overage: &Overage) -> Markup {
     html! {
         div.measure {
             h3 { (title) }
-            @match &usage.included {
-                Bound::Units(included) => {
-                    (bar(&title, usage, *included))
+            @match (&usage.included, &usage.remaining) {
+                (&Bound::Units(included), &Bound::Units(remaining)) => {
+                    @let used = included.saturating_sub(remaining);
+                    (bar(&title, used, included))
                     p {
-                        strong { (units(usage.current)) } " of " (units(*included)) " included units used"
-                        " (" (usage.usage_percentage) " %)"
-                        @if let Bound::Units(remaining) = usage.remaining { ", " (units(remaining)) " left" }
+                        strong { (units(used)) } " of " (units(included)) " included units used"
+                        @if remaining > 0 { " (" (usage.usage_percentage) " %), " (units(remaining)) " left" }
                         "."
+                        @if usage.current > used { " " (units(usage.current)) " units in all." }
                     }
                 }
-                Bound::Unlimited(_) => p { strong { (units(usage.current)) } " units used; no limit." },
+                _ => p { strong { (units(usage.current)) } " units used; no limit." },
             }
             p.quiet {
                 @if usage.overage > 0 {
@@ -55,12 +56,11 @@ fn meter(name: &str, usage: &MeterUsage, overage: &Overage) -> Markup {
 }
 
 /// Yellow from four fifths on, red where all is used.
-fn bar(title: &str, usage: &MeterUsage, included: u64) -> Markup {
-    let used = usage.current.min(included);
+fn bar(title: &str, used: u64, included: u64) -> Markup {
     let (low, high) = (included - included / 5, included.saturating_sub(1));
     html! {
         meter min="0" max=(included.max(1)) low=(low) high=(high.max(low)) optimum="0" value=(used)
-            aria-label={ (title) ": " (units(usage.current)) " of " (units(included)) " included units" } {}
+            aria-label={ (title) ": " (units(used)) " of " (units(included)) " included units" } {}
     }
 }
 

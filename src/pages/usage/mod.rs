@@ -34,6 +34,7 @@ use super::parts::layout::{self, Shell};
 use super::parts::session::{Cookie, SessionKey};
 use super::parts::{assets, headers};
 use crate::billing::Links;
+use crate::config::Proration;
 use crate::problem::{Code, Problem};
 
 use client::Client;
@@ -53,6 +54,8 @@ pub struct Settings {
     /// The first makes sessions, all open them; none is empty.
     pub keys: Vec<SessionKey>,
     pub links: Arc<Links>,
+    /// What a change of the plan in mid-period does.
+    pub proration: Proration,
 }
 
 /// All that pages reach.

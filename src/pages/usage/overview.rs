@@ -110,7 +110,7 @@ impl Usage {
             (tiles(status))
             (meters::panel(status))
             (history::panels(status, shown))
-            (plans::panel(visit, &self.base, shown))
+            (plans::panel(self, visit, shown))
             (invoices::panel(&shown.invoices))
             p.small.quiet { "All times are UTC." }
         }
@@ -142,6 +142,9 @@ fn tiles(status: &Status) -> Markup {
             div.tile {
                 dt { "Plan" }
                 dd { (status.tier.as_deref().unwrap_or("none")) }
+                @if status.billed_tier != status.tier {
+                    dd { "billed as " (status.billed_tier.as_deref().unwrap_or("none")) }
+                }
                 dd { span class={ "state " (mood(&status.status)) } { (words(&status.status)) } }
                 @if let Some(ends) = ends { dd { "ends " (day(ends)) } }
             }

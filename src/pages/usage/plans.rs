@@ -3,10 +3,12 @@
 use maud::{Markup, html};
 use rust_decimal::Decimal;
 
+use super::Usage;
 use super::acts::form;
 use super::answers::{Beyond, Bound, Pack, Pricing, Status, Tier};
 use super::overview::Shown;
 use super::visit::Visit;
+use crate::config::Proration;
 use crate::pages::parts::words::{money, number, words};
 
 /// What there is to do with a tier.
@@ -19,26 +21,26 @@ enum Choice {
     Rebill,
 }
 
-pub(super) fn panel(visit: &Visit<'_>, base: &str, shown: &Shown) -> Markup {
+pub(super) fn panel(usage: &Usage, visit: &Visit<'_>, shown: &Shown) -> Markup {
     let Shown { status, pricing, invoices, .. } = shown;
     let is_known = status.status != "no_subscription"
         || invoices.as_ref().is_ok_and(|invoices| !invoices.data.is_empty());
     html! {
         section.panel aria-labelledby="plans" {
             h2 id="plans" { "Plans" }
-            div.plans { @for tier in sold(pricing, status) { (plan(visit, base, shown, tier)) } }
+            div.plans { @for tier in sold(pricing, status) { (plan(usage, visit, shown, tier)) } }
         }
         @if !pricing.credit_packs.is_empty() {
             section.panel aria-labelledby="credits" {
                 h2 id="credits" { "Buy credits" }
                 p.quiet { "Credits are drawn on when the included units are used." }
-                div.acts { @for pack in &pricing.credit_packs { (credits(visit, base, pricing, pack)) } }
+                div.acts { @for pack in &pricing.credit_packs { (credits(visit, &usage.base, pricing, pack)) } }
             }
         }
         @if is_known || status.has_subscription {
             section.panel aria-labelledby="manage" {
                 h2 id="manage" { "Subscription" }
-                div.acts { (manage(visit, base, status)) }
+                div.acts { (manage(visit, &usage.base, status)) }
             }
         }
     }
@@ -52,11 +54,12 @@ fn sold<'a>(pricing: &'a Pricing, status: &'a Status) -> impl Iterator<Item = &'
     pricing.tiers.iter().filter(is_shown)
 }
 
+/// Whatever an operator has set over it: a change is a change of what is billed.
 fn is_current(tier: &Tier, status: &Status) -> bool {
-    status.tier.as_deref() == Some(tier.name.as_str())
+    status.billed_tier.as_deref() == Some(tier.name.as_str())
 }
 
-fn plan(visit: &Visit<'_>, base: &str, shown: &Shown, tier: &Tier) -> Markup {
+fn plan(usage: &Usage, visit: &Visit<'_>, shown: &Shown, tier: &Tier) -> Markup {
     let Shown { status, pricing, .. } = shown;
     let currency = &pricing.currency;
     let prices = [("monthly", "month", &tier.price.monthly), ("yearly", "year", &tier.price.yearly)];
@@ -80,7 +83,7 @@ fn plan(visit: &Visit<'_>, base: &str, shown: &Shown, tier: &Tier) -> Markup {
             }
             @if let Some(choice) = choice(tier, shown) {
                 @for (cycle, per, price) in &prices {
-                    (button(visit, base, tier, choice, (cycle, per), &money(price, currency)))
+                    (button(usage, visit, tier, choice, (cycle, per), &money(price, currency)))
                 }
             }
         }
@@ -137,8 +140,8 @@ fn monthly(tier: &Tier) -> Option<Decimal> {
 
 /// A change of a running subscription is asked for twice: it costs at once, or takes something away.
 fn button(
+    usage: &Usage,
     visit: &Visit<'_>,
-    base: &str,
     tier: &Tier,
     choice: Choice,
     (cycle, per): (&str, &str),
@@ -149,7 +152,7 @@ fn button(
     let label = match choice {
         Choice::Subscribe => {
             let button = html! { button.main { "Subscribe to " (name) ", " (cycle) } };
-            return form(visit, base, "checkout", &fields, &button);
+            return form(visit, &usage.base, "checkout", &fields, &button);
         }
         Choice::Upgrade => format!("Upgrade to {name}, {cycle}"),
         Choice::Downgrade => format!("Downgrade to {name}, {cycle}"),
@@ -158,9 +161,18 @@ fn button(
     html! {
         details.act {
             summary.button { (label) }
-            p.small { "From now on " (price) " per " (per) ". What is paid already is set off on the next invoice." }
-            (form(visit, base, "change", &fields, &html! { button.main { "Confirm: " (label) } }))
+            p.small { "From now on " (price) " per " (per) ". " (set_off(usage.settings.proration)) }
+            (form(visit, &usage.base, "change", &fields, &html! { button.main { "Confirm: " (label) } }))
         }
+    }
+}
+
+/// What becomes of what is paid already.
+fn set_off(proration: Proration) -> &'static str {
+    match proration {
+        Proration::Next => "What is paid already is set off on the next invoice.",
+        Proration::Now => "What is paid already is set off, and the difference is invoiced at once.",
+        Proration::None => "What is paid already is not set off.",
     }
 }
 

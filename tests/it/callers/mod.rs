@@ -14,16 +14,16 @@ use serde_json::{Value, json};
 use crate::harness::{ADMIN_TOKEN, Customer, Reply, World};
 
 /// API keys are accepted.
-const KEYS: &str = "[auth.keys]\nenabled = true";
+pub const KEYS: &str = "[auth.keys]\nenabled = true";
 
 /// A key that was made.
-struct Made {
-    id: String,
-    key: String,
+pub struct Made {
+    pub id: String,
+    pub key: String,
 }
 
 /// Makes a key.
-async fn make(world: &World, wanted: &Value) -> Made {
+pub async fn make(world: &World, wanted: &Value) -> Made {
     let reply = world.operate("/admin/keys", wanted).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     Made::read(&reply.json())
@@ -36,7 +36,7 @@ impl Made {
     }
 
     /// Who calls with it.
-    fn caller(&self, world: &World, customer: &str) -> Customer {
+    pub fn caller(&self, world: &World, customer: &str) -> Customer {
         world.customer(customer).showing(&self.key)
     }
 }

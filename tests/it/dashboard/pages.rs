@@ -160,6 +160,25 @@ async fn pages_show_what_the_endpoints_say() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn units_on_credits_are_not_taken_for_included_ones() {
+    let world = World::builder().config("[tiers.free]\nincluded = { api_calls = 5 }").start().await;
+    let customer = world.customer("saver");
+    customer.status().await;
+    let granted = serde_json::json!({ "amount": 10, "reason": "a test" });
+    assert_eq!(world.operate("/admin/customers/saver/credits", &granted).await.status, 200);
+    for _ in 0..7 {
+        assert_eq!(customer.get("/signals").await.charged(), 1);
+    }
+    let page = Browser::signed_in(&world).await.page("/dashboard/customer?name=saver").await;
+    for part in
+        ["5 of 5 included", "7 units", "value=\"5\" aria-label=\"api_calls: used of what is included\""]
+    {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn receipts_are_the_commands_and_unknown_ones_are_not_found() {
     let world = World::start().await;
     let reply = world.customer("acme").get("/signals").await;

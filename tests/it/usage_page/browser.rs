@@ -59,7 +59,7 @@ impl Browser {
             .lock()
             .expect("not poisoned")
             .iter()
-            .fold(request, |request, cookie| request.header("cookie", cookie))
+            .fold(request, |request, cookie| request.header("cookie", cookie.as_bytes()))
     }
 
     pub async fn get(&self, path: &str) -> Reply {

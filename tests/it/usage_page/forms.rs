@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::{Browser, Form, back, sent_on, visitor};
-use crate::harness::{CheckoutPage, World};
+use crate::callers;
+use crate::harness::{CheckoutPage, PATIENCE, World, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_customer_buys_changes_cancels_and_goes_on() {
@@ -41,6 +42,28 @@ async fn a_customer_buys_changes_cancels_and_goes_on() {
         acts["data"].as_array().is_some_and(|acts| acts.iter().any(|act| act["action"] == action))
     };
     assert!(is_theirs("subscription_changed") && is_theirs("subscription_canceled"), "{acts}");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_its_own_customer_has_a_page_and_what_it_buys_there() {
+    let packs = "credit_packs = [{ name = \"small\", units = 1000, price = \"10.00\" }]";
+    let world = World::builder().config(packs).config(callers::KEYS).start().await;
+    let key = callers::make(&world, &json!({ "name": "a small shop" })).await;
+    let name = format!("key {}", key.id);
+    let customer = key.caller(&world, &name);
+    let browser = visitor(&world, &customer).await;
+    let page = browser.page().await;
+    assert!(page.contains(&format!("<strong>{name}</strong>")), "{page}");
+    let tier = sent_on(&browser.press(&Form::on(&page, "Subscribe to starter, monthly")).await);
+    CheckoutPage::open(&tier).await.pay().await;
+    customer.until_status("tier", "starter").await;
+    let pack = Form::on(&browser.page().await, "1,000 credits for 10.00 USD");
+    CheckoutPage::open(&sent_on(&browser.press(&pack).await)).await.pay().await;
+    until("the credits are there", PATIENCE, async || {
+        (customer.status().await["credits"] == 1_000).then_some(())
+    })
+    .await;
     world.finish().await;
 }
 

@@ -116,7 +116,7 @@ async fn a_forged_link_or_cookie_opens_nothing() {
         assert_eq!(reply.status, 401, "{forged}");
         assert!(reply.text().contains("Open this page from your app"), "{}", reply.text());
     }
-    browser.show(&format!("other=1; {real}"));
+    browser.show(&format!("other=städte; {real}"));
     assert!(browser.page().await.contains("acme"));
     world.finish().await;
 }
@@ -131,8 +131,15 @@ async fn a_cookie_opens_pages_and_no_endpoint() {
     let posted =
         world.ask(Method::POST, "/billing/link", |request| request.header("cookie", browser.cookie())).await;
     assert_eq!(posted.refusal(), (401, "token_missing".to_owned()), "a session makes no further session");
-    let admin = world.admin(Method::GET, "/admin/stats", None).await;
-    assert_eq!(admin.status, 401);
+    let operator = Browser::new(world.gateway.admin);
+    for name in ["tollgate_usage=", "tollgate_operator="] {
+        operator.show(&browser.cookie().replace("tollgate_usage=", name));
+        assert_eq!(operator.get("/admin/stats").await.refusal(), (401, "token_missing".to_owned()));
+        let reply = operator.get("/dashboard").await;
+        let leads_to_the_door =
+            reply.header("location").is_some_and(|to| to.starts_with("/dashboard/sign-in"));
+        assert!(reply.status == 303 && leads_to_the_door, "{name}");
+    }
     world.finish().await;
 }
 

@@ -32,6 +32,7 @@ async fn the_page_shows_what_the_endpoints_say() {
         "role=\"img\"",
         "29.00 USD</strong> per month",
         "All times are UTC.",
+        "earlier in the hour in which this period began",
     ] {
         assert!(page.contains(shown), "{shown} is not on {page}");
     }
@@ -41,6 +42,61 @@ async fn the_page_shows_what_the_endpoints_say() {
     let status = customer.status().await;
     let projected = status["usage"]["api_calls"]["projected"].as_u64().expect("units");
     assert!(page.contains(&format!("By the period's end: {projected} units")), "{projected}");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn units_on_credits_are_not_taken_for_included_ones() {
+    let world = World::builder().config("[tiers.free]\nincluded = { api_calls = 5 }").start().await;
+    let customer = world.customer("saver");
+    customer.status().await;
+    let granted = json!({ "amount": 10, "reason": "a test" });
+    assert_eq!(world.operate("/admin/customers/saver/credits", &granted).await.status, 200);
+    for _ in 0..7 {
+        assert_eq!(customer.get("/signals").await.charged(), 1);
+    }
+    let page = visitor(&world, &customer).await.page().await;
+    assert!(page.contains("<strong>5</strong> of 5 included units used. 7 units in all."), "{page}");
+    assert!(page.contains("value=\"5\" aria-label=\"api calls: 5 of 5 included units\""), "{page}");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_override_is_not_taken_for_the_plan_that_is_paid() {
+    let world = World::start().await;
+    let (customer, _) = world.subscriber("favoured", "starter").await;
+    let set = json!({ "tier": "pro", "reason": "a friend" });
+    assert_eq!(world.put("/admin/customers/favoured/override", &set).await.status, 200);
+    let status = customer.status().await;
+    assert_eq!((&status["tier"], &status["billed_tier"]), (&json!("pro"), &json!("starter")));
+    let page = visitor(&world, &customer).await.page().await;
+    for shown in [
+        "<dd>pro</dd><dd>billed as starter</dd>",
+        "starter <span class=\"state good\">your plan</span>",
+        ">Upgrade to pro, monthly</summary>",
+    ] {
+        assert!(page.contains(shown), "{shown} is not on {page}");
+    }
+    assert!(!page.contains("Downgrade to starter"), "{page}");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_becomes_of_what_is_paid_is_said_as_it_is_configured() {
+    let world = World::start().await;
+    let (customer, _) = world.subscriber("mover", "starter").await;
+    let browser = visitor(&world, &customer).await;
+    let sentences = [
+        ("create_prorations", "What is paid already is set off on the next invoice."),
+        ("always_invoice", "What is paid already is set off, and the difference is invoiced at once."),
+        ("none", "What is paid already is not set off."),
+    ];
+    for (word, expected) in sentences {
+        world.reconfigure(&format!("[billing]\nproration = \"{word}\"")).await;
+        let page = browser.page().await;
+        let said: Vec<_> = sentences.iter().filter(|(_, sentence)| page.contains(sentence)).collect();
+        assert_eq!(said, [&(word, expected)], "{page}");
+    }
     world.finish().await;
 }
 

@@ -78,6 +78,7 @@ async fn a_customer_without_a_subscription_can_purchase_and_expires_never() {
         "customer": "fresh",
         "has_subscription": false,
         "tier": "free",
+        "billed_tier": "free",
         "status": "no_subscription",
         "permissions": { "can_use": true, "can_purchase": true },
         "usage": { "api_calls": {
