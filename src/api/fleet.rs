@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::fleet::Fleet;
+use crate::problem::{Code, Problem};
 use crate::reporting::books::{self, Answers, OtherBooks};
 use crate::store::{CustomerFilter, UsageBy};
 
@@ -31,8 +32,12 @@ pub(super) enum Question {
     Charges { customer: String, limit: u32 },
     /// Customers behind a name.
     Customers { filter: CustomerFilter, after: String, limit: u32 },
+    /// The receipt of a request: of whoever served it.
+    Receipt { id: String },
     /// What Stripe has not accepted, as shown.
     Outbox { state: Option<String>, after: Option<Behind>, limit: u32 },
+    /// Another try for a dead meter event: of whoever has it.
+    Retry { identifier: String },
     /// Takings, and who used most.
     Stats { span: (i64, i64), top: u32 },
     /// What it has sent to Stripe.
@@ -103,6 +108,22 @@ impl Others {
         let answers = answered.into_iter().filter_map(|answer| Some((answer.node, read(answer.body)?)));
         let known = fleet.members().into_iter().map(|member| member.name);
         Some(Told::new(answers.collect(), known.collect(), fleet.node()))
+    }
+
+    /// Looks for what one of the others has: each answers with a list of one or none. `none`: why nobody may have it.
+    pub(super) async fn find<T: DeserializeOwned>(
+        &self,
+        question: Question,
+        none: &str,
+    ) -> Result<T, Problem> {
+        let not_found = |detail: String| Problem::new(Code::NotFound, detail);
+        let Some(told) = self.ask::<Vec<T>>(question).await else { return Err(not_found(none.to_owned())) };
+        let away = told.missing.join(", ");
+        let found = told.into_answers().flatten().next();
+        found.ok_or_else(|| match away.as_str() {
+            "" => not_found(none.to_owned()),
+            away => not_found(format!("{none}; these nodes have not answered: {away}")),
+        })
     }
 
     fn is_live(&self, node: &str) -> bool {

@@ -86,7 +86,7 @@ impl From<AuthError> for Problem {
             AuthError::TooMany { .. } => Code::RateLimited,
         };
         let advice = match error {
-            AuthError::Missing => "send a JWT as \"Authorization: Bearer TOKEN\"",
+            AuthError::Missing => "send yours as \"Authorization: Bearer TOKEN\"",
             AuthError::Duplicate => "send one Authorization header",
             AuthError::Several => "send one token, or one API key",
             AuthError::KeyUnknown | AuthError::KeyExpired => "get a new key from whoever runs this API",

@@ -50,7 +50,7 @@ fn malformed() -> Unexpanded {
 fn unset(name: &str) -> Unexpanded {
     Unexpanded {
         what: format!("the environment variable {name} is not set"),
-        help: format!("set {name}, or write the value here"),
+        help: format!("set it with `export {name}=…`, or write the value here"),
     }
 }
 

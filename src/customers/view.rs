@@ -38,6 +38,8 @@ pub struct MeterUsage {
     pub current: u64,
     /// Those that count against the included ones: not what was drawn on credits.
     pub counted: u64,
+    /// Those that were drawn on what Stripe's price includes.
+    pub drawn: u64,
     pub included: Allowance,
     /// Units beyond what Stripe's price includes.
     pub overage: u64,
@@ -90,10 +92,11 @@ impl Customers {
             let current = here.saturating_add(account.units_of_others(meter));
             let Some(tier) = tier.as_deref() else { return MeterUsage::without_tier(meter, current) };
             let counted = account.settled(tier, meter);
+            let drawn = account.drawn_of_own(tier, meter);
             let included = tier.included(meter);
             let overage = account.overage_units(meter);
             let overage_amount = tier.price_of(meter, overage);
-            MeterUsage { meter, current, counted, included, overage, overage_amount }
+            MeterUsage { meter, current, counted, drawn, included, overage, overage_amount }
         });
         let usage: Vec<_> = usage.collect();
         let credits = account.credits(now);
@@ -122,6 +125,14 @@ impl MeterUsage {
 
     fn without_tier(meter: MeterId, current: u64) -> Self {
         let included = Allowance::Units(0);
-        Self { meter, current, counted: current, included, overage: current, overage_amount: Decimal::ZERO }
+        Self {
+            meter,
+            current,
+            counted: current,
+            drawn: 0,
+            included,
+            overage: current,
+            overage_amount: Decimal::ZERO,
+        }
     }
 }

@@ -17,7 +17,7 @@ use crate::problem::{Code, Problem};
 
 use super::context::Context;
 use super::headers::{Headers, REQUEST_ID};
-use super::phases::taken;
+use super::phases::{answered, taken};
 use super::{Parts, RequestId, debug, grpc};
 
 impl Parts {
@@ -144,6 +144,22 @@ fn keep_connection(session: &mut ServerSession, problem: &Problem) {
     let too_much = matches!(problem.code, Code::BodyTooLarge | Code::HeadersTooLarge | Code::RequestTimeout);
     if !waits && !too_much {
         session.set_close_on_response_before_downstream_finish(false);
+    }
+}
+
+/// Reads on what a client still sends where the connection ends with this answer, for a while: a connection closed upon
+/// unread bytes takes the answer with it (RFC 9112, section 9.6). Who was too slow, or sends nothing, is not waited for.
+pub(super) async fn linger(session: &mut ServerSession, context: &Context) {
+    let upgraded = answered(session) == Some(101);
+    let ServerSession::H1(session) = session else { return };
+    let slow = context.refused == Some(Code::RequestTimeout);
+    let waits = session.get_header(header::EXPECT).is_some();
+    if session.will_keepalive() || upgraded || slow || waits || session.is_body_done() {
+        return;
+    }
+    // Whichever of these fails: the connection ends.
+    if session.finish_body().await.is_ok() {
+        let _ = session.drain_request_body().await;
     }
 }
 

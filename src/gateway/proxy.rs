@@ -16,6 +16,7 @@ use pingora::{Error, ErrorType, Result};
 use crate::live::Live;
 
 use super::admission::Destination;
+use super::answer::linger;
 use super::connections::Connection;
 use super::context::Context;
 use super::measuring::Passed;
@@ -302,6 +303,7 @@ impl ProxyHttp for Gateway {
             upload.answer();
         }
         parts.end(session.as_downstream_mut(), error, context);
+        linger(session.as_downstream_mut(), context).await;
     }
 }
 

@@ -20,6 +20,7 @@ use crate::live::Kept;
 use crate::problem::{Code, Problem};
 
 use super::admission::Destination;
+use super::answer::linger;
 use super::connections::{Connection, Connections};
 use super::context::Context;
 use super::doors::Kind;
@@ -182,12 +183,14 @@ impl Parts {
         let error = match self.try_plain(session, context).await {
             Ok(opened) => {
                 self.end(session, None, context);
+                linger(session, context).await;
                 return opened.map_or(Then::Next, Then::Pass);
             }
             Err(error) => error,
         };
         let failed = Box::pin(self.fail(session, &error, true, context)).await;
         self.end(session, Some(&error), context);
+        linger(session, context).await;
         if failed.reusable { Then::Next } else { Then::Close }
     }
 

@@ -60,7 +60,8 @@ pub enum ServerError {
     #[error("data_dir {path} cannot be used: {error}; check that it exists and is writable")]
     DataDir { path: PathBuf, error: std::io::Error },
     #[error(
-        "data_dir {0} is in use by another tollgate; stop that one, or give this one a data_dir of its own"
+        "data_dir {0} is in use by another tollgate; stop that one, let this one take its place with `run --upgrade`, \
+         or give this one a data_dir of its own"
     )]
     Locked(PathBuf),
     #[error("data_dir {0} holds no tollgate.db: no gateway has run there; check server.data_dir")]
@@ -137,12 +138,12 @@ type Membership = (fleet::Member, mpsc::Receiver<crate::fleet::JoinError>);
 impl Server {
     /// Starts everything, and returns once the public port answers.
     pub fn start(config: &Config) -> Result<Self, ServerError> {
-        Self::begin(config, build::runtime()?, None)
+        Self::begin(config, runtime()?, None)
     }
 
     /// Takes the place of the gateway that runs on the same `data_dir`; where none runs, starts as ever.
     pub fn upgrade(config: &Config) -> Result<Self, ServerError> {
-        let runtime = build::runtime()?;
+        let runtime = runtime()?;
         let begun = match runtime.block_on(upgrade::Before::find(config)) {
             Ok(before) => Self::begin(config, runtime, before),
             Err(error) => Err(error),
@@ -164,13 +165,13 @@ impl Server {
     ) -> Result<Self, ServerError> {
         let (before, ports) = before.unzip();
         let ports = Arc::new(ports.unwrap_or_default());
+        // First of all: another gateway on the same folder has the same ports too, and is what is to be told.
+        let free = before.is_none().then(|| lock::Lock::take(&config.server.data_dir)).transpose()?;
         proxy_service::check_ports(config, &ports)?;
-        refuse_to_die_of_a_large_file(&runtime)?;
-        log_level::follow(&runtime)?;
         let found = upstreams::find(config, None, runtime.handle())?;
         let rested = before.map(|before| before.let_it_rest(config, &runtime)).transpose()?;
-        let (lock, estate) = rested.unzip();
-        let lock = lock.map_or_else(|| lock::Lock::take(&config.server.data_dir), Ok)?;
+        let (handed, estate) = rested.unzip();
+        let lock = free.or(handed).expect("taken above, or handed over");
         let state = build::State::open(config, estate.is_some())?;
         let sandbox = sandbox::start(config, &runtime)?;
         let (stop, stopping) = watch::channel(false);
@@ -186,8 +187,8 @@ impl Server {
             (flow.clone(), found),
             &runtime,
         )?;
-        let taken = estate.map(|estate| estate.take(&state, &rooms, in_force.parts(), &runtime));
-        let taken = taken.transpose()?;
+        let taken =
+            estate.map(|estate| estate.take(&state, &rooms, in_force.parts(), &runtime)).transpose()?;
         let asked =
             admin::serve(config, &rooms, member.as_ref(), (&flow, &ports), &started, &runtime, &stopping)?;
         let member = member.map(|member| {
@@ -242,6 +243,14 @@ impl Server {
     pub fn sandbox(&self) -> Option<&Sandbox> {
         self.sandbox.as_ref()
     }
+}
+
+/// What everything runs on, and hears signals with.
+fn runtime() -> Result<Runtime, ServerError> {
+    let runtime = build::runtime()?;
+    refuse_to_die_of_a_large_file(&runtime)?;
+    log_level::follow(&runtime)?;
+    Ok(runtime)
 }
 
 /// A write beyond the file size limit (`ulimit -f`) is to fail like any other write, and not to end the process.

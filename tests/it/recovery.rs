@@ -134,10 +134,12 @@ async fn a_second_run_on_one_data_dir_exits_1_and_harms_nothing() {
     let customer = world.customer("acme");
     assert_eq!(customer.get("/signals").await.charged(), 1);
     let free = || format!("127.0.0.1:{}", crate::harness::free_address().port());
-    let second = with_server(&world.gateway, &[("listen", free()), ("admin_listen", free())]);
-    let ended = run(&second);
-    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
-    assert!(ended.stderr.contains("in use by another tollgate"), "{}", ended.stderr);
+    let elsewhere = with_server(&world.gateway, &[("listen", free()), ("admin_listen", free())]);
+    for second in [&world.gateway.config, &elsewhere] {
+        let ended = run(second);
+        assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+        assert!(ended.stderr.contains("in use by another tollgate"), "{}", ended.stderr);
+    }
     assert_eq!(customer.get("/signals").await.charged(), 1);
     world.finish().await;
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use super::{AdminState, charges, outbox, stats};
+use super::{AdminState, charges, outbox, receipts, stats};
 use crate::api::Failed;
 use crate::api::fleet::Question;
 use crate::fleet::Fleet;
@@ -49,12 +49,14 @@ async fn answer(state: &AdminState, question: Question, node: &str) -> Result<Va
             Some(customer) => json!(charges::latest(state, customer.number, limit, Some(node)).await?),
             None => json!(charges::Shown::default()),
         },
+        Question::Receipt { id } => json!(receipts::here(state, id).await?.as_slice()),
         Question::Customers { filter, after, limit } => {
             json!(store.list_customers_by_name(filter, after, limit).await?)
         }
         Question::Outbox { state: which, after, limit } => {
             json!(outbox::rows(store, which.as_deref(), after.as_ref(), limit, Some(node)).await?)
         }
+        Question::Retry { identifier } => json!(outbox::retried(store, identifier).await?.as_slice()),
         Question::Stats { span, top } => json!(stats::part(state, span, top).await?),
         Question::Books(question) => {
             let answer = state.reconciler.answer(question).await?;

@@ -106,11 +106,11 @@ pub(super) async fn shown(state: &AdminState, name: &str) -> Result<Json<Value>,
 /// What the units of the period were drawn on; `beside` are those drawn on credits and on what an override adds, and
 /// those that nothing paid for: none of them is billed.
 fn drawn_on(usage: &MeterUsage) -> Value {
-    let overage = usage.overage.min(usage.counted);
+    let billed = usage.drawn.saturating_add(usage.overage);
     json!({
-        "included": usage.counted - overage,
-        "overage": overage,
-        "beside": usage.current.saturating_sub(usage.counted),
+        "included": usage.drawn,
+        "overage": usage.overage,
+        "beside": usage.current.saturating_sub(billed),
     })
 }
 

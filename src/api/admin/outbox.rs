@@ -88,14 +88,21 @@ pub(super) async fn retry(
     State(state): State<AdminState>,
     Named(identifier): Named<String>,
 ) -> Result<Json<Value>, Failed> {
-    let outcome = state.store.retry_dead(vec![identifier], clock::now().seconds()).await?;
-    let code = match outcome {
-        RetryOutcome::NotDead { .. } => Code::Conflict,
-        _ => Code::NotFound,
+    let outcome = match retried(&state.store, identifier.clone()).await? {
+        Some(outcome) => outcome,
+        None => {
+            state.others.find(Question::Retry { identifier }, "no meter event has this identifier").await?
+        }
     };
-    let rows = outcome.into_rows().map_err(|wrong| Problem::new(code, wrong))?;
+    let rows = outcome.into_rows().map_err(|wrong| Problem::new(Code::Conflict, wrong))?;
     let row = rows.first().ok_or_else(|| Problem::new(Code::NotFound, "nothing was named"))?;
     Ok(Json(row.json()))
+}
+
+/// Of an event that this node has.
+pub(super) async fn retried(store: &Store, identifier: String) -> Result<Option<RetryOutcome>, Failed> {
+    let outcome = store.retry_dead(vec![identifier], clock::now().seconds()).await?;
+    Ok(Some(outcome).filter(|outcome| !matches!(outcome, RetryOutcome::Unknown(_))))
 }
 
 /// `POST /admin/outbox/flush`: seals and sends everything recorded so far.

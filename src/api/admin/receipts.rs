@@ -18,23 +18,32 @@ use crate::store::StoreReader;
 use super::AdminState;
 use super::charges::{Charges, READ_AT_MOST};
 use crate::api::Failed;
+use crate::api::fleet::Question;
 use crate::api::json::Named;
+
+const NONE: &str = "there is no record of this request: it was refused, failed upstream, cost nothing, or is older than \
+                    ledger.retention";
 
 pub(super) async fn receipt(
     State(state): State<AdminState>,
     Named(id): Named<String>,
 ) -> Result<Json<Value>, Failed> {
+    Ok(Json(match here(&state, id.clone()).await? {
+        Some(receipt) => receipt,
+        None => state.others.find(Question::Receipt { id }, NONE).await?,
+    }))
+}
+
+/// Of a request that this node served.
+pub(super) async fn here(state: &AdminState, id: String) -> Result<Option<Value>, Failed> {
     let report = state.catalogue.now().report;
     let node = state.others.node().map(str::to_owned);
     let charges = state.charges.clone();
     let read = state.charges.beside(move || read(&charges, &id, report, node.as_deref())).await;
-    let found = read.map_err(ReceiptError::Ledger).flatten().map_err(|error| {
+    read.map_err(ReceiptError::Ledger).flatten().map_err(|error| {
         tracing::error!(%error, "a receipt could not be read");
-        Problem::new(Code::Internal, "the ledger could not be read")
-    })?;
-    let none = "there is no record of this request here: it was refused, failed upstream, cost nothing, was served by \
-                another node, or is older than ledger.retention";
-    Ok(Json(found.ok_or_else(|| Problem::new(Code::NotFound, none))?))
+        Failed(Problem::new(Code::Internal, "the ledger could not be read"))
+    })
 }
 
 fn read(

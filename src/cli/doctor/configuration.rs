@@ -9,14 +9,7 @@ const NAME: &str = "configuration";
 
 pub(super) fn check(site: &Site) -> Vec<Check> {
     let config = &site.config;
-    let catalogue = &config.catalogue;
-    let said = format!(
-        "{} routes, {} tiers, {} meters",
-        catalogue.routes.iter().count(),
-        catalogue.tiers.len(),
-        catalogue.meters.len()
-    );
-    let mut checks = vec![Check::ok(NAME, said)];
+    let mut checks = vec![Check::ok(NAME, config.extent())];
     let warnings = config.warnings.iter().filter(|found| found.severity != Severity::Error);
     checks.extend(warnings.map(|found| Check::warning(NAME, found.to_string(), "see `tollgate check`")));
     checks.extend(config.access_log.as_ref().and_then(access_log));

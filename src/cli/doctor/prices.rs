@@ -14,6 +14,7 @@ const NAME: &str = "stripe prices";
 /// Tiers that are asked for at once.
 const AT_ONCE: usize = 8;
 const DIFF: &str = "run `tollgate tiers diff`";
+const APPLY: &str = "run `tollgate tiers apply`, which makes what is missing";
 
 /// What Stripe has of a tier.
 struct Found {
@@ -69,7 +70,11 @@ fn judge(found: &Found, is_live: bool) -> Vec<Check> {
         match answer {
             Ok(Some(price)) if price.active => active += 1,
             Ok(Some(_)) => checks.push(Check::warning(NAME, said("is archived: nobody can buy it"), DIFF)),
-            Ok(None) => checks.push(Check::failed(NAME, said("is not at Stripe"), DIFF)),
+            Ok(None) => {
+                let advice =
+                    "write the id of one that is there, or none: `tollgate tiers apply` makes its own";
+                checks.push(Check::failed(NAME, said("is not at Stripe"), advice));
+            }
             Err(error) if is_of_other_mode(error) => {
                 let other = mode(!is_live);
                 let said =
@@ -86,7 +91,7 @@ fn judge(found: &Found, is_live: bool) -> Vec<Check> {
     }
     if active == 0 && checks.is_empty() {
         let said = format!("tier {tier} has no price at Stripe: nobody can buy it");
-        checks.push(Check::failed(NAME, said, DIFF));
+        checks.push(Check::failed(NAME, said, APPLY));
     }
     checks
 }
@@ -105,10 +110,12 @@ fn judge_meters(catalogue: &Catalogue, meters: &[Meter]) -> Vec<Check> {
 fn judge_meter(name: &str, event: &str, meters: &[Meter]) -> Option<Check> {
     let of_name: Vec<_> = meters.iter().filter(|meter| meter.event_name == event).collect();
     let Some(meter) = of_name.iter().find(|meter| meter.active) else {
-        let what =
-            if of_name.is_empty() { "has no meter at Stripe" } else { "has only a meter that is inactive" };
+        let (what, advice) = match of_name.is_empty() {
+            true => ("has no meter at Stripe", APPLY),
+            false => ("has only a meter that is inactive", DIFF),
+        };
         let said = format!("meter {name} {what} with the event name {event:?}: its usage is refused");
-        return Some(Check::failed(NAME, said, DIFF));
+        return Some(Check::failed(NAME, said, advice));
     };
     let said = format!("meter {name} adds up by {:?} at Stripe, and should by \"sum\"", meter.formula);
     (meter.formula != "sum").then(|| Check::failed(NAME, said, DIFF))

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::containers;
-use super::diagnostic::Diagnostic;
+use super::diagnostic::{Diagnostic, counted};
 use super::findings::{Findings, Place, suggestion};
 use super::seen::Seen;
 use super::written;
@@ -70,6 +70,16 @@ pub struct Config {
     /// The files that it names, and that were read with it.
     pub files: Vec<PathBuf>,
     pub warnings: Vec<Diagnostic>,
+}
+
+impl Config {
+    /// What it sells: `12 routes, 2 tiers, 1 meter`.
+    pub fn extent(&self) -> String {
+        let catalogue = &self.catalogue;
+        let routes = counted(catalogue.routes.iter().count(), "route");
+        let tiers = counted(catalogue.tiers.len(), "tier");
+        format!("{routes}, {tiers}, {}", counted(catalogue.meters.len(), "meter"))
+    }
 }
 
 pub(crate) fn check(written: &written::Root, found: &mut Findings) -> Option<Config> {

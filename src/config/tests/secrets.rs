@@ -42,7 +42,7 @@ fn a_missing_variable_or_file_is_named() {
     t.toml:3:10: error: auth.jwt.secret: the environment variable JWT_SECRET is not set
      3 | secret = "${JWT_SECRET}"
        |          ^^^^^^^^^^^^^^^
-    help: set JWT_SECRET, or write the value here
+    help: set it with `export JWT_SECRET=…`, or write the value here
 
     1 error
     "#);

@@ -238,6 +238,12 @@ impl Account {
         drawn.saturating_add(beyond)
     }
 
+    /// What has been drawn on the included units of the tier that is billed.
+    pub fn drawn_of_own(&self, tier: &Tier, meter: MeterId) -> u64 {
+        let (left, _) = self.undrawn_of_all(tier, meter);
+        self.own_included(meter).saturating_sub(left)
+    }
+
     /// Units that the tier in force still has for those who come now.
     pub(super) fn remaining(&self, tier: &Tier, meter: MeterId) -> u64 {
         let (included, extra) = self.undrawn_of_all(tier, meter);

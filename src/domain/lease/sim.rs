@@ -24,7 +24,7 @@ fn number(name: &str) -> Option<u64> {
 fn seeds() -> std::ops::Range<u64> {
     match number("SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("SEEDS").unwrap_or(2_000),
+        None => 0..number("SEEDS").unwrap_or(500),
     }
 }
 
@@ -63,7 +63,9 @@ fn without_any_one_of_its_protections_the_limit_is_passed() {
     let holds = without.iter().filter(|(_, change)| {
         let mut guarded = Guarded::default();
         change(&mut guarded);
-        (0..2_000).all(|seed| run(seed, guarded).is_ok())
+        let f = (0..2_000).find(|seed| run(*seed, guarded).is_err());
+        eprintln!("FIRST {f:?}");
+        f.is_none()
     });
     let holds: Vec<_> = holds.map(|(what, _)| what).collect();
     assert!(holds.is_empty(), "nothing breaks without {holds:?}");

@@ -7,12 +7,12 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Dashboard;
-use super::answers::{AuditRow, List};
-use super::api::{Api, with_query};
+use super::answers::AuditRow;
+use super::api::Api;
 use super::door::Operator;
 use super::frame::{self, Question, field, table};
+use super::listing::Listing;
 use crate::pages::parts::words::{instant, value, words};
-use crate::problem::Problem;
 
 const PATH: &str = "/dashboard/audit";
 const ROWS: &str = "50";
@@ -35,10 +35,9 @@ pub async fn page(
 }
 
 async fn content(api: &Api, Asked { customer, cursor }: &Asked) -> Markup {
-    let filter = [("customer", customer.as_str())];
-    let wanted: Vec<_> =
-        filter.iter().copied().chain([("cursor", cursor.as_str()), ("limit", ROWS)]).collect();
-    let found: Result<List<AuditRow>, Problem> = api.get(&with_query("/admin/audit", &wanted)).await;
+    let filter = &[("customer", customer.as_str())];
+    let listing = Listing { page: PATH, endpoint: "/admin/audit", filter, cursor, limit: ROWS };
+    let panel = listing.panel(api, "Nothing has been changed.", |found| rows(found, true)).await;
     html! {
         h1 { "Audit" }
         p.lead { "What was changed by operators, and by Stripe against what was known, the latest first." }
@@ -46,13 +45,7 @@ async fn content(api: &Api, Asked { customer, cursor }: &Asked) -> Markup {
             (field("customer", "Customer", customer, "the whole name"))
             button.main type="submit" { "Filter" }
         }
-        @match &found {
-            Err(problem) => (frame::wrong(problem)),
-            Ok(list) => section.panel {
-                @if list.data.is_empty() { p.empty { "Nothing has been changed." } } @else { (rows(&list.data, true)) }
-                (frame::pages(PATH, &filter, cursor.is_empty(), list.next_cursor.as_deref()))
-            }
-        }
+        (panel)
     }
 }
 

@@ -12,9 +12,9 @@ use super::Dashboard;
 use super::answers::{AuditRow, Catalogue, Charge, Credit, Customer, List, Usage, UsageRow};
 use super::api::{Api, encoded, with_query};
 use super::charge::drawn_on;
-use super::customers::missing;
 use super::door::Operator;
 use super::frame::{self, Question, state, table};
+use super::listing::all;
 use super::{audit, receipt};
 use crate::pages::parts::chart::{Chart, Kind, chart};
 use crate::pages::parts::words::{instant, money, number, value, words};
@@ -51,11 +51,19 @@ pub fn path_of(name: &str, rest: &str) -> String {
 async fn content(api: &Api, operator: &Operator, name: &str, top: &Markup) -> Result<Markup, Problem> {
     let customer: Customer = api.get(&path_of(name, "")).await?;
     let catalogue: Catalogue = api.get("/admin/catalogue").await?;
-    let days: List<UsageRow> = api.get(&path_of(name, "/usage?by=day")).await?;
-    let credits: List<Credit> = api.get(&path_of(name, "/credits?limit=10")).await?;
-    let charges: List<Charge> = api.get(&path_of(name, "/charges?limit=25")).await?;
-    let acts: List<AuditRow> =
-        api.get(&with_query("/admin/audit", &[("customer", name), ("limit", "10")])).await?;
+    // What cannot be read leaves the rest, and what can be done, where it is.
+    let paths = [
+        path_of(name, "/usage?by=day"),
+        path_of(name, "/credits?limit=10"),
+        path_of(name, "/charges?limit=25"),
+    ];
+    let audit_path = with_query("/admin/audit", &[("customer", name), ("limit", "10")]);
+    let (days, credits, charges, acts) = tokio::join!(
+        api.get::<List<UsageRow>>(&paths[0]),
+        api.get::<List<Credit>>(&paths[1]),
+        api.get::<List<Charge>>(&paths[2]),
+        api.get::<List<AuditRow>>(&audit_path),
+    );
     Ok(html! {
         (head(&customer))
         (top)
@@ -65,8 +73,7 @@ async fn content(api: &Api, operator: &Operator, name: &str, top: &Markup) -> Re
         }
         section.panel {
             h2 { "Usage by day" }
-            (missing(days.nodes_missing.as_deref()))
-            (by_day(&days.data))
+            (all(&days, "Nothing has been used in this period.", by_day))
         }
         @if customer.erased_at.is_none() {
             div.grid {
@@ -75,18 +82,13 @@ async fn content(api: &Api, operator: &Operator, name: &str, top: &Markup) -> Re
             }
             (forms::acts(operator, &customer))
         }
-        section.panel { h2 { "Credits" } (history(&credits.data)) }
-        section.panel {
-            h2 { "Latest charges" }
-            (missing(charges.nodes_missing.as_deref()))
-            (charged(&charges.data))
-        }
+        section.panel { h2 { "Credits" } (all(&credits, "There have never been any.", history)) }
+        section.panel { h2 { "Latest charges" } (all(&charges, "Nothing has been charged lately.", charged)) }
         (subscriptions(&customer))
         (members(&customer))
         section.panel {
             h2 { "What has been done" }
-            @if acts.data.is_empty() { p.empty { "Nothing has been changed by anybody." } }
-            @else { (audit::rows(&acts.data, false)) }
+            (all(&acts, "Nothing has been changed by anybody.", |acts| audit::rows(acts, false)))
         }
     })
 }
@@ -186,7 +188,6 @@ fn by_day(rows: &[UsageRow]) -> Markup {
     meters.sort_unstable();
     meters.dedup();
     html! {
-        @if meters.is_empty() { p.empty { "Nothing has been used in this period." } }
         @for meter in meters {
             @let points: Vec<_> = rows.iter().filter(|row| row.meter == meter)
                 .map(|row| (row.of.clone(), row.units)).collect();
@@ -196,9 +197,6 @@ fn by_day(rows: &[UsageRow]) -> Markup {
 }
 
 fn history(rows: &[Credit]) -> Markup {
-    if rows.is_empty() {
-        return html! { p.empty { "There have never been any." } };
-    }
     let head = [
         ("At", false),
         ("What", false),
@@ -221,9 +219,6 @@ fn history(rows: &[Credit]) -> Markup {
 }
 
 fn charged(charges: &[Charge]) -> Markup {
-    if charges.is_empty() {
-        return html! { p.empty { "Nothing has been charged lately." } };
-    }
     let head = [
         ("At", false),
         ("Request", false),

@@ -6,10 +6,11 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::Dashboard;
-use super::answers::{Catalogue, List, Listed};
-use super::api::{Api, with_query};
+use super::answers::{Catalogue, Listed};
+use super::api::Api;
 use super::door::Operator;
 use super::frame::{self, Question, choice, state, table};
+use super::listing::Listing;
 use crate::domain::subscription::Status;
 use crate::pages::parts::words::instant;
 use crate::problem::Problem;
@@ -40,10 +41,9 @@ pub async fn page(
 async fn content(api: &Api, asked: &Asked) -> Result<Markup, Problem> {
     let Asked { q, tier, status, cursor } = asked;
     let catalogue: Catalogue = api.get("/admin/catalogue").await?;
-    let filter = [("q", q.as_str()), ("tier", tier), ("status", status)];
-    let wanted: Vec<_> =
-        filter.iter().copied().chain([("cursor", cursor.as_str()), ("limit", ROWS)]).collect();
-    let found: Result<List<Listed>, Problem> = api.get(&with_query("/admin/customers", &wanted)).await;
+    let filter = &[("q", q.as_str()), ("tier", tier), ("status", status)];
+    let listing = Listing { page: PATH, endpoint: "/admin/customers", filter, cursor, limit: ROWS };
+    let panel = listing.panel(api, "Nobody is found.", rows).await;
     let tiers: Vec<String> = catalogue.tiers.into_iter().map(|tier| tier.name).collect();
     let statuses = Status::ALL.iter().map(|status| status.as_str().to_owned());
     let statuses: Vec<String> = statuses.chain(["no_subscription".to_owned()]).collect();
@@ -59,21 +59,8 @@ async fn content(api: &Api, asked: &Asked) -> Result<Markup, Problem> {
             (choice("status", "Status", Some("any"), &statuses, status))
             button.main type="submit" { "Search" }
         }
-        @match &found {
-            Err(problem) => (frame::wrong(problem)),
-            Ok(list) => section.panel {
-                (missing(list.nodes_missing.as_deref()))
-                @if list.data.is_empty() { p.empty { "Nobody is found." } } @else { (rows(&list.data)) }
-                (frame::pages(PATH, &filter, cursor.is_empty(), list.next_cursor.as_deref()))
-            }
-        }
+        (panel)
     })
-}
-
-/// Of a fleet whose nodes have not all answered.
-pub fn missing(nodes: Option<&[String]>) -> Markup {
-    let nodes = nodes.unwrap_or_default();
-    html! { @if !nodes.is_empty() { p.quiet { "Not answered by: " (nodes.join(", ")) "." } } }
 }
 
 fn rows(customers: &[Listed]) -> Markup {

@@ -161,22 +161,6 @@ pub fn table(caption: &str, head: &[(&str, bool)], rows: &Markup) -> Markup {
     }
 }
 
-/// Links to the first and the next page of a list.
-pub fn pages(path: &str, asked: &[(&str, &str)], is_first: bool, next: Option<&str>) -> Markup {
-    let with = |cursor: &str| {
-        let pairs: Vec<_> = asked.iter().copied().chain([("cursor", cursor)]).collect();
-        with_query(path, &pairs)
-    };
-    html! {
-        @if !is_first || next.is_some() {
-            nav.pages aria-label="Parts of the list" {
-                @if is_first { span {} } @else { a.button href=(with("")) { "First" } }
-                @if let Some(next) = next { a.button href=(with(next)) { "Next" } }
-            }
-        }
-    }
-}
-
 /// A choice of a form; the empty one is named by `any`.
 pub fn choice(name: &str, label: &str, any: Option<&str>, words_of: &[String], chosen: &str) -> Markup {
     html! {

@@ -16,6 +16,7 @@ mod customers;
 mod door;
 mod figures;
 mod frame;
+mod listing;
 mod live;
 mod outbox;
 mod overview;

@@ -8,11 +8,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Dashboard;
-use super::answers::{Flushed, List, Waiting};
-use super::api::{Api, encoded, with_query};
-use super::customers::missing;
+use super::answers::{Flushed, Waiting};
+use super::api::{Api, encoded};
 use super::door::{Operator, Sent};
 use super::frame::{self, Question, choice, state, table};
+use super::listing::Listing;
 use crate::domain::period::rfc3339;
 use crate::pages::parts::layout::{note, with_status};
 use crate::pages::parts::words::{instant, number};
@@ -41,8 +41,9 @@ pub async fn page(
 
 async fn shown(api: &Api, operator: &Operator, asked: &Asked, top: &Markup) -> Response {
     let Asked { state: which, cursor, .. } = asked;
-    let wanted = [("state", which.as_str()), ("cursor", cursor), ("limit", ROWS)];
-    let found: Result<List<Waiting>, Problem> = api.get(&with_query("/admin/outbox", &wanted)).await;
+    let filter = &[("state", which.as_str())];
+    let listing = Listing { page: PATH, endpoint: "/admin/outbox", filter, cursor, limit: ROWS };
+    let panel = listing.panel(api, "Nothing waits.", |found| rows(operator, found)).await;
     let states = ["pending", "dead"].map(str::to_owned);
     let content = html! {
         div.head {
@@ -57,14 +58,7 @@ async fn shown(api: &Api, operator: &Operator, asked: &Asked, top: &Markup) -> R
             (choice("state", "Which", Some("all"), &states, which))
             button type="submit" { "Filter" }
         }
-        @match &found {
-            Err(problem) => (frame::wrong(problem)),
-            Ok(list) => section.panel {
-                (missing(list.nodes_missing.as_deref()))
-                @if list.data.is_empty() { p.empty { "Nothing waits." } } @else { (rows(operator, &list.data)) }
-                (frame::pages(PATH, &[("state", which)], cursor.is_empty(), list.next_cursor.as_deref()))
-            }
-        }
+        (panel)
     };
     frame::page(operator, "Outbox", "Outbox", &content)
 }

@@ -3,14 +3,13 @@
 use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
-use serde::Deserialize;
 
 use super::Dashboard;
 use super::answers::{Health, Stats};
 use super::api::{Api, with_query};
 use super::door::Operator;
 use super::figures::Figures;
-use super::frame::{self, Question, state, table};
+use super::frame::{self, state, table};
 use crate::clock;
 use crate::domain::period::rfc3339;
 use crate::pages::parts::words::{money, number, words};
@@ -18,21 +17,11 @@ use crate::problem::Problem;
 
 const SECONDS_PER_DAY: i64 = 86_400;
 
-#[derive(Default, Deserialize)]
-pub struct Asked {
-    said: Option<String>,
+pub async fn page(State(dashboard): State<Dashboard>, operator: Operator) -> Response {
+    frame::page_or_problem(&operator, "Overview", "Overview", content(&dashboard.api).await)
 }
 
-pub async fn page(
-    State(dashboard): State<Dashboard>,
-    operator: Operator,
-    Question(Asked { said }): Question<Asked>,
-) -> Response {
-    let content = content(&dashboard.api, said.as_deref()).await;
-    frame::page_or_problem(&operator, "Overview", "Overview", content)
-}
-
-async fn content(api: &Api, said: Option<&str>) -> Result<Markup, Problem> {
+async fn content(api: &Api) -> Result<Markup, Problem> {
     let revenue = Revenue::read(api).await?;
     let parts = Parts::read(api, &revenue).await?;
     Ok(html! {
@@ -40,7 +29,6 @@ async fn content(api: &Api, said: Option<&str>) -> Result<Markup, Problem> {
             div { h1 { "Overview" } p.lead { "Counts are this node's, since its process began. Times are UTC." } }
             span.state data-live-state { "As of the last load" }
         }
-        (frame::said(said))
         div data-live="/dashboard/live" {
             @for (name, part) in parts.each() { div data-part=(name) { (part) } }
         }

@@ -11,9 +11,9 @@ use super::Dashboard;
 use super::answers::{Catalogue, Customer, List, Overage, Tier, UsageRow};
 use super::api::Api;
 use super::customer::path_of;
-use super::customers::missing;
 use super::door::Operator;
 use super::frame::{self, Question, table};
+use super::listing::all;
 use crate::clock;
 use crate::domain::period::rfc3339;
 use crate::pages::parts::words::{instant, money, number, value};
@@ -38,10 +38,9 @@ pub async fn page(
 async fn content(api: &Api, name: &str) -> Result<Markup, Problem> {
     let customer: Customer = api.get(&path_of(name, "")).await?;
     let catalogue: Catalogue = api.get("/admin/catalogue").await?;
-    let routes: List<UsageRow> = api.get(&path_of(name, "/usage?by=route")).await?;
+    let routes: Result<List<UsageRow>, Problem> = api.get(&path_of(name, "/usage?by=route")).await;
     // Overage is priced by the tier that is billed, whatever an operator has set over it.
-    let billed = customer.billed_tier.as_deref().or(customer.tier.as_deref());
-    let tier = catalogue.tiers.iter().find(|tier| Some(&*tier.name) == billed);
+    let tier = catalogue.tiers.iter().find(|tier| Some(&tier.name) == customer.billed_tier.as_ref());
     Ok(html! {
         div.head {
             div {
@@ -64,9 +63,7 @@ async fn content(api: &Api, name: &str) -> Result<Markup, Problem> {
         }
         section.panel {
             h2 { "Units by route" }
-            (missing(routes.nodes_missing.as_deref()))
-            @if routes.data.is_empty() { p.empty { "Nothing has been used in this period." } }
-            @else { (by_route(&routes.data)) }
+            (all(&routes, "Nothing has been used in this period.", by_route))
         }
     })
 }

@@ -8,10 +8,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Dashboard;
-use super::answers::{List, Webhook};
+use super::answers::Webhook;
 use super::api::{Api, encoded, with_query};
 use super::door::{Operator, Sent};
 use super::frame::{self, Question, choice, field, state, table};
+use super::listing::Listing;
 use crate::pages::parts::layout::with_status;
 use crate::pages::parts::words::instant;
 use crate::problem::Problem;
@@ -41,10 +42,9 @@ pub async fn list(
 }
 
 async fn listed(api: &Api, Asked { status, kind, cursor }: &Asked) -> Markup {
-    let filter = [("status", status.as_str()), ("type", kind.trim())];
-    let wanted: Vec<_> =
-        filter.iter().copied().chain([("cursor", cursor.as_str()), ("limit", ROWS)]).collect();
-    let found: Result<List<Webhook>, Problem> = api.get(&with_query("/admin/webhooks", &wanted)).await;
+    let filter = &[("status", status.as_str()), ("type", kind.trim())];
+    let listing = Listing { page: PATH, endpoint: "/admin/webhooks", filter, cursor, limit: ROWS };
+    let panel = listing.panel(api, "No event is found.", rows).await;
     html! {
         h1 { "Webhooks" }
         p.lead {
@@ -56,13 +56,7 @@ async fn listed(api: &Api, Asked { status, kind, cursor }: &Asked) -> Markup {
             (field("type", "Type", kind, "customer.subscription.updated"))
             button.main type="submit" { "Filter" }
         }
-        @match &found {
-            Err(problem) => (frame::wrong(problem)),
-            Ok(list) => section.panel {
-                @if list.data.is_empty() { p.empty { "No event is found." } } @else { (rows(&list.data)) }
-                (frame::pages(PATH, &filter, cursor.is_empty(), list.next_cursor.as_deref()))
-            }
-        }
+        (panel)
     }
 }
 

@@ -13,6 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::domain::period::rfc3339;
@@ -20,7 +21,7 @@ use crate::domain::period::rfc3339;
 use crate::store::{Result, Store, audit, reading};
 
 /// A dead row that will be tried again.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retried {
     pub identifier: String,
     /// Not at once: after the unanswered row of its total.
@@ -55,7 +56,8 @@ impl Retried {
 }
 
 /// What became of an operator's wish.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RetryOutcome {
     Retried(Vec<Retried>),
     /// One of those named is not there; nothing was changed.

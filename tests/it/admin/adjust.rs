@@ -78,6 +78,8 @@ async fn units_of_an_override_are_used_and_never_reported() {
     let usage = customer.status().await["usage"]["api_calls"].clone();
     assert_eq!((&usage["current"], &usage["included"]), (&json!(1_020), &json!(1_010)));
     assert_eq!((&usage["overage"], &usage["overage_amount"]), (&json!(10), &json!("0.30")));
+    let drawn = json!({ "included": 1_000, "overage": 10, "beside": 10 });
+    assert_eq!(world.shown("/admin/customers/acme").await["drawn"]["api_calls"], drawn);
     world.flush_all().await;
     assert_eq!(world.stripe.units_of(&subscribed.customer).await, 1_010, "1000 included, 10 of overage");
     world.finish().await;

@@ -29,6 +29,8 @@ async fn credits_come_behind_what_is_included_and_before_overage_and_stripe_hear
     let usage = &status["usage"]["api_calls"];
     assert_eq!((&usage["current"], &usage["overage"]), (&json!(18), &json!(3)));
     assert_eq!((&usage["overage_amount"], &usage["usage_percentage"]), (&json!("0.09"), &json!(130.0)));
+    let drawn = json!({ "included": 10, "overage": 3, "beside": 5 });
+    assert_eq!(world.shown("/admin/customers/buyer").await["drawn"]["api_calls"], drawn);
     world.flush_all().await;
     assert_eq!(world.stripe.units_of(&subscribed.customer).await, 13, "10 included and 3 of overage");
     until_balance(&world, "buyer", 0).await;

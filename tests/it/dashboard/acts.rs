@@ -31,7 +31,11 @@ async fn an_operator_changes_a_customer_by_forms() {
     let shown = world.shown("/admin/customers/acme").await;
     assert_eq!((&shown["credits"], &shown["tier"]), (&json!(50), &json!("pro")), "sent twice, done once");
     assert_eq!(shown["override"]["included"], json!({ "api_calls": 20_000 }));
-    assert!(browser.page(&format!("{PAGE}&said=override")).await.contains("The override is in force."));
+    let page = browser.page(&format!("{PAGE}&said=override")).await;
+    assert!(page.contains("The override is in force."));
+    for kept in ["20000", "2099-01-01T00:00:00Z", "a friend"] {
+        assert!(page.contains(&format!("value=\"{kept}\"")), "whoever changes one of them keeps {kept}");
+    }
     assert_eq!(act(&browser, "override-end", &[]).await, done("override%2Dend"));
     assert_eq!(act(&browser, "block", &[("block-reason", "fraud")]).await, done("block"));
     assert_eq!(customer.get("/signals").await.refusal(), (403, "customer_blocked".to_owned()));

@@ -8,12 +8,16 @@ use crate::harness::{ADMIN_TOKEN, Behaviour, Customer, PATIENCE, Reply, World, u
 
 /// Two gateways that share a Redis; each has an upstream and a Stripe of its own.
 async fn two(redis: &Redis) -> (World, World) {
+    two_with(redis, "").await
+}
+
+async fn two_with(redis: &Redis, more: &str) -> (World, World) {
     let node = |name: &str| {
         let url = redis.url();
         let fleet = format!(
             "[fleet]\nredis = \"{url}\"\nnode = \"{name}\"\nredis_timeout = \"2s\"\nlease_wait = \"4s\"\n"
         );
-        World::builder().config(&fleet)
+        World::builder().config(&fleet).config(more)
     };
     (node("one").start().await, node("two").start().await)
 }
@@ -175,6 +179,37 @@ async fn lists_show_what_all_gateways_have() {
     // Known there, and now here as well; who is known nowhere is made nowhere.
     assert_eq!(one.shown("/admin/customers/only-there").await["customer"], "only-there");
     assert_eq!(one.admin(Method::GET, "/admin/customers/nobody", Some(ADMIN_TOKEN)).await.status, 404);
+    one.finish().await;
+    two.finish().await;
+}
+
+/// A list shows what all have: what is done with its rows must not depend on who is asked.
+#[tokio::test]
+async fn a_receipt_and_another_try_are_found_on_whichever_gateway_they_are() {
+    let redis = Redis::start().await;
+    let late = "[meters.api_calls]\nstripe_event_name = \"late\"\n[billing]\nflush_interval = \"1h\"\n";
+    let (one, two) = two_with(&redis, late).await;
+    let (customer, _) = two.subscriber("acme", "pro").await;
+    let charged = customer.get("/signals").await;
+    assert_eq!((charged.charged(), two.flush().await), (1, 0), "Stripe has no such meter: refused for good");
+    let ask = async |method: Method, path: &str| one.admin(method, path, Some(ADMIN_TOKEN)).await;
+
+    let id = charged.header("x-request-id").expect("an id").to_owned();
+    let receipt = one.shown(&format!("/admin/receipts/{id}")).await;
+    assert_eq!((&receipt["node"], &receipt["customer"]), (&json!("two"), &json!("acme")));
+    let dead = rows(&one, "/admin/outbox?state=dead").await;
+    let identifier = dead[0]["identifier"].as_str().expect("an identifier");
+    let retry = format!("/admin/outbox/{identifier}/retry");
+    let again = ask(Method::POST, &retry).await;
+    assert_eq!((again.status, &again.json()["identifier"]), (200, &dead[0]["identifier"]));
+    for (nothing, method) in [
+        ("/admin/receipts/01890a5d-ac96-774b-bcce-b302099a8057", Method::GET),
+        ("/admin/outbox/tg-nothing/retry", Method::POST),
+    ] {
+        let reply = ask(method, nothing).await;
+        assert_eq!(reply.status, 404, "{nothing}");
+        assert!(!reply.text().contains("have not answered"), "all have: {}", reply.text());
+    }
     one.finish().await;
     two.finish().await;
 }

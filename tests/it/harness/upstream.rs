@@ -14,7 +14,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use super::{PATIENCE, lock, until};
@@ -54,6 +54,7 @@ pub struct Upstream {
     pub address: SocketAddr,
     paths: Arc<Paths>,
     server: Option<JoinHandle<()>>,
+    leaving: Arc<Notify>,
     closed: Option<TcpSocket>,
 }
 
@@ -67,8 +68,12 @@ impl Upstream {
         let address = listener.local_addr().expect("a bound port");
         let paths = Arc::new(Paths::default());
         let router = Router::new().fallback(answer).with_state(paths.clone());
-        let server = tokio::spawn(async move { axum::serve(listener, router).await.expect("serves") });
-        Self { address, paths, server: Some(server), closed: None }
+        let leaving = Arc::new(Notify::new());
+        let told = leaving.clone();
+        let served =
+            axum::serve(listener, router).with_graceful_shutdown(async move { told.notified().await });
+        let server = tokio::spawn(async move { served.await.expect("serves") });
+        Self { address, paths, server: Some(server), leaving, closed: None }
     }
 
     /// From now on, requests of `path` meet this.
@@ -97,12 +102,11 @@ impl Upstream {
         self.paths.released.send_replace(true);
     }
 
-    /// Closes the port: whoever connects is refused.
+    /// Closes its connections, once they rest, and the port: whoever connects is refused.
     pub async fn go_away(&mut self) {
         if let Some(server) = self.server.take() {
-            server.abort();
-            // Cancelled, as it was just asked to be.
-            let _ = server.await;
+            self.leaving.notify_one();
+            server.await.expect("the server ends");
             // Bound, so that no other test's server comes to be there.
             let port = TcpSocket::new_v4().expect("a socket");
             port.set_reuseaddr(true).expect("an option");

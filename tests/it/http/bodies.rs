@@ -50,6 +50,35 @@ async fn a_chunked_body_found_too_large_on_the_way_is_413_and_uncharged() {
     world.finish().await;
 }
 
+/// Closed upon what was not read, the connection would take the answer with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_sends_its_whole_body_first_still_reads_why_it_was_refused() {
+    const SENT: usize = 8 << 20;
+    let world = World::start().await;
+    let customer = world.customer("uploader");
+    let bearer = format!("authorization: Bearer {}\r\n", customer.token);
+    let length = format!("content-length: {SENT}\r\n\r\n");
+    let chunked = format!("transfer-encoding: chunked\r\n\r\n{SENT:x}\r\n");
+    for (headers, framing, refused) in [
+        (&*bearer, &length, (413, "body_too_large")),
+        (&*bearer, &chunked, (413, "body_too_large")),
+        ("connection: close\r\n", &chunked, (401, "token_missing")),
+    ] {
+        let mut wire = world.wire().await;
+        wire.send(&format!("POST /signals HTTP/1.1\r\nhost: a\r\n{headers}{framing}")).await;
+        wire.send(&"x".repeat(SENT)).await;
+        if framing == &chunked {
+            wire.send("\r\n0\r\n\r\n").await;
+        }
+        let reply = wire.read("POST").await.expect("an answer");
+        assert_eq!(reply.refusal(), (refused.0, refused.1.to_owned()), "{framing}");
+        assert_eq!(reply.header("connection"), Some("close"));
+        assert!(wire.read("POST").await.is_none(), "it ends");
+    }
+    assert_eq!(customer.used().await, 0);
+    world.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_that_the_client_breaks_off_is_uncharged_and_a_short_one_never_reaches_the_api() {
     for (framing, reaches) in

@@ -121,9 +121,9 @@ async fn what_is_wrong_at_stripe_has_its_advice() {
     assert_fails(&look(&world), "stripe", "may not read Prices", "restricted key");
     world.stripe.forget_faults().await;
     let checks = look_at_another(&world, &["[tiers.pro]\nstripe_prices = [\"price_of_nobody\"]"]);
-    assert_fails(&checks, "stripe prices", "price_of_nobody is not at Stripe", "tiers diff");
+    assert_fails(&checks, "stripe prices", "price_of_nobody is not at Stripe", "tiers apply");
     let checks = look_at_another(&world, &["[meters.api_calls]\nstripe_event_name = \"other_calls\""]);
-    assert_fails(&checks, "stripe prices", "no meter at Stripe", "tiers diff");
+    assert_fails(&checks, "stripe prices", "no meter at Stripe", "tiers apply");
 
     let url = format!("http://{}/webhooks/stripe", world.gateway.public);
     world.stripe.post("/v1/webhook_endpoints", &[("url", &url), ("enabled_events[]", "*")]).await;

@@ -33,7 +33,7 @@ pub fn credits(operator: &Operator, customer: &Customer) -> Markup {
                 input #expires_at type="date" name="expires_at";
             }
         }
-        div.row { (required("credits-reason", "Reason", "an apology")) button.main type="submit" { "Change credits" } }
+        div.row { (required("credits-reason", "Reason", "", "an apology")) button.main type="submit" { "Change credits" } }
     };
     html! { section.panel {
         h2 { "Change credits" }
@@ -53,10 +53,10 @@ pub fn overrides(operator: &Operator, customer: &Customer, catalogue: &Catalogue
                 @let units = included_of(set.and_then(|set| set.included.get(&meter.name)));
                 (field(&format!("included:{}", meter.name), &format!("Included {}", meter.name), &units, "as the tier"))
             }
-            div.field { label for="until" { "Until" } input #until type="date" name="until"; }
+            (field("until", "Until", set.and_then(|set| set.until.as_deref()).unwrap_or_default(), "2026-12-31, or for good"))
         }
         div.row {
-            (required("override-reason", "Reason", "a trial of more"))
+            (required("override-reason", "Reason", set.map_or("", |set| &*set.reason), "a trial of more"))
             button.main type="submit" { "Set override" }
         }
     };
@@ -97,11 +97,11 @@ pub fn acts(operator: &Operator, customer: &Customer) -> Markup {
     } }
 }
 
-fn required(id: &str, label: &str, hint: &str) -> Markup {
+fn required(id: &str, label: &str, value: &str, hint: &str) -> Markup {
     html! {
         div.field.grow {
             label for=(id) { (label) }
-            input id=(id) name="reason" required maxlength="500" placeholder=(hint) autocomplete="off";
+            input id=(id) name="reason" value=(value) required maxlength="500" placeholder=(hint) autocomplete="off";
         }
     }
 }
