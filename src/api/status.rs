@@ -62,19 +62,18 @@ fn usage(catalogue: &Catalogue, snapshot: &Snapshot) -> Map<String, Value> {
     snapshot.usage.iter().zip(&snapshot.projected).map(show).collect()
 }
 
-/// Of all meters, each rounded as its line of the invoice is. Nobody is let beyond a cap, so no projection goes there.
+/// Of all meters, each rounded as its line of the invoice is.
 fn overage(catalogue: &Catalogue, snapshot: &Snapshot) -> Value {
     let tier = snapshot.tier.as_deref();
     let cap = tier.and_then(|tier| tier.overage.cap());
     let amount = sum(snapshot.usage.iter().map(|usage| catalogue.currency.round(usage.overage_amount)));
     let lines = snapshot.usage.iter().zip(&snapshot.projected);
     let lines = lines.map(|(usage, projected)| projected_amount(catalogue, tier, usage, *projected));
-    let projected = cap.map_or(Decimal::MAX, |cap| cap.max(amount)).min(sum(lines));
     let shown = |amount: Decimal| catalogue.currency.round(amount).to_string();
     json!({
         "currency": catalogue.currency.code(),
         "amount": shown(amount),
-        "projected_amount": shown(projected),
+        "projected_amount": shown(sum(lines)),
         "cap": cap.map(shown),
     })
 }

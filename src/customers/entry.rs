@@ -9,7 +9,7 @@ use crate::domain::account::{Account, By, ByMember};
 use crate::domain::idempotency::Digest;
 use crate::domain::refusal::Refusal;
 use crate::domain::route::Route;
-use crate::domain::subscription::{Outline, Standing};
+use crate::domain::subscription::Outline;
 use crate::domain::tier::TierId;
 use crate::domain::units::Cost;
 use crate::domain::usage::{MemberId, Now};
@@ -83,12 +83,11 @@ impl Entry {
     /// not in shadow.
     pub fn pass_in_shadow(
         self: &Arc<Self>,
-        refusal: Option<&Refusal>,
         route: &Route,
         member: Option<MemberId>,
         now: Now,
     ) -> Option<Reservation> {
-        let admitted = self.account().pass_in_shadow(refusal, route.mode(), member, now)?;
+        let admitted = self.account().pass_in_shadow(route.mode(), member, now)?;
         Some(Reservation::new(self.clone(), admitted, route.cost.clone()))
     }
 
@@ -128,7 +127,7 @@ impl Entry {
 
     /// By an operator.
     pub fn is_blocked(&self) -> bool {
-        self.account().terms().entitlement.standing == Standing::Blocked
+        self.account().is_blocked()
     }
 
     /// Whether a request with this key that comes now is the first of them on this node.

@@ -103,10 +103,11 @@ impl Customers {
         });
         let usage: Vec<_> = usage.collect();
         let credits = account.credits(now);
-        let goes_beyond = tier.as_deref().is_some_and(|tier| tier.overage != Overage::Deny);
-        let so_far: Vec<_> = usage.iter().map(|meter| meter.so_far(goes_beyond)).collect();
+        let priced = tier.as_deref().filter(|tier| tier.overage != Overage::Deny);
+        let so_far: Vec<_> = usage.iter().map(|meter| meter.so_far(priced)).collect();
+        let cap = priced.and_then(|tier| tier.overage.cap());
         Snapshot {
-            projected: project(&so_far, credits, window.period, now.seconds()),
+            projected: project(&so_far, credits, cap, window.period, now.seconds()),
             usage,
             credits,
             can_use: terms.entitlement.admits(now.seconds()),
@@ -119,9 +120,11 @@ impl Customers {
 }
 
 impl MeterUsage {
-    fn so_far(&self, goes_beyond: bool) -> SoFar {
+    /// `priced`: the tier, where there may be overage.
+    fn so_far(&self, priced: Option<&Tier>) -> SoFar {
         let left = self.included.units().saturating_sub(self.counted);
-        SoFar { current: self.current, left, overage: self.overage, goes_beyond }
+        let price = priced.map(|tier| tier.price_of(self.meter, 1));
+        SoFar { current: self.current, left, overage: self.overage, price }
     }
 
     fn without_tier(meter: MeterId, current: u64) -> Self {

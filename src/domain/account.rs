@@ -251,6 +251,11 @@ impl Account {
         &self.terms
     }
 
+    /// By an operator: no limit has anything to say then.
+    pub fn is_blocked(&self) -> bool {
+        self.terms.entitlement.standing == Standing::Blocked
+    }
+
     /// The window in force at `now`.
     pub fn window(&mut self, now: Now) -> Window {
         self.roll(now);

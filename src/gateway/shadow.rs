@@ -61,7 +61,7 @@ impl Parts {
     ) -> Result<Reservation, Problem> {
         let (refusal, code) = understood(denied);
         let member = MemberId::new(context.member);
-        if let Some(reservation) = entry.pass_in_shadow(refusal, route, member, context.now) {
+        if let Some(reservation) = entry.pass_in_shadow(route, member, context.now) {
             context.in_shadow = Some(code);
             self.note_shadow(entry, route, code, (context.request_id, context.now));
             return Ok(reservation);
@@ -77,12 +77,11 @@ impl Parts {
         (route, tier): (&Route, TierId),
         request: (RequestId, Now),
     ) -> bool {
-        let (refusal, code) = understood(denied);
         let tier = self.catalogue.tiers.get(tier.index());
         let is_shadow = [Some(route.mode()), tier.map(|tier| tier.mode)].contains(&Some(Mode::Shadow));
-        let passes = is_shadow && refusal != Some(&Refusal::Blocked);
+        let passes = is_shadow && !entry.is_blocked();
         if passes {
-            self.note_shadow(entry, route, code, request);
+            self.note_shadow(entry, route, understood(denied).1, request);
         }
         passes
     }

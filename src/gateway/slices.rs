@@ -25,6 +25,7 @@ use tokio::time::timeout;
 use crate::customers::{Denied, Entry, Reservation};
 use crate::domain::account::{ByMember, Terms};
 use crate::domain::measure::{Answer, Size, Slice, TrueCost};
+use crate::domain::refusal::Refusal;
 use crate::domain::route::{OnLimit, Route, RouteId};
 use crate::domain::tier::TierId;
 use crate::domain::units::{Cost, MeterId};
@@ -260,11 +261,14 @@ impl Slices {
         if !is_exceeded && !open.slice.is_old(age, so_far()) {
             return Ok(());
         }
+        let entry = open.recorded.reservation.entry();
         if open.recorded.reservation.is_in_shadow() {
+            if entry.is_blocked() {
+                return self.run_out(state, &Denied::Refused(Refusal::Blocked));
+            }
             return self.go_on_for_nothing(state, Reservation::in_shadow);
         }
         let now = self.wall();
-        let entry = open.recorded.reservation.entry();
         let mut denied = Denied::Refill;
         for size in Size::ALL {
             match self.extend(entry, &open.slice.ask(age, size, so_far()), open.member(), now) {

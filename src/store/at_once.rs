@@ -4,8 +4,10 @@ use std::collections::HashMap;
 
 use super::adjustments::{self, OverrideRow};
 use super::reading::{StoreReader, folded};
+use super::subscriptions::read_facts;
 use super::{Result, TotalKey, TotalUnits};
 use crate::domain::credits::Lot;
+use crate::domain::subscription::Facts;
 
 /// All of it, of one moment.
 #[derive(Debug, Default)]
@@ -16,7 +18,8 @@ pub struct AtOnce {
     pub totals: HashMap<TotalKey, TotalUnits>,
     /// What is left of grants, negative where more was spent, by customer.
     pub lots: HashMap<u32, Vec<(Lot, i64)>>,
-    pub overrides: HashMap<u32, OverrideRow>,
+    /// With the subscriptions of those whom they are set for.
+    pub overrides: HashMap<u32, (OverrideRow, Vec<Facts>)>,
 }
 
 impl StoreReader {
@@ -53,9 +56,16 @@ impl StoreReader {
             found.lots.entry(row.get(0)?).or_default().push((lot, row.get(2)?));
         }
         let mut query = db.prepare("SELECT customer FROM overrides")?;
+        let mut subscriptions = db.prepare(
+            "SELECT s.facts FROM customers c JOIN subscriptions s ON s.stripe_customer = c.stripe_customer
+             WHERE c.number = ?1 ORDER BY s.id",
+        )?;
         for customer in query.query_map([], |row| row.get(0))? {
             let customer = customer?;
-            found.overrides.extend(adjustments::of(db, customer)?.overridden.map(|row| (customer, row)));
+            let Some(set) = adjustments::of(db, customer)?.overridden else { continue };
+            let facts = subscriptions.query_map([customer], |row| row.get::<_, String>(0))?;
+            let facts = facts.map(|facts| read_facts(&facts?)).collect::<Result<_>>()?;
+            found.overrides.insert(customer, (set, facts));
         }
         db.execute_batch("COMMIT")?;
         Ok(found)

@@ -42,16 +42,19 @@ pub(super) struct Exchange {
     pub units: Units,
     /// It was not due in the end.
     pub taken_back: bool,
+    /// What it cost is still to be told.
+    pub is_open: bool,
 }
 
 /// What turned out late of an exchange.
 #[derive(Clone, Debug)]
 pub(super) struct Late {
-    /// The record that it changes.
-    pub of: u64,
+    /// The record that it changes; none: one that is not among those that are told.
+    pub of: Option<u64>,
     pub at: Now,
     pub customer: u32,
     pub route: u32,
+    pub tier: u32,
     pub method: u8,
     pub units: Units,
 }
@@ -64,6 +67,8 @@ pub(super) enum Told<'a> {
 /// Those that wait for others that came before them.
 #[derive(Default)]
 pub(super) struct Exchanges {
+    /// The number of the first that came here.
+    first: Option<u64>,
     /// The number of the first place.
     base: u64,
     held: VecDeque<Option<Exchange>>,
@@ -82,6 +87,7 @@ impl Exchanges {
         if let Kind::Correction { of } = record.kind {
             return self.correct(of, record, tell);
         }
+        self.first.get_or_insert(record.number);
         if self.held.is_empty() {
             self.base = record.number;
         }
@@ -131,17 +137,13 @@ impl Exchanges {
     fn correct(&mut self, of: u64, record: &Record, mut tell: impl FnMut(Told<'_>)) {
         let change = units(record);
         let Some(exchange) = self.place(of).and_then(Option::as_mut) else {
+            let of = Some(of).filter(|of| self.first.is_some_and(|first| first <= *of));
             let at = Now::from_micros(record.at_micros);
-            let Record { customer, route, method, .. } = *record;
-            return tell(Told::Late(&Late { of, at, customer, route, method, units: change }));
+            let Record { customer, route, tier, method, .. } = *record;
+            return tell(Told::Late(&Late { of, at, customer, route, tier, method, units: change }));
         };
-        for (meter, units) in change {
-            match exchange.units.iter_mut().find(|(known, _)| *known == meter) {
-                Some(known) => known.1 += units,
-                None => exchange.units.push((meter, units)),
-            }
-        }
-        exchange.taken_back = exchange.units.iter().all(|(_, units)| *units <= 0);
+        exchange.taken_back = add(&mut exchange.units, &change);
+        exchange.is_open = false;
     }
 }
 
@@ -164,8 +166,20 @@ impl Exchange {
             key: record.key,
             units: units(record),
             taken_back: false,
+            is_open: record.is_estimate(),
         }
     }
+}
+
+/// What a correction changes; answers whether nothing is left.
+pub(super) fn add(units: &mut Units, change: &Units) -> bool {
+    for (meter, change) in change {
+        match units.iter_mut().find(|(known, _)| known == meter) {
+            Some(known) => known.1 += change,
+            None => units.push((*meter, *change)),
+        }
+    }
+    units.iter().all(|(_, units)| *units <= 0)
 }
 
 fn units(record: &Record) -> Units {
@@ -179,17 +193,17 @@ fn came(request: &[u8; 16]) -> Now {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use smallvec::smallvec;
 
     use super::*;
     use crate::gateway::RequestId;
     use crate::ledger::RecordDraw;
 
-    const SECOND: i64 = 1_000_000;
+    pub const SECOND: i64 = 1_000_000;
 
     /// Of a request that came `took` before it was charged.
-    fn record(number: u64, at: i64, took: i64) -> Record {
+    pub fn record(number: u64, at: i64, took: i64) -> Record {
         Record {
             number,
             at_micros: at,
@@ -212,7 +226,7 @@ mod tests {
         }
     }
 
-    fn correction(of: &Record, number: u64, at: i64, units: i64) -> Record {
+    pub fn correction(of: &Record, number: u64, at: i64, units: i64) -> Record {
         let draws = smallvec![RecordDraw { meter: 5, included: units, ..RecordDraw::default() }];
         Record { number, ..of.clone().correcting(draws, Vec::new(), at, of.period) }
     }
@@ -224,7 +238,7 @@ mod tests {
             Told::Exchange(exchange) => {
                 all.push((exchange.number, exchange.units[0].1, exchange.taken_back));
             }
-            Told::Late(late) => all.push((late.of, late.units[0].1, true)),
+            Told::Late(late) => all.push((late.of.unwrap_or(0), late.units[0].1, true)),
         };
         for record in records {
             exchanges.take(record, &mut tell);
@@ -252,6 +266,17 @@ mod tests {
         assert_eq!(
             told(&[first, second, soon, back, next, late]),
             [(1, 1, false), (2, 0, true), (1, 9, true), (5, 4, false)]
+        );
+    }
+
+    #[test]
+    fn what_corrects_a_record_of_before_is_told_without_its_number() {
+        let at = 1_000 * SECOND;
+        let before = record(7, at, 0);
+        let late = |number| correction(&before, number, at + SECOND, -3);
+        assert_eq!(
+            told(&[late(8), record(9, at, 0), late(10)]),
+            [(0, -3, true), (0, -3, true), (9, 4, false)]
         );
     }
 

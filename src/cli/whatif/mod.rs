@@ -76,6 +76,14 @@ impl Whatif {
         }
         let new = load(&self.config)?;
         let books = Books::open(self.current.as_deref().unwrap_or(&self.config))?;
+        let [before, after] = [&books.config, &new].map(|config| config.catalogue.currency.code());
+        if before != after {
+            return Err(anyhow!(
+                "--current has prices in {before} and --config in {after}: they cannot be compared; leave --current \
+                 out, or give --config prices in {before}"
+            )
+            .into());
+        }
         let customer = match &self.customer {
             None => None,
             Some(name) => {

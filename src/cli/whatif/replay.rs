@@ -1,10 +1,14 @@
 //! Recorded exchanges, decided and charged anew under one configuration, by the accounts that the gateway itself
 //! decides with.
 
+mod late;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
-use hashbrown::{HashMap, HashSet};
-use smallvec::{SmallVec, smallvec};
+use hashbrown::HashMap;
+use smallvec::SmallVec;
 
 use crate::cli::Failure;
 use crate::cli::books::Books;
@@ -14,20 +18,23 @@ use crate::domain::measure::TrueCost;
 use crate::domain::period::{Interval, Period};
 use crate::domain::refusal::Refusal;
 use crate::domain::route::{OnLimit, Route};
-use crate::domain::subscription::{Entitlement, Standing, Windows};
+use crate::domain::subscription::{Entitlement, Standing, Subscription, Windows};
 use crate::domain::tier::Tier;
 use crate::domain::units::{Cost, MeterId};
-use crate::domain::usage::{Charge, Correction, Draw, MemberId, Now, signed};
+use crate::domain::usage::{Charge, MemberId};
 use crate::gateway::code_of;
 use crate::problem::Code;
 
-use super::exchanges::{Exchange, Late, Told, Units};
+use super::exchanges::{Exchange, Told, Units};
 use super::mapping::Mapping;
 use super::start::Start;
-use super::tally::{Tallies, Tally};
+use super::tally::Tallies;
+use late::{Open, Recent};
 
-/// Refused exchanges that are kept in mind for what comes of them later: twice as many, at most.
-const REFUSED: usize = 500_000;
+/// Exchanges that cost nothing here are kept in mind for what comes of them later: twice as many, at most.
+const FREE: usize = 500_000;
+/// And so are those whose cost is still to be told a minute after they were charged.
+const OPEN: usize = 100_000;
 
 /// One configuration in force.
 pub(super) struct Replay {
@@ -35,7 +42,11 @@ pub(super) struct Replay {
     key_limits: Limits,
     customers: HashMap<u32, State>,
     terms: HashMap<(u32, Period), Arc<Terms>>,
-    refused: Recent,
+    /// Refused, or of a route that does not charge them.
+    free: Recent<(), FREE>,
+    open: Recent<Open, OPEN>,
+    /// Estimates that came to nothing: whoever goes on with their exchange pays its fixed cost.
+    nothing: Recent<(), OPEN>,
 }
 
 struct State {
@@ -45,30 +56,11 @@ struct State {
     tallies: Tallies,
 }
 
-/// Numbers, the latest of them.
-#[derive(Default)]
-struct Recent {
-    young: HashSet<u64>,
-    old: HashSet<u64>,
-}
-
-impl Recent {
-    fn insert(&mut self, number: u64) {
-        if self.young.len() >= REFUSED {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(number);
-    }
-
-    fn contains(&self, number: u64) -> bool {
-        self.young.contains(&number) || self.old.contains(&number)
-    }
-}
-
 impl Replay {
     pub fn new(mapping: Mapping, key_limits: Limits) -> Self {
         let (customers, terms) = (HashMap::new(), HashMap::new());
-        Self { mapping, key_limits, customers, terms, refused: Recent::default() }
+        let (free, open, nothing) = (Recent::default(), Recent::default(), Recent::default());
+        Self { mapping, key_limits, customers, terms, free, open, nothing }
     }
 
     /// By customer, what became of their requests.
@@ -89,29 +81,42 @@ impl Replay {
         let found = self.mapping.route(exchange.route, exchange.method, books)?;
         let truth = self.units(&exchange.units, books)?;
         self.stand(exchange, tier.as_ref(), start, books)?;
-        let Self { mapping, customers, refused, .. } = self;
+        let Self { mapping, customers, free, open, nothing, .. } = self;
         let Some(state) = customers.get_mut(&exchange.customer) else { return Ok(()) };
         let tally = state.tallies.of(exchange.tier, mapping.catalogue.meters.by_number().len());
         tally.requests += u64::from(exchange.slice_of.is_none());
-        let no = match (found, &tier) {
+        let charged = match (found, &tier) {
             (Ok(id), Some(_)) => {
                 let route = mapping.catalogue.routes.get(id);
                 match exchange.slice_of {
-                    Some(first) if refused.contains(first) => {
-                        refused.insert(exchange.number);
-                        return Ok(());
+                    Some(first) if free.contains(first) => Ok(None),
+                    Some(first) => {
+                        let is_first = !exchange.taken_back && nothing.remove(first).is_some();
+                        slice(&mut state.account, route, exchange, &truth, is_first).map(Some)
                     }
-                    Some(_) => slice(&mut state.account, route, exchange, &truth, tally),
-                    None => request(&mut state.account, route, exchange, &truth, tally),
+                    None => request(&mut state.account, route, exchange, &truth),
                 }
             }
             (Err(code), _) => Err(code),
             (_, None) => Err(Code::PaymentRequired),
         };
-        if let Err(code) = no {
-            tally.refused(code);
-            refused.insert(exchange.number);
-            exchange.slice_of.into_iter().for_each(|first| refused.insert(first));
+        match charged {
+            Ok(Some(charge)) if !charge.is_repeat() => {
+                let terms = state.account.terms();
+                tally.charged(&charge, terms);
+                if exchange.is_open {
+                    let (terms, units) = (terms.clone(), exchange.units.clone());
+                    let first = exchange.slice_of.unwrap_or(exchange.number);
+                    open.insert(exchange.number, Open { first, charge, terms, units });
+                }
+            }
+            Ok(_) if exchange.taken_back => nothing.insert(exchange.number, ()),
+            Ok(_) => free.insert(exchange.number, ()),
+            Err(code) => {
+                tally.refused(code);
+                free.insert(exchange.number, ());
+                exchange.slice_of.into_iter().for_each(|first| free.insert(first, ()));
+            }
         }
         Ok(())
     }
@@ -138,7 +143,7 @@ impl Replay {
         if known.is_some_and(|state| state.tier == exchange.tier && state.period == period) {
             return Ok(());
         }
-        let terms = self.terms(exchange, tier, start);
+        let terms = self.terms(exchange, tier, start, books)?;
         let window = start.window(customer, period, &mut self.mapping, books)?;
         if let Some(state) = self.customers.get_mut(&customer) {
             state.account.entitle(terms, Some(window), exchange.at);
@@ -155,55 +160,41 @@ impl Replay {
     }
 
     /// Shared by all whom no operator has set anything for.
-    fn terms(&mut self, exchange: &Exchange, tier: Option<&Arc<Tier>>, start: &Start) -> Arc<Terms> {
-        let period = exchange.period;
+    fn terms(
+        &mut self,
+        exchange: &Exchange,
+        tier: Option<&Arc<Tier>>,
+        start: &Start,
+        books: &Books,
+    ) -> Result<Arc<Terms>, Failure> {
+        let (period, key_limits) = (exchange.period, self.key_limits);
         let windows =
             Windows::Periods { current: period, anchor: period.start, interval: Interval::Months(1) };
-        let standing = if tier.is_some() { Standing::Admitted } else { Standing::PaymentRequired };
-        let entitlement = Entitlement { standing, tier: tier.cloned(), windows, overridden: None };
-        let key_limits = self.key_limits;
-        let terms =
-            |entitlement| Terms { entitlement, key_limits, stripe_customer: None, subscription: None };
-        if let Some(row) = start.overridden(exchange.customer) {
-            let included = Start::included(row, &self.mapping);
-            return Arc::new(terms(entitlement.with_override(None, &included, row.until)));
+        let entitlement = |tier: Option<Arc<Tier>>| {
+            let standing = if tier.is_some() { Standing::Admitted } else { Standing::PaymentRequired };
+            Entitlement { standing, tier, windows, overridden: None }
+        };
+        let terms = |entitlement| {
+            Arc::new(Terms { entitlement, key_limits, stripe_customer: None, subscription: None })
+        };
+        let Some((set, facts)) = start.overridden(exchange.customer) else {
+            let key = (exchange.tier, period);
+            return Ok(self.terms.entry(key).or_insert_with(|| terms(entitlement(tier.cloned()))).clone());
+        };
+        let catalogue = &*self.mapping.catalogue;
+        let (mut own, mut given) = (tier.cloned(), None);
+        if let Some(name) = &set.tier
+            && books.name(exchange.tier)?.as_deref() == Some(name)
+        {
+            // What is recorded is the tier in force; overage is that of the customer's own.
+            let at = exchange.at.seconds();
+            let all: Vec<_> = facts.iter().map(|facts| Subscription::read(facts, catalogue).at(at)).collect();
+            own = Entitlement::of(Subscription::best(&all), catalogue).tier;
+            given = catalogue.tiers.iter().find(|tier| *tier.name == **name);
         }
-        self.terms.entry((exchange.tier, period)).or_insert_with(|| Arc::new(terms(entitlement))).clone()
+        let included = Start::included(set, &self.mapping);
+        Ok(terms(entitlement(own).with_override(given, &included, set.until)))
     }
-
-    /// A change that came too late to be decided with its exchange.
-    fn change(&mut self, late: &Late, books: &Books) -> Result<(), Failure> {
-        if self.refused.contains(late.of) {
-            return Ok(());
-        }
-        let Ok(id) = self.mapping.route(late.route, late.method, books)? else { return Ok(()) };
-        let units = self.units(&late.units, books)?;
-        let route = self.mapping.catalogue.routes.get(id);
-        let Some(state) = self.customers.get_mut(&late.customer) else { return Ok(()) };
-        let tally = state.tallies.of(state.tier, self.mapping.catalogue.meters.by_number().len());
-        for (meter, change) in units {
-            let is_measured = route.measures.iter().any(|measured| measured.meter == meter);
-            if is_measured && change > 0 {
-                let more = TrueCost::new(&Cost::default(), [(meter, change.unsigned_abs())]);
-                let charge = state.account.settle_with(&Cost::default(), &more, None, late.at);
-                tally.charged(&charge);
-            } else if change < 0 {
-                let most = if is_measured { u64::MAX } else { route.cost.of(meter) };
-                take_back(&mut state.account, (meter, change.unsigned_abs().min(most)), late.at, tally);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Takes units back that were charged long ago: those of the window that were drawn last.
-fn take_back(account: &mut Account, (meter, units): (MeterId, u64), at: Now, tally: &mut Tally) {
-    let (period, terms) = (account.window(at).period, account.terms().clone());
-    let draws = smallvec![Draw { included: units, ..Draw::none(meter) }];
-    let (lots, key, member) = (Vec::new(), None, None);
-    let charge = Charge { period, at, draws, lots, key, member, in_shadow: false };
-    let correction = account.correct(&charge, &TrueCost::default(), &terms, at);
-    tally.corrected(&correction);
 }
 
 fn by(exchange: &Exchange) -> By {
@@ -211,55 +202,51 @@ fn by(exchange: &Exchange) -> By {
     By { key: exchange.key.map(Digest), member, ..By::default() }
 }
 
-/// A request, decided when it came and charged when it was.
+/// A request, decided when it came and charged when it was. None: it costs nothing.
 fn request(
     account: &mut Account,
     route: &Route,
     exchange: &Exchange,
     units: &[(MeterId, i64)],
-    tally: &mut Tally,
-) -> Result<(), Code> {
+) -> Result<Option<Charge>, Code> {
     if route.public {
-        return Ok(());
+        return Ok(None);
     }
     let admitted = account.admit(route, by(exchange), exchange.came).map_err(|no: Refusal| code_of(&no))?;
     let status = if exchange.status == 101 { 200 } else { exchange.status };
     if exchange.taken_back || !route.charge_on.contains(status) {
         account.release(&route.cost, admitted.by());
-        return Ok(());
+        return Ok(None);
     }
     let measured = |(meter, _): &&(MeterId, i64)| route.measures.iter().any(|by| by.meter == *meter);
     let told =
         units.iter().filter(measured).map(|(meter, units)| (*meter, u64::try_from(*units).unwrap_or(0)));
-    let charge = if route.measures.is_empty() {
+    Ok(Some(if route.measures.is_empty() {
         account.settle(&route.cost, admitted.by(), exchange.at)
     } else {
         account.settle_with(&route.cost, &TrueCost::new(&route.cost, told), admitted.by(), exchange.at)
-    };
-    tally.charged(&charge);
-    Ok(())
+    }))
 }
 
-/// What an exchange that is open goes on with.
+/// What an exchange that is open goes on with; `is_first`: nothing has been charged for it before.
 fn slice(
     account: &mut Account,
     route: &Route,
     exchange: &Exchange,
     units: &[(MeterId, i64)],
-    tally: &mut Tally,
-) -> Result<(), Code> {
+    is_first: bool,
+) -> Result<Charge, Code> {
     let measured = |meter: MeterId| route.measures.iter().any(|by| by.meter == meter);
     let more = units.iter().filter(|(meter, _)| measured(*meter));
-    let more = Cost::new(more.map(|(meter, units)| (*meter, u64::try_from(*units).unwrap_or(0))));
+    let more = more.map(|(meter, units)| (*meter, u64::try_from(*units).unwrap_or(0)));
+    let more = Cost::new(more.chain(route.cost.iter().filter(|(meter, _)| is_first && !measured(*meter))));
     let held: SmallVec<[MeterId; 2]> = more.iter().map(|(meter, _)| meter).collect();
     let truth = TrueCost::new(&more, []);
-    let charge = match account.extend(&more, by(exchange).member, exchange.came) {
-        Ok(admitted) => account.settle_with(&more, &truth, admitted.by(), exchange.at),
-        Err(no) if route.on_limit(&held, exchange.status == 101) == OnLimit::Cut => return Err(code_of(&no)),
-        Err(_) => account.settle_with(&Cost::default(), &truth, None, exchange.at),
-    };
-    tally.charged(&charge);
-    Ok(())
+    match account.extend(&more, by(exchange).member, exchange.came) {
+        Ok(admitted) => Ok(account.settle_with(&more, &truth, admitted.by(), exchange.at)),
+        Err(no) if route.on_limit(&held, exchange.status == 101) == OnLimit::Cut => Err(code_of(&no)),
+        Err(_) => Ok(account.settle_with(&Cost::default(), &truth, None, exchange.at)),
+    }
 }
 
 /// What was recorded, as it was.
@@ -271,12 +258,11 @@ pub(super) fn recorded(
 ) -> Result<(), Failure> {
     let (customer, tier, units, is_request) = match told {
         Told::Exchange(exchange) => {
-            (exchange.customer, Some(exchange.tier), &exchange.units, exchange.slice_of.is_none())
+            (exchange.customer, exchange.tier, &exchange.units, exchange.slice_of.is_none())
         }
-        Told::Late(late) => (late.customer, None, &late.units, false),
+        Told::Late(late) => (late.customer, late.tier, &late.units, false),
     };
     let of_customer = tallies.entry(customer).or_default();
-    let Some(tier) = tier.or(of_customer.last_tier()) else { return Ok(()) };
     let tally = of_customer.of(tier, mapping.catalogue.meters.by_number().len());
     tally.requests += u64::from(is_request);
     for (meter, units) in units {
@@ -285,22 +271,4 @@ pub(super) fn recorded(
         }
     }
     Ok(())
-}
-
-impl Tally {
-    fn charged(&mut self, charge: &Charge) {
-        for draw in &charge.draws {
-            let of_meter = self.meter(draw.meter);
-            of_meter.units += signed(draw.units());
-            of_meter.overage += signed(draw.overage);
-        }
-    }
-
-    fn corrected(&mut self, correction: &Correction) {
-        for change in &correction.draws {
-            let of_meter = self.meter(change.meter);
-            of_meter.units += change.units();
-            of_meter.overage += change.overage;
-        }
-    }
 }

@@ -10,6 +10,7 @@ use crate::cli::Failure;
 use crate::cli::books::Books;
 use crate::cli::output::instant;
 use crate::cli::table::table;
+use crate::domain::tier::Price;
 
 use super::Span;
 use super::sums::{Compared, Sides, Sums, compare};
@@ -31,9 +32,14 @@ pub(super) fn json(books: &Books, mut sides: Sides, span: &Span) -> Result<Strin
         "tiers": tiers.iter().map(|tier| {
             let mut row = row(tier);
             row["customers"] = json!(tier.customers);
+            let flat = |of: fn(Price) -> Option<Decimal>| {
+                let [current, new] = tier.flat.map(|price| amount(price.and_then(of)));
+                json!({ "current": current, "new": new })
+            };
             row["flat"] = json!({
-                "monthly": { "current": amount(tier.flat[0]), "new": amount(tier.flat[1]) },
-                "difference": has_current.then(|| tier.flat_difference().to_string()),
+                "monthly": flat(|price| price.monthly),
+                "yearly": flat(|price| price.yearly),
+                "difference": has_current.then(|| amount(tier.flat_difference())),
             });
             row
         }).collect::<Vec<_>>(),
@@ -168,11 +174,16 @@ fn overage(tiers: &[Compared], before: &str) -> String {
 }
 
 fn flat(tiers: &[Compared], has_current: bool) -> String {
-    let shown = |amount: Option<Decimal>| amount.map_or("-".to_owned(), |amount| amount.to_string());
+    let price = |price: Option<Price>| {
+        let Price { monthly, yearly } = price.unwrap_or_default();
+        let yearly = yearly.map(|yearly| format!("{yearly}/year"));
+        let shown: Vec<_> = amount(monthly).into_iter().chain(yearly).collect();
+        if shown.is_empty() { "-".to_owned() } else { shown.join(" or ") }
+    };
     let row = |tier: &Compared| {
-        let difference = has_current.then(|| tier.flat_difference());
-        let customers = tier.customers.to_string();
-        vec![tier.name.clone(), customers, shown(tier.flat[0]), shown(tier.flat[1]), shown(difference)]
+        let difference = if has_current { amount(tier.flat_difference()) } else { None };
+        let ([before, after], customers) = (tier.flat.map(price), tier.customers.to_string());
+        vec![tier.name.clone(), customers, before, after, difference.unwrap_or_else(|| "-".to_owned())]
     };
     let rows: Vec<_> = tiers.iter().map(row).collect();
     table(&["tier", "customers", "price", "new price", "difference"], &rows)

@@ -8,6 +8,7 @@ use crate::cli::books::Books;
 use crate::domain::account::Window;
 use crate::domain::credits::Lot;
 use crate::domain::period::Period;
+use crate::domain::subscription::Facts;
 use crate::domain::tier::Allowance;
 use crate::domain::units::MeterId;
 use crate::domain::usage::Unbilled;
@@ -60,7 +61,8 @@ impl Start {
         lots.map(|(lot, units)| Lot { units: unsigned(*units), ..*lot }).collect()
     }
 
-    pub fn overridden(&self, customer: u32) -> Option<&OverrideRow> {
+    /// With the customer's subscriptions.
+    pub fn overridden(&self, customer: u32) -> Option<&(OverrideRow, Vec<Facts>)> {
         self.counted.overrides.get(&customer)
     }
 

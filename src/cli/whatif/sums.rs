@@ -7,10 +7,12 @@ use rust_decimal::Decimal;
 
 use crate::cli::Failure;
 use crate::cli::books::Books;
+use crate::domain::catalogue::Catalogue;
+use crate::domain::tier::Price;
 
 use super::mapping::Mapping;
 use super::replay::Replay;
-use super::tally::{Tallies, Tally};
+use super::tally::{OfMeter, Tallies, Tally};
 
 /// Everything that was found.
 pub(super) struct Sides {
@@ -44,15 +46,7 @@ pub(super) struct Sums {
     /// By code.
     pub refused: BTreeMap<&'static str, u64>,
     /// By meter.
-    pub meters: BTreeMap<String, MeterSums>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct MeterSums {
-    pub units: i64,
-    /// Those of them that are priced, and what they cost in major units of the currency.
-    pub overage: i64,
-    pub amount: Decimal,
+    pub meters: BTreeMap<String, OfMeter>,
 }
 
 impl Sums {
@@ -64,20 +58,14 @@ impl Sums {
         self.meters.values().map(|meter| meter.amount).fold(Decimal::ZERO, Decimal::saturating_add)
     }
 
-    fn add(&mut self, tier: u32, tally: &Tally, mapping: &mut Mapping, books: &Books) -> Result<(), Failure> {
+    fn add(&mut self, tally: &Tally, catalogue: &Catalogue) {
         self.requests += tally.requests;
         for (code, count) in tally.refusals() {
             *self.refused.entry(code.as_str()).or_default() += count;
         }
-        let tier = mapping.tier(tier, books)?;
         for (meter, found) in tally.meters() {
-            let price = tier.as_ref().map_or(Decimal::ZERO, |tier| tier.price_of(meter, 1));
-            let sums = self.meters.entry(mapping.catalogue.meter(meter).name.to_string()).or_default();
-            sums.units += found.units;
-            sums.overage += found.overage;
-            sums.amount = sums.amount.saturating_add(price.saturating_mul(Decimal::from(found.overage)));
+            self.meters.entry(catalogue.meter(meter).name.to_string()).or_default().add(&found);
         }
-        Ok(())
     }
 }
 
@@ -91,8 +79,8 @@ pub(super) struct Compared {
     pub recorded: Sums,
     pub current: Option<Sums>,
     pub new: Sums,
-    /// A month of the tier, under either.
-    pub flat: [Option<Decimal>; 2],
+    /// What the tier costs, under either.
+    pub flat: [Option<Price>; 2],
 }
 
 impl Compared {
@@ -110,10 +98,14 @@ impl Compared {
         self.current.as_ref().map(|current| self.new.amount().saturating_sub(current.amount()))
     }
 
-    /// What a month of flat fees comes to more.
-    pub fn flat_difference(&self) -> Decimal {
-        let [before, after] = self.flat.map(Option::unwrap_or_default);
-        (after - before).saturating_mul(Decimal::from(self.customers))
+    /// What a month of flat fees comes to more; none where a tier is sold by the year alone.
+    pub fn flat_difference(&self) -> Option<Decimal> {
+        let monthly = |price: Option<Price>| {
+            let Price { monthly, yearly } = price.unwrap_or_default();
+            monthly.or(yearly.is_none().then_some(Decimal::ZERO))
+        };
+        let [before, after] = self.flat.map(monthly);
+        Some((after? - before?).saturating_mul(Decimal::from(self.customers)))
     }
 }
 
@@ -141,7 +133,7 @@ pub(super) fn compare(sides: &mut Sides, books: &Books) -> Result<(Vec<Compared>
                 let of_tier = tiers.entry(tier).or_default();
                 let of_customer = customers.entry(*customer).or_default();
                 for compared in [of_tier, of_customer] {
-                    compared.of(which).add(tier, tally, mapping, books)?;
+                    compared.of(which).add(tally, &mapping.catalogue);
                 }
             }
             let last = tallies.last_tier().unwrap_or(0);
@@ -152,11 +144,10 @@ pub(super) fn compare(sides: &mut Sides, books: &Books) -> Result<(Vec<Compared>
     }
     for (tier, compared) in &mut tiers {
         compared.name = books.name(*tier)?.map_or_else(|| "-".into(), |name| name.to_string());
-        let monthly = |mapping: &mut Mapping| {
-            Ok::<_, Failure>(mapping.tier(*tier, books)?.and_then(|tier| tier.price.monthly))
-        };
-        let current = sides.current.as_mut().map(|side| monthly(&mut side.mapping)).transpose()?.flatten();
-        compared.flat = [current, monthly(&mut sides.new.mapping)?];
+        let price =
+            |mapping: &mut Mapping| Ok::<_, Failure>(mapping.tier(*tier, books)?.map(|tier| tier.price));
+        let current = sides.current.as_mut().map(|side| price(&mut side.mapping)).transpose()?.flatten();
+        compared.flat = [current, price(&mut sides.new.mapping)?];
         compared.current = compared.current.take().or_else(|| has_current.then(Sums::default));
     }
     for (number, compared) in &mut customers {

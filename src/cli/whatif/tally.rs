@@ -1,8 +1,11 @@
 //! What became of requests, by customer and the tier that they had.
 
+use rust_decimal::Decimal;
 use smallvec::SmallVec;
 
+use crate::domain::account::Terms;
 use crate::domain::units::MeterId;
+use crate::domain::usage::{Charge, Correction, Now, signed};
 use crate::problem::Code;
 
 /// Of one customer, by the store's number of each tier that it had.
@@ -16,11 +19,20 @@ pub(super) struct Tally {
     meters: SmallVec<[OfMeter; 1]>,
 }
 
-/// Charged units, and those of them that are priced.
+/// Charged units, those of them that are overage, and what that costs in major units of the currency.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct OfMeter {
     pub units: i64,
     pub overage: i64,
+    pub amount: Decimal,
+}
+
+impl OfMeter {
+    pub fn add(&mut self, more: &Self) {
+        self.units += more.units;
+        self.overage += more.overage;
+        self.amount = self.amount.saturating_add(more.amount);
+    }
 }
 
 impl Tallies {
@@ -59,6 +71,25 @@ impl Tally {
             self.meters.resize(meter.index() + 1, OfMeter::default());
         }
         &mut self.meters[meter.index()]
+    }
+
+    /// At the prices of the terms that it was charged under.
+    pub fn charged(&mut self, charge: &Charge, terms: &Terms) {
+        for draw in &charge.draws {
+            self.count(draw.meter, (signed(draw.units()), signed(draw.overage)), terms, charge.at);
+        }
+    }
+
+    pub fn corrected(&mut self, correction: &Correction, terms: &Terms) {
+        for change in &correction.draws {
+            self.count(change.meter, (change.units(), change.overage), terms, correction.at);
+        }
+    }
+
+    fn count(&mut self, meter: MeterId, (units, overage): (i64, i64), terms: &Terms, at: Now) {
+        let tier = if overage == 0 { None } else { terms.entitlement.tier_at(at.seconds()) };
+        let amount = tier.map(|tier| tier.price_of(meter, 1).saturating_mul(overage.into()));
+        self.meter(meter).add(&OfMeter { units, overage, amount: amount.unwrap_or_default() });
     }
 
     pub fn meters(&self) -> impl Iterator<Item = (MeterId, OfMeter)> {

@@ -8,7 +8,6 @@
 
 use super::{Account, Admitted, ByMember};
 use crate::domain::measure::TrueCost;
-use crate::domain::refusal::Refusal;
 use crate::domain::tier::Mode;
 use crate::domain::units::MeterId;
 use crate::domain::usage::{Change, Charge, Correction, Draw, MemberId, Now};
@@ -16,18 +15,11 @@ use crate::domain::usage::{Change, Charge, Correction, Draw, MemberId, Now};
 impl Account {
     /// After a refusal, on a route of this mode: the permission to serve it all the same, which holds nothing. None
     /// where the limits are enforced, an operator has blocked the customer, or there is no tier to serve it under.
-    /// `refusal` is none where limits could not be asked.
-    pub fn pass_in_shadow(
-        &self,
-        refusal: Option<&Refusal>,
-        route: Mode,
-        member: Option<MemberId>,
-        now: Now,
-    ) -> Option<Admitted> {
+    pub fn pass_in_shadow(&self, route: Mode, member: Option<MemberId>, now: Now) -> Option<Admitted> {
         let tier = self.terms.entitlement.tier_at(now.seconds())?;
         let is_shadow = route == Mode::Shadow || tier.mode == Mode::Shadow;
         let member = member.map(ByMember::from);
-        (is_shadow && refusal != Some(&Refusal::Blocked)).then_some(Admitted {
+        (is_shadow && !self.is_blocked()).then_some(Admitted {
             tier: tier.id,
             key: None,
             member,

@@ -4,9 +4,10 @@ use proptest::prelude::*;
 
 use super::correct_tests::truth;
 use super::members_tests::capped;
-use super::tests::{API, account, at, priced, rate, route, tier};
+use super::tests::{account, at, entitlement, priced, rate, route, tier};
 use super::*;
 use crate::domain::idempotency::Digest;
+use crate::domain::subscription::Entitlement;
 use crate::domain::tier::{Mode, Overage, Tier};
 use crate::domain::usage::{Charge, MemberId};
 
@@ -23,8 +24,8 @@ fn what_is_refused_is_served_uncovered_and_counted_by_no_limit() {
         account.settle(&route(cost).cost, admitted.by(), at(1));
     }
     let before = format!("{account:?}");
-    let refusal = account.admit(&route(9), None, at(1)).expect_err("too fast");
-    let passed = account.pass_in_shadow(Some(&refusal), Mode::Enforce, None, at(1)).expect("in shadow");
+    account.admit(&route(9), None, at(1)).expect_err("too fast");
+    let passed = account.pass_in_shadow(Mode::Enforce, None, at(1)).expect("in shadow");
     let charge = account.settle(&route(9).cost, passed.by(), at(1));
     let draw = charge.draws[0];
     assert_eq!((draw.units(), draw.uncovered, draw.reached), (9, 9, None));
@@ -37,19 +38,23 @@ fn what_is_refused_is_served_uncovered_and_counted_by_no_limit() {
 
 #[test]
 fn shadow_is_the_routes_or_the_tiers_and_never_an_operators_block() {
-    let enforced = account(tier(0, Overage::Deny, None));
-    let refusal = Refusal::QuotaExceeded { meter: API };
-    let passes = |account: &Account, refusal: Option<&Refusal>, mode| {
-        account.pass_in_shadow(refusal, mode, None, at(1)).is_some()
+    let passes = |account: &Account, mode| account.pass_in_shadow(mode, None, at(1)).is_some();
+    let enforced = tier(0, Overage::Deny, None);
+    let shadow = in_shadow(&enforced);
+    let with = |tier: Arc<Tier>, standing| {
+        let terms = Entitlement { standing, ..entitlement(tier.clone()) };
+        Account::new(terms, account(tier).window(at(1)))
     };
-    assert!(!passes(&enforced, Some(&refusal), Mode::Enforce));
-    assert!(passes(&enforced, Some(&refusal), Mode::Shadow));
-    assert!(!passes(&enforced, Some(&Refusal::Blocked), Mode::Shadow));
-    let shadow = account(in_shadow(&tier(0, Overage::Deny, None)));
-    assert!(passes(&shadow, None, Mode::Enforce), "what could not be asked");
-    assert!(passes(&shadow, Some(&Refusal::PaymentRequired), Mode::Enforce));
-    assert!(passes(&shadow, Some(&Refusal::SubscriptionPaused), Mode::Enforce));
-    assert!(!passes(&shadow, Some(&Refusal::Blocked), Mode::Enforce));
+    for standing in [Standing::Admitted, Standing::PaymentRequired, Standing::Paused] {
+        let (enforced, shadow) = (with(enforced.clone(), standing.clone()), with(shadow.clone(), standing));
+        assert!(!passes(&enforced, Mode::Enforce));
+        assert!(passes(&enforced, Mode::Shadow));
+        assert!(passes(&shadow, Mode::Enforce));
+    }
+    for tier in [enforced, shadow] {
+        let blocked = with(tier, Standing::Blocked);
+        assert!(!passes(&blocked, Mode::Enforce) && !passes(&blocked, Mode::Shadow));
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -85,8 +90,8 @@ impl Twins {
         let asked = self.enforced.admit(&route(cost), by, now);
         let again = self.shadow.admit(&route(cost), by, now);
         assert_eq!(asked, again, "both decide alike");
-        let passed = again.unwrap_or_else(|refusal| {
-            let passed = self.shadow.pass_in_shadow(Some(&refusal), Mode::Enforce, None, now);
+        let passed = again.unwrap_or_else(|_| {
+            let passed = self.shadow.pass_in_shadow(Mode::Enforce, None, now);
             passed.expect("it is never refused")
         });
         self.flying.push((cost, asked.ok(), passed));

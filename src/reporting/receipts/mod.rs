@@ -71,7 +71,7 @@ impl Books<'_> {
     /// The receipt of a request; none where there is no record of it.
     pub fn receipt(&self, id: &str) -> Result<Option<Receipt>, ReceiptError> {
         let Some(found) = find(self, id)? else { return Ok(None) };
-        let totals = totals(self, &found.charge)?;
+        let totals = totals(self, &found)?;
         Receipt::new(self, found, totals).map(Some)
     }
 
@@ -86,18 +86,15 @@ impl Books<'_> {
         Ok(())
     }
 
-    /// Of segments as many of those last made before an instant as may be read.
-    fn latest<'s>(&self, segments: &'s [Segment], until_micros: i64) -> &'s [Segment] {
+    /// Of segments the latest, as many as may be read.
+    fn latest<'s>(&self, segments: &'s [Segment]) -> &'s [Segment] {
         let Some(most) = self.most_bytes else { return segments };
-        let made =
-            |segment: &&Segment| segment.header.is_none_or(|header| header.made_at_micros <= until_micros);
-        let wanted = &segments[..segments.iter().take_while(made).count()];
         let mut bytes = 0;
-        let fits = wanted.iter().rev().take_while(|segment| {
+        let fits = segments.iter().rev().take_while(|segment| {
             bytes += segment.length;
             bytes <= most
         });
-        &wanted[wanted.len() - fits.count()..]
+        &segments[segments.len() - fits.count()..]
     }
 }
 
@@ -162,12 +159,14 @@ fn of_foreign(books: &Books<'_>, id: &str) -> std::io::Result<Vec<Uuid>> {
 }
 
 /// What the customer had used in the period before this record, by meter in the order of its draws.
-fn totals(books: &Books<'_>, charge: &Record) -> std::io::Result<Totals> {
+fn totals(books: &Books<'_>, found: &Found) -> std::io::Result<Totals> {
+    let charge = &found.charge;
     let period_start = charge.period.start;
     let from = period_start.saturating_mul(1_000_000);
     let mut before = vec![0; charge.draws.len()];
-    let all = books.survey.since(from);
-    let segments = books.latest(all, charge.at_micros);
+    let since = books.survey.since(from);
+    let wanted = &since[..since.partition_point(|segment| segment.number <= found.segment)];
+    let segments = books.latest(wanted);
     books.read(segments, |_, record| {
         let counts = record.number < charge.number
             && !record.in_shadow
@@ -182,7 +181,7 @@ fn totals(books: &Books<'_>, charge: &Record) -> std::io::Result<Totals> {
     let pruned = first.is_some_and(|first| {
         first.number > 1 && first.header.is_none_or(|header| header.made_at_micros > from)
     });
-    Ok(Totals { before, complete: !pruned && segments.len() == all.len() })
+    Ok(Totals { before, complete: !pruned && segments.len() == wanted.len() })
 }
 
 /// The time inside a `UUIDv7`, in microseconds.

@@ -51,3 +51,24 @@ async fn the_latest_charges_come_first_under_the_ids_that_clients_were_told() {
     }
     world.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_is_complete_whatever_was_charged_since() {
+    let mut world = World::start().await;
+    let acme = world.customer("acme");
+    let mut told = Vec::new();
+    for (path, before, after) in [("/signals", 0, 1), ("/export/pdf", 1, 6), ("/export/csv", 6, 9)] {
+        let reply = acme.get(path).await;
+        told.push((reply.header("x-request-id").expect("an id").to_owned(), before, after));
+        world.flush().await;
+        // The next run's segment is another.
+        world.gateway.kill9();
+        world.gateway.restart().await;
+    }
+    for (id, before, after) in told {
+        let receipt = world.shown(&format!("/admin/receipts/{id}")).await;
+        let totals = json!({ "api_calls": { "before": before, "after": after, "complete": true } });
+        assert_eq!(receipt["totals"], totals, "{receipt}");
+    }
+    world.finish().await;
+}

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 use super::command;
-use crate::harness::{Dice, Ended, World, tollgate};
+use crate::harness::{Behaviour, Dice, Ended, World, tollgate};
 
 const PATHS: [&str; 3] = ["/signals", "/signals/history/btc", "/export/csv"];
 const CUSTOMERS: [&str; 3] = ["acme", "globex", "initech"];
@@ -137,14 +138,13 @@ async fn it_tells_refusals_revenue_and_what_it_cannot_know_by_tier() {
     }
     assert_eq!(pro.get("/signals/history/btc").await.charged(), 2);
     world.flush().await;
-    let new = world.gateway.config.with_file_name("new.toml");
-    let mut written = world.configuration();
-    let tiers = written["tiers"].as_table_mut().expect("tiers");
-    tiers["free"]["included"]["api_calls"] = 3.into();
-    tiers["free"]["overage"]["unit_amount"]["api_calls"] = "0.25".into();
-    let pro = tiers.remove("pro").expect("a tier");
-    tiers.insert("gold".to_owned(), pro);
-    fs::write(&new, written.to_string()).expect("a writable folder");
+    let new = other(&world, |written| {
+        let tiers = written["tiers"].as_table_mut().expect("tiers");
+        tiers["free"]["included"]["api_calls"] = 3.into();
+        tiers["free"]["overage"]["unit_amount"]["api_calls"] = "0.25".into();
+        let pro = tiers.remove("pro").expect("a tier");
+        tiers.insert("gold".to_owned(), pro);
+    });
     let report = replayed(&world, &new);
     let tier = |name: &str| {
         let mut tiers = report["tiers"].as_array().expect("tiers").iter();
@@ -166,6 +166,129 @@ async fn it_tells_refusals_revenue_and_what_it_cannot_know_by_tier() {
     assert_eq!(shown.code, Some(0), "{}", shown.stderr);
     assert!(shown.stdout.contains("acme") && !shown.stdout.contains("globex"), "{}", shown.stdout);
     assert!(shown.stdout.contains("0.35"), "{}", shown.stdout);
+    world.finish().await;
+}
+
+/// Writes the world's configuration with other sections beside it.
+fn other(world: &World, change: impl FnOnce(&mut toml::Table)) -> PathBuf {
+    let path = world.gateway.config.with_file_name("new.toml");
+    let mut written = world.configuration();
+    change(&mut written);
+    fs::write(&path, written.to_string()).expect("a writable folder");
+    path
+}
+
+/// Two customers with an operator's tier: one who pays for nothing, and one who pays for less.
+async fn with_overrides(pro: u64) -> (World, BTreeMap<String, Fate>) {
+    let tiers = format!(
+        "[tiers]\nfree.included = {{ api_calls = 2 }}\nstarter.included = {{ api_calls = 3 }}
+         pro.included = {{ api_calls = {pro} }}"
+    );
+    let world = World::builder().config(&tiers).start().await;
+    let mut fates = BTreeMap::new();
+    for customer in [world.customer("acme"), world.subscriber("globex", "starter").await.0] {
+        let path = format!("/admin/customers/{}/override", customer.name);
+        let set = world.put(&path, &json!({ "tier": "pro", "reason": "a gift" })).await;
+        assert_eq!(set.status, 200, "{}", set.text());
+        let fate: &mut Fate = fates.entry(customer.name.clone()).or_default();
+        for _ in 0..6 {
+            let reply = customer.get("/signals").await;
+            if reply.status == 200 {
+                fate.units += reply.charged();
+            } else {
+                *fate.refused.entry(reply.code()).or_default() += 1;
+            }
+        }
+    }
+    world.flush().await;
+    (world, fates)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beyond_an_operators_tier_a_customers_own_decides_and_prices() {
+    let (ample, all) = with_overrides(10).await;
+    let (limited, truth) = with_overrides(4).await;
+    assert_eq!((all["acme"].units, truth["acme"].units, truth["globex"].units), (6, 4, 6));
+    let report = replayed(&ample, &limited.gateway.config);
+    assert_eq!((fates(&report, "current"), fates(&report, "new")), (all, truth), "{report:#}");
+    for row in report["customers"].as_array().expect("customers") {
+        let told =
+            limited.shown(&format!("/admin/customers/{}", row["name"].as_str().expect("a name"))).await;
+        let amount = row["meters"]["api_calls"]["amount"]["new"].as_str().expect("an amount");
+        let of_two = if row["name"] == "globex" { "0.06" } else { "0.00" };
+        assert_eq!(told["overage"]["amount"], of_two, "2 beyond 4, at the price of starter");
+        assert_eq!(format!("{:.2}", amount.parse::<Decimal>().expect("a number")), of_two, "{row}");
+    }
+    ample.finish().await;
+    limited.finish().await;
+}
+
+/// What answers of so many KiB come to, where they cost this.
+async fn sized(cost: &str, told: bool) -> (World, BTreeMap<String, Fate>) {
+    let routes = format!("routes = [{{ path = \"/sized\", cost = {cost} }}]");
+    let free = "[tiers.free]\nincluded = { api_calls = 12 }";
+    let world = World::builder().config(&routes).config(free).start().await;
+    let customer = world.customer("acme");
+    let mut fate = Fate::default();
+    for kib in [3, 1, 6, 2] {
+        world.upstream.on("/sized", Behaviour::Large(kib << 10));
+        let reply = customer.get("/sized").await;
+        if reply.status != 200 {
+            *fate.refused.entry(reply.code()).or_default() += 1;
+        } else if told {
+            customer.owes(&format!("api_calls={kib}"));
+            fate.units += kib as u64;
+            customer.until_used(fate.units).await;
+        } else {
+            fate.units += reply.charged();
+        }
+    }
+    world.flush().await;
+    (world, BTreeMap::from([(customer.name, fate)]))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_measured_is_replayed_as_it_was_told_and_a_fixed_cost_as_it_is_written() {
+    let (measured, told) = sized("{ api_calls = { response_bytes = \"1KiB\", hold = 2 } }", true).await;
+    let (fixed, charged) = sized("4", false).await;
+    assert_eq!((told["acme"].units, charged["acme"].units), (12, 12));
+    let report = replayed(&measured, &fixed.gateway.config);
+    assert_eq!((fates(&report, "current"), fates(&report, "new")), (told, charged), "{report:#}");
+    measured.finish().await;
+    fixed.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prices_of_two_currencies_are_not_compared_and_a_year_is_no_month() {
+    let world = World::start().await;
+    world.subscriber("acme", "pro").await.0.get("/signals").await;
+    world.flush().await;
+    let current = world.gateway.config.display().to_string();
+    let new = other(&world, |written| written["billing"]["currency"] = "eur".into());
+    let refused = whatif(&world, &new, &["--current", &current]);
+    assert_eq!(refused.code, Some(1), "{}", refused.stdout);
+    assert!(refused.stderr.contains("prices in usd and --config in eur"), "{}", refused.stderr);
+    let alone = whatif(&world, &new, &[]);
+    assert!(alone.code == Some(0) && alone.stdout.contains("amounts in eur"), "{}", alone.stderr);
+    for (price, difference, shown) in [
+        (r#"{ monthly = "120", yearly = "990.00" }"#, json!("21.00"), "99.00 or 990.00/year"),
+        (r#"{ yearly = "1990.00" }"#, json!(null), "1990.00/year"),
+    ] {
+        let new = other(&world, |written| {
+            let price: toml::Table = format!("price = {price}").parse().expect("TOML");
+            written["tiers"]["pro"]["price"] = price["price"].clone();
+        });
+        let report = replayed(&world, &new);
+        let tier = report["tiers"].as_array().expect("tiers").iter().find(|tier| tier["name"] == "pro");
+        let flat = &tier.expect("a tier")["flat"];
+        assert_eq!(
+            (&flat["difference"], &flat["yearly"]["current"]),
+            (&difference, &json!("990.00")),
+            "{flat}"
+        );
+        let text = whatif(&world, &new, &["--current", &current, "--since", "1h"]).stdout;
+        assert!(text.contains(shown), "{text}");
+    }
     world.finish().await;
 }
 

@@ -225,3 +225,29 @@ async fn in_shadow_a_stream_goes_on_beyond_its_limit_and_is_charged_up_to_that()
     assert_eq!(world.metric("tollgate_refusals_total{code=\"quota_exceeded\"}").await, Some(0));
     world.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_shadow_an_operators_block_cuts_a_stream_that_is_over_its_limit_or_not() {
+    let mut api = Api::start().await;
+    let world = api.world(ROUTES).await;
+    world.reconfigure("[tiers.free]\nmode = \"shadow\"").await;
+    for way in WAYS {
+        for passed in [2, 9] {
+            let customer = world.customer(&format!("after-{passed}-{}", way.len()));
+            let head = format!("GET /cut HTTP/1.1{way}");
+            let (mut client, pieces) = open(&mut api, &world, &customer, &head).await;
+            for at in 1..=passed {
+                pass(&mut client, &pieces, at).await;
+            }
+            let path = format!("/admin/customers/{}/block", customer.name);
+            assert_eq!(world.operate(&path, &serde_json::json!({ "reason": "abuse" })).await.status, 200);
+            pieces.send((0..99).map(event).collect::<String>());
+            assert!(!client.end().await, "it is cut after {passed}");
+            let paid = passed.min(4) as u64;
+            customer.owes(&format!("api_calls={paid}"));
+            customer.until_used(paid).await;
+        }
+    }
+    assert_eq!(world.metric("tollgate_refusals_total{code=\"customer_blocked\"}").await, Some(4));
+    world.finish().await;
+}

@@ -101,30 +101,36 @@ async fn what_becomes_of_what_is_paid_is_said_as_it_is_configured() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_projection_goes_straight_on_to_the_periods_end() {
+async fn a_projection_goes_straight_on_to_the_periods_end_or_to_the_spend_cap() {
     let world = World::builder().config(CAPPED).start().await;
     let (customer, _) = world.subscriber("spender", "pro").await;
+    let (other, _) = world.subscriber("saver", "starter").await;
     for _ in 0..3 {
         assert_eq!(customer.get("/export/pdf").await.charged(), 5);
+        assert_eq!(other.get("/export/pdf").await.charged(), 5);
     }
-    let status = customer.status().await;
+    let status = other.status().await;
     let instant = |value: &serde_json::Value| {
         value.as_str().expect("text").parse::<jiff::Timestamp>().expect("RFC 3339").as_second()
     };
     let days = (instant(&status["period"]["end"]) - instant(&status["period"]["start"])) / 86_400;
     assert!((28..=31).contains(&days), "the first day of a month: {status}");
     let usage = &status["usage"]["api_calls"];
-    assert_eq!(
-        (&usage["projected"], &usage["projected_overage"]),
-        (&json!(15 * days), &json!(15 * days - 10))
-    );
+    assert_eq!((&usage["projected"], &usage["projected_overage"]), (&json!(15 * days), &json!(0)));
+    let status = customer.status().await;
+    let usage = &status["usage"]["api_calls"];
     assert_eq!((&usage["overage"], &usage["overage_amount"]), (&json!(5), &json!("0.10")));
-    let cents = (15 * days - 10) * 2;
-    assert_eq!(usage["projected_overage_amount"], format!("{}.{:02}", cents / 100, cents % 100));
+    assert_eq!(
+        (&usage["projected"], &usage["projected_overage"], &usage["projected_overage_amount"]),
+        (&json!(160), &json!(150), &json!("3.00")),
+        "nobody is let beyond the cap"
+    );
     let capped = json!({ "currency": "usd", "amount": "0.10", "projected_amount": "3.00", "cap": "3.00" });
-    assert_eq!(status["overage"], capped, "nobody is let beyond the cap");
+    assert_eq!(status["overage"], capped);
     let page = visitor(&world, &customer).await.page().await;
-    assert!(page.contains("<dd>3.00 USD</dd>") && page.contains("spend cap 3.00 USD"), "{page}");
+    for shown in ["<dd>3.00 USD</dd>", "spend cap 3.00 USD", "160 units, 150 of them overage, 3.00 USD."] {
+        assert!(page.contains(shown), "{shown} is not on {page}");
+    }
     world.finish().await;
 }
 
