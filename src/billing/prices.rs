@@ -12,8 +12,9 @@ use rust_decimal::Decimal;
 use crate::domain::buying::{Cycle, MeteredPrice, TierPrices};
 use crate::domain::catalogue::Catalogue;
 use crate::domain::tier::{Tier, TierId};
+use crate::domain::units::Meter as OwnMeter;
 use crate::live::Live;
-use crate::stripe::{CallError, PriceObject, Transport, list_prices, retrieve_price};
+use crate::stripe::{CallError, Meter, PriceObject, Transport, list_meters, list_prices, retrieve_price};
 
 const FRESH: Duration = Duration::from_mins(5);
 
@@ -34,7 +35,13 @@ impl PriceBook {
         {
             return Ok(prices.clone());
         }
-        let prices = Arc::new(self.sort(tier, &self.ask(tier).await?));
+        let found = self.ask(tier).await?;
+        let meters = if found.iter().any(|price| price.meter.is_some()) {
+            list_meters(&self.transport).await?
+        } else {
+            Vec::new()
+        };
+        let prices = Arc::new(self.sort(tier, &found, &meters));
         // What Stripe lacks may be made at any moment: who comes then must not wait.
         if prices.monthly.is_some() || prices.yearly.is_some() {
             self.known().insert(tier.id, (Instant::now(), prices.clone()));
@@ -64,15 +71,19 @@ impl PriceBook {
         let suffixes = ["monthly", "yearly"].into_iter();
         let catalogue = self.catalogue.now();
         let suffixes = suffixes.chain(catalogue.meters.iter().map(|meter| &*meter.name));
-        let keys: Vec<_> = suffixes.map(|suffix| format!("tollgate_{}_{suffix}", tier.name)).collect();
+        let keys: Vec<_> = suffixes.map(|suffix| tier.lookup_key(suffix)).collect();
         prices.extend(list_prices(&self.transport, &keys).await?);
         Ok(prices)
     }
 
     /// Who comes first is taken. A tier whose usage could not be billed is not sold: its overage would cost nothing.
-    fn sort(&self, tier: &Tier, found: &[PriceObject]) -> TierPrices {
+    fn sort(&self, tier: &Tier, found: &[PriceObject], meters: &[Meter]) -> TierPrices {
+        let catalogue = self.catalogue.now();
+        let is_sold = |price: &&PriceObject| {
+            self.can_be_sold(tier, price) && !is_misplaced(price, tier, &catalogue, meters)
+        };
         let mut prices = TierPrices::default();
-        for price in found.iter().filter(|price| self.can_be_sold(tier, price)) {
+        for price in found.iter().filter(is_sold) {
             let id = || price.id.clone();
             match (&price.meter, price.interval.as_deref(), price.interval_count) {
                 (Some(meter), ..) if prices.metered.iter().all(|known| known.meter != *meter) => {
@@ -89,14 +100,18 @@ impl PriceBook {
                 _ => {}
             }
         }
-        let charged = self.catalogue.now().meter_ids().filter(|meter| tier.charges(*meter).is_some()).count();
-        if prices.metered.len() < charged {
-            let (tier, found) = (&*tier.name, prices.metered.len());
+        let charged = catalogue.meter_ids().filter(|id| tier.charges(*id).is_some());
+        let has_price = |meter: &&OwnMeter| {
+            let counting = at_stripe(meter, meters);
+            prices.metered.iter().any(|price| Some(&*price.meter) == counting)
+        };
+        let lacking = charged.map(|id| catalogue.meter(id)).find(|meter| !has_price(meter));
+        if let Some(meter) = lacking {
+            let (tier, meter) = (&*tier.name, &*meter.name);
             tracing::error!(
                 tier,
-                charged,
-                found,
-                "Stripe lacks an active metered price: the tier is not sold"
+                meter,
+                "Stripe has no active price for what this meter counts: the tier is not sold; see `tollgate tiers diff`"
             );
             return TierPrices::default();
         }
@@ -140,4 +155,21 @@ impl PriceBook {
             );
         }
     }
+}
+
+/// Stripe's id of the meter that takes what is reported of one of ours.
+fn at_stripe<'a>(meter: &OwnMeter, meters: &'a [Meter]) -> Option<&'a str> {
+    let takes = |known: &&Meter| known.active && known.event_name == *meter.stripe_event_name;
+    meters.iter().find(takes).map(|known| &*known.id)
+}
+
+/// A metered price that counts something else than its lookup key says, such as events of a name that the meter had
+/// earlier. What the file names by id is as its writer wants it.
+fn is_misplaced(price: &PriceObject, tier: &Tier, catalogue: &Catalogue, meters: &[Meter]) -> bool {
+    let Some(counting) = price.meter.as_deref() else { return false };
+    let is_for = |meter: &OwnMeter| {
+        price.lookup_key.as_deref() == Some(&*tier.lookup_key(&meter.name))
+            && at_stripe(meter, meters) == Some(counting)
+    };
+    !tier.stripe_prices.contains(&price.id) && !catalogue.meters.iter().any(is_for)
 }

@@ -14,10 +14,10 @@ pub struct Currency {
     decimals: u8,
 }
 
-/// Stripe's currencies without a minor unit (<https://docs.stripe.com/currencies#zero-decimal>).
+/// Stripe's currencies without a minor unit (<https://docs.stripe.com/currencies#zero-decimal>). Its list has the
+/// Ugandan shilling too, but that is sent with two decimals all the same: see [`Currency::smallest_charge`].
 const ZERO_DECIMAL: &[&str] = &[
-    "bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv", "xaf", "xof",
-    "xpf",
+    "bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf",
 ];
 /// Stripe's currencies with a thousandth as minor unit (<https://docs.stripe.com/currencies#three-decimal>).
 const THREE_DECIMAL: &[&str] = &["bhd", "jod", "kwd", "omr", "tnd"];
@@ -63,10 +63,11 @@ impl Currency {
     }
 
     /// Of minor units that can be charged: Stripe wants the last digit of three-decimal amounts to be 0, and no
-    /// fractions of a króna (<https://docs.stripe.com/currencies#special-cases>).
+    /// fractions of a króna or a Ugandan shilling, which have two decimals for it, always 00
+    /// (<https://docs.stripe.com/currencies#special-cases>).
     pub fn smallest_charge(self) -> i64 {
         match (self.code(), self.decimals) {
-            ("isk", _) => 100,
+            ("isk" | "ugx", _) => 100,
             (_, 3) => 10,
             _ => 1,
         }
@@ -118,12 +119,11 @@ mod tests {
     fn minor_units_may_have_decimals_and_not_all_can_be_charged() {
         let of = |code: &str| Currency::parse(code).expect("a currency");
         let amount = Decimal::new(7, 4);
-        let minor: Vec<_> =
-            ["usd", "jpy", "kwd"].iter().map(|code| of(code).in_minor(amount).to_string()).collect();
-        assert_eq!(minor, ["0.07", "0.0007", "0.7"]);
-        let smallest: Vec<_> =
-            ["usd", "jpy", "kwd", "isk"].iter().map(|code| of(code).smallest_charge()).collect();
-        assert_eq!(smallest, [1, 1, 10, 100]);
+        let all = ["usd", "jpy", "kwd", "isk", "ugx"];
+        let minor: Vec<_> = all.iter().map(|code| of(code).in_minor(amount).to_string()).collect();
+        assert_eq!(minor, ["0.07", "0.0007", "0.7", "0.07", "0.07"]);
+        let smallest: Vec<_> = all.iter().map(|code| of(code).smallest_charge()).collect();
+        assert_eq!(smallest, [1, 1, 10, 100, 100]);
     }
 
     #[test]

@@ -158,6 +158,11 @@ impl Tier {
         self.included.get(meter.index()).copied().unwrap_or(Allowance::Units(0))
     }
 
+    /// Under which Stripe has its price: `suffix` is `monthly`, `yearly` or a meter's name.
+    pub fn lookup_key(&self, suffix: &str) -> String {
+        format!("tollgate_{}_{suffix}", self.name)
+    }
+
     /// What a unit beyond the included ones costs; none of a meter that costs nothing.
     pub fn charges(&self, meter: MeterId) -> Option<Decimal> {
         let one = self.price_of(meter, 1);

@@ -99,6 +99,11 @@ impl CallError {
         }
     }
 
+    /// A stored answer to an earlier try: under its key Stripe says nothing else for a day.
+    pub fn is_replayed(&self) -> bool {
+        matches!(self, Self::Status(error) if error.replayed)
+    }
+
     /// Stripe says that the object does not exist.
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Status(error) if error.is_missing())

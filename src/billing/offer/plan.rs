@@ -8,6 +8,10 @@ use crate::stripe::{SoldPrice, SoldProduct};
 
 use super::Found;
 
+/// A metered price is only half of what its units cost.
+const MOVE_FIRST: &str = "what is included, capped, shown and reported is the configuration's for who pays the old one \
+                          too: move their subscriptions to the new one before the configuration is in force";
+
 /// In the order in which it is made: meters, then each tier's product and prices.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
@@ -104,19 +108,23 @@ impl Entry {
 
 fn meter_entry(meter: &Meter, found: &Found) -> Entry {
     let ours = || found.meters.iter().filter(|known| known.event_name == *meter.stripe_event_name);
-    let state = match ours().find(|known| known.active).or_else(|| ours().next()) {
+    // One that was given up because of its flaws is out of the way: Stripe takes another of its name.
+    let of_use = || ours().find(|known| known.flaws().is_empty());
+    let state = match ours().find(|known| known.active).or_else(of_use) {
         None => State::Missing,
+        Some(known) if !known.active => {
+            let why = "it is inactive, and takes no usage: reactivate it at Stripe";
+            state_of(&known.id, vec![why.to_owned()])
+        }
         Some(known) => {
             let mut why = known.flaws();
             if !why.is_empty() {
                 let name = &meter.name;
                 why.push(format!(
-                    "Stripe never changes that: set another stripe_event_name in [meters.{name}], or deactivate this \
-                     meter at Stripe and have another one made"
+                    "Stripe never changes that: set another stripe_event_name in [meters.{name}], have another meter \
+                     and, with --replace, other prices made, and move the subscriptions to those: theirs count what \
+                     this meter counts"
                 ));
-            }
-            if !known.active {
-                why = vec!["it is inactive, and takes no usage: reactivate it at Stripe".to_owned()];
             }
             state_of(&known.id, why)
         }
@@ -140,12 +148,14 @@ struct Planner<'a> {
 impl Planner<'_> {
     fn plan(&self, plan: &mut Plan) {
         let (id, state) = self.product();
-        let is_usable = !matches!(state, State::ByHand { .. });
         let subject = Subject::Product { tier: self.tier.name.clone(), id: id.clone() };
         plan.entries.push(Entry { subject, state });
         for price in &self.tier.prices {
-            let state = self.price(price, plan, is_usable);
-            let subject = self.subject(&price.lookup_key, &id, Some(price));
+            // One that is replaced stays in its product.
+            let own = self.by_key(&price.lookup_key).map(|sold| &sold.product);
+            let product = own.filter(|own| !self.is_archived(own)).unwrap_or(&id);
+            let state = self.price(price, plan, product);
+            let subject = self.subject(&price.lookup_key, product, Some(price));
             plan.entries.push(Entry { subject, state });
         }
         for key in &self.tier.vacant {
@@ -188,7 +198,11 @@ impl Planner<'_> {
         (id, state)
     }
 
-    fn price(&self, offered: &OfferedPrice, plan: &Plan, has_product: bool) -> State {
+    fn is_archived(&self, product: &str) -> bool {
+        self.found.products.iter().any(|known| known.id == product && !known.active)
+    }
+
+    fn price(&self, offered: &OfferedPrice, plan: &Plan, product: &str) -> State {
         let meter = offered.event_name.as_ref().and_then(|name| plan.meter(name));
         let meter_id = match meter {
             Some(State::AsOffered { id } | State::ByHand { id: Some(id), .. }) => Some(id.as_str()),
@@ -217,9 +231,10 @@ impl Planner<'_> {
         let hindrances = [
             offered.flaw.clone(),
             lacks_meter.then(|| "it needs its meter, which is to be changed by hand first".to_owned()),
-            (!has_product).then(|| "it needs its product, which is archived".to_owned()),
+            self.is_archived(product).then(|| "it needs its product, which is archived".to_owned()),
         ];
         let hindrances: Vec<String> = hindrances.into_iter().flatten().collect();
+        let move_first = offered.terms.metered.then(|| MOVE_FIRST.to_owned());
         match keyed {
             _ if !hindrances.is_empty() => {
                 why.extend(hindrances);
@@ -230,7 +245,7 @@ impl Planner<'_> {
                 id: price.id.clone(),
                 is_noted: price.noted_key.as_ref() == Some(&offered.lookup_key),
                 tax_behavior: price.tax_behavior.clone(),
-                why,
+                why: why.into_iter().chain(move_first).collect(),
             }),
             Some(price) => {
                 why.push(
@@ -238,6 +253,7 @@ impl Planner<'_> {
                      pays this one goes on paying it"
                         .to_owned(),
                 );
+                why.extend(move_first);
                 State::ByHand { id: Some(price.id.clone()), why }
             }
         }

@@ -143,6 +143,21 @@ fn a_meter_that_counts_otherwise_is_changed_by_hand_and_nothing_is_built_on_it()
 }
 
 #[test]
+fn a_flawed_meter_that_was_given_up_is_out_of_the_way_and_its_prices_are_replaced() {
+    let mut found = found();
+    found.meters[1].formula = "count".to_owned();
+    found.meters[1].active = false;
+    let plan = Plan::of(&offer(), &found, true);
+    assert_eq!(marks(&plan), ["+ api_calls", "= prod_1", "= price_flat", "~ price_calls"]);
+    found.meters.push(Meter { active: false, id: "mtr_3".to_owned(), ..counting("api_calls") });
+    let plan = Plan::of(&offer(), &found, true);
+    assert!(
+        matches!(&plan.entries[0].state, State::ByHand { id: Some(id), .. } if id == "mtr_3"),
+        "{plan:?}"
+    );
+}
+
+#[test]
 fn a_price_that_differs_is_named_with_both_amounts_and_replaced_only_where_that_is_asked_for() {
     let mut found = found();
     found.prices[0].terms = monthly(7_900);
@@ -160,9 +175,31 @@ fn a_price_that_differs_is_named_with_both_amounts_and_replaced_only_where_that_
     let State::Replaced(old) = &plan.entries[2].state else { panic!("{plan:?}") };
     assert_eq!((old.id.as_str(), old.is_noted), ("price_flat", false));
     assert_eq!(old.tax_behavior.as_deref(), Some("exclusive"), "it is kept");
+    assert!(!old.why.join("; ").contains("move"), "a flat price is what is paid, and nothing else: {old:?}");
     found.prices[0].noted_key = Some("tollgate_pro_monthly".to_owned());
     let plan = Plan::of(&offer(), &found, true);
     assert!(matches!(&plan.entries[2].state, State::Replaced(old) if old.is_noted));
+}
+
+#[test]
+fn who_pays_a_metered_price_is_moved_first_and_a_new_one_stays_in_the_product_of_the_old() {
+    let mut found = found();
+    found.prices[1].terms = overage(200, 2);
+    found.prices[1].product = "prod_2".to_owned();
+    found.products.push(SoldProduct { id: "prod_2".to_owned(), active: true });
+    assert!(said(&Plan::of(&offer(), &found, false)).ends_with("before the configuration is in force"));
+    let product = |found: &Found| {
+        let plan = Plan::of(&offer(), found, true);
+        let Entry { subject: Subject::Price { product, .. }, state: State::Replaced(old) } = &plan.entries[3]
+        else {
+            panic!("{plan:?}")
+        };
+        assert!(old.why.join("; ").ends_with("before the configuration is in force"), "{old:?}");
+        product.clone()
+    };
+    assert_eq!(product(&found), "prod_2");
+    found.products[1].active = false;
+    assert_eq!(product(&found), "prod_1", "nothing can be bought of an archived product");
 }
 
 #[test]

@@ -57,7 +57,7 @@ async fn look(site: &Site, catalogue: &Catalogue, tier: &Tier) -> Found {
         named.push((id.clone(), retrieve_price(&site.stripe, id).await));
     }
     let suffixes = ["monthly", "yearly"].into_iter().chain(catalogue.meters.iter().map(|meter| &*meter.name));
-    let keys: Vec<_> = suffixes.map(|suffix| format!("tollgate_{}_{suffix}", tier.name)).collect();
+    let keys: Vec<_> = suffixes.map(|suffix| tier.lookup_key(suffix)).collect();
     Found { tier: tier.name.to_string(), named, by_key: list_prices(&site.stripe, &keys).await }
 }
 

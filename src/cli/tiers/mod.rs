@@ -52,7 +52,8 @@ struct Compared {
     /// The configuration file
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Where a price differs: a new one takes over its lookup key, and who pays the old one goes on paying it
+    /// Where a price differs: a new one takes over its lookup key, and who pays the old one goes on paying it; of a
+    /// metered price, move them to the new one before the configuration is in force
     #[arg(long)]
     replace: bool,
 }

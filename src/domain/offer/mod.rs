@@ -100,7 +100,7 @@ impl OfferedTier {
 
 fn offered(tier: &Tier, catalogue: &Catalogue) -> OfferedTier {
     let currency = catalogue.currency;
-    let key = |suffix: &str| format!("tollgate_{}_{suffix}", tier.name);
+    let key = |suffix: &str| tier.lookup_key(suffix);
     let (mut prices, mut vacant) = (Vec::new(), Vec::new());
     let flat =
         [("monthly", Every::month(), tier.price.monthly), ("yearly", Every::year(), tier.price.yearly)];

@@ -120,6 +120,8 @@ fn an_amount_that_cannot_be_charged_is_a_flaw() {
         ("kwd", "5.124", true),
         ("isk", "40", false),
         ("isk", "40.5", true),
+        ("ugx", "99000", false),
+        ("ugx", "99000.5", true),
     ] {
         let tiers = vec![tier("pro", Some(monthly), None, &[FREE, FREE])];
         let offer = Offer::of(&catalogue(code, &METERS, tiers)).expect("an offer");

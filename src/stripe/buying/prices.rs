@@ -16,6 +16,7 @@ const MOST_LOOKUP_KEYS: usize = 10;
 pub struct PriceObject {
     pub id: String,
     pub active: bool,
+    pub lookup_key: Option<String>,
     /// In lower case.
     pub currency: String,
     /// In minor units; none for graduated prices.
@@ -32,6 +33,7 @@ impl PriceObject {
         Some(Self {
             id: text(object, "/id")?,
             active: boolean(object, "/active").unwrap_or_default(),
+            lookup_key: text(object, "/lookup_key"),
             currency: text(object, "/currency").unwrap_or_default().to_ascii_lowercase(),
             unit_amount: integer(object, "/unit_amount"),
             interval: text(object, "/recurring/interval"),

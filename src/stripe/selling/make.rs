@@ -7,13 +7,17 @@ use stripe_billing::billing_meter::{
     CreateBillingMeter, CreateBillingMeterDefaultAggregation, CreateBillingMeterDefaultAggregationFormula,
 };
 use stripe_client_core::{IdempotencyKey, RequestBuilder, StripeRequest};
+use uuid::Uuid;
 
 use crate::domain::offer::{Step, Terms};
 use crate::stripe::buying::form::Form;
 use crate::stripe::buying::{change, not_a};
 use crate::stripe::error::CallError;
 use crate::stripe::loose::text;
+use crate::stripe::meters::{Meter, list_meters};
 use crate::stripe::transport::Transport;
+
+use super::find::{find_products, find_sold_prices};
 
 #[derive(Clone, Copy, Debug)]
 pub struct NewPrice<'a> {
@@ -39,8 +43,13 @@ pub struct PriceInPlace<'a> {
 /// See [`CallError`].
 pub async fn create_meter(transport: &Transport, name: &str, event_name: &str) -> Result<String, CallError> {
     let sum = CreateBillingMeterDefaultAggregation::new(CreateBillingMeterDefaultAggregationFormula::Sum);
-    let request = CreateBillingMeter::new(sum, name, event_name).build();
-    make(transport, "meter_create", request, "").await
+    let request = CreateBillingMeter::new(sum, name, event_name);
+    let is_it = |meter: &Meter| meter.active && meter.event_name == event_name;
+    let there = async || {
+        let meters = list_meters(transport).await?;
+        Ok(meters.into_iter().find(is_it).map(|meter| meter.id))
+    };
+    make(transport, "meter_create", || request.build(), "", there).await
 }
 
 /// Makes the product of a tier.
@@ -49,7 +58,11 @@ pub async fn create_meter(transport: &Transport, name: &str, event_name: &str) -
 /// See [`CallError`].
 pub async fn create_product(transport: &Transport, id: &str, tier: &str) -> Result<String, CallError> {
     let form = Form::default().with("id", id).with("name", tier).with("metadata[tollgate_tier]", tier);
-    make(transport, "product_create", form.post("/products"), "").await
+    let there = async || {
+        let products = find_products(transport, &[id.to_owned()]).await?;
+        Ok(products.into_iter().next().map(|product| product.id))
+    };
+    make(transport, "product_create", || form.clone().post("/products"), "", there).await
 }
 
 /// Makes a price. One that replaces another takes over its lookup key.
@@ -58,7 +71,11 @@ pub async fn create_product(transport: &Transport, id: &str, tier: &str) -> Resu
 /// See [`CallError`].
 pub async fn create_price(transport: &Transport, new: &NewPrice<'_>) -> Result<String, CallError> {
     let replaced = new.replaces.map_or("", |replaced| replaced.id);
-    make(transport, "price_create", form(new).post("/prices"), replaced).await
+    let there = async || {
+        let prices = find_sold_prices(transport, &[new.lookup_key.to_owned()]).await?;
+        Ok(prices.into_iter().map(|price| price.id).find(|id| id != replaced))
+    };
+    make(transport, "price_create", || form(new).post("/prices"), replaced, there).await
 }
 
 /// Notes on a price which lookup key it was made under, so that it goes on standing for its tier without it.
@@ -71,27 +88,43 @@ pub async fn note_lookup_key(
     lookup_key: &str,
     tier: &str,
 ) -> Result<(), CallError> {
-    let form = with_metadata(Form::default(), lookup_key, tier);
-    make(transport, "price_update", form.post(format!("/prices/{price}")), "").await.map(drop)
+    let request = || with_metadata(Form::default(), lookup_key, tier).post(format!("/prices/{price}"));
+    // To note it twice does no harm.
+    make(transport, "price_update", request, "", async || Ok(None)).await.map(drop)
 }
 
+/// An error that Stripe has stored would be said again for a day, so it is asked once more under a key of this run's.
+/// `there` answers the id of what was made in spite of the error.
 async fn make(
     transport: &Transport,
     operation: &'static str,
-    request: RequestBuilder,
+    request: impl Fn() -> RequestBuilder,
     replaced: &str,
+    there: impl AsyncFnOnce() -> Result<Option<String>, CallError>,
 ) -> Result<String, CallError> {
-    let key = key(&request, replaced)?;
-    text(&change(transport, operation, request, &key).await?, "/id").ok_or_else(|| not_a("new object"))
+    let name = name(&request(), replaced);
+    let mut made = change(transport, operation, request(), &key(&name)?).await;
+    if made.as_ref().is_err_and(CallError::is_replayed) {
+        if let Some(id) = there().await? {
+            return Ok(id);
+        }
+        let another = key(&format!("{name}-{}", Uuid::new_v4()))?;
+        made = change(transport, operation, request(), &another).await;
+    }
+    text(&made?, "/id").ok_or_else(|| not_a("new object"))
 }
 
 /// The same for the same. What is replaced is a part of it: whoever goes back to an earlier price within a day makes
 /// another one, instead of being answered the first.
-fn key(request: &RequestBuilder, replaced: &str) -> Result<IdempotencyKey, CallError> {
+fn name(request: &RequestBuilder, replaced: &str) -> String {
     let body = request.body.as_deref().unwrap_or_default();
     let digest = Sha256::digest(format!("{}\n{replaced}\n{body}", request.path));
+    format!("tollgate-offer-{}", URL_SAFE_NO_PAD.encode(digest))
+}
+
+fn key(name: &str) -> Result<IdempotencyKey, CallError> {
     let unsendable = |_| CallError::Unsendable { reason: "its idempotency key is too long".to_owned() };
-    IdempotencyKey::new(format!("tollgate-offer-{}", URL_SAFE_NO_PAD.encode(digest))).map_err(unsendable)
+    IdempotencyKey::new(name).map_err(unsendable)
 }
 
 fn form(new: &NewPrice<'_>) -> Form {

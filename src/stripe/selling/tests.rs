@@ -19,7 +19,7 @@ fn new(terms: &Terms) -> NewPrice<'_> {
 #[tokio::test]
 async fn the_same_price_has_the_same_key_in_every_run_and_one_that_replaces_another_has_not() {
     let made = || says(200, json!({ "id": "price_9" }));
-    let server = TestServer::start([says(500, "{}"), made(), made(), made(), made(), made()]).await;
+    let server = TestServer::start([says(429, "{}"), made(), made(), made(), made(), made()]).await;
     let transport = server.transport();
     let terms = Terms::overage(usd(), 10, Decimal::new(7, 2));
     let dearer = Terms::overage(usd(), 10, Decimal::new(8, 2));

@@ -75,6 +75,44 @@ async fn a_run_that_broke_off_is_gone_on_with_and_nothing_is_made_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_error_that_stripe_has_stored_is_got_past_and_nothing_is_made_twice() {
+    let stripe = Stripe::alone().await;
+    let shop = Shop::of(&stripe.url(), "");
+    let before = counts(&stripe).await;
+    let fails = async |operation: &str, when: &str, times: usize| {
+        let fault =
+            json!({ "operation": operation, "when": when, "status": 500, "saved": true, "times": times });
+        stripe.hook("faults", fault).await;
+    };
+    // Of each kind one is made in spite of it, and one is not.
+    for operation in ["meters.create", "products.create", "prices.create"] {
+        fails(operation, "after", 1).await;
+        fails(operation, "before", 1).await;
+    }
+    done(&shop.tiers(&["apply", "--yes"]));
+    let all = [before[0] + 2, before[1] + 3, before[2] + 9];
+    assert_eq!(counts(&stripe).await, all);
+
+    let shop = Shop::of(&stripe.url(), "[tiers.strict]\nprice = { monthly = \"7\" }");
+    fails("prices.update", "after", 1).await;
+    fails("prices.create", "after", 1).await;
+    done(&shop.tiers(&["apply", "--yes", "--replace"]));
+    assert_eq!(counts(&stripe).await, [all[0], all[1], all[2] + 1], "it had gone over to the new price");
+    assert_eq!(price(&stripe, "tollgate_strict_monthly").await["unit_amount"], 700);
+
+    let shop = Shop::of(&stripe.url(), "[tiers.strict]\nprice = { monthly = \"9\" }");
+    fails("prices.create", "before", 2).await;
+    let broken = shop.tiers(&["apply", "--yes", "--replace"]);
+    assert!(
+        broken.stderr.contains("0 of 1 are made; the same command goes on from there"),
+        "{}",
+        broken.stderr
+    );
+    done(&shop.tiers(&["apply", "--yes", "--replace"]));
+    assert_eq!(counts(&stripe).await, [all[0], all[1], all[2] + 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_at_once_make_everything_once() {
     let stripe = Stripe::alone().await;
     let shop = Shop::of(&stripe.url(), "");

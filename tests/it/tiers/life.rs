@@ -98,3 +98,50 @@ async fn without_a_price_id_in_the_file_a_tier_is_bought_used_billed_upgraded_an
     assert_eq!(customer.get("/signals").await.charged(), 1);
     world.finish().await;
 }
+
+/// Who pays for team, and the metered item of the subscription.
+async fn buyer(world: &World, name: &str) -> (Customer, String, String) {
+    let customer = world.customer(name);
+    let order = json!({ "tier": "team", "cycle": "monthly", "success_url": "https://app.example/thanks" });
+    let session = post(&customer, "/billing/checkout", &order).await;
+    CheckoutPage::open(session["url"].as_str().expect("a page")).await.pay().await;
+    customer.until_status("tier", "team").await;
+    let bought = subscription(world).await;
+    let id = |object: &Value| object["id"].as_str().expect("an id").to_owned();
+    (customer, id(&bought), id(&bought["items"]["data"][1]))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bill_of_who_pays_an_old_metered_price_is_another_than_they_are_shown_unless_they_are_moved() {
+    let world = World::builder().config(SELLING).start().await;
+    done(&tiers(&world.gateway.config, &["apply", "--yes"]));
+    let old = price(&world.stripe, "tollgate_team_api_calls").await;
+    let stays = buyer(&world, "stays").await;
+    let moves = buyer(&world, "moves").await;
+
+    world.configure(
+        "[tiers.team]\nincluded = { api_calls = 5 }\noverage = { unit_amount = { api_calls = \"0.05\" } }",
+    );
+    let replaced = tiers(&world.gateway.config, &["apply", "--yes", "--replace"]);
+    let said = "move their subscriptions to the new one before the configuration is in force";
+    assert!(done(&replaced).contains(said), "{}", replaced.stdout);
+    let new = price(&world.stripe, "tollgate_team_api_calls").await;
+    assert_eq!(new["product"], old["product"]);
+    let new = new["id"].as_str().expect("an id");
+    let (_, id, item) = &moves;
+    let form = [("items[0][id]", item.as_str()), ("items[0][price]", new), ("proration_behavior", "none")];
+    world.stripe.post(&format!("/v1/subscriptions/{id}"), &form).await;
+    world.reloaded().await;
+
+    for ((customer, id, _), total) in [(&stays, 2_900 + 4 * 3), (&moves, 2_900 + 2 * 5)] {
+        assert_eq!(customer.status().await["tier"], "team");
+        for _ in 0..7 {
+            assert_eq!(customer.get("/signals").await.charged(), 1);
+        }
+        assert_eq!(customer.status().await["usage"]["api_calls"]["overage_amount"], "0.10");
+        world.drain().await;
+        let preview = world.stripe.post("/v1/invoices/create_preview", &[("subscription", id)]).await;
+        assert_eq!(preview["total"], total);
+    }
+    world.finish().await;
+}

@@ -2,6 +2,7 @@
 
 mod apply;
 mod life;
+mod sold;
 mod sums;
 
 use std::path::Path;
