@@ -182,7 +182,7 @@ impl Reconciler {
 
     /// Other nodes' usage is in Stripe's sums: where they cannot be asked, what is missing cannot be told.
     async fn allowed(&self, repair: Repair, report: &mut Report) -> Result<Repair, ReconcileError> {
-        if !self.books.is_alone() || !self.store.was_copied().await? {
+        if !self.books.is_one_of_a_fleet().await? {
             return Ok(repair);
         }
         report.remark(ONE_OF_A_FLEET);
