@@ -87,7 +87,7 @@ async fn what_was_not_sealed_gets_a_row_of_its_own_that_is_never_sent_unseen() {
     delivered(&store, &before).await;
     assert_eq!(seal(&store).await.units, 35, "without what was open, and without what came since");
     let row = store.claim_due(NOW, 9).await.expect("claims").remove(0);
-    assert_eq!((row.value, &*row.identifier), (35, "tg-new-3"));
+    assert_eq!((row.value, &*row.identifier), (35, "tg-new-4"));
     assert!(row.restored);
     assert_eq!((row.first_tried_at, row.last_tried_at), (Some(RESTORED), Some(RESTORED)));
     assert!(row.is_unanswered(NOW));
@@ -123,7 +123,7 @@ async fn of_a_row_that_has_arrived_in_part_only_the_rest_is_sent() {
     let rest = store.claim_due(NOW, 9).await.expect("claims").remove(0);
     assert_eq!((rest.value, rest.restored, &rest.identifier), (15, false, &row.identifier));
     assert!(!rest.is_unanswered(NOW));
-    assert_eq!(ask::<i64>(&store, "SELECT value FROM outbox WHERE identifier = 'tg-new-3-found'").await, 20);
+    assert_eq!(ask::<i64>(&store, "SELECT value FROM outbox WHERE identifier = 'tg-new-4-found'").await, 20);
     assert_eq!(
         ask::<i64>(&store, "SELECT sum(value) FROM outbox WHERE customer = 1 AND meter = 7").await,
         95
