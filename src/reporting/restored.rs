@@ -1,10 +1,10 @@
 //! Units that the gateway before a restore may have sent, under names that are not known here.
 //!
 //! They are all that was not sealed of a total when the backup was made. That gateway sealed them first, with what came
-//! later behind them, and sent nothing of a total before it had an answer for what was before. A row's timestamp is that
-//! of its last unit: so theirs lies between the last that the backup's store had counted and the restore. What Stripe's
-//! sum of that time holds beyond what is known to be accepted is, as far as it reaches, these units: they have arrived,
-//! and what it does not reach is sent. Nothing else of that total is sealed meanwhile.
+//! later behind them, and sent nothing of a total before it had an answer for what was before. A row's timestamp is
+//! that of its last unit: so theirs lies between the last that the backup's store had counted and the restore. What
+//! Stripe's sum of that time holds beyond what is known to be accepted is, as far as it reaches, these units: they have
+//! arrived, and what it does not reach is sent. Nothing else of that total is sealed meanwhile.
 //!
 //! The sum is believed once Stripe has had `reconcile_settle` since the restore, and has said the same twice.
 

@@ -23,17 +23,17 @@ use super::lock::Lock;
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     #[error(
-        "a node of a fleet is not restored: start it with an empty data_dir, and the others report what it had not sent. \
-         Where all nodes and their Redis are gone leave [fleet] out, restore each, and let them join once nothing of \
-         `tollgate outbox list` is pending: what each had not sent, of which Stripe's sums cannot tell whose it is, is \
-         dead by then, and yours to settle"
+        "a node of a fleet is not restored: start it with an empty data_dir, and the others report what it had not \
+         sent. Where all nodes and their Redis are gone leave [fleet] out, restore each, and let them join once nothing \
+         of `tollgate outbox list` is pending: what each had not sent, of which Stripe's sums cannot tell whose it is, \
+         is dead by then, and yours to settle"
     )]
     InFleet,
     #[error("data_dir {0} holds a ledger or a store: move them away, or name an empty data_dir")]
     NotEmpty(PathBuf),
     #[error(
-        "{path} is in the way ({error}): take the mount or the link away, restore, and move what is in that folder then \
-         to where it shall be"
+        "{path} is in the way ({error}): take the mount or the link away, restore, and move what is in that folder \
+         then to where it shall be"
     )]
     InTheWay { path: PathBuf, error: io::Error },
     #[error(transparent)]
@@ -74,8 +74,8 @@ pub fn restore(
     Ok((backup, ledger, restored))
 }
 
-/// Folds what the ledger holds beyond the store, so that all of it is known, and notes what may have been sent, and since
-/// when.
+/// Folds what the ledger holds beyond the store, so that all of it is known, and notes what may have been sent, and
+/// since when.
 fn note(config: &Config, aside: &Path, made_at: i64) -> Result<Restored, RestoreError> {
     let mut there = config.clone();
     aside.clone_into(&mut there.server.data_dir);

@@ -4,8 +4,8 @@
 //!
 //! - Rows that were sealed it has sent under their names: they count as tried, since the backup was made.
 //! - What was not sealed it has sealed under names that are not known here, with what came later. Such units are set
-//!   apart, and looked for in Stripe's sum of the time since then before they are sent: a row's timestamp is that of its
-//!   last unit.
+//!   apart, and looked for in Stripe's sum of the time since then before they are sent: a row's timestamp is that of
+//!   its last unit.
 //! - Of what was under way the truth is not known here, and the estimate not to be billed: Stripe has heard the truth.
 //!
 //! Whoever it counted for keeps their number, though they may be known to the ledger alone.

@@ -183,7 +183,8 @@ async fn where_another_period_began_inside_of_it_all_of_it_is_looked_into() {
         let (_folder, store) = restored();
         let row = sealed(&store).await;
         // News that came after it was sealed.
-        let news = "INSERT INTO subscriptions (id, stripe_customer, facts, version, window_start, window_end, window_rank)
+        let news = "INSERT INTO subscriptions (id, stripe_customer, facts, version, window_start, window_end,
+                                               window_rank)
                     VALUES ('sub_1', 'cus_1', '', 1, ?1, ?1 + 9000000, 1)";
         store.write(move |db| Ok(db.execute(news, [edge])?)).await.expect("a subscription");
         change(&store, "UPDATE totals SET period_end = 1800000300, last_at_micros = 1800000650000000").await;
