@@ -24,9 +24,9 @@ use super::lock::Lock;
 pub enum RestoreError {
     #[error(
         "a node of a fleet is not restored: start it with an empty data_dir, and the others report what it had not \
-         sent. Where all nodes and their Redis are gone leave [fleet] out, restore each, and let them join once nothing \
-         of `tollgate outbox list` is pending: what each had not sent, of which Stripe's sums cannot tell whose it is, \
-         is dead by then, and yours to settle"
+         sent. Where all nodes and their Redis are gone leave [fleet] out, restore each, and let them join once \
+         nothing of `tollgate outbox list` is pending: what each had not sent, of which Stripe's sums cannot tell \
+         whose it is, is dead by then, and yours to settle"
     )]
     InFleet,
     #[error("data_dir {0} holds a ledger or a store: move them away, or name an empty data_dir")]
