@@ -1,8 +1,9 @@
 //! `tollgate backup`: ledger and store in a folder, as a kill at one moment would have left them.
 //!
 //! The store is copied first, and then the ledger: the store may count nothing that the ledger's copy does not hold,
-//! while what the ledger holds beyond it is counted when it is restored. So nothing has to stand still meanwhile. The
-//! store's copy takes its place last: until then the folder holds the backup before, with a longer ledger.
+//! while what the ledger holds beyond it is counted when it is restored. So nothing has to stand still meanwhile; only
+//! those whom such records name are added to the store's copy. That takes its place last: until then the folder holds
+//! the backup before, with a longer ledger.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
@@ -53,6 +54,7 @@ impl BackUp {
             );
         }
         let survey = survey(&data_dir.join("ledger"), &made)?;
+        store::add_numbered_since(data_dir, &copy)?;
         let there = Disk::open(to.join("ledger")).with_context(unusable)?;
         let bytes = survey.segments().iter().map(|segment| segment.length).sum();
         let bar = progress(bytes);

@@ -54,10 +54,12 @@ fn copy_segment(
     // Pruned meanwhile: nobody needs it.
     let Some(head) = survey.part(segment, 0, HEADER_BYTES)? else { return Ok(()) };
     let file = if is_there { to.open(number)? } else { to.create(number)? };
-    let has = file.length()?;
-    if has > 0 && read_header(&*file)? != segment.header {
-        return Err(CopyError::Foreign { segment: number });
-    }
+    // The head is written last: without one a copy was cut off, and nothing of it counts.
+    let has = match read_header(&*file)? {
+        None => 0,
+        there if there == segment.header => file.length()?,
+        Some(_) => return Err(CopyError::Foreign { segment: number }),
+    };
     // The link is written when there are records already: a head that is the same is not enough, and a length neither.
     if has == segment.length && read_range(&*file, 0, HEADER_BYTES)? == head {
         return Ok(());

@@ -98,6 +98,27 @@ fn the_newest_segment_is_left_out_until_it_has_a_head() {
 }
 
 #[test]
+fn a_copy_that_was_cut_off_before_its_head_was_written_is_made_anew() {
+    let (folder, to) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let reached = ledger(folder.path());
+    copy(&survey(folder.path(), ID), &*disk(to.path()), |_| ()).expect("copies");
+    let second = "0000000000000002.seg";
+    let whole = fs::read(folder.path().join(second)).expect("reads");
+    let head = usize::try_from(HEADER_BYTES).expect("small");
+    // Made, begun, and whole but for the head.
+    for length in [0, head / 2, head, whole.len() - 1, whole.len(), whole.len() + 9] {
+        let mut cut_off = whole.clone();
+        cut_off.resize(length, 7);
+        let zeros = head.min(length);
+        cut_off[..zeros].fill(0);
+        fs::write(to.path().join(second), cut_off).expect("writes");
+        copy(&survey(folder.path(), ID), &*disk(to.path()), |_| ()).expect("copies");
+        assert_eq!(fs::read(to.path().join(second)).expect("reads"), whole, "{length}");
+    }
+    assert!(verified(to.path(), ID, reached).is_whole());
+}
+
+#[test]
 fn a_folder_with_another_ledgers_copy_is_refused() {
     let (folder, to) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
     ledger(folder.path());

@@ -154,7 +154,7 @@ impl Reconciler {
         let span = self.kept(asked)?;
         let mut report = Report::new(asked, span);
         // Other nodes' usage is in Stripe's sums: where they cannot be asked, what is missing cannot be told.
-        let sees_all = !self.books.is_alone() || !self.store.was_copied().await?;
+        let sees_all = !self.books.is_one_of_a_fleet().await?;
         let repair = if sees_all { repair } else { Repair::No };
         if repair == Repair::Here {
             self.send_repairs().await?;

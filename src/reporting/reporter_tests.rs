@@ -213,3 +213,23 @@ async fn what_a_period_left_unsealed_follows_until_its_invoice_is_final() {
     reporter.turn(&mut Schedule { all: in_a_day, edge: Instant::now() }).await.expect("a turn");
     assert_eq!(store.outbox_counts().await.expect("counts").pending, 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_fleets_node_may_have_sent_before_it_was_restored_alone_is_left_to_a_person() {
+    let data_dir = tempfile::tempdir().expect("a folder");
+    let store = Arc::new(Store::open(data_dir.path()).expect("opens"));
+    let ledger = ledger_in(data_dir.path(), &Arc::default());
+    let now = clock::now().seconds();
+    let customer = store.customer("acme".into(), Some("cus_1".into()), now).await.expect("a customer").number;
+    let period = Period { start: now - 1_000, end: now + 1_000 };
+    ledger.append(&record(customer, now - 900, period)).expect("appends");
+    let mut folder = folder_of(&store, &ledger).await;
+    folder.catch_up().expect("folds");
+    store.note_copied().await.expect("notes");
+    store.note_reached().expect("notes");
+    store.note_restored(now - 600, now - 300).expect("notes");
+    let reporter = reporter_of(&store, &ledger, &folder);
+    assert_eq!(reporter.seal(SealScope::All).await.expect("seals"), 1);
+    reporter.sender.pass(clock::now().seconds()).await.expect("passes");
+    assert_eq!(store.outbox_counts().await.expect("counts").dead, 1, "others' usage is in Stripe's sum");
+}

@@ -1,9 +1,10 @@
 //! Units that the gateway before a restore may have sent, under names that are not known here.
 //!
 //! They are all that was not sealed of a total when the backup was made. That gateway sealed them first, with what came
-//! later behind them, and sent nothing of a total before it had an answer for what was before. So what Stripe's sum of
-//! the period holds beyond what is known to be accepted is, as far as it reaches, these units: they have arrived, and
-//! what it does not reach is sent. Nothing else of that total is sealed meanwhile.
+//! later behind them, and sent nothing of a total before it had an answer for what was before. A row's timestamp is
+//! that of its last unit: so theirs lies between the last that the backup's store had counted and the restore. What
+//! Stripe's sum of that time holds beyond what is known to be accepted is, as far as it reaches, these units: they have
+//! arrived, and what it does not reach is sent. Nothing else of that total is sealed meanwhile.
 //!
 //! The sum is believed once Stripe has had `reconcile_settle` since the restore, and has said the same twice.
 
@@ -16,29 +17,25 @@ use super::unanswered::{BETWEEN_READINGS_SECONDS, Comparer, LATER_SECONDS, left_
 
 impl Comparer {
     /// What is to be done with such a row.
-    pub(super) async fn look_for_restored(
-        &self,
-        row: &OutboxRow,
-        period: Period,
-        now: i64,
-    ) -> Result<Outcome, String> {
-        // The minute that has not ended holds nothing of theirs once the sum can be read.
-        let span = Period { start: minute(period.start), end: next_minute(period.end).min(minute(now)) };
+    pub(super) async fn look_for_restored(&self, row: &OutboxRow, now: i64) -> Result<Outcome, String> {
+        let sought = self.books.sought_in(row.sequence).await.map_err(|error| error.to_string())?;
+        let span = Period { start: minute(sought.start), end: next_minute(sought.end) };
         let account =
             Account { stripe_customer: row.stripe_customer.clone(), event_name: row.event_name.clone() };
         let told = self.books.holdings(&account, span).await.map_err(|error| error.to_string())?;
         let Told { told: held, missing } = told;
-        if !missing.is_empty() || held.taken > 0 {
-            return Ok(left_to_a_person(row, now));
+        let alone = self.is_one_of_a_fleet().await?;
+        if alone || !missing.is_empty() || held.taken > 0 {
+            return Ok(left_to_a_person(row, alone, now));
         }
         let before = self.books.waits_before(account.clone(), span, row.sequence).await;
         if before.map_err(|error| error.to_string())? {
             return Ok(wait(
                 now + LATER_SECONDS,
-                "waits for other usage of its period to have an answer".into(),
+                "waits until other usage of the same time has its answer".into(),
             ));
         }
-        if let Some(at) = not_before(row, &held, self.settle_seconds, now) {
+        if let Some(at) = not_before(row, &held, span, self.settle_seconds, now) {
             return Ok(wait(at, "restored from a backup: looked for in Stripe's sum first".into()));
         }
         let units = self.sums.units(&account, span).await.map_err(|error| error.to_string())?;
@@ -49,15 +46,15 @@ impl Comparer {
 }
 
 /// When the sum can be read, if that is not now.
-fn not_before(row: &OutboxRow, held: &Holdings, settle_seconds: i64, now: i64) -> Option<i64> {
+fn not_before(row: &OutboxRow, held: &Holdings, span: Period, settle_seconds: i64, now: i64) -> Option<i64> {
     let tried = row.last_tried_at.or(row.first_tried_at);
     let last = [tried, held.accepted_at].into_iter().flatten().fold(i64::MIN, i64::max);
     let read = row.compared.map_or(now, |reading| reading.at + BETWEEN_READINGS_SECONDS);
-    let at = next_minute(last.saturating_add(1)).max(last.saturating_add(settle_seconds)).max(read);
+    let at = span.end.max(last.saturating_add(settle_seconds)).max(read);
     (at > now).then_some(at)
 }
 
-/// What Stripe's sum of the period says, once it has been read twice the same.
+/// What Stripe's sum of that time says, once it has been read twice the same.
 fn decide(row: &OutboxRow, held: &Holdings, reading: Reading) -> Outcome {
     if row.compared.is_none_or(|first| first.units != reading.units) {
         let reason = format!("restored from a backup: Stripe's sum is {}, read again", reading.units);
@@ -71,8 +68,8 @@ fn decide(row: &OutboxRow, held: &Holdings, reading: Reading) -> Outcome {
     // What Stripe refused may have been sent again, and be what makes the difference.
     if held.dead > 0 {
         let reason = format!(
-            "restored from a backup, and Stripe's sum does not tell whether it arrived: Stripe holds {stripe} units of \
-             its period, of which {known} are known to be accepted, and {} are dead",
+            "restored from a backup, and Stripe's sum of the time in which it can have been sent does not tell whether \
+             it arrived: Stripe holds {stripe} units, of which {known} are known to be accepted, and {} are dead",
             held.dead
         );
         return Outcome::Dead { refused: false, reason };
@@ -105,7 +102,7 @@ mod tests {
             last_tried_at: Some(NOW - 2 * 3_600),
             rejected_at: None,
             compared: read.map(|units| Reading { units, at: NOW - 60 }),
-            restored: Some(Period { start: NOW - 86_400, end: NOW + 86_400 }),
+            restored: true,
         }
     }
 
@@ -138,15 +135,17 @@ mod tests {
     }
 
     #[test]
-    fn stripe_gets_its_time_since_the_restore_and_since_it_last_accepted_something() {
+    fn stripe_gets_its_time_since_the_restore_and_since_it_last_accepted_something_of_theirs() {
         let nothing = Holdings::default();
-        assert_eq!(not_before(&row(None), &nothing, 3_600, NOW), None);
-        assert_eq!(not_before(&row(None), &nothing, 7_201, NOW), Some(NOW + 1));
+        let span = Period { start: NOW - 4 * 3_600, end: NOW - 2 * 3_600 };
+        let not_before = |row: OutboxRow, held, settle| not_before(&row, &held, span, settle, NOW);
+        assert_eq!(not_before(row(None), nothing, 3_600), None);
+        assert_eq!(not_before(row(None), nothing, 7_201), Some(NOW + 1));
         let accepted = Holdings { accepted_at: Some(NOW - 60), ..nothing };
-        assert_eq!(not_before(&row(None), &accepted, 3_600, NOW), Some(NOW + 3_540));
-        let just_now = Holdings { accepted_at: Some(NOW), ..nothing };
-        assert_eq!(not_before(&row(None), &just_now, 0, NOW), Some(NOW + 60), "its minute ends first");
+        assert_eq!(not_before(row(None), accepted, 3_600), Some(NOW + 3_540));
         let read = OutboxRow { compared: Some(Reading { units: 0, at: NOW - 59 }), ..row(None) };
-        assert_eq!(not_before(&read, &nothing, 0, NOW), Some(NOW + 1));
+        assert_eq!(not_before(read, nothing, 0), Some(NOW + 1));
+        let ends_later = Period { end: NOW + 60, ..span };
+        assert_eq!(super::not_before(&row(None), &nothing, ends_later, 0, NOW), Some(NOW + 60));
     }
 }

@@ -31,9 +31,10 @@ pub(super) struct Comparer {
 impl Comparer {
     /// What is to be done with a row that must not be sent again unseen.
     pub async fn look(&self, row: &OutboxRow, now: i64) -> Outcome {
-        let outcome = match row.restored {
-            Some(period) => self.look_for_restored(row, period, now).await,
-            None => self.try_to_look(row, now).await,
+        let outcome = if row.restored {
+            self.look_for_restored(row, now).await
+        } else {
+            self.try_to_look(row, now).await
         };
         match outcome {
             Ok(outcome) => outcome,
@@ -55,8 +56,9 @@ impl Comparer {
         let tried_before = now - RESEND_WITHIN_SECONDS;
         let found = self.books.unanswered(&account, minute, tried_before).await;
         let Told { told: (held, waiting), missing } = found.map_err(|error| error.to_string())?;
-        if !missing.is_empty() || held.taken > 0 {
-            return Ok(left_to_a_person(row, now));
+        let alone = self.is_one_of_a_fleet().await?;
+        if alone || !missing.is_empty() || held.taken > 0 {
+            return Ok(left_to_a_person(row, alone, now));
         }
         if let Some(at) = not_before(row, &held, &waiting, self.settle_seconds, now) {
             return Ok(wait(at, "unanswered for over 23 h: compared with Stripe's sum later".into()));
@@ -66,16 +68,22 @@ impl Comparer {
         tracing::warn!(identifier = row.identifier, stripe = units, ?outcome, "an unanswered meter event");
         Ok(outcome)
     }
+
+    /// Whether Stripe's sums may hold what other nodes have sent, of whom none can be asked.
+    pub(super) async fn is_one_of_a_fleet(&self) -> Result<bool, String> {
+        self.books.is_one_of_a_fleet().await.map_err(|error| error.to_string())
+    }
 }
 
 /// Stripe's sum holds other nodes' usage too, and not all of them have told theirs; or some of it was taken over of a
-/// lost node: the answer may still come from there.
-pub(super) fn left_to_a_person(row: &OutboxRow, now: i64) -> Outcome {
-    let reason = "unanswered for over 23 h, and not all nodes have told what Stripe's sum holds of theirs";
-    if row.first_tried_at.is_some_and(|first| first < now - GIVE_UP_SECONDS) {
-        return Outcome::Dead { refused: false, reason: reason.into() };
+/// lost node: the answer may still come from there, unless this node is alone.
+pub(super) fn left_to_a_person(row: &OutboxRow, alone: bool, now: i64) -> Outcome {
+    let what = if row.restored { "restored from a backup" } else { "unanswered for over 23 h" };
+    let reason = format!("{what}, and not all nodes have told what Stripe's sum holds of theirs");
+    if alone || row.first_tried_at.is_some_and(|first| first < now - GIVE_UP_SECONDS) {
+        return Outcome::Dead { refused: false, reason };
     }
-    wait(now + BETWEEN_LOOKS_SECONDS, reason.into())
+    wait(now + BETWEEN_LOOKS_SECONDS, reason)
 }
 
 pub(super) fn wait(at: i64, reason: String) -> Outcome {

@@ -18,7 +18,7 @@ fn row(read: Option<i64>) -> OutboxRow {
         last_tried_at: Some(NOW - 2 * HOUR),
         rejected_at: None,
         compared: read.map(|units| Reading { units, at: NOW - 60 }),
-        restored: None,
+        restored: false,
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::clock;
 use crate::config::Config;
 use crate::ledger::{CopyError, Disk, LedgerId, Survey, copy_as};
-use crate::store::{self, Backup, Restored, StoreError};
+use crate::store::{self, Backup, Restored, Store, StoreError};
 
 use super::ServerError;
 use super::build::{self, State};
@@ -23,13 +23,19 @@ use super::lock::Lock;
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     #[error(
-        "a node of a fleet is not restored: start it with an empty data_dir, and the others report what it had not sent. \
-         Where all nodes and their Redis are gone leave [fleet] out, restore each, and let them join once nothing of \
-         `tollgate outbox list` is left"
+        "a node of a fleet is not restored: start it with an empty data_dir, and the others report what it had not \
+         sent. Where all nodes and their Redis are gone leave [fleet] out, restore each, and let them join once \
+         nothing of `tollgate outbox list` is pending: what each had not sent, of which Stripe's sums cannot tell \
+         whose it is, is dead by then, and yours to settle"
     )]
     InFleet,
     #[error("data_dir {0} holds a ledger or a store: move them away, or name an empty data_dir")]
     NotEmpty(PathBuf),
+    #[error(
+        "{path} is in the way ({error}): take the mount or the link away, restore, and move what is in that folder \
+         then to where it shall be"
+    )]
+    InTheWay { path: PathBuf, error: io::Error },
     #[error(transparent)]
     Server(#[from] ServerError),
     #[error(transparent)]
@@ -68,28 +74,36 @@ pub fn restore(
     Ok((backup, ledger, restored))
 }
 
-/// Folds what the ledger holds beyond the store, so that all of it is known, and notes what may have been sent.
+/// Folds what the ledger holds beyond the store, so that all of it is known, and notes what may have been sent, and
+/// since when.
 fn note(config: &Config, aside: &Path, made_at: i64) -> Result<Restored, RestoreError> {
     let mut there = config.clone();
     aside.clone_into(&mut there.server.data_dir);
+    Store::open(aside)?.note_reached()?;
     let state = State::caught_up(&there, false)?;
     let restored = state.store.note_restored(made_at, clock::now().seconds())?;
     state.ledger.close();
     Ok(restored)
 }
 
+/// The ledger's folder is removed: what makes that impossible, such as a mount, would be in the way at the end.
 fn refuse_unless_empty(data_dir: &Path) -> Result<(), RestoreError> {
-    let ledger = data_dir.join("ledger");
-    let has_segments = ledger.exists() && fs::read_dir(&ledger)?.next().is_some();
-    if has_segments || data_dir.join("tollgate.db").exists() || data_dir.join("tollgate.db-wal").exists() {
-        return Err(RestoreError::NotEmpty(data_dir.to_owned()));
+    let not_empty = || RestoreError::NotEmpty(data_dir.to_owned());
+    if data_dir.join("tollgate.db").exists() || data_dir.join("tollgate.db-wal").exists() {
+        return Err(not_empty());
     }
-    Ok(())
+    let ledger = data_dir.join("ledger");
+    match fs::remove_dir(&ledger) {
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Err(not_empty()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(RestoreError::InTheWay { path: ledger, error })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The ledger first: without its store nothing starts on it, and a store without its ledger is refused too.
 fn put_in_place(aside: &Path, data_dir: &Path) -> io::Result<()> {
-    remove(&data_dir.join("ledger"))?;
     fs::rename(aside.join("ledger"), data_dir.join("ledger"))?;
     for file in ["tollgate.db-wal", "tollgate.db-shm", "tollgate.db"] {
         match fs::rename(aside.join(file), data_dir.join(file)) {

@@ -7,8 +7,8 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-use super::reading::{existing, folded};
-use super::{Result, StoreError};
+use super::reading::{existing, folded, of_any_version};
+use super::{Result, StoreError, known_version, version};
 
 /// What a copy of the store tells of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,14 +43,33 @@ pub fn back_up(data_dir: &Path, to: &Path, made_at: i64) -> Result<Backup> {
     Ok(backup)
 }
 
+/// Adds to a copy of the store what has been numbered since it was made: records that are newer than it may name a
+/// customer or a name by a number that somebody else would get otherwise. What happened to others stays as it was.
+pub fn add_numbered_since(data_dir: &Path, copy: &Path) -> Result<()> {
+    let source = existing(data_dir, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    source.execute("ATTACH ?1 AS copy", [copy.to_string_lossy()])?;
+    let added = source.unchecked_transaction()?;
+    added.execute_batch(
+        "INSERT OR IGNORE INTO copy.names SELECT * FROM main.names
+         WHERE number > (SELECT coalesce(max(number), 0) FROM copy.names);
+         INSERT OR IGNORE INTO copy.customers (number, name, stripe_customer, linked_by, linked_at, first_seen)
+         SELECT number, name, stripe_customer, linked_by, linked_at, first_seen FROM main.customers
+         WHERE number > (SELECT coalesce(max(number), 0) FROM copy.customers)",
+    )?;
+    Ok(added.commit()?)
+}
+
 impl Backup {
-    /// What the copy in a folder tells of itself.
+    /// What the copy in a folder tells of itself, whichever version made it.
     pub fn of(folder: &Path) -> Result<Self> {
         let no_backup = || StoreError::IsNoBackup(folder.to_owned());
-        let copy = match existing(folder, OpenFlags::SQLITE_OPEN_READ_ONLY) {
+        let copy = match of_any_version(folder, OpenFlags::SQLITE_OPEN_READ_ONLY) {
             Err(StoreError::Missing(_)) => return Err(no_backup()),
             copy => copy?,
         };
+        if version(&copy)? == 0 {
+            return Err(no_backup());
+        }
         mark(&copy)?.ok_or_else(no_backup)
     }
 }
@@ -62,11 +81,17 @@ pub(super) fn mark(db: &Connection) -> Result<Option<Backup>> {
     text.map(read).transpose().map_err(|error| StoreError::Unreadable(format!("the backup's mark: {error}")))
 }
 
-/// Makes a store for another ledger of a copy that lies in a folder by itself.
+/// Makes a store for another ledger of a copy that lies in a folder by itself. One of an older version is migrated when
+/// it is opened.
 pub fn adopt(folder: &Path, ledger: [u8; 16]) -> Result<()> {
-    let copy = existing(folder, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let copy = of_any_version(folder, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    known_version(&copy)?;
     let adopted = copy.unchecked_transaction()?;
     adopted.execute("DELETE FROM meta WHERE key = 'backup'", [])?;
     adopted.execute("UPDATE meta SET value = ?1 WHERE key = 'ledger_id'", params![ledger])?;
     Ok(adopted.commit()?)
 }
+
+#[cfg(test)]
+#[path = "backup_tests.rs"]
+mod tests;

@@ -63,7 +63,7 @@ pub use anonymous::AtRest;
 pub use api_keys::{ApiKeyRow, NewApiKey, Replaced, Replacement};
 pub use at_once::AtOnce;
 pub use audit::{Act, AuditRow};
-pub use backup::{Backup, adopt, back_up};
+pub use backup::{Backup, add_numbered_since, adopt, back_up};
 pub use checkouts::{CheckoutKind, CheckoutRow, OpenCheckout};
 pub use closed_checkouts::{BegunCheckout, CheckoutEnd};
 pub use credits::{CreditAct, CreditGrant, CreditKey, CreditRow, CreditUse, Grant};
@@ -248,11 +248,15 @@ fn version(connection: &Connection) -> Result<i64> {
     Ok(connection.query_row("PRAGMA user_version", [], |row| row.get(0))?)
 }
 
-fn migrate(connection: &Connection) -> Result<()> {
+/// The same; an error when it is newer than this program.
+fn known_version(connection: &Connection) -> Result<usize> {
     let version = version(connection)?;
     let known = usize::try_from(version).ok().filter(|known| *known <= MIGRATIONS.len());
-    let known = known.ok_or(StoreError::Newer(version))?;
-    for (at, migration) in MIGRATIONS.iter().enumerate().skip(known) {
+    known.ok_or(StoreError::Newer(version))
+}
+
+fn migrate(connection: &Connection) -> Result<()> {
+    for (at, migration) in MIGRATIONS.iter().enumerate().skip(known_version(connection)?) {
         let reached = at + 1;
         connection.execute_batch(&format!(
             "BEGIN IMMEDIATE;\n{migration}\nPRAGMA user_version = {reached};\nCOMMIT;"

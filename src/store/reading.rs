@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use super::{MIGRATIONS, Result, StoreError, unsigned};
+use super::{MIGRATIONS, Result, StoreError, known_version, unsigned, version};
 
 /// A connection that can only read.
 pub struct StoreReader {
@@ -63,6 +63,15 @@ fn as_uri_path(path: &Path) -> String {
 
 /// A connection to a store that is there already, with the tables of this version.
 pub(super) fn existing(data_dir: &Path, access: OpenFlags) -> Result<Connection> {
+    let db = of_any_version(data_dir, access)?;
+    if known_version(&db)? < MIGRATIONS.len() {
+        return Err(StoreError::Older(version(&db)?));
+    }
+    Ok(db)
+}
+
+/// The same whatever its tables are.
+pub(super) fn of_any_version(data_dir: &Path, access: OpenFlags) -> Result<Connection> {
     let path = data_dir.join("tollgate.db");
     match path.try_exists() {
         Ok(true) => {}
@@ -75,10 +84,5 @@ pub(super) fn existing(data_dir: &Path, access: OpenFlags) -> Result<Connection>
     let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let db = Connection::open_with_flags(format!("file:{}{query}", as_uri_path(&path)), flags)?;
     db.busy_timeout(Duration::from_secs(5))?;
-    let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    match usize::try_from(version) {
-        Ok(known) if known == MIGRATIONS.len() => Ok(db),
-        Ok(older) if older < MIGRATIONS.len() => Err(StoreError::Older(version)),
-        _ => Err(StoreError::Newer(version)),
-    }
+    Ok(db)
 }

@@ -7,14 +7,18 @@ use super::member_totals::{self, MemberKey};
 use super::totals::TotalKey;
 use super::{Result, Store, unsigned};
 
-/// The period of a customer's subscription that begins inside what the total `t` holds. Of several subscriptions only
-/// the one that counts has periods: the others' say nothing of where usage belongs.
-pub(super) const EDGE: &str = "s.stripe_customer = c.stripe_customer
-    AND NOT EXISTS (SELECT 1 FROM subscriptions better WHERE better.stripe_customer = s.stripe_customer
-                    AND better.window_start IS NOT NULL
-                    AND (better.window_rank, better.id) > (s.window_rank, s.id))
-    AND s.window_start > t.period_start AND s.window_start < t.period_end
-    AND s.window_start * 1000000 > t.first_at_micros AND s.window_start * 1000000 <= t.last_at_micros";
+/// The period of a customer's subscription that begins inside what the total `t` holds up to an instant. Of several
+/// subscriptions only the one that counts has periods: the others' say nothing of where usage belongs.
+pub(super) fn edge(last_at_micros: &str) -> String {
+    format!(
+        "s.stripe_customer = c.stripe_customer
+         AND NOT EXISTS (SELECT 1 FROM subscriptions better WHERE better.stripe_customer = s.stripe_customer
+                         AND better.window_start IS NOT NULL
+                         AND (better.window_rank, better.id) > (s.window_rank, s.id))
+         AND s.window_start > t.period_start AND s.window_start < t.period_end
+         AND s.window_start * 1000000 > t.first_at_micros AND s.window_start * 1000000 <= {last_at_micros}"
+    )
+}
 
 /// A total that holds usage from both sides of an edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,8 +90,9 @@ pub(super) fn spanning(db: &Connection, total: TotalKey) -> Result<Spanning> {
     let mut edge = db.prepare_cached(&format!(
         "SELECT s.window_start, s.window_end
          FROM totals t JOIN customers c ON c.number = t.customer JOIN subscriptions s
-         WHERE t.customer = ?1 AND t.meter = ?2 AND t.period_start = ?3 AND {EDGE}
-         ORDER BY s.window_start LIMIT 1"
+         WHERE t.customer = ?1 AND t.meter = ?2 AND t.period_start = ?3 AND {}
+         ORDER BY s.window_start LIMIT 1",
+        edge("t.last_at_micros")
     ))?;
     let of_total = params![total.customer, total.meter, total.period_start];
     Ok(edge.query_row(of_total, |row| Ok(Spanning { total, start: row.get(0)?, end: row.get(1)? }))?)

@@ -75,6 +75,11 @@ impl Books {
         self.others.is_none()
     }
 
+    /// There are none to ask, and Stripe's sums may hold what they have sent all the same.
+    pub async fn is_one_of_a_fleet(&self) -> Result<bool, StoreError> {
+        Ok(self.is_alone() && self.store.was_copied().await?)
+    }
+
     fn own_name(&self) -> &str {
         self.others.as_ref().map_or("", |others| others.node())
     }
@@ -137,8 +142,13 @@ impl Books {
         }))
     }
 
-    /// Whether other rows of an account are decided before a restored one: all that wait for an answer but restored
-    /// ones behind it. Of this node alone: no other one has any of its totals.
+    /// From when until when the gateway before a restore can have sent the units of a row.
+    pub async fn sought_in(&self, sequence: i64) -> Result<Period, StoreError> {
+        self.store.sought_in(sequence).await
+    }
+
+    /// Whether other rows of an account are decided before a restored one: those of its time that wait for an answer,
+    /// and restored ones before it. Of this node alone: no other one has any of its totals.
     pub async fn waits_before(
         &self,
         account: Account,

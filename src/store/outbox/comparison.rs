@@ -182,13 +182,15 @@ impl Store {
         .await
     }
 
-    /// Whether a row of an account waits for an answer, but for those that were restored behind `sequence`.
+    /// Whether a row of an account waits for an answer within a span, or is a restored one before `sequence`.
     pub async fn waits_before(&self, account: Account, span: Period, sequence: i64) -> Result<bool> {
         self.read(move |db| {
             let Account { stripe_customer, event_name } = &account;
             let mut query = db.prepare_cached(&format!(
-                "SELECT 1 FROM outbox WHERE {WITHIN} AND state = 'pending' AND sequence <> ?5
-                                        AND NOT (restored AND sequence > ?5)"
+                "SELECT 1 FROM outbox WHERE {WITHIN} AND state = 'pending' AND sought_from IS NULL
+                 UNION ALL
+                 SELECT 1 FROM outbox WHERE stripe_customer = ?1 AND event_name = ?2 AND state = 'pending'
+                                        AND sought_from IS NOT NULL AND sequence < ?5"
             ))?;
             Ok(query.exists(params![stripe_customer, event_name, span.start, span.end, sequence])?)
         })

@@ -4,7 +4,6 @@
 
 use rusqlite::{Connection, Row, params};
 
-use crate::domain::period::Period;
 use crate::store::{Result, Store, StoreReader, signed, unsigned};
 
 /// Stripe remembers identifiers for at least 24 hours. A row whose first try is older than this and has no answer
@@ -23,10 +22,7 @@ pub const KNOWN_THERE: &str = "known to Stripe when another node tried";
 /// What [`read_row`] reads.
 pub(super) const COLUMNS: &str = "
     sequence, identifier, stripe_customer, event_name, value, timestamp, tries, answers, first_tried_at, last_tried_at,
-    rejected_at, compared_units, compared_at,
-    iif(restored, period_start, NULL),
-    iif(restored, (SELECT period_end FROM totals t WHERE t.customer = outbox.customer AND t.meter = outbox.meter
-                   AND t.period_start = outbox.period_start), NULL)";
+    rejected_at, compared_units, compared_at, sought_from IS NOT NULL";
 
 /// A row to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,15 +43,14 @@ pub struct OutboxRow {
     pub rejected_at: Option<i64>,
     /// What Stripe's sum held when the row was first compared with it.
     pub compared: Option<Reading>,
-    /// The gateway before a restore may have sent its units, in this period and under names that are not known here.
-    pub restored: Option<Period>,
+    /// The gateway before a restore may have sent its units, under names that are not known here.
+    pub restored: bool,
 }
 
 impl OutboxRow {
     /// Without an answer for so long that it must not be sent again unseen; or never to be sent unseen.
     pub fn is_unanswered(&self, now: i64) -> bool {
-        self.restored.is_some()
-            || self.first_tried_at.is_some_and(|first| first < now - RESEND_WITHIN_SECONDS)
+        self.restored || self.first_tried_at.is_some_and(|first| first < now - RESEND_WITHIN_SECONDS)
     }
 }
 
@@ -213,7 +208,7 @@ fn settle(db: &Connection, row: i64, outcome: &Outcome, now: i64) -> Result<()> 
         Outcome::Resend { reason } => db
             .prepare_cached(
                 "UPDATE outbox SET compared_units = NULL, compared_at = NULL, first_tried_at = ?2,
-                        answers = answers + 1, next_try_at = ?2, reason = ?3, restored = 0
+                        answers = answers + 1, next_try_at = ?2, reason = ?3, sought_from = NULL, sought_until = NULL
                  WHERE sequence = ?1",
             )?
             .execute(params![row, now, reason])?,
@@ -246,16 +241,17 @@ fn settle(db: &Connection, row: i64, outcome: &Outcome, now: i64) -> Result<()> 
 fn part_arrived(db: &Connection, row: i64, units: u64, reason: &str, now: i64) -> Result<usize> {
     db.prepare_cached(
         "INSERT INTO outbox (sequence, identifier, customer, meter, period_start, stripe_customer, event_name, value,
-                             timestamp, next_record, sealed_at, next_try_at, state, settled_at, answer)
+                             timestamp, next_record, sealed_at, next_try_at, state, settled_at, answer, sought_from,
+                             sought_until)
          SELECT ?2, identifier || '-found', customer, meter, period_start, stripe_customer, event_name, ?3, timestamp,
-                next_record, sealed_at, ?4, 'delivered', ?4, ?5
+                next_record, sealed_at, ?4, 'delivered', ?4, ?5, sought_from, sought_until
          FROM outbox WHERE sequence = ?1",
     )?
     .execute(params![row, next_sequence(db)?, signed(units), now, FOUND_IN_SUM])?;
     Ok(db
         .prepare_cached(
             "UPDATE outbox SET value = value - ?2, compared_units = NULL, compared_at = NULL, first_tried_at = ?3,
-                    next_try_at = ?3, reason = ?4, restored = 0
+                    next_try_at = ?3, reason = ?4, sought_from = NULL, sought_until = NULL
              WHERE sequence = ?1",
         )?
         .execute(params![row, signed(units), now, reason])?)
@@ -263,7 +259,6 @@ fn part_arrived(db: &Connection, row: i64, units: u64, reason: &str, now: i64) -
 
 pub(super) fn read_row(row: &Row<'_>) -> rusqlite::Result<OutboxRow> {
     let compared: (Option<i64>, Option<i64>) = (row.get(11)?, row.get(12)?);
-    let restored: (Option<i64>, Option<i64>) = (row.get(13)?, row.get(14)?);
     Ok(OutboxRow {
         sequence: row.get(0)?,
         identifier: row.get(1)?,
@@ -277,6 +272,6 @@ pub(super) fn read_row(row: &Row<'_>) -> rusqlite::Result<OutboxRow> {
         last_tried_at: row.get(9)?,
         rejected_at: row.get(10)?,
         compared: compared.0.zip(compared.1).map(|(units, at)| Reading { units, at }),
-        restored: restored.0.zip(restored.1).map(|(start, end)| Period { start, end }),
+        restored: row.get(13)?,
     })
 }

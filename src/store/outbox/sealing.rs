@@ -7,7 +7,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params, params_from_iter};
 
 use super::rows::next_sequence;
-use crate::store::splitting::{EDGE, Spanning, spanning};
+use crate::store::splitting::{Spanning, edge, spanning};
 use crate::store::totals::TotalKey;
 use crate::store::{Result, Store, unsigned};
 
@@ -100,6 +100,8 @@ struct Unsealed {
     spans: bool,
     /// Of its units those that the gateway before a restore may have sent: they have a row of their own.
     restored: i64,
+    /// Since when.
+    restored_from: Option<i64>,
 }
 
 fn seal(db: &Connection, plan: &SealPlan) -> Result<Sealed> {
@@ -201,9 +203,10 @@ fn question(plan: &SealPlan) -> String {
                 t.reportable - t.sealed - t.open, t.last_at_micros,
                 EXISTS (SELECT 1 FROM outbox o WHERE o.state = 'pending' AND o.kind = 'usage' AND o.fence IS NULL
                         AND o.customer = t.customer AND o.meter = t.meter AND o.period_start = t.period_start),
-                EXISTS (SELECT 1 FROM subscriptions s WHERE {EDGE}), t.restored
+                EXISTS (SELECT 1 FROM subscriptions s WHERE {}), t.restored, t.restored_from
          FROM totals t JOIN customers c ON c.number = t.customer
-         WHERE t.sealable AND t.reportable > t.sealed {within} ORDER BY {order} LIMIT ?"
+         WHERE t.sealable AND t.reportable > t.sealed {within} ORDER BY {order} LIMIT ?",
+        edge("t.last_at_micros")
     )
 }
 
@@ -241,6 +244,7 @@ fn read_unsealed(row: &Row<'_>) -> rusqlite::Result<Unsealed> {
         waits: row.get(7)?,
         spans: row.get(8)?,
         restored: row.get(9)?,
+        restored_from: row.get(10)?,
     })
 }
 
@@ -255,15 +259,19 @@ fn insert(
     let total = &unsealed.total;
     // Of its last unit, so that a batch sealed just after the edge still lies in the old period; inside the period,
     // whatever the clock did.
-    let last_at = unsealed.last_at_micros.div_euclid(1_000_000);
-    let timestamp = last_at.min(total.period_end - 1).max(total.period_start);
+    let inside = |at: i64| at.min(total.period_end - 1).max(total.period_start);
+    let timestamp = inside(unsealed.last_at_micros.div_euclid(1_000_000));
+    let sought_from = unsealed.restored_from.filter(|_| unsealed.restored > 0).map(inside);
+    // What the gateway before a restore may have sent lies where it can have done so.
     db.prepare_cached(
         "INSERT INTO outbox (sequence, identifier, customer, meter, period_start, stripe_customer, event_name,
-                             value, timestamp, next_record, sealed_at, next_try_at, restored, first_tried_at,
-                             last_tried_at)
-         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11, ?12, tried.at, tried.at
-         FROM (SELECT iif(?12, (SELECT CAST(CAST(value AS TEXT) AS INTEGER) FROM meta WHERE key = 'restored_at'), NULL)
-               AS at) tried",
+                             value, timestamp, next_record, sealed_at, next_try_at, sought_from, sought_until,
+                             first_tried_at, last_tried_at)
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, min(?9, coalesce(sought_until, ?9)), ?10, ?11, ?11, ?12, sought_until,
+                tried.at, tried.at
+         FROM (SELECT at, max(at, ?12) AS sought_until
+               FROM (SELECT iif(?12 IS NULL, NULL, (SELECT CAST(CAST(value AS TEXT) AS INTEGER)
+                                                    FROM meta WHERE key = 'restored_at')) AS at)) tried",
     )?
     .execute(params![
         sequence,
@@ -277,7 +285,7 @@ fn insert(
         timestamp,
         next_record,
         plan.now,
-        unsealed.restored > 0,
+        sought_from,
     ])?;
     Ok(())
 }
