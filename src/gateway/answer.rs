@@ -147,8 +147,8 @@ fn keep_connection(session: &mut ServerSession, problem: &Problem) {
     }
 }
 
-/// Reads on what a client still sends where the connection ends with this answer, for a while: a connection closed upon
-/// unread bytes takes the answer with it (RFC 9112, section 9.6). Who was too slow, or sends nothing, is not waited for.
+/// Reads on what a client still sends where the connection ends with this answer, for a while: closed upon unread bytes
+/// it would take the answer with it (RFC 9112, section 9.6). Who was too slow, or sends nothing, is not waited for.
 pub(super) async fn linger(session: &mut ServerSession, context: &Context) {
     let upgraded = answered(session) == Some(101);
     let ServerSession::H1(session) = session else { return };

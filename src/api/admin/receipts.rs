@@ -21,8 +21,8 @@ use crate::api::Failed;
 use crate::api::fleet::Question;
 use crate::api::json::Named;
 
-const NONE: &str = "there is no record of this request: it was refused, failed upstream, cost nothing, or is older than \
-                    ledger.retention";
+const NONE: &str = "there is no record of this request: it was refused, failed upstream, cost nothing, or is older \
+                    than ledger.retention";
 
 pub(super) async fn receipt(
     State(state): State<AdminState>,

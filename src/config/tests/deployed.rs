@@ -32,13 +32,13 @@ fn the_gateways_file_loads_and_warns_of_what_is_for_trials() {
     let config = config();
     let warnings: Vec<_> = config.warnings.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(warnings.join("\n\n"), @r#"
-    deploy/fleet/tollgate.toml:54:12: warning: stripe.api_base: the secret key would travel over plain http
-     54 | api_base = "http://stripe:12111" # the local one, for trials; left out: Stripe's own
+    deploy/fleet/tollgate.toml:55:12: warning: stripe.api_base: the secret key would travel over plain http
+     55 | api_base = "http://stripe:12111" # the local one, for trials; left out: Stripe's own
         |            ^^^^^^^^^^^^^^^^^^^^^
     help: write an https URL, unless this is a test
 
-    deploy/fleet/tollgate.toml:57:9: warning: fleet.redis: the password and all usage would travel without TLS
-     57 | redis = ***
+    deploy/fleet/tollgate.toml:58:9: warning: fleet.redis: the password and all usage would travel without TLS
+     58 | redis = ***
         |         ^^^
     help: write rediss instead of redis, unless the network is your own
     "#);

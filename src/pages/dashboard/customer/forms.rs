@@ -33,7 +33,10 @@ pub fn credits(operator: &Operator, customer: &Customer) -> Markup {
                 input #expires_at type="date" name="expires_at";
             }
         }
-        div.row { (required("credits-reason", "Reason", "", "an apology")) button.main type="submit" { "Change credits" } }
+        div.row {
+            (required("credits-reason", "Reason", "", "an apology"))
+            button.main type="submit" { "Change credits" }
+        }
     };
     html! { section.panel {
         h2 { "Change credits" }
@@ -46,6 +49,7 @@ pub fn overrides(operator: &Operator, customer: &Customer, catalogue: &Catalogue
     let set = customer.overridden.as_ref();
     let tiers: Vec<String> = catalogue.tiers.iter().map(|tier| tier.name.clone()).collect();
     let chosen = set.and_then(|set| set.tier.as_deref()).unwrap_or_default();
+    let until = set.and_then(|set| set.until.as_deref()).unwrap_or_default();
     let fields = html! {
         div.row {
             (choice("tier", "Tier", Some("as billed"), &tiers, chosen))
@@ -53,7 +57,7 @@ pub fn overrides(operator: &Operator, customer: &Customer, catalogue: &Catalogue
                 @let units = included_of(set.and_then(|set| set.included.get(&meter.name)));
                 (field(&format!("included:{}", meter.name), &format!("Included {}", meter.name), &units, "as the tier"))
             }
-            (field("until", "Until", set.and_then(|set| set.until.as_deref()).unwrap_or_default(), "2026-12-31, or for good"))
+            (field("until", "Until", until, "2026-12-31, or for good"))
         }
         div.row {
             (required("override-reason", "Reason", set.map_or("", |set| &*set.reason), "a trial of more"))
