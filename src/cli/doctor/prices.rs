@@ -110,9 +110,10 @@ fn judge_meters(catalogue: &Catalogue, meters: &[Meter]) -> Vec<Check> {
 fn judge_meter(name: &str, event: &str, meters: &[Meter]) -> Option<Check> {
     let of_name: Vec<_> = meters.iter().filter(|meter| meter.event_name == event).collect();
     let Some(meter) = of_name.iter().find(|meter| meter.active) else {
-        let (what, advice) = match of_name.is_empty() {
-            true => ("has no meter at Stripe", APPLY),
-            false => ("has only a meter that is inactive", DIFF),
+        let (what, advice) = if of_name.is_empty() {
+            ("has no meter at Stripe", APPLY)
+        } else {
+            ("has only a meter that is inactive", DIFF)
         };
         let said = format!("meter {name} {what} with the event name {event:?}: its usage is refused");
         return Some(Check::failed(NAME, said, advice));
