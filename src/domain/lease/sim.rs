@@ -46,27 +46,25 @@ fn whatever_happens_the_limit_holds_and_all_of_it_can_be_used() {
     );
 }
 
-/// Each protection is needed: without it some seed ends badly.
+/// Each protection is needed: without it some seed ends badly. Where such seeds are looked for first saves time alone.
 #[test]
 fn without_any_one_of_its_protections_the_limit_is_passed() {
-    type Removed = (&'static str, fn(&mut Guarded));
+    type Removed = (&'static str, u64, fn(&mut Guarded));
     let without: [Removed; 8] = [
-        ("the order of calls", |guarded| guarded.book.order = false),
-        ("what others hold", |guarded| guarded.book.others = false),
-        ("one view of the terms", |guarded| guarded.book.terms = false),
-        ("the marker", |guarded| guarded.book.marker = false),
-        ("telling copies", |guarded| guarded.book.copies = false),
-        ("claims that fall before it is said", |guarded| guarded.keeps = false),
-        ("others that put back who never comes", |guarded| guarded.others_put_back = false),
-        ("recalls", |guarded| guarded.recalls = false),
+        ("the order of calls", 27, |guarded| guarded.book.order = false),
+        ("what others hold", 20, |guarded| guarded.book.others = false),
+        ("one view of the terms", 8, |guarded| guarded.book.terms = false),
+        ("the marker", 25, |guarded| guarded.book.marker = false),
+        ("telling copies", 400, |guarded| guarded.book.copies = false),
+        ("claims that fall before it is said", 11, |guarded| guarded.keeps = false),
+        ("others that put back who never comes", 1_383, |guarded| guarded.others_put_back = false),
+        ("recalls", 0, |guarded| guarded.recalls = false),
     ];
-    let holds = without.iter().filter(|(_, change)| {
+    let holds = without.iter().filter(|(_, first, change)| {
         let mut guarded = Guarded::default();
         change(&mut guarded);
-        let f = (0..2_000).find(|seed| run(*seed, guarded).is_err());
-        eprintln!("FIRST {f:?}");
-        f.is_none()
+        (*first..first + 2_000).all(|seed| run(seed, guarded).is_ok())
     });
-    let holds: Vec<_> = holds.map(|(what, _)| what).collect();
+    let holds: Vec<_> = holds.map(|(what, ..)| what).collect();
     assert!(holds.is_empty(), "nothing breaks without {holds:?}");
 }
