@@ -152,9 +152,12 @@ fn keep_connection(session: &mut ServerSession, problem: &Problem) {
 pub(super) async fn linger(session: &mut ServerSession, context: &Context) {
     let upgraded = answered(session) == Some(101);
     let ServerSession::H1(session) = session else { return };
+    if session.will_keepalive() || session.is_body_done() {
+        return;
+    }
     let slow = context.refused == Some(Code::RequestTimeout);
     let waits = session.get_header(header::EXPECT).is_some();
-    if session.will_keepalive() || upgraded || slow || waits || session.is_body_done() {
+    if upgraded || slow || waits {
         return;
     }
     // Whichever of these fails: the connection ends.
