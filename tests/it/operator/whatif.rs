@@ -187,6 +187,7 @@ async fn with_overrides(pro: u64) -> (World, BTreeMap<String, Fate>) {
     let world = World::builder().config(&tiers).start().await;
     let mut fates = BTreeMap::new();
     for customer in [world.customer("acme"), world.subscriber("globex", "starter").await.0] {
+        customer.status().await;
         let path = format!("/admin/customers/{}/override", customer.name);
         let set = world.put(&path, &json!({ "tier": "pro", "reason": "a gift" })).await;
         assert_eq!(set.status, 200, "{}", set.text());
