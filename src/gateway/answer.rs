@@ -149,13 +149,13 @@ fn keep_connection(session: &mut ServerSession, problem: &Problem) {
 
 /// Reads on what a client still sends where the connection ends with this answer, for a while: closed upon unread bytes
 /// it would take the answer with it (RFC 9112, section 9.6). Who was too slow, or sends nothing, is not waited for.
-pub(super) async fn linger(session: &mut ServerSession, context: &Context) {
+pub(super) async fn linger(session: &mut ServerSession, refused: Option<Code>) {
     let upgraded = answered(session) == Some(101);
     let ServerSession::H1(session) = session else { return };
     if session.will_keepalive() || session.is_body_done() {
         return;
     }
-    let slow = context.refused == Some(Code::RequestTimeout);
+    let slow = refused == Some(Code::RequestTimeout);
     let waits = session.get_header(header::EXPECT).is_some();
     if upgraded || slow || waits {
         return;

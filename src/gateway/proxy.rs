@@ -303,7 +303,7 @@ impl ProxyHttp for Gateway {
             upload.answer();
         }
         parts.end(session.as_downstream_mut(), error, context);
-        linger(session.as_downstream_mut(), context).await;
+        linger(session.as_downstream_mut(), context.refused).await;
     }
 }
 

@@ -9,6 +9,7 @@ use crate::clock;
 use crate::domain::path::NormalPath;
 use crate::problem::{Code, Problem};
 
+use super::answer::linger;
 use super::headers::{Headers, REQUEST_ID};
 use super::phases::{DRAIN_TIMEOUT, taken};
 use super::{Parts, RequestId};
@@ -84,9 +85,9 @@ impl Parts {
                 tracing::debug!(%unwritten, "a redirect could not be written");
             }
         }
-        // A connection that is closed upon unread bytes takes the answer with it. However that goes, it ends.
         session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
-        let _ = session.drain_request_body().await;
+        linger(&mut session, None).await;
+        // However that goes, it ends.
         let _ = session.finish().await;
     }
 }

@@ -183,14 +183,14 @@ impl Parts {
         let error = match self.try_plain(session, context).await {
             Ok(opened) => {
                 self.end(session, None, context);
-                linger(session, context).await;
+                linger(session, context.refused).await;
                 return opened.map_or(Then::Next, Then::Pass);
             }
             Err(error) => error,
         };
         let failed = Box::pin(self.fail(session, &error, true, context)).await;
         self.end(session, Some(&error), context);
-        linger(session, context).await;
+        linger(session, context.refused).await;
         if failed.reusable { Then::Next } else { Then::Close }
     }
 

@@ -24,7 +24,7 @@ fn number(name: &str) -> Option<u64> {
 fn seeds() -> std::ops::Range<u64> {
     match number("SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("SEEDS").unwrap_or(500),
+        None => 0..number("SEEDS").unwrap_or(2_000),
     }
 }
 
