@@ -4,6 +4,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use smallvec::smallvec;
+use tempfile::TempDir;
 
 use crate::domain::period::Period;
 use crate::domain::subscription::{Facts, Status};
@@ -102,13 +103,23 @@ fn ledger_in(folder: &std::path::Path, broken: &Arc<AtomicBool>) -> Arc<Ledger> 
     Arc::new(ledger.expect("opens"))
 }
 
-/// Once all that was appended can be folded.
-async fn folder_of(store: &Arc<Store>, ledger: &Arc<Ledger>) -> Folder {
+/// Of a node that was just made, in a folder that goes with what is first.
+fn books() -> (TempDir, Arc<Store>, Arc<Ledger>) {
+    let data_dir = tempfile::tempdir().expect("a folder");
+    let store = Arc::new(Store::open(data_dir.path()).expect("opens"));
+    let ledger = ledger_in(data_dir.path(), &Arc::default());
+    (data_dir, store, ledger)
+}
+
+/// Once all that was appended has been folded.
+async fn folded(store: &Arc<Store>, ledger: &Arc<Ledger>) -> Folder {
     let target = ledger.request_sync();
     ledger.synced().wait_for(|synced| synced.next_record >= target).await.expect("syncs");
     let resume = Resume { folded: Position::default(), next_record: 0 };
     let meters = vec![(1, "api_calls".into())];
-    Folder::new(ledger.clone(), store.clone(), Report::All, resume, meters)
+    let mut folder = Folder::new(ledger.clone(), store.clone(), Report::All, resume, meters);
+    folder.catch_up().expect("folds");
+    folder
 }
 
 fn reporter_of(store: &Arc<Store>, ledger: &Arc<Ledger>, folder: &Folder) -> Reporter {
@@ -140,9 +151,7 @@ async fn usage_that_cannot_be_split_holds_up_nobody_elses() {
         ledger.append(&record(customer.number, at, period)).expect("appends");
     }
     store.upsert_subscription(subscription(now - 500, now + 9_000), now).await.expect("stores");
-    let mut folder = folder_of(&store, &ledger).await;
-    folder.catch_up().expect("folds");
-    let reporter = reporter_of(&store, &ledger, &folder);
+    let reporter = reporter_of(&store, &ledger, &folded(&store, &ledger).await);
 
     broken.store(true, Ordering::Relaxed);
     assert_eq!(reporter.seal(SealScope::All).await.expect("seals the plain one"), 1);
@@ -152,9 +161,7 @@ async fn usage_that_cannot_be_split_holds_up_nobody_elses() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edge_that_is_learned_late_moves_nothing_of_what_was_served_in_shadow() {
-    let data_dir = tempfile::tempdir().expect("a folder");
-    let store = Arc::new(Store::open(data_dir.path()).expect("opens"));
-    let ledger = ledger_in(data_dir.path(), &Arc::default());
+    let (_data_dir, store, ledger) = books();
     let now = clock::now().seconds();
     let period = Period { start: now - 1_000, end: now + 1_000 };
     let customer = store.customer("spans".into(), Some("cus_spans".into()), now).await.expect("a customer");
@@ -165,9 +172,7 @@ async fn an_edge_that_is_learned_late_moves_nothing_of_what_was_served_in_shadow
         ledger.append(&record).expect("appends");
     }
     store.upsert_subscription(subscription(now - 500, now + 9_000), now).await.expect("stores");
-    let mut folder = folder_of(&store, &ledger).await;
-    folder.catch_up().expect("folds");
-    let reporter = reporter_of(&store, &ledger, &folder);
+    let reporter = reporter_of(&store, &ledger, &folded(&store, &ledger).await);
     assert_eq!(reporter.seal(SealScope::All).await.expect("seals"), 2, "both sides of the edge");
     for start in [period.start, now - 500] {
         let total = store.totals(customer.number, start).await.expect("reads")[0];
@@ -177,16 +182,12 @@ async fn an_edge_that_is_learned_late_moves_nothing_of_what_was_served_in_shadow
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_pass_has_no_time_for_is_due_as_if_it_had_not_been_tried() {
-    let data_dir = tempfile::tempdir().expect("a folder");
-    let store = Arc::new(Store::open(data_dir.path()).expect("opens"));
-    let ledger = ledger_in(data_dir.path(), &Arc::default());
+    let (_data_dir, store, ledger) = books();
     let now = clock::now().seconds();
     let customer = store.customer("acme".into(), Some("cus_1".into()), now).await.expect("a customer").number;
     let period = Period { start: now - 1_000, end: now + 1_000 };
     ledger.append(&record(customer, now - 1, period)).expect("appends");
-    let mut folder = folder_of(&store, &ledger).await;
-    folder.catch_up().expect("folds");
-    let mut reporter = reporter_of(&store, &ledger, &folder);
+    let mut reporter = reporter_of(&store, &ledger, &folded(&store, &ledger).await);
     assert_eq!(reporter.seal(SealScope::All).await.expect("seals"), 1);
     reporter.sender.pass_within = Duration::ZERO;
     let pass = reporter.sender.pass(clock::now().seconds()).await.expect("passes");
@@ -198,17 +199,13 @@ async fn what_a_pass_has_no_time_for_is_due_as_if_it_had_not_been_tried() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_period_left_unsealed_follows_until_its_invoice_is_final() {
-    let data_dir = tempfile::tempdir().expect("a folder");
-    let store = Arc::new(Store::open(data_dir.path()).expect("opens"));
-    let ledger = ledger_in(data_dir.path(), &Arc::default());
+    let (_data_dir, store, ledger) = books();
     let now = clock::now().seconds();
     let period = Period { start: now - 9_000, end: now - 1_800 };
     let customer =
         store.customer("acme".into(), Some("cus_1".into()), now - 8_000).await.expect("a customer");
     ledger.append(&record(customer.number, now - 2_000, period)).expect("appends");
-    let mut folder = folder_of(&store, &ledger).await;
-    folder.catch_up().expect("folds");
-    let reporter = reporter_of(&store, &ledger, &folder);
+    let reporter = reporter_of(&store, &ledger, &folded(&store, &ledger).await);
     let in_a_day = Instant::now() + Duration::from_hours(24);
     reporter.turn(&mut Schedule { all: in_a_day, edge: Instant::now() }).await.expect("a turn");
     assert_eq!(store.outbox_counts().await.expect("counts").pending, 1);
@@ -216,15 +213,12 @@ async fn what_a_period_left_unsealed_follows_until_its_invoice_is_final() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_fleets_node_may_have_sent_before_it_was_restored_alone_is_left_to_a_person() {
-    let data_dir = tempfile::tempdir().expect("a folder");
-    let store = Arc::new(Store::open(data_dir.path()).expect("opens"));
-    let ledger = ledger_in(data_dir.path(), &Arc::default());
+    let (_data_dir, store, ledger) = books();
     let now = clock::now().seconds();
     let customer = store.customer("acme".into(), Some("cus_1".into()), now).await.expect("a customer").number;
     let period = Period { start: now - 1_000, end: now + 1_000 };
     ledger.append(&record(customer, now - 900, period)).expect("appends");
-    let mut folder = folder_of(&store, &ledger).await;
-    folder.catch_up().expect("folds");
+    let folder = folded(&store, &ledger).await;
     store.note_copied().await.expect("notes");
     store.note_reached().expect("notes");
     store.note_restored(now - 600, now - 300).expect("notes");
